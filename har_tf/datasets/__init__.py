@@ -1,0 +1,59 @@
+"""Data sets of actions: what lies on disk, as records; splits; preparation for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+
+__all__ = ["ActionDataset", "DatasetError", "VideoRecord", "load"]
+
+
+def load(
+    name_or_dir: str | Path,
+    root: str | Path | None = None,
+    split: int = 1,
+    classes: Sequence[str] | None = None,
+    lists: str | Path | None = None,
+    **options,
+) -> ActionDataset:
+    """Loads a data set by its name, or any folder of class folders of videos.
+
+    Args:
+        name_or_dir: "figures" (the embedded data set), "ucf101", "tfds:<name>" (TensorFlow Datasets), or a folder.
+            A folder that is called like a data set is given as a `Path` or as "./ucf101".
+        root: where the named data set lies: the folder of UCF101, TFDS's data_dir, or where figures are drawn.
+        split: number of the official split, where there are several.
+        classes: keep these classes, labelled in this order.
+        lists: folder of the official train/test lists, for "ucf101" and for folders that hold (part of) it.
+        **options: passed on to the loader of a named data set, such as the number of clips of "figures".
+
+    Raises:
+        DatasetError: unknown name, missing or empty folder, class without a video, wrong lists.
+
+    Example:
+        >>> dataset = load("UCF-101", classes=["Archery", "Surfing"])
+        >>> train, test = dataset.split("group", seed=0)
+    """
+    if isinstance(name_or_dir, str) and name_or_dir == "figures":
+        from har_tf.datasets import figures
+
+        dataset = figures.load(root, **options)
+        return dataset if classes is None else dataset.only(classes)
+    if isinstance(name_or_dir, str) and name_or_dir.startswith("tfds:"):
+        from har_tf.datasets import from_tfds
+
+        dataset = from_tfds.load(name_or_dir.removeprefix("tfds:"), root, **options)
+        return dataset if classes is None else dataset.only(classes)
+    if isinstance(name_or_dir, str) and name_or_dir == "ucf101":
+        from har_tf.datasets import ucf101
+
+        return ucf101.load(root, split=split, classes=classes, lists=lists, **options)
+    from har_tf.datasets import folder
+
+    if root is not None:
+        raise DatasetError(
+            f"root goes with a named data set, not with a folder. Received: {name_or_dir}, root={root}"
+        )
+    return folder.load(name_or_dir, split=split, classes=classes, lists=lists, **options)
