@@ -21,9 +21,9 @@ def load(
     """Loads a data set by its name, or any folder of class folders of videos.
 
     Args:
-        name_or_dir: "figures" (the embedded data set), "ucf101", "tfds:<name>" (TensorFlow Datasets), or a folder.
-            A folder that is called like a data set is given as a `Path` or as "./ucf101".
-        root: where the named data set lies: the folder of UCF101, TFDS's data_dir, or where figures are drawn.
+        name_or_dir: "figures" (the embedded data set), "ucf101", "tfds:<name>" (TensorFlow Datasets), or a
+            folder. A folder that is called like a data set is given as a `Path` or as "./ucf101".
+        root: where the named data set lies: folder of UCF101, TFDS's data_dir, where figures are drawn.
         split: number of the official split, where there are several.
         classes: keep these classes, labelled in this order.
         lists: folder of the official train/test lists, for "ucf101" and for folders that hold (part of) it.

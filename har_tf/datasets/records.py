@@ -53,7 +53,7 @@ class VideoRecord:
         return read_clip(self.path, num_frames=num_frames, size=size, sampling=sampling, short=short)
 
     def stamp(self) -> tuple[int, int]:
-        """(bytes, modification time in ns): what a change of the source would change. (-1, -1): no such file."""
+        """(bytes, modification time in ns), which change with the source; (-1, -1) where there is no file."""
         try:
             status = self.path.stat()
         except OSError:
