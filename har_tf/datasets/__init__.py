@@ -50,10 +50,14 @@ def load(
         from har_tf.datasets import ucf101
 
         return ucf101.load(root, split=split, classes=classes, lists=lists, **options)
-    from har_tf.datasets import folder
+    from har_tf.datasets import folder, ucf101
 
     if root is not None:
-        raise DatasetError(
-            f"root goes with a named data set, not with a folder. Received: {name_or_dir}, root={root}"
-        )
-    return folder.load(name_or_dir, split=split, classes=classes, lists=lists, **options)
+        raise DatasetError(f"root is for named data sets, not for a folder. Received: {name_or_dir}, {root=}")
+    if options:
+        raise TypeError(f"a folder has no options {', '.join(options)}")
+    dataset = folder.load(name_or_dir, classes)
+    if lists is not None:
+        return ucf101.with_lists(dataset, lists, split)
+    found = ucf101.find_lists(Path(name_or_dir), dataset.root)
+    return dataset if found is None or dataset.official else ucf101.with_lists(dataset, found, split)

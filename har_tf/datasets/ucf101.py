@@ -1,0 +1,187 @@
+"""UCF101: 13,320 videos of 101 actions, with three official splits (Soomro et al. 2012).
+
+The lists (`trainlistNN.txt`, `testlistNN.txt`, `classInd.txt`) name videos as <Class>/v_<Class>_gNN_cMM.avi.
+They also serve folders that hold only some of the classes or clips. Two traps: the folder is HandstandPushups and
+its files v_HandStandPushups_* (not in every release), so names are compared without case; and copies are
+re-encoded to other containers, so without the suffix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from har_tf.datasets import folder
+from har_tf.datasets.records import ActionDataset, DatasetError
+
+LISTS = "ucfTrainTestlist"
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The entries, <Class>/<file>, of an official split and the class names in the order of classInd.txt."""
+
+    folder: Path
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    class_names: tuple[str, ...]
+
+
+def load(
+    root: str | Path | None,
+    split: int = 1,
+    classes: Sequence[str] | None = None,
+    lists: str | Path | None = None,
+) -> ActionDataset:
+    """Loads UCF101 with an official split, classes in the order of classInd.txt.
+
+    Args:
+        root: the folder that holds the class folders, or one around it.
+        split: 1, 2 or 3.
+        classes: keep these classes, labelled in this order.
+        lists: folder of the official lists; None: `ucfTrainTestlist` in, or beside, the folder of the videos.
+
+    Raises:
+        DatasetError: see `folder.load` and `read_lists`; or the lists are not found, or name videos of the
+            classes present that are not on disk.
+    """
+    if root is None:
+        raise DatasetError("ucf101: root, the folder of UCF-101 with its class folders, is needed")
+    dataset = replace(folder.load(root, classes), name="ucf101")
+    found = find_lists(Path(root), dataset.root) if lists is None else Path(lists)
+    if found is None:
+        raise DatasetError(f"{root}: no {LISTS} in it or beside it; name the folder of the official lists")
+    dataset = with_lists(dataset, found, split, complete=True)
+    order = [name for name in read_lists(found, split).class_names if name in dataset.class_names]
+    if classes is None and len(order) == len(dataset.class_names):
+        dataset = dataset.only(order)
+        dataset = dataset.subset(sorted(dataset.records, key=lambda record: (record.label, record.path)))
+    return dataset
+
+
+def find_lists(*roots: Path) -> Path | None:
+    """The folder of official lists in, beside, or up to two folders below one of `roots`, or None."""
+    for root in roots:
+        root = root.resolve()
+        places = [root, root / LISTS, root.parent / LISTS]
+        places += sorted(
+            file.parent for depth in ("*", "*/*") for file in root.glob(f"{depth}/trainlist*.txt")
+        )
+        for place in places:
+            if any(place.glob("trainlist*.txt")):
+                return place
+    return None
+
+
+def read_lists(path: str | Path, split: int = 1) -> Lists:
+    """Reads `trainlist<split>.txt`, `testlist<split>.txt` and, where it is there, `classInd.txt`.
+
+    Raises:
+        DatasetError: a list is missing or malformed, names a video twice or in both parts, or gives another
+            label than classInd.txt.
+    """
+    path = Path(path)
+    class_names = _read_classes(path / "classInd.txt")
+    train = _read_entries(path / f"trainlist{split:02d}.txt", class_names)
+    test = _read_entries(path / f"testlist{split:02d}.txt", class_names)
+    both = {_key(entry) for entry in train} & {_key(entry) for entry in test}
+    if both:
+        names = [entry for entry in test if _key(entry) in both]
+        raise DatasetError(
+            f"{path}: {len(names)} videos are in both trainlist{split:02d}.txt and testlist{split:02d}.txt: "
+            f"{_some(names)}"
+        )
+    return Lists(path, train, test, class_names)
+
+
+def with_lists(
+    dataset: ActionDataset, lists: str | Path, split: int = 1, complete: bool = False
+) -> ActionDataset:
+    """Gives `dataset` the official split of these lists, restricted to the videos that it has.
+
+    Entries without a video, videos without an entry, and groups in both parts are told in `notes`.
+
+    Raises:
+        DatasetError: see `read_lists`; or no entry fits; or, with `complete`, a class that is present lacks a
+            video that the lists name.
+    """
+    entries = read_lists(lists, split)
+    names = dataset.class_names
+    on_disk = {f"{names[r.label]}/{r.path.stem}".casefold(): r for r in dataset.records}
+    present = {name.casefold() for name in names}
+    parts, notes = [], []
+    for part, wanted in (("training", entries.train), ("test", entries.test)):
+        wanted = [entry for entry in wanted if entry.split("/")[0].casefold() in present]
+        missing = [entry for entry in wanted if _key(entry) not in on_disk]
+        if len(missing) == len(wanted):
+            raise DatasetError(f"{lists}: none of the {part} entries of split {split} is in {dataset.root}")
+        if missing:
+            text = f"{len(missing)} of {len(wanted)} {part} entries are not on disk, first {missing[0]}"
+            if complete:
+                raise DatasetError(f"{dataset.root}: {text} (lists: {lists}, split {split})")
+            notes.append(f"official split {split}: {text}")
+        parts.append([on_disk[_key(entry)] for entry in wanted if _key(entry) in on_disk])
+    train, test = parts
+    listed = {record.path for record in train + test}
+    unlisted = [record.path for record in dataset.records if record.path not in listed]
+    if unlisted:
+        notes.append(
+            f"official split {split}: {len(unlisted)} videos are in no list, first {unlisted[0].name}"
+        )
+    shared = sorted({r.group for r in train if r.group} & {r.group for r in test})
+    if shared:
+        notes.append(f"official split {split}: {len(shared)} groups are in both parts: {_some(shared)}")
+    official = (frozenset(record.path for record in train), frozenset(record.path for record in test))
+    return replace(dataset, official=official, notes=dataset.notes + tuple(notes))
+
+
+def _read_classes(path: Path) -> tuple[str, ...]:
+    if not path.exists():
+        return ()
+    classes = {}
+    for number, line in enumerate(path.read_text().split("\n"), start=1):
+        if line.strip():
+            label, _, name = line.strip().partition(" ")
+            if not label.isdigit() or not name:
+                raise DatasetError(
+                    f"{path}, line {number}: expected '<number> <Class>'. Received: {line.strip()!r}"
+                )
+            classes[int(label)] = name
+    if sorted(classes) != list(range(1, len(classes) + 1)):
+        raise DatasetError(f"{path}: the numbers are not 1 to {len(classes)}")
+    return tuple(classes[label] for label in sorted(classes))
+
+
+def _read_entries(path: Path, class_names: tuple[str, ...]) -> tuple[str, ...]:
+    if not path.is_file():
+        there = sorted(file.name for file in path.parent.glob("t*list*.txt"))
+        raise DatasetError(f"{path}: no such list. Found: {', '.join(there) or 'no lists'}")
+    entries: dict[str, str] = {}
+    for number, line in enumerate(path.read_text().split("\n"), start=1):
+        line = line.strip()
+        if not line:
+            continue
+        name, _, label = line.partition(" ")
+        if len(PurePosixPath(name).parts) != 2 or (label and not label.isdigit()):
+            raise DatasetError(
+                f"{path}, line {number}: expected '<Class>/<file> [label]'. Received: {line!r}"
+            )
+        if label and class_names and class_names[int(label) - 1 : int(label)] != (name.split("/")[0],):
+            raise DatasetError(
+                f"{path}, line {number}: {label} is not the label of classInd.txt. Received: {line!r}"
+            )
+        if _key(name) in entries:
+            raise DatasetError(f"{path}, line {number}: {name} is in this list twice")
+        entries[_key(name)] = name
+    if not entries:
+        raise DatasetError(f"{path}: an empty list")
+    return tuple(entries.values())
+
+
+def _key(entry: str) -> str:
+    return str(PurePosixPath(entry).with_suffix("")).casefold()
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
