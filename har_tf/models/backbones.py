@@ -1,0 +1,188 @@
+"""ImageNet networks as frame encoders: stock `keras.applications` graphs with their preprocessing and weights.
+
+Every backbone is built on a tensor of the caller's graph (`input_tensor=`), so the video model stays flat and
+each of its layers can be tapped.
+"""
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import keras
+from keras import applications, layers
+
+# What `keras.applications.imagenet_utils.preprocess_input` does, as arguments of a Rescaling layer, so that a saved
+# model takes raw uint8 frames. "caffe" networks see BGR.
+_TORCH_STD = (0.229, 0.224, 0.225)
+_TORCH_MEAN = (0.485, 0.456, 0.406)
+_PREPROCESSING = {
+    "tf": {"scale": 1 / 127.5, "offset": -1.0},
+    "caffe": {"scale": 1.0, "offset": [-103.939, -116.779, -123.68]},
+    "torch": {
+        "scale": [1 / (255 * s) for s in _TORCH_STD],
+        "offset": [-m / s for m, s in zip(_TORCH_MEAN, _TORCH_STD, strict=True)],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One network of `keras.applications`: how it is built, what it is fed, what its published files are called."""
+
+    name: str
+    build: Callable[..., keras.Model]
+    preprocessing: str
+    file_pattern: str
+    min_size: int = 32
+
+
+BACKBONES = {
+    backbone.name: backbone
+    for backbone in (
+        Backbone("ResNet50", applications.ResNet50, "caffe", r"resnet50_"),
+        Backbone("InceptionV3", applications.InceptionV3, "tf", r"inception_?v3_", min_size=75),
+        Backbone("MobileNet", applications.MobileNet, "tf", r"mobilenet_(?!v[23])"),
+        Backbone("Xception", applications.Xception, "tf", r"xception_", min_size=71),
+        Backbone("VGG16", applications.VGG16, "caffe", r"vgg16_"),
+        Backbone("VGG19", applications.VGG19, "caffe", r"vgg19_"),
+        Backbone("DenseNet121", applications.DenseNet121, "torch", r"densenet121_"),
+        Backbone("MobileNetV2", applications.MobileNetV2, "tf", r"mobilenet_?v2_"),
+    )
+}
+
+
+class WeightsUnavailable(Exception):
+    """Published weights that are not on this machine and could not be fetched."""
+
+
+def find(name: str) -> Backbone:
+    """The backbone called `name`.
+
+    Raises:
+        ValueError: there is none of that name; the message lists those there are.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    close = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"No backbone of that name; there are {', '.join(BACKBONES)}.{hint} Received: {name!r}")
+
+
+def find_weights(name: str, folder: Path) -> Path:
+    """The file with the published weights of backbone `name` in `folder`.
+
+    Files keep the names they are published under (`resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5`,
+    `mobilenet_1_0_224_tf.h5`, ...); one without the top layers is preferred.
+
+    Raises:
+        WeightsUnavailable: no file of that network is in the folder.
+        FileNotFoundError: the folder does not exist.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder of weights")
+    pattern = re.compile(find(name).file_pattern, re.IGNORECASE)
+    files = sorted(f for f in folder.iterdir() if f.suffix == ".h5" and pattern.match(f.name))
+    if not files:
+        raise WeightsUnavailable(f"{name}: {folder} holds no weights file of this network")
+    without_top = [f for f in files if re.search(r"no_?top", f.name)]
+    return (without_top or files)[0]
+
+
+def encode(frames, name: str, weights: str | Path | None = None, trainable: bool = True, alpha: float | None = None):
+    """Applies an ImageNet network to frames, with its own preprocessing in front.
+
+    Args:
+        frames: symbolic tensor (B·T, H, W, 3), RGB in [0, 255].
+        name: a key of `BACKBONES`.
+        weights: None (random), "imagenet" (downloaded by Keras), or the path of a published `.h5` file, with or without
+            the classification layers.
+        trainable: False freezes the network; its BatchNorm layers then use their stored statistics.
+        alpha: width of a MobileNet; None: the width of the weights file, or 1.
+
+    Returns:
+        The last feature map, (B·T, h, w, C).
+
+    Raises:
+        ValueError: unknown name, frames too small, or a file that does not fit the network.
+        WeightsUnavailable: "imagenet" could not be downloaded.
+    """
+    backbone = find(name)
+    height, width = frames.shape[1:3]
+    if min(height, width) < backbone.min_size:
+        raise ValueError(
+            f"{name} needs frames of at least {backbone.min_size} x {backbone.min_size} pixels. "
+            f"Received: {height} x {width}"
+        )
+    options = {}
+    if name == "MobileNet":
+        from_file = Path(weights) if weights not in (None, "imagenet") else None
+        options["alpha"] = alpha or (_mobilenet_width(from_file) if from_file else 1.0)
+
+    if backbone.preprocessing == "caffe":
+        frames = keras.ops.flip(frames, axis=-1)
+    frames = layers.Rescaling(name="preprocess", **_PREPROCESSING[backbone.preprocessing])(frames)
+    network = backbone.build(include_top=False, weights=None, input_tensor=frames, **options)
+    if weights is not None:
+        source = _load(backbone, weights, (height, width, 3), options)
+        _copy_weights(source, network)
+    for layer in network.layers:
+        layer.trainable = trainable
+    return network.output
+
+
+def _load(backbone: Backbone, weights, input_shape, options) -> keras.Model:
+    """The standalone network without top, holding `weights`."""
+    build = backbone.build
+    if weights == "imagenet":
+        try:
+            return build(include_top=False, weights="imagenet", input_shape=input_shape, **options)
+        except Exception as error:  # Keras raises bare Exception for a failed download
+            if "fetch" not in str(error) and not isinstance(error, OSError):
+                raise
+            raise WeightsUnavailable(f"{backbone.name}: ImageNet weights could not be downloaded") from error
+    path = Path(weights)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such weights file")
+    reasons = []
+    for include_top in (False, True):
+        # The layers with weights do not depend on the input's size, but a top has to be built for the published one.
+        size = {"input_shape": input_shape} if not include_top else {}
+        source = build(include_top=include_top, weights=None, **size, **options)
+        try:
+            source.load_weights(path)
+            return source
+        except (ValueError, KeyError, OSError) as error:
+            reasons.append(str(error).splitlines()[0])
+    raise ValueError(f"{path}: not the weights of {backbone.name} ({reasons[0]})")
+
+
+def _copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Copies layer by layer in graph order; `source` may have further layers (its top) at the end."""
+    with_weights = [layer for layer in target.layers if layer.weights]
+    given = [layer for layer in source.layers if layer.weights][: len(with_weights)]
+    for ours, theirs in zip(with_weights, given, strict=True):
+        ours.set_weights(theirs.get_weights())
+
+
+def _mobilenet_width(path: Path) -> float:
+    """The width multiplier of a MobileNet file: its first convolution has 32·alpha filters on 3 channels."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such weights file")
+    filters = []
+
+    def visit(_, item):
+        if isinstance(item, h5py.Dataset) and item.ndim == 4 and item.shape[:3] == (3, 3, 3):
+            filters.append(item.shape[3])
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(visit)
+    except OSError as error:
+        raise ValueError(f"{path}: not an HDF5 file of weights ({error})") from error
+    if not filters:
+        raise ValueError(f"{path}: not the weights of MobileNet (no first convolution of 3 x 3 x 3)")
+    return filters[0] / 32

@@ -1,0 +1,60 @@
+"""Frame CNN: an image network on every frame, averaged over time. It cannot tell one order of frames from another."""
+
+import keras
+from keras import layers, ops
+
+from har_tf.models import backbones
+from har_tf.models.cnn_gru import check_input_shape, frame_encoder
+
+
+def frame_cnn(
+    backbone="MobileNet",
+    input_shape=(10, 128, 192, 3),
+    num_classes=10,
+    weights=None,
+    backbone_trainable=True,
+    alpha=None,
+    dropout=0.0,
+    filters=(16, 32, 64),
+    pool_sizes=(4, 4, 2),
+    batch_norm_momentum=0.9,
+):
+    """Image network on every frame, temporal average pooling, softmax.
+
+    Source: the baselines of Hossain et al. 2025, Table 1 (ResNet50, InceptionV3, MobileNet, Xception, VGG16, VGG19,
+    DenseNet121). The paper says neither how frames are combined nor which weights were used; averaging the pooled
+    features over time is the usual reading of "static CNN".
+
+    Args:
+        backbone: a key of `har_tf.models.backbones.BACKBONES`, or "cnn_gru" for the Conv2D blocks of `cnn_gru`: the
+            ablation that keeps the paper's encoder and drops everything that sees time.
+        input_shape: (time, height, width, channels) of a clip; RGB in [0, 255], uint8 or float.
+        num_classes: size of the last layer, which is called `predictions`.
+        weights: None, "imagenet", or the path of the backbone's published weights.
+        backbone_trainable: False trains the last layer only.
+        alpha: width of a MobileNet; None: that of the weights file, or 1.
+        dropout: rate before the last layer, and after each block of the "cnn_gru" encoder.
+        filters, pool_sizes, batch_norm_momentum: of the "cnn_gru" encoder, as in `cnn_gru`.
+
+    Returns:
+        A `keras.Model` from (B, T, H, W, 3) to (B, num_classes) probabilities.
+
+    Raises:
+        ValueError: unknown backbone, frames too small for it, or a weights file of another network.
+        har_tf.models.backbones.WeightsUnavailable: "imagenet" could not be downloaded.
+    """
+    time, height, width, channels = check_input_shape(input_shape)
+    clip = keras.Input(input_shape, dtype="uint8", name="clip")
+    x = ops.reshape(clip, (-1, height, width, channels))  # (B·T, H, W, 3)
+    if backbone == "cnn_gru":
+        x = layers.Rescaling(1 / 255, name="rescale")(x)
+        x = frame_encoder(x, filters, pool_sizes, dropout, batch_norm_momentum)
+    else:
+        x = backbones.encode(x, backbone, weights, backbone_trainable, alpha)  # (B·T, h, w, C)
+    x = layers.GlobalAveragePooling2D(name="frame_pool")(x)  # (B·T, C)
+    x = ops.reshape(x, (-1, time, x.shape[-1]))  # (B, T, C)
+    x = layers.GlobalAveragePooling1D(name="temporal_pool")(x)  # (B, C)
+    if dropout:
+        x = layers.Dropout(dropout, name="dropout")(x)
+    probabilities = layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)
+    return keras.Model(clip, probabilities, name=f"frame_{backbone.lower()}")
