@@ -1,0 +1,159 @@
+"""The page that shows a whole run: one HTML file that opens from disk beside its figures and videos."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from har_tf import __version__
+from har_tf.report import whole_file
+from har_tf.report.tables import Table
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture in the run folder.
+
+    Args:
+        path: as seen from the page's folder, or that folder included, as it was written.
+        caption: the text under it, which also stands for it where it cannot be seen.
+    """
+
+    path: str | Path
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video in the run folder that a browser plays, such as `har_tf.video.write_video` makes.
+
+    Args:
+        path: as seen from the page's folder, or that folder included, as it was written.
+        caption: the text under it.
+        poster: a picture that stands there until the video is played; likewise a path.
+    """
+
+    path: str | Path
+    caption: str = ""
+    poster: str | Path | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page under its own heading; what is empty is left out.
+
+    Args:
+        title: the heading.
+        text: paragraphs, separated by empty lines; shown as they are, without markup.
+        tables: `Table`s.
+        figures: `Figure`s, one under the other.
+        videos: `Video`s, side by side where there is room.
+    """
+
+    title: str
+    text: str | None = None
+    tables: Sequence[Table] = ()
+    figures: Sequence[Figure] = ()
+    videos: Sequence[Video] = ()
+
+
+def write_page(
+    path, title: str, facts: Mapping[str, str], sections: Sequence[Section], summary: str | None = None
+) -> Path:
+    """Writes a self-contained page: no script, nothing from the network, figures and videos by relative path.
+
+    More than four sections get a table of contents.
+
+    Args:
+        path: the page; figures and videos lie in its folder or below.
+        title: the heading, and the name of the browser's tab.
+        facts: what the header lists: command, data, date, machine, accuracy. The one named "command" is
+            set as code.
+        sections: from top to bottom.
+        summary: a sentence or two between the title and the facts.
+
+    Returns:
+        `path`.
+
+    Raises:
+        FileNotFoundError: figures or videos that are not there; nothing is written.
+        ValueError: a figure or video outside the page's folder.
+        TypeError: something in a section that is not of the kind its field names.
+
+    Example:
+        >>> write_page("runs/demo/report.html", "Demo", {"data": "figures"},
+        ...            [Section("Curves", figures=[Figure("figures/curves.png", "Loss and accuracy")])])
+    """
+    path = Path(path)
+    blocks = [_block(number, section, path.parent) for number, section in enumerate(sections, start=1)]
+    missing = [file for block in blocks for file in block["files"] if not file.is_file()]
+    if missing:
+        raise FileNotFoundError(f"not there, but to be shown by {path}: {', '.join(map(str, missing))}.")
+    source = files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    text = environment.from_string(source).render(
+        title=title,
+        summary=summary,
+        facts=facts,
+        sections=blocks,
+        contents=len(blocks) > 4,
+        version=__version__,
+    )
+    with whole_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
+    return path
+
+
+def _block(number, section, folder) -> dict:
+    """A section as the template takes it, with the `files` that it needs."""
+    needed = []
+
+    def address(file):
+        relative = Path(file)
+        for start in (folder, folder.absolute()):
+            if relative.is_relative_to(start):
+                relative = relative.relative_to(start)
+        if relative.is_absolute() or ".." in relative.parts:
+            raise ValueError(f"figures and videos must lie in the page's folder {folder}. Received: {file}.")
+        needed.append(folder / relative)
+        return quote(relative.as_posix())
+
+    if not isinstance(section, Section):
+        raise TypeError(f"sections must be Section objects. Received: {section!r}.")
+    for name, kind in (("tables", Table), ("figures", Figure), ("videos", Video)):
+        for item in getattr(section, name):
+            if not isinstance(item, kind):
+                raise TypeError(
+                    f"{name} of section {section.title!r} must be {kind.__name__} objects. "
+                    f"Received: {item!r}."
+                )
+    return {
+        "id": f"section-{number}",
+        "title": section.title,
+        "paragraphs": [part.strip() for part in (section.text or "").split("\n\n") if part.strip()],
+        "tables": [Markup(table.html()) for table in section.tables],
+        "figures": [
+            {
+                "src": address(figure.path),
+                "caption": figure.caption,
+                "alt": figure.caption or Path(figure.path).stem,
+            }
+            for figure in section.figures
+        ],
+        "videos": [
+            {
+                "src": address(video.path),
+                "caption": video.caption,
+                "label": video.caption or Path(video.path).stem,
+                "poster": None if video.poster is None else address(video.poster),
+            }
+            for video in section.videos
+        ],
+        "files": needed,
+    }

@@ -1,0 +1,350 @@
+"""The paper's figures: curves (Figure 4), confusion matrix (Figure 5), frame strips (Figures 6 to 8).
+
+Figures are made without pyplot and under matplotlib's own defaults, so a caller's settings neither change
+them nor are changed by them. Colours are told apart by colour-blind readers too.
+"""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import seaborn
+from matplotlib import style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from har_tf.report import whole_file
+
+_DPI = 150
+_MARKERS = "osD^vP"
+_ANNOTATED = 20  # classes up to which the counts in a confusion matrix can be read
+_ENDINGS = (".png", ".pdf", ".svg")
+
+
+def curves(
+    histories: Mapping[str, Mapping[str, Sequence[float]]],
+    path,
+    title: str | None = None,
+    loss_scale="linear",
+) -> Path:
+    """Draws loss and accuracy by epoch, training and validation (Figure 4 of the CNN-GRU paper).
+
+    Args:
+        histories: model name -> {"loss", "val_loss", "accuracy", "val_accuracy"} -> one number an epoch, the
+            first epoch first. Names that are missing are not drawn, others are ignored, NaN leaves a gap.
+        path: where to write, ending in .png, .pdf or .svg.
+        title: a line above both panels.
+        loss_scale: "linear" or "log", for the loss axis.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: there is no history, or one without any loss or accuracy, or another ending or scale.
+    """
+    with style.context("default"):
+        return _save(_curves(histories, title, loss_scale), path)
+
+
+def _curves(histories, title=None, loss_scale="linear") -> Figure:
+    if not histories:
+        raise ValueError("histories must hold at least one model. Received: {}.")
+    if loss_scale not in ("linear", "log"):
+        raise ValueError(f"loss_scale must be 'linear' or 'log'. Received: {loss_scale!r}.")
+    metrics = ("loss", "accuracy")
+    for name, history in histories.items():
+        if not any(len(history.get(prefix + metric, ())) for metric in metrics for prefix in ("", "val_")):
+            raise ValueError(
+                f"the history of {name!r} must hold epochs of loss, val_loss, accuracy or val_accuracy. "
+                f"Received: {sorted(history)}."
+            )
+    figure = _figure(10, 4.4 + 0.22 * math.ceil((len(histories) + 2) / 5))
+    colours = seaborn.color_palette("colorblind", len(histories))
+    longest = 1
+    for axes, metric in zip(figure.subplots(1, 2), metrics, strict=True):
+        for position, (name, history) in enumerate(histories.items()):
+            for prefix, line in (("", "--"), ("val_", "-")):
+                values = np.asarray(history.get(prefix + metric, ()), dtype=float)
+                longest = max(longest, len(values))
+                axes.plot(
+                    np.arange(1, len(values) + 1),
+                    values,
+                    line,
+                    color=colours[position],
+                    marker=_MARKERS[position % len(_MARKERS)],
+                    markersize=4 if len(values) <= 30 else 0,
+                    linewidth=1.5,
+                    markerfacecolor="white" if line == "--" else None,
+                    label=f"{name}, {'validation' if prefix else 'training'}",
+                )
+        axes.set(title=metric.capitalize(), xlabel="Epoch")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in figure.axes:
+        axes.set_xlim(1 - 0.03 * longest, longest + 0.03 * longest)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    loss, accuracy = figure.axes
+    if loss_scale == "log":
+        loss.set_yscale("log")
+        loss.set_title("Loss (logarithmic)")
+    else:
+        loss.margins(y=0.05)
+        loss.set_ylim(bottom=min(0, loss.get_ylim()[0]))
+    accuracy.set_ylim(-0.02, 1.02)
+    handles = [
+        Line2D([], [], color="0.3", linestyle=line, marker="o", markerfacecolor=face, label=label)
+        for line, face, label in (("--", "white", "training"), ("-", "0.3", "validation"))
+    ]
+    handles += [
+        Line2D([], [], color=colours[position], marker=_MARKERS[position % len(_MARKERS)], label=name)
+        for position, name in enumerate(histories)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
+    _entitle(figure, title)
+    return figure
+
+
+def confusion_matrix(matrix, class_names: Sequence[str], path, title: str | None = None) -> Path:
+    """Draws a confusion matrix coloured by the share of its row (Figure 5 of the CNN-GRU paper).
+
+    Up to twenty classes the counts other than zero are written into the cells; the row of a class without
+    clips is grey.
+
+    Args:
+        matrix: int (C, C) counts, rows the true class, columns the predicted one.
+        class_names: the C names.
+        path: where to write, ending in .png, .pdf or .svg.
+        title: a line above the matrix.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: `matrix` is not a square of counts, or the names are not as many as its rows.
+    """
+    with style.context("default"):
+        return _save(_confusion_matrix(matrix, class_names, title), path)
+
+
+def _confusion_matrix(matrix, class_names, title=None) -> Figure:
+    counts = np.asarray(matrix)
+    classes = len(class_names)
+    if counts.shape != (classes, classes) or not classes:
+        raise ValueError(
+            f"matrix must have shape ({classes}, {classes}) for {classes} classes. Received: {counts.shape}."
+        )
+    if not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():
+        raise ValueError(
+            f"matrix must hold counts (integers, none negative). "
+            f"Received: {counts.dtype}, minimum {counts.min()}."
+        )
+    clips = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(clips, 1)
+    annotated = classes <= _ANNOTATED
+    cell = 0.5 if annotated else 0.17
+    side = max(3.0, cell * classes)
+    names = 0.09 * max(map(len, class_names))
+    figure = _figure(side + names + 1.6, side + names + 0.9)
+    axes = figure.subplots()
+    axes.set_facecolor("0.88")
+    seaborn.heatmap(
+        shares,
+        mask=np.broadcast_to(clips == 0, counts.shape),
+        annot=np.where(counts > 0, counts.astype(str), "") if annotated else False,
+        fmt="",
+        annot_kws={"fontsize": 10},
+        vmin=0,
+        vmax=1,
+        cmap="Blues",
+        square=True,
+        linewidths=0.5 if annotated else 0.2,
+        linecolor="0.9",
+        xticklabels=list(class_names),
+        yticklabels=list(class_names),
+        cbar_kws={"label": "Share of the true class", "format": PercentFormatter(1), "aspect": 30}
+        | {"fraction": 0.05, "pad": 0.02},
+        ax=axes,
+    )
+    axes.set_xlabel("Predicted class")
+    axes.set_ylabel("True class")
+    size = 10 if annotated else 8
+    axes.tick_params(axis="x", labelrotation=90, labelsize=size)
+    axes.tick_params(axis="y", labelrotation=0, labelsize=size)
+    _entitle(figure, title)
+    return figure
+
+
+def accuracy_bars(
+    accuracies: Mapping[str, float | None],
+    path,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    chance: float | None = None,
+    title: str | None = None,
+) -> Path:
+    """Draws one horizontal bar a model, with its interval, best seen where Table 1 has many rows.
+
+    Args:
+        accuracies: model name -> accuracy in [0, 1], or None for a model that was not run, which is said in
+            words.
+        path: where to write, ending in .png, .pdf or .svg.
+        intervals: model name -> (low, high), such as `ClassificationReport.accuracy_interval`.
+        chance: accuracy of guessing, drawn as a dashed line.
+        title: a line above the bars.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: nothing to draw, an accuracy outside [0, 1], or an interval of an unknown model or around
+            another value.
+    """
+    with style.context("default"):
+        return _save(_accuracy_bars(accuracies, intervals, chance, title), path)
+
+
+def _accuracy_bars(accuracies, intervals=None, chance=None, title=None) -> Figure:
+    intervals = intervals or {}
+    if not accuracies:
+        raise ValueError("accuracies must hold at least one model. Received: {}.")
+    for name, value in accuracies.items():
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"accuracies must lie in [0, 1]. Received: {name!r}: {value}.")
+    for name, (low, high) in intervals.items():
+        value = accuracies.get(name)
+        # The interval of a proportion of 1 may end a rounding error below 1.
+        if value is None or not low - 1e-9 <= value <= high + 1e-9:
+            raise ValueError(
+                f"intervals must enclose the accuracy of a model in accuracies. "
+                f"Received: {name!r}: ({low}, {high}) around {value}."
+            )
+    figure = _figure(8, 1.3 + 0.42 * len(accuracies))
+    axes = figure.subplots()
+    colour = seaborn.color_palette("colorblind")[0]
+    for position, (name, value) in enumerate(accuracies.items()):
+        if value is None:
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+            axes.text(0.015, position, "not run", va="center", color="0.4", style="italic", bbox=box)
+            continue
+        axes.barh(position, value, height=0.6, color=colour)
+        end = value
+        if name in intervals:
+            low, high = intervals[name]
+            axes.errorbar(
+                value, position, xerr=[[max(0, value - low)], [max(0, high - value)]], color="0.15", capsize=3
+            )
+            end = high
+        axes.text(end + 0.015, position, f"{value:.1%}", va="center")
+    if chance is not None:
+        axes.axvline(chance, color="0.15", linestyle="--", linewidth=1, label="chance")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, borderaxespad=0.2)
+    axes.set_yticks(range(len(accuracies)), list(accuracies))
+    axes.set_ylim(len(accuracies) - 0.5, -0.5)
+    axes.set_xlim(0, 1.12)
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.spines["bottom"].set_bounds(0, 1)
+    axes.set_xlabel("Accuracy" + (", with 95 % interval" if intervals else ""))
+    axes.spines[["top", "right"]].set_visible(False)
+    _entitle(figure, title)
+    return figure
+
+
+def frame_strip(
+    rows: Sequence[tuple[str, np.ndarray]], path, title: str | None = None, max_frames: int | None = 16
+) -> Path:
+    """Draws clips as rows of frames, such as a clip above its overlay (Figures 6 to 8 of the CNN-GRU paper).
+
+    Args:
+        rows: (text above the row, frames uint8 (T, H, W, 3)), from top to bottom; T is the same in all rows,
+            H and W may differ. An empty text takes no room, so that an overlay stands close under its clip.
+        path: where to write, ending in .png, .pdf or .svg.
+        title: a line above all rows.
+        max_frames: of longer clips so many frames, evenly from the first to the last, are shown under their
+            true numbers; None for all.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: no rows, frames of another shape or type, or rows of different length.
+    """
+    with style.context("default"):
+        return _save(_frame_strip(rows, title, max_frames), path)
+
+
+def _frame_strip(rows, title=None, max_frames=16) -> Figure:
+    if not rows:
+        raise ValueError("rows must hold at least one (text, frames). Received: none.")
+    for number, (_, frames) in enumerate(rows):
+        shape, dtype = np.shape(frames), np.asarray(frames).dtype
+        if len(shape) != 4 or shape[-1] != 3 or 0 in shape or dtype != np.uint8:
+            raise ValueError(f"row {number} must be uint8 (T, H, W, 3). Received: {dtype} {shape}.")
+    lengths = [len(frames) for _, frames in rows]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"rows must hold the same number of frames. Received: {lengths}.")
+    shown = np.arange(lengths[0])
+    if max_frames is not None and lengths[0] > max_frames:
+        from har_tf.video.sampling import frame_indices
+
+        shown = frame_indices(lengths[0], max_frames)
+
+    # Placed in inches from the top: a layout engine would make a column as wide as the text above it.
+    frame_width, gap, margin, line = 1.3, 0.05, 0.12, 0.27
+    texts = [(title, 12)] * bool(title) + [(text, 10) for text, _ in rows if text]
+    widest = max((_text_width(text, size) for text, size in texts), default=0)
+    width = 2 * margin + max(len(shown) * (frame_width + gap) - gap, widest)
+    heights = [frame_width * np.shape(frames)[1] / np.shape(frames)[2] for _, frames in rows]
+    height = 2 * margin + line * len(texts) + sum(heights) + gap * len(rows) + 0.6 * line
+    figure = _figure(width, height, layout=None)
+    top = margin
+    if title:
+        figure.text(margin / width, 1 - top / height, title, fontsize=12, fontweight="bold", va="top")
+        top += line
+    for (text, frames), row_height in zip(rows, heights, strict=True):
+        if text:
+            top += line
+            figure.text(margin / width, 1 - (top - 0.06) / height, text, fontsize=10, va="bottom")
+        for column, index in enumerate(shown):
+            left = margin + column * (frame_width + gap)
+            axes = figure.add_axes(
+                (left / width, 1 - (top + row_height) / height, frame_width / width, row_height / height)
+            )
+            axes.imshow(frames[index], aspect="auto", interpolation="antialiased")
+            axes.set_axis_off()
+        top += row_height + gap
+    for column, index in enumerate(shown):
+        centre = margin + column * (frame_width + gap) + frame_width / 2
+        figure.text(centre / width, 1 - top / height, f"t={index}", fontsize=9, ha="center", va="top")
+    return figure
+
+
+def _text_width(text, size) -> float:
+    """Width of a text in inches, in bold, which is the wider."""
+    probe = _figure(1, 1, layout=None)
+    artist = probe.text(0, 0, text, fontsize=size, fontweight="bold")
+    return artist.get_window_extent(probe.canvas.get_renderer()).width / probe.dpi
+
+
+def _figure(width, height, layout="constrained") -> Figure:
+    figure = Figure((width, height), dpi=_DPI, layout=layout)
+    FigureCanvasAgg(figure)  # seaborn asks the canvas for a renderer
+    return figure
+
+
+def _entitle(figure, title) -> None:
+    if title:
+        characters = int(figure.get_figwidth() / 0.105)  # 12 pt letters are about a tenth of an inch wide
+        figure.suptitle(textwrap.fill(title, characters))
+
+
+def _save(figure, path) -> Path:
+    path = Path(path)
+    if path.suffix not in _ENDINGS:
+        raise ValueError(f"path must end in one of {', '.join(_ENDINGS)}. Received: {path}.")
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:], bbox_inches="tight", pad_inches=0.1)
+    return path
