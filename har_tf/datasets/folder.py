@@ -7,7 +7,8 @@ Understood layouts, where a class folder may hold its videos in folders of its o
     DIR/{train,val,test}/<Class>/*.avi    an official split
 
 Of the last, val counts as training data, because the checkpoint is chosen on a part held out of the training
-data, and as test data where there is no test folder. Files beside the class folders and hidden files are ignored.
+data, and as test data where there is no test folder. Files beside the class folders and hidden files
+are ignored.
 """
 
 from __future__ import annotations

@@ -46,11 +46,12 @@ class VideoRecord:
         size: tuple[int, int] | None = (128, 192),
         sampling: str = "uniform",
         short: str = "repeat_last",
+        threads: int | None = None,
     ) -> np.ndarray:
         """The clip of this record, uint8 (T, H, W, 3) RGB; arguments and errors are those of `read_clip`."""
         from har_tf.video import read_clip
 
-        return read_clip(self.path, num_frames=num_frames, size=size, sampling=sampling, short=short)
+        return read_clip(self.path, num_frames, size, sampling, short=short, threads=threads)
 
     def stamp(self) -> tuple[int, int]:
         """(bytes, modification time in ns), which change with the source; (-1, -1) where there is no file."""

@@ -1,8 +1,8 @@
 """Training and test parts of a data set, and the audit of what they share.
 
-`random` is the papers' protocol: 80:20, stratified by class. It puts clips of one source video on both sides, so
-a model may recognise the scene instead of the action. `group` keeps the clips of a source together. `official`
-is the split that the data set came with. Every split depends on the seed, the class and the file names only.
+`random` is the papers' protocol: 80:20, stratified by class. It puts clips of one source video on both sides,
+so a model may recognise the scene instead of the action. `group` keeps the clips of a source together.
+`official` is the split that the data set came with. Every split depends on the seed and the names only.
 """
 
 from __future__ import annotations

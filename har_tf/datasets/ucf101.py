@@ -1,8 +1,8 @@
 """UCF101: 13,320 videos of 101 actions, with three official splits (Soomro et al. 2012).
 
 The lists (`trainlistNN.txt`, `testlistNN.txt`, `classInd.txt`) name videos as <Class>/v_<Class>_gNN_cMM.avi.
-They also serve folders that hold only some of the classes or clips. Two traps: the folder is HandstandPushups and
-its files v_HandStandPushups_* (not in every release), so names are compared without case; and copies are
+They also serve folders that hold only some of the classes or clips. Two traps: the folder is HandstandPushups
+and its files v_HandStandPushups_* (not in every release), so names are compared without case; and copies are
 re-encoded to other containers, so without the suffix.
 """
 
