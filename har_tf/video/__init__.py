@@ -1,0 +1,16 @@
+"""Read, sample and write video files; nothing here knows TensorFlow."""
+
+from .errors import VideoError
+from .reader import VideoInfo, probe, read_clip
+from .sampling import frame_indices, sliding_windows
+from .writer import write_video
+
+__all__ = [
+    "VideoError",
+    "VideoInfo",
+    "frame_indices",
+    "probe",
+    "read_clip",
+    "sliding_windows",
+    "write_video",
+]

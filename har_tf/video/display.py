@@ -1,0 +1,98 @@
+"""From a decoded frame to the pixels a person sees: size, shape of the pixels, rotation, colour."""
+
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+# Area averaging does not alias when it shrinks (it is bilinear when it enlarges). Without the other two flags
+# swscale computes colour so coarsely that white becomes 253.
+_SCALING = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+
+
+@dataclass(frozen=True)
+class View:
+    """How stored frames become displayed ones.
+
+    Attributes:
+        shape: (height, width) of the result.
+        matrix: signs (a, b, c, d) of the display matrix: x' = a x + c y, y' = b x + d y.
+    """
+
+    shape: tuple[int, int]
+    matrix: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, stream: av.VideoStream, frame: av.VideoFrame, size: tuple[int, int] | None) -> "View":
+        matrix = (1, 0, 0, 1)
+        side_data = frame.side_data.get("DISPLAYMATRIX")
+        if side_data is not None:
+            # 3 x 3 in fixed point; the two largest of a, b, c, d make the nearest quarter turn or mirror.
+            a, b, _, c, d = (int(x) for x in np.frombuffer(bytes(side_data), np.int32)[:5])
+            turned = abs(b) + abs(c) > abs(a) + abs(d)
+            matrix = (0, _sign(b), _sign(c), 0) if turned else (_sign(a), 0, 0, _sign(d))
+        if size is not None:
+            return cls((int(size[0]), int(size[1])), matrix)
+        ratio = stream.sample_aspect_ratio or 1
+        height = max(frame.height, round(frame.height / ratio))
+        width = max(frame.width, round(frame.width * ratio))
+        return cls((width, height) if matrix[0] == 0 else (height, width), matrix)
+
+    @property
+    def rotation(self) -> int:
+        """Degrees clockwise; a mirrored picture counts as its nearest rotation."""
+        if self.matrix[0] == 0:
+            return 90 if self.matrix[1] > 0 else 270
+        return 180 if self.matrix[0] < 0 and self.matrix[3] < 0 else 0
+
+    def show(self, frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
+        """The displayed frame, (height, width, 3) uint8 RGB."""
+        a, b, c, d = self.matrix
+        height, width = self.shape[::-1] if a == 0 else self.shape
+        scaled = (frame.height, frame.width) != (height, width)
+        rgb = reformatter.reformat(
+            frame, width, height, "rgb24", interpolation=_SCALING if scaled else None, threads=1
+        )
+        plane = rgb.planes[0]
+        pixels = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
+        pixels = pixels[:, : 3 * width].reshape(height, width, 3)
+        if a == 0:
+            pixels = pixels.swapaxes(0, 1)
+        if a + c < 0:
+            pixels = pixels[:, ::-1]
+        if b + d < 0:
+            pixels = pixels[::-1]
+        return pixels
+
+
+class Clip:
+    """A clip that is filled frame by frame.
+
+    Args:
+        indices: (T,) the frames wanted, in the order of the clip.
+        size: as in `read_clip`.
+    """
+
+    def __init__(self, indices: np.ndarray, size: tuple[int, int] | None):
+        self.places: dict[int, list[int]] = {}
+        for place, index in enumerate(indices.tolist()):
+            self.places.setdefault(index, []).append(place)
+        self.length = len(indices)
+        self.size = size
+        self.view: View | None = None
+        self.reformatter = VideoReformatter()
+
+    def offer(self, stream: av.VideoStream, index: int, frame: av.VideoFrame) -> bool:
+        """Take the frame if it is wanted; True when nothing is wanted any more."""
+        places = self.places.pop(index, None)
+        if places is not None:
+            if self.view is None:
+                self.view = View.of(stream, frame, self.size)
+                self.pixels = np.empty((self.length, *self.view.shape, 3), np.uint8)
+            self.pixels[places] = self.view.show(frame, self.reformatter)
+        return not self.places
+
+
+def _sign(number: int) -> int:
+    return (number > 0) - (number < 0)

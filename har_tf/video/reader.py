@@ -1,0 +1,403 @@
+"""Read exact frames from video files.
+
+A frame's index is its place among the frames that a decode of the whole file gives, in presentation order;
+what the container claims is never relied on. Two passes are made: one over the packets, which is cheap and
+tells how many frames there should be, and one that decodes, where `layout` may allow to leave out what no
+wanted frame needs. Whenever the decoder does not return what the packets promised, everything is decoded and
+counted instead.
+
+What counts as damage:
+
+- a packet that the decoder refuses, or a damaged frame with sound frames behind it, makes the file corrupt:
+  the numbers of the frames behind it would be guesses, so `VideoError` is raised;
+- a damaged end (a file cut off) ends the video at the last sound frame. "Uniform" then spans the sound
+  frames. But if a clip needs more frames than there are, and the container claims that there were enough,
+  they are missing, and not short: `VideoError` is raised, whatever `short` says.
+
+Frames that need not be decoded for a clip are not looked at: `probe` decodes them all.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+import av
+import numpy as np
+
+from .display import Clip, View
+from .errors import VideoError
+from .layout import find_layout
+from .sampling import frame_indices, frames_needed
+
+# Packets of smaller files stay in memory between the two passes; of larger ones they are counted only.
+_KEEP_BYTES = 256 * 2**20
+
+# FFmpeg opens these as well, but they are pictures, text, or lists that name other files.
+_NOT_VIDEO_FORMATS = frozenset(("image2", "tty", "bin", "xbin", "adf", "idf", "concat", "hls", "dash"))
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file holds, found by decoding all of it.
+
+    Attributes:
+        path: the file.
+        frames: number of frames that can be decoded.
+        fps: mean frames per second, 0 where the file does not say.
+        width: width as displayed, in square pixels, after rotation.
+        height: height as displayed, in square pixels, after rotation.
+        duration: seconds: `frames / fps`, 0 where `fps` is unknown.
+        rotation: degrees clockwise, 0, 90, 180 or 270, by which the stored frames are turned for display.
+        codec: FFmpeg's name of the codec.
+        claimed_frames: the number of frames that the container claims, None where it claims none.
+    """
+
+    path: Path
+    frames: int
+    fps: float
+    width: int
+    height: int
+    duration: float
+    rotation: int
+    codec: str
+    claimed_frames: int | None
+
+
+def probe(path: str | PathLike) -> VideoInfo:
+    """Decode a video file from end to end and say what is in it.
+
+    Args:
+        path: the file.
+
+    Returns:
+        A `VideoInfo`; its width and height are those of `read_clip(path, size=None)`.
+
+    Raises:
+        VideoError: the file cannot be read; the reasons are those of `read_clip`.
+
+    Example:
+        >>> probe("v_PullUps_g01_c01.avi").frames
+        150
+    """
+    path = _regular_file(path)
+    with _open(path) as stream:
+        claimed = _scan(path, stream, keep_bytes=0).claimed
+    with _open(path) as stream:
+        view, count = None, 0
+        for frame in _decode(path, stream):
+            view = view or View.of(stream, frame, None)
+            count += 1
+        if view is None:
+            raise VideoError(path, _shortage(claimed, 0, "at least 1 needed"))
+        fps = float(stream.average_rate or stream.guessed_rate or 0)
+        codec = stream.codec_context.codec.canonical_name
+    return VideoInfo(
+        path=path,
+        frames=count,
+        fps=fps,
+        width=view.shape[1],
+        height=view.shape[0],
+        duration=count / fps if fps else 0.0,
+        rotation=view.rotation,
+        codec=codec,
+        claimed_frames=claimed,
+    )
+
+
+def read_clip(
+    path: str | PathLike,
+    num_frames: int | None = 10,
+    size: tuple[int, int] | None = (128, 192),
+    sampling: str = "uniform",
+    start: int | None = None,
+    stop: int | None = None,
+    short: str = "repeat_last",
+    stride: int = 2,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Read a clip: exactly the frames that a decode of the whole file gives at the sampled indices.
+
+    Frames are turned and mirrored as the file's display matrix says. With a `size` they are stretched to it
+    as a whole, so the shape of the pixels does not matter; with None they keep their size as displayed, where
+    pixels that are not square are made square by enlarging the side that is squeezed. Scaling averages over
+    areas and is done once, together with the conversion to RGB; what needs no scaling is what
+    `av.VideoFrame.to_ndarray` gives. The colour matrix and range are those that the frame states, BT.601 and
+    limited where it states none.
+
+    Args:
+        path: the file.
+        num_frames: frames of the clip, T; None: every frame of the range.
+        size: (height, width) of the result, or None for the size as displayed.
+        sampling: "uniform", "strided" or "dense", see `sampling.frame_indices`.
+        start: first frame of the range; None: 0.
+        stop: the frame after the last of the range; None: the end of the video.
+        short: "repeat_last", "wrap" or "error", for videos with fewer frames than the clip needs.
+        stride: distance of neighbouring frames under "strided".
+        threads: decoding threads; None lets FFmpeg choose. Processes that share a machine want 1.
+
+    Returns:
+        (T, height, width, 3) uint8 RGB.
+
+    Raises:
+        VideoError: the file is missing, empty, a folder, no video, without a video stream, without a
+            decodable frame, corrupt part-way, cut off before what is needed, shorter than `start` or `stop`,
+            or too short under `short="error"`.
+        ValueError: an argument is out of its range.
+
+    Example:
+        >>> read_clip("v_PullUps_g01_c01.avi", num_frames=16, size=(112, 112)).shape
+        (16, 112, 112, 3)
+    """
+    request = _Request(num_frames, sampling, 0 if start is None else start, stop, short, stride)
+    request.check()
+    sides = [1, 1] if size is None else list(size)
+    if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
+        raise ValueError(f"size must be None or (height, width), both positive. Received: size={size!r}.")
+    if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
+        raise ValueError(f"threads must be None or at least 1. Received: threads={threads!r}.")
+    path = _regular_file(path)
+    with _open(path, threads) as stream:
+        scan = _scan(path, stream, _KEEP_BYTES)
+        clip = _read_needed(stream, scan, request, size)
+    if clip is not None:
+        return clip
+    with _open(path, threads) as stream:
+        clip, count = _read_in_order(path, stream, request, request.indices(scan.count), size, scan.count)
+    if clip is None:
+        # The packets did not tell the number of frames; now it is known.
+        indices = request.indices_of(path, scan, count)
+        with _open(path, threads) as stream:
+            clip, _ = _read_in_order(path, stream, request, indices, size, count)
+    return clip
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The arguments of `read_clip` that say which frames are wanted."""
+
+    num_frames: int | None
+    sampling: str
+    start: int
+    stop: int | None
+    short: str
+    stride: int
+
+    def check(self) -> None:
+        """Raise ValueError for what is wrong whatever the video is."""
+        if self.stop is None and isinstance(self.start, int | np.integer):
+            longest = max(self.start, 0) + 1
+        else:
+            longest = self.stop if isinstance(self.stop, int | np.integer) else 1
+        replace(self, short="wrap" if self.short == "error" else self.short)._sample(longest)
+
+    def _sample(self, available: int) -> np.ndarray:
+        return frame_indices(
+            available, self.num_frames, self.sampling, self.start, self.stop, self.short, self.stride
+        )
+
+    @property
+    def needed(self) -> int:
+        """Frames from `start` on that must exist if nothing is to be repeated or missing."""
+        if self.stop is not None:
+            return self.stop - self.start
+        if self.num_frames is None:
+            return 1
+        return frames_needed(self.num_frames, self.sampling, self.stride)
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether a longer video would give the same clip."""
+        return self.stop is not None or (self.num_frames is not None and self.sampling != "uniform")
+
+    def indices(self, available: int) -> np.ndarray | None:
+        """Indices for a video of so many frames, None where it does not have all those needed."""
+        return self._sample(available) if self.start + self.needed <= available else None
+
+    def indices_of(self, path: Path, scan: "_Scan", available: int) -> np.ndarray:
+        """Indices for a video of so many frames, by the policy for short ones where it may be used."""
+        needed = f"{self.needed} needed from frame {self.start} on"
+        enough = self.start + self.needed <= available
+        lost = (scan.claimed or 0) >= self.start + self.needed > scan.count
+        strict = self.stop is not None or self.short == "error" or lost
+        if available <= self.start or (not enough and strict):
+            raise VideoError(path, _shortage(scan.claimed, available, needed))
+        return self._sample(available)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """What a pass over the packets of a stream found.
+
+    Attributes:
+        packets: the packets, None where there are too many to keep or one is not whole or not to be shown.
+        count: the number of whole packets to be shown; most files have one for each frame.
+        claimed: frames that the container claims, None where it claims none.
+    """
+
+    packets: list[av.Packet] | None
+    count: int
+    claimed: int | None
+
+
+def _read_needed(
+    stream: av.VideoStream, scan: _Scan, request: _Request, size: tuple[int, int] | None
+) -> np.ndarray | None:
+    """Read a clip decoding only what it needs; None where that cannot be done, or does not come out right."""
+    indices = request.indices(scan.count)
+    if indices is None or not scan.packets:
+        return None
+    context = stream.codec_context
+    layout = find_layout(context.codec.canonical_name, context.extradata, scan.packets)
+    if layout is None:
+        return None
+    positions = layout.needed(indices)
+    expected = positions[np.argsort(layout.frame[positions])]
+    clip, received = Clip(indices, size), 0
+    try:
+        for packet in [*(scan.packets[position] for position in positions), None]:
+            for frame in context.decode(packet):
+                if frame.is_corrupt or received == len(expected):
+                    return None
+                position = expected[received]
+                if frame.pts is not None and frame.pts != scan.packets[position].pts:
+                    return None
+                clip.offer(stream, int(layout.frame[position]), frame)
+                received += 1
+    except av.FFmpegError:
+        # What is wrong, and where, is for the decode of everything to say.
+        return None
+    return clip.pixels if received == len(expected) and not clip.places else None
+
+
+def _read_in_order(
+    path: Path,
+    stream: av.VideoStream,
+    request: _Request,
+    indices: np.ndarray | None,
+    size: tuple[int, int] | None,
+    expected: int,
+) -> tuple[np.ndarray | None, int]:
+    """Decode frame after frame: the clip, or None if there are not `expected` frames, and their number."""
+    clip, count = None if indices is None else Clip(indices, size), 0
+    for frame in _decode(path, stream):
+        count += 1
+        if clip is not None and clip.offer(stream, count - 1, frame) and request.ends_early:
+            return clip.pixels, count
+    return clip.pixels if clip is not None and count == expected else None, count
+
+
+def _decode(path: Path, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """All frames up to a damaged end; VideoError where something sound follows behind damage."""
+    context, count, cut, damaged = stream.codec_context, 0, False, False
+    for number, packet in enumerate(_demux(stream)):
+        if packet is not None:
+            if cut:
+                raise VideoError(path, f"corrupt: packet {number - 1} is not whole, and more follow")
+            cut = packet.is_corrupt
+            if cut:
+                continue
+        try:
+            frames = context.decode(packet)
+        except av.FFmpegError as error:
+            raise VideoError(
+                path, f"corrupt: packet {number} cannot be decoded, {count} frames before it ({_text(error)})"
+            ) from error
+        for frame in frames:
+            if damaged and not frame.is_corrupt:
+                raise VideoError(path, f"corrupt: damaged behind {count} frames, and more frames follow")
+            damaged = frame.is_corrupt
+            if not damaged:
+                count += 1
+                yield frame
+
+
+def _demux(stream: av.VideoStream) -> Iterator[av.Packet | None]:
+    """The packets that hold something, then None, which makes the decoder return what it holds back."""
+    try:
+        for packet in stream.container.demux(stream):
+            if packet.size:
+                yield packet
+    except av.FFmpegError:
+        # The container breaks off. `_scan` compares what came with what was claimed.
+        pass
+    yield None
+
+
+def _scan(path: Path, stream: av.VideoStream, keep_bytes: int) -> _Scan:
+    packets = [] if path.stat().st_size <= keep_bytes else None
+    count, whole, latest = 0, True, None
+    for packet in _demux(stream):
+        if packet is None:
+            break
+        if packets is not None:
+            packets.append(packet)
+        # A packet to discard is needed to decode others, but becomes no frame.
+        whole = whole and not packet.is_corrupt and not packet.is_discard
+        count += not packet.is_corrupt and not packet.is_discard
+        if packet.pts is not None:
+            latest = packet.pts if latest is None else max(latest, packet.pts)
+    return _Scan(packets if whole else None, count, _claimed(stream, count, latest))
+
+
+def _claimed(stream: av.VideoStream, count: int, latest: int | None) -> int | None:
+    """Frames that the container claims; a longer duration than the `count` packets have is a claim, too."""
+    if stream.frames:
+        return stream.frames
+    clock = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", "").strip())
+    if clock is None or latest is None or not stream.average_rate:
+        return None
+    hours, minutes, seconds = clock.groups()
+    duration = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    behind = float((duration - latest * stream.time_base) * stream.average_rate)
+    # One frame lies behind the latest time stamp by right, and the clock may be rounded by one.
+    return count + round(behind) - 1 if behind > 2.5 else None
+
+
+def _regular_file(path: str | PathLike) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise VideoError(path, "no such file")
+    if path.is_dir():
+        raise VideoError(path, "a folder, expected a video file")
+    if not path.is_file():
+        raise VideoError(path, "not a regular file")
+    if path.stat().st_size == 0:
+        raise VideoError(path, "empty file")
+    return path
+
+
+@contextmanager
+def _open(path: Path, threads: int | None = None) -> Iterator[av.VideoStream]:
+    """The video stream of a file, ready to decode; the file is closed at the end."""
+    try:
+        # The prefix keeps names with a colon or a percent sign from being read as something else.
+        container = av.open(f"file:{path}")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(path, f"not a video, or its beginning or index is lost ({_text(error)})") from error
+    with container:
+        names = container.format.name
+        if names.endswith("_pipe") or not _NOT_VIDEO_FORMATS.isdisjoint(names.split(",")):
+            raise VideoError(path, f"not a video, but of the format {names!r}")
+        cover = av.stream.Disposition.attached_pic
+        streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+        if not streams:
+            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+            raise VideoError(path, f"no video stream, only {kinds}")
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise VideoError(path, "no decoder for its video stream")
+        stream.thread_type = "SLICE" if threads == 1 else "AUTO"
+        stream.thread_count = threads or 0
+        yield stream
+
+
+def _shortage(claimed: int | None, decodable: int, needed: str) -> str:
+    claim = "" if claimed is None else f"{claimed} frames claimed, "
+    return f"{claim}{decodable} decodable, {needed}"
+
+
+def _text(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

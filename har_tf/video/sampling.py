@@ -1,0 +1,158 @@
+"""Which frames of a video make a clip: all index arithmetic of the project stands here, and only here.
+
+Indices are whole frames in presentation order, counted from 0; ranges are [start, stop). Everything is done
+in integers, so that a result never hangs on the rounding of a float.
+"""
+
+import numpy as np
+
+SAMPLINGS = ("uniform", "strided", "dense")
+SHORT_POLICIES = ("repeat_last", "wrap", "error")
+
+
+def frames_needed(num_frames: int, sampling: str = "uniform", stride: int = 2) -> int:
+    """Length of the stretch of video that a clip needs so that no frame of it is made up.
+
+    Args:
+        num_frames: frames of the clip.
+        sampling: as in `frame_indices`.
+        stride: as in `frame_indices`.
+
+    Returns:
+        `num_frames` for uniform and dense sampling, `(num_frames - 1) * stride + 1` for strided.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    _check_at_least(1, num_frames=num_frames, stride=stride)
+    _check_one_of(SAMPLINGS, sampling=sampling)
+    return (num_frames - 1) * stride + 1 if sampling == "strided" else num_frames
+
+
+def frame_indices(
+    available: int,
+    num_frames: int | None,
+    sampling: str = "uniform",
+    start: int = 0,
+    stop: int | None = None,
+    short: str = "repeat_last",
+    stride: int = 2,
+) -> np.ndarray:
+    """Indices of the frames that make one clip.
+
+    Args:
+        available: frames the video has.
+        num_frames: frames of the clip, T; None: every frame of the range, or every `stride`-th under
+            "strided".
+        sampling: "uniform", T frames evenly from the first to the last of the range, halves rounded up, so
+            that the clip of a reversed video is the reversed clip wherever the step is whole; "dense", the
+            first T frames; "strided", T frames that lie `stride` apart, from the first on.
+        start: first frame of the range.
+        stop: the frame after the last of the range; None: the end of the video.
+        short: what happens where the range is shorter than `frames_needed`: "repeat_last" takes the frames
+            there are and repeats the last one, "wrap" starts again from the first, "error" raises.
+        stride: distance of neighbouring frames under "strided"; 2 is the usual choice for 3D networks.
+
+    Returns:
+        (T,) int64, each in [start, stop).
+
+    Raises:
+        ValueError: an argument is out of its range, the range holds no frame, or is short under "error".
+
+    Example:
+        >>> frame_indices(9, 5)
+        array([0, 2, 4, 6, 8])
+        >>> frame_indices(3, 5, short="wrap")
+        array([0, 1, 2, 0, 1])
+    """
+    stop = available if stop is None else stop
+    _check_at_least(0, available=available, start=start)
+    _check_one_of(SAMPLINGS, sampling=sampling)
+    _check_one_of(SHORT_POLICIES, short=short)
+    if not start < stop <= available:
+        raise ValueError(
+            f"no such range of frames: expected 0 <= start < stop <= {available}, the frames there are. "
+            f"Received: start={start}, stop={stop}."
+        )
+    length = stop - start
+    if num_frames is None:
+        return np.arange(start, stop, stride if sampling == "strided" else 1, dtype=np.int64)
+    needed = frames_needed(num_frames, sampling, stride)
+    if needed > length and short == "error":
+        raise ValueError(f"{length} frames from frame {start} on, {needed} needed. Received: short='error'.")
+    steps = np.arange(num_frames, dtype=np.int64)
+    if sampling == "strided":
+        offsets = steps * stride
+    elif sampling == "dense" or needed > length or num_frames == 1:
+        offsets = steps
+    else:
+        # floor(i * (length - 1) / (num_frames - 1) + 1 / 2), without a float.
+        offsets = (2 * steps * (length - 1) + num_frames - 1) // (2 * (num_frames - 1))
+    # The last frame that the steps can reach; under "wrap" the first comes again one step behind it.
+    step = stride if sampling == "strided" else 1
+    last = (length - 1) // step * step
+    return start + (offsets % (last + step) if short == "wrap" else np.minimum(offsets, last))
+
+
+def sliding_windows(
+    available: int,
+    num_frames: int,
+    hop: int | None = None,
+    stride: int = 1,
+    start: int = 0,
+    stop: int | None = None,
+    tail: str = "align",
+    short: str = "repeat_last",
+) -> np.ndarray:
+    """Indices of the windows that slide over a video, each the clip of one prediction.
+
+    Args:
+        available: frames the video has.
+        num_frames: frames of a window, T.
+        hop: frames from the start of one window to the start of the next; None: windows that do not overlap.
+        stride: distance of neighbouring frames inside a window.
+        start: first frame of the range.
+        stop: the frame after the last of the range; None: the end of the video.
+        tail: what happens to frames behind the last whole window: "align" adds a window that ends with the
+            last frame, "drop" leaves them out.
+        short: as in `frame_indices`, for a range that is shorter than one window.
+
+    Returns:
+        (W, T) int64, W at least 1.
+
+    Raises:
+        ValueError: an argument is out of its range, the range holds no frame, or is short under "error".
+
+    Example:
+        >>> sliding_windows(10, 4, hop=4)
+        array([[0, 1, 2, 3],
+               [4, 5, 6, 7],
+               [6, 7, 8, 9]])
+    """
+    _check_one_of(("align", "drop"), tail=tail)
+    stop = available if stop is None else stop
+    window = frame_indices(available, num_frames, "strided", start, stop, short, stride)
+    needed = frames_needed(num_frames, "strided", stride)
+    hop = needed if hop is None else hop
+    _check_at_least(1, hop=hop)
+    room = stop - start - needed
+    if room <= 0:
+        return window[None]
+    shifts = np.arange(0, room + 1, hop, dtype=np.int64)
+    if tail == "align" and shifts[-1] != room:
+        shifts = np.append(shifts, room)
+    return window + shifts[:, None]
+
+
+def _check_at_least(least: int, **arguments: int) -> None:
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(
+                f"{name} must be a whole number of at least {least}. Received: {name}={value!r}."
+            )
+
+
+def _check_one_of(choices: tuple[str, ...], **arguments: str) -> None:
+    for name, value in arguments.items():
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}. Received: {name}={value!r}.")
