@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from har_tf.datasets.prepare import prepare
+from har_tf.datasets.prepared import PreparedDataset, Skipped
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+from har_tf.datasets.splits import OverlapReport
 
-__all__ = ["ActionDataset", "DatasetError", "VideoRecord", "load"]
+__all__ = [
+    "ActionDataset",
+    "DatasetError",
+    "OverlapReport",
+    "PreparedDataset",
+    "Skipped",
+    "VideoRecord",
+    "load",
+    "prepare",
+]
 
 
 def load(

@@ -1,0 +1,195 @@
+"""Clips that were prepared for training: a TFDS data set on disk, and random access to its clips.
+
+The shards are TFRecord files that `tfds.builder_from_directory` reads. A clip lies in them as one run of
+bytes, so `index.npz` beside them says where every clip starts, and reading a clip is one `pread`: any order,
+any part, and no more memory than the clips that were asked for.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+
+FORMAT = 1  # changes whenever the same videos would be prepared into other bytes or other files
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A video that could not be prepared, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedDataset:
+    """Clips of one size on disk, or some of them.
+
+    Args:
+        path: the folder of the TFDS data set.
+        name: name of the data set.
+        root: the folder that the videos came from.
+        class_names: names in the order of the labels.
+        num_frames: frames of a clip, T.
+        size: (height, width) of a clip.
+        skipped: the videos that could not be read.
+    """
+
+    path: Path
+    name: str
+    root: Path
+    class_names: tuple[str, ...]
+    num_frames: int
+    size: tuple[int, int]
+    skipped: tuple[Skipped, ...]
+    _shards: _Shards
+    _index: dict[str, np.ndarray]
+    _rows: np.ndarray
+
+    @classmethod
+    def open(cls, path: str | Path, root: Path | None = None) -> PreparedDataset:
+        """Opens what `prepare` wrote.
+
+        Args:
+            path: the folder with `prepared.json`.
+            root: where the videos lie now; None: where they lay when they were prepared.
+
+        Raises:
+            DatasetError: not a prepared data set, or one with a missing or damaged file.
+        """
+        path = Path(path)
+        try:
+            about = json.loads((path / "prepared.json").read_text())
+            with np.load(path / "index.npz") as arrays:
+                index = {key: arrays[key] for key in arrays.files}
+            with (path / "skipped.csv").open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            sizes = {name: (path / name).stat().st_size for name in about["shards"]}
+        except (OSError, ValueError, KeyError) as error:
+            raise DatasetError(f"{path}: not a prepared data set, or a damaged one: {error}") from error
+        if about["format"] != FORMAT:
+            raise DatasetError(f"{path}: prepared in format {about['format']}. Expected format {FORMAT}")
+        for name, size in about["shards"].items():
+            if sizes[name] != size:
+                raise DatasetError(f"{path / name}: damaged: {sizes[name]} bytes. Expected {size}")
+        root = Path(about["root"]) if root is None else root
+        return cls(
+            path=path,
+            name=about["name"],
+            root=root,
+            class_names=tuple(about["class_names"]),
+            num_frames=about["num_frames"],
+            size=tuple(about["size"]),
+            skipped=tuple(Skipped(root / row["path"], row["reason"]) for row in rows),
+            _shards=_Shards([path / name for name in about["shards"]]),
+            _index=index,
+            _rows=np.arange(len(index["label"])),
+        )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(clips,) int32 labels."""
+        return self._index["label"][self._rows]
+
+    @cached_property
+    def groups(self) -> list[str | None]:
+        """The group of every clip, None where it is not known."""
+        return [group.decode() or None for group in self._index["group"][self._rows].tolist()]
+
+    @cached_property
+    def record_paths(self) -> list[Path]:
+        """The video of every clip."""
+        return [self.root / path.decode() for path in self._index["path"][self._rows].tolist()]
+
+    def subset(self, records: ActionDataset | Iterable[VideoRecord]) -> PreparedDataset:
+        """The clips of these records, in their order, over the same files; skipped videos are left out.
+
+        Raises:
+            DatasetError: a record was not part of what was prepared, or has other classes.
+        """
+        if isinstance(records, ActionDataset):
+            if records.class_names != self.class_names:
+                raise DatasetError(
+                    f"{self.path}: prepared for other classes: {', '.join(self.class_names)}. "
+                    f"Received: {', '.join(records.class_names)}"
+                )
+            records = records.records
+        rows = []
+        for record in records:
+            name = relative(record.path, self.root)
+            row = self._row_of.get(name)
+            if row is not None:
+                rows.append(row)
+            elif name not in self._skipped_names:
+                raise DatasetError(f"{self.path}: {record.path} was not prepared with this data set")
+        return replace(self, _rows=np.array(rows, dtype=np.int64))
+
+    def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Reads the clips at these positions of `labels` and `record_paths`.
+
+        Args:
+            positions: B positions in [0, len).
+
+        Returns:
+            (B, T, H, W, 3) uint8 RGB.
+        """
+        rows = self._rows[np.asarray(positions, dtype=np.int64)]
+        clips = np.empty((len(rows), self.num_frames, *self.size, 3), np.uint8)
+        shards, offsets = self._index["shard"][rows].tolist(), self._index["offset"][rows].tolist()
+        for clip, shard, offset in zip(clips, shards, offsets, strict=True):
+            self._shards.read_into(clip, shard, offset)
+        return clips
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {path.decode(): row for row, path in enumerate(self._index["path"].tolist())}
+
+    @cached_property
+    def _skipped_names(self) -> frozenset[str]:
+        return frozenset(relative(skipped.path, self.root) for skipped in self.skipped)
+
+
+def relative(path: Path, root: Path) -> str:
+    """The name of a video in its data set: its path below `root`, so that the whole may be moved."""
+    # Not `resolve`: a link is named as it is called here, wherever it leads.
+    full, root = Path(os.path.abspath(path)), Path(os.path.abspath(root))  # noqa: PTH100
+    return (full.relative_to(root) if full.is_relative_to(root) else full).as_posix()
+
+
+class _Shards:
+    """The open shard files."""
+
+    def __init__(self, paths: Sequence[Path]):
+        self._paths = paths
+        self._files: dict[int, int] = {}
+
+    def read_into(self, clip: np.ndarray, shard: int, offset: int) -> None:
+        file = self._files.get(shard)
+        if file is None:
+            # Two threads may both open it; one of the two is kept, the other closed at once.
+            opened = os.open(self._paths[shard], os.O_RDONLY)
+            file = self._files.setdefault(shard, opened)
+            if file != opened:
+                os.close(opened)
+        missing = memoryview(clip).cast("B")
+        while missing:
+            count = os.preadv(file, [missing], offset)
+            if count == 0:
+                raise DatasetError(f"{self._paths[shard]}: ends within a clip, at byte {offset}")
+            missing, offset = missing[count:], offset + count
+
+    def __del__(self):
+        for file in self._files.values():
+            os.close(file)
