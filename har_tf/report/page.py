@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from har_tf import __version__
 from har_tf.report import whole_file
@@ -16,7 +17,7 @@ from har_tf.report.tables import Table
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture in the run folder.
+    """A picture in the run folder, shown at its size on paper, or narrower where there is no room.
 
     Args:
         path: as seen from the page's folder, or that folder included, as it was written.
@@ -97,6 +98,8 @@ def write_page(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    for picture in (picture for block in blocks for picture in block["figures"]):
+        picture["size"] = _size(picture["file"])
     text = environment.from_string(source).render(
         title=title,
         summary=summary,
@@ -143,6 +146,7 @@ def _block(number, section, folder) -> dict:
                 "src": address(figure.path),
                 "caption": figure.caption,
                 "alt": figure.caption or Path(figure.path).stem,
+                "file": needed[-1],
             }
             for figure in section.figures
         ],
@@ -157,3 +161,12 @@ def _block(number, section, folder) -> dict:
         ],
         "files": needed,
     }
+
+
+def _size(file) -> tuple[int, int] | None:
+    """Width and height in CSS pixels, 96 to the inch, so that a plot's letters are as large as the page's."""
+    if file.suffix == ".svg":
+        return None
+    with Image.open(file) as picture:
+        dpi = picture.info.get("dpi", (96, 96))[0]
+        return tuple(round(pixels * 96 / dpi) for pixels in picture.size)

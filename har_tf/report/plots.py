@@ -92,8 +92,8 @@ def _curves(histories, title=None, loss_scale="linear") -> Figure:
         loss.set_yscale("log")
         loss.set_title("Loss (logarithmic)")
     else:
-        loss.margins(y=0.05)
-        loss.set_ylim(bottom=min(0, loss.get_ylim()[0]))
+        low, high = loss.get_ylim()
+        loss.set_ylim(min(0, low), high + 0.03 * abs(high))
     accuracy.set_ylim(-0.02, 1.02)
     handles = [
         Line2D([], [], color="0.3", linestyle=line, marker="o", markerfacecolor=face, label=label)
@@ -104,7 +104,8 @@ def _curves(histories, title=None, loss_scale="linear") -> Figure:
         for position, name in enumerate(histories)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
-    _entitle(figure, title)
+    if title:
+        figure.suptitle(_wrapped(title, figure))
     return figure
 
 
@@ -148,7 +149,7 @@ def _confusion_matrix(matrix, class_names, title=None) -> Figure:
     cell = 0.5 if annotated else 0.17
     side = max(3.0, cell * classes)
     names = 0.09 * max(map(len, class_names))
-    figure = _figure(side + names + 1.6, side + names + 0.9)
+    figure = _figure(1.08 * side + names + 1.4, side + names + 0.9)
     axes = figure.subplots()
     axes.set_facecolor("0.88")
     seaborn.heatmap(
@@ -165,7 +166,7 @@ def _confusion_matrix(matrix, class_names, title=None) -> Figure:
         linecolor="0.9",
         xticklabels=list(class_names),
         yticklabels=list(class_names),
-        cbar_kws={"label": "Share of the true class", "format": PercentFormatter(1), "aspect": 30}
+        cbar_kws={"label": "Share of the true class", "format": PercentFormatter(1), "aspect": 40}
         | {"fraction": 0.05, "pad": 0.02},
         ax=axes,
     )
@@ -174,7 +175,8 @@ def _confusion_matrix(matrix, class_names, title=None) -> Figure:
     size = 10 if annotated else 8
     axes.tick_params(axis="x", labelrotation=90, labelsize=size)
     axes.tick_params(axis="y", labelrotation=0, labelsize=size)
-    _entitle(figure, title)
+    if title:
+        axes.set_title(_wrapped(title, figure))
     return figure
 
 
@@ -249,7 +251,8 @@ def _accuracy_bars(accuracies, intervals=None, chance=None, title=None) -> Figur
     axes.spines["bottom"].set_bounds(0, 1)
     axes.set_xlabel("Accuracy" + (", with 95 % interval" if intervals else ""))
     axes.spines[["top", "right"]].set_visible(False)
-    _entitle(figure, title)
+    if title:
+        figure.suptitle(_wrapped(title, figure))
     return figure
 
 
@@ -335,10 +338,10 @@ def _figure(width, height, layout="constrained") -> Figure:
     return figure
 
 
-def _entitle(figure, title) -> None:
-    if title:
-        characters = int(figure.get_figwidth() / 0.105)  # 12 pt letters are about a tenth of an inch wide
-        figure.suptitle(textwrap.fill(title, characters))
+def _wrapped(title, figure) -> str:
+    return textwrap.fill(
+        title, int(figure.get_figwidth() / 0.105)
+    )  # 12 pt: about a tenth of an inch a letter
 
 
 def _save(figure, path) -> Path:

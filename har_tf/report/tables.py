@@ -84,9 +84,7 @@ class Table:
         for argument in ("formats", "highest", "lowest"):
             unknown = [name for name in getattr(self, argument) if name not in self.columns]
             if unknown:
-                raise ValueError(
-                    f"{argument} must name columns of {list(self.columns)}. Received: {unknown}."
-                )
+                raise ValueError(f"{argument} must be among {list(self.columns)}. Received: {unknown}.")
         for number, row in enumerate(self.rows):
             if len(row) != len(self.columns):
                 raise ValueError(
@@ -175,15 +173,16 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def html(self) -> str:
-        """Returns a `table` element with a caption, then the notes; number columns have the class `num`."""
+        """Returns a `figure` with caption, table and notes; cells of number columns have the class `num`."""
         kinds = [' class="num"' if is_right else "" for is_right in self._right()]
         head = "".join(
             f'<th scope="col"{kind}>{_html(name)}</th>'
             for name, kind in zip(self.columns, kinds, strict=True)
         )
         lines = [
-            "<table>",
-            f"<caption>{_html(self.title)}</caption>",
+            '<figure class="table">',
+            f"<figcaption>{_html(self.title)}</figcaption>",
+            '<div class="scroll"><table>',
             f"<thead><tr>{head}</tr></thead>",
             "<tbody>",
         ]
@@ -193,12 +192,11 @@ class Table:
                 for text, is_bold, kind in zip(texts, strong, kinds, strict=True)
             )
             lines.append(f"<tr>{cells}</tr>")
-        lines += ["</tbody>", "</table>"]
+        lines += ["</tbody>", "</table></div>"]
         if self.notes:
-            lines.append(
-                '<ul class="notes">' + "".join(f"<li>{_html(note)}</li>" for note in self.notes) + "</ul>"
-            )
-        return "\n".join(lines)
+            notes = "".join(f"<li>{_html(note)}</li>" for note in self.notes)
+            lines.append(f'<ul class="notes">{notes}</ul>')
+        return "\n".join([*lines, "</figure>"])
 
     def write(self, folder, stem: str) -> dict[str, Path]:
         """Writes `stem`.md, `stem`.csv and `stem`.tex (labelled `tab:stem`), each whole or not at all.
