@@ -1,0 +1,179 @@
+"""The embedded data set: articulated figures, drawn and encoded as real video files, with everything known about them.
+
+Ten actions. The first six are three pairs, and every clip of one is a clip of the other with its frames in reverse
+order: same person, same scene, same group. Facing, camera and background motion are drawn at random and say nothing about
+the action. A model that ignores the order of frames gives both members of a pair the same answer, so it is right on at
+most one of them: with ten classes of equal size it cannot exceed 0.4 + 0.6 / 2 = 70 %.
+
+A group is one person (proportions, clothes) in one scene (background, light) and holds one clip of every action, so
+neither the person nor the scene tells the action, and a split by groups tests on people and scenes never seen.
+
+    python -m har_tf preview figures        # writes a sheet of what is drawn
+"""
+
+import multiprocessing
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from har_tf.datasets.figure_drawing import ACTIONS, JOINTS, REVERSED_PAIRS, Drawing, Figures, draw
+from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+from har_tf.video import write_video
+
+__all__ = [
+    "ACTIONS",
+    "JOINTS",
+    "REVERSED_PAIRS",
+    "Drawing",
+    "Figures",
+    "draw",
+    "generate",
+    "load",
+    "plan",
+    "preview",
+]
+
+_TRUTH = "truth.npz"  # written last: where it is, the data set is complete
+
+
+def load(root: str | Path | None = None, workers: int | None = None, **settings) -> ActionDataset:
+    """The embedded data set; drawn on the first call, read from disk on the next.
+
+    Args:
+        root: folder to keep drawn data sets in, one subfolder for each settings; None: `har_tf/figures` in the user's
+            cache folder.
+        workers: processes that draw; None: one a core. The files do not depend on it.
+        **settings: fields of `Figures`.
+
+    Returns:
+        Records with person boxes, joints and object boxes for every frame; `group` is the person and scene.
+
+    Raises:
+        TypeError: an unknown setting.
+        ValueError: a setting out of range.
+        DatasetError: the folder cannot be written.
+    """
+    settings = Figures(**settings)
+    folder = (Path(root) if root is not None else _cache()) / settings.fingerprint
+    if not (folder / _TRUTH).is_file():
+        generate(folder, settings, workers)
+    with np.load(folder / _TRUTH) as truth:
+        boxes, joints, objects = truth["boxes"], truth["joints"], truth["object_boxes"]
+    records = []
+    for i, (action, group, name) in enumerate(plan(settings)):
+        has_object = not np.isnan(objects[i]).all()
+        records.append(
+            VideoRecord(
+                path=folder / name,
+                label=ACTIONS.index(action),
+                group=f"g{group + 1:04d}",
+                boxes=boxes[i],
+                joints=joints[i],
+                object_boxes=objects[i] if has_object else None,
+            )
+        )
+    return ActionDataset("figures", folder, tuple(records), ACTIONS)
+
+
+def generate(folder: Path, settings: Figures, workers: int | None = None) -> Path:
+    """Draws and encodes the whole data set into `folder`, which appears when it is complete.
+
+    Raises:
+        DatasetError: the folder cannot be written; nothing is left behind.
+    """
+    workers = workers or os.cpu_count() or 1
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    groups = range(1 + (settings.clips - 1) // len(ACTIONS))
+    chunks = [groups[i : i + 4] for i in range(0, len(groups), 4)]
+    rows = {}
+    try:
+        partial.mkdir(parents=True)
+        for action in ACTIONS:
+            (partial / action).mkdir()
+        # Processes are spawned: forking one that runs TensorFlow's threads can hang.
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            jobs = [pool.submit(_write, partial, settings, chunk) for chunk in chunks]
+            for job in as_completed(jobs):
+                rows.update(job.result())
+        names = [name for _, _, name in plan(settings)]
+        truth = {key: np.stack([rows[name][i] for name in names]) for i, key in enumerate(_TRUTH_KEYS)}
+        np.savez_compressed(partial / _TRUTH, **truth)
+        if folder.exists():  # left by a version that had no truth, or drawn by another process meanwhile
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    except OSError as error:
+        raise DatasetError(f"{folder}: the embedded data set cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+_TRUTH_KEYS = ("boxes", "joints", "object_boxes")
+
+
+def plan(settings: Figures) -> list[tuple[str, int, str]]:
+    """(action, group, path below the root) of every clip, in the order of the data set."""
+    rows = []
+    for i in range(settings.clips):
+        action, group = ACTIONS[i % len(ACTIONS)], i // len(ACTIONS)
+        rows.append((action, group, f"{action}/v_{action}_g{group + 1:04d}_c01.mp4"))
+    return rows
+
+
+def _write(folder: Path, settings: Figures, groups) -> dict:
+    """Draws and encodes some groups in a worker process; returns the truth of each file."""
+    cv2.setNumThreads(1)
+    forward_of = {backward: forward for forward, backward in REVERSED_PAIRS}
+    rows = {}
+    for group in groups:
+        drawings = {}
+        for action, _, name in plan(settings)[group * len(ACTIONS) : (group + 1) * len(ACTIONS)]:
+            forward = forward_of.get(action, action)
+            if forward not in drawings:
+                drawings[forward] = draw(forward, group, settings)
+            drawing = drawings[forward].reversed() if action != forward else drawings[forward]
+            # Every frame a key frame at one quantiser: what is decoded from one file of a pair is exactly the reverse
+            # of what is decoded from the other.
+            write_video(folder / name, drawing.frames, fps=settings.fps, keyint=1, qp=16, threads=1)
+            objects = drawing.object_boxes
+            rows[name] = (
+                drawing.boxes,
+                drawing.joints,
+                np.full_like(drawing.boxes, np.nan) if objects is None else objects,
+            )
+    return rows
+
+
+def preview(settings: Figures, groups: int = 2, columns: int = 7) -> np.ndarray:
+    """A sheet of what is drawn: a row for every action and group, `columns` frames of each clip.
+
+    Returns:
+        uint8 (rows · H, columns · W, 3), with the true boxes drawn in.
+    """
+    rows = []
+    for action in ACTIONS:
+        for group in range(groups):
+            drawing = draw(action, group, settings)
+            chosen = np.linspace(0, settings.frames - 1, columns).round().astype(int)
+            rows.append(np.concatenate([_annotated(drawing, i) for i in chosen], axis=1))
+    return np.concatenate(rows, axis=0)
+
+
+def _annotated(drawing: Drawing, index: int) -> np.ndarray:
+    frame = drawing.frames[index].copy()
+    boxes = [(drawing.boxes, (0, 255, 0))]
+    if drawing.object_boxes is not None:
+        boxes.append((drawing.object_boxes, (255, 160, 0)))
+    for tracks, colour in boxes:
+        if not np.isnan(tracks[index]).any():
+            x1, y1, x2, y2 = (int(v) for v in tracks[index])
+            cv2.rectangle(frame, (x1, y1), (x2 - 1, y2 - 1), colour, 1)
+    return frame
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "har_tf" / "figures"
