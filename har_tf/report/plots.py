@@ -29,7 +29,7 @@ def curves(
     histories: Mapping[str, Mapping[str, Sequence[float]]],
     path,
     title: str | None = None,
-    loss_scale="linear",
+    loss_scale: str = "linear",
 ) -> Path:
     """Draws loss and accuracy by epoch, training and validation (Figure 4 of the CNN-GRU paper).
 
