@@ -1,0 +1,243 @@
+"""tf.data: clips in a reproducible order, augmented in graph, in batches.
+
+The order and the random numbers of a pass are a function of (seed, pass) alone, drawn for every clip before
+any is read; neither the batch size nor the number of threads changes them. Clips are read at random places
+(`PreparedDataset` is made for it), so the shuffle is global and needs no buffer, and a run continues by not
+reading what it has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+
+import numpy as np
+import tensorflow as tf
+
+from har_tf.datasets import ActionDataset, PreparedDataset, VideoRecord
+from har_tf.datasets.workers import available_cores
+
+AHEAD = 2  # batches ready and waiting; with the ones under way this bounds the memory
+DRAWS = ("flip", "area", "aspect", "top", "left", "down", "right", "frames")
+DRAWS += ("brightness", "contrast", "saturation", "hue")
+
+# NTSC's luma and chroma. Saturation and hue scale and turn the chroma (I, Q), and leave the luma Y as it is.
+YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
+RGB = np.linalg.inv(YIQ)
+PIXELS = 8  # multiplied at once by one matrix of 24 x 24: several times faster than pixel by pixel
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes to training clips, the same for all frames of a clip; everything is off by default.
+
+    Args:
+        flip: probability of mirroring left and right. Leave it off where the side is part of the label.
+        crop: smallest share of the frame's area that a random crop keeps, stretched to the whole frame again,
+            with an aspect up to 4/3 wider or narrower; 1 is off.
+        shift: largest move of the frame, as a share of its height and width, in whole pixels; black comes in.
+        frames: largest move in time, in frames of the clip; the first or last frame is repeated.
+        brightness: largest change of all values, as a share of 255.
+        contrast: largest change of the factor on the distance to the clip's mean luma.
+        saturation: largest change of the factor on the chroma.
+        hue: largest turn of the chroma, as a share of a full turn.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    flip: float = 0.0
+    crop: float = 1.0
+    shift: float = 0.0
+    frames: int = 0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            low, high = {"crop": (0.01, 1), "hue": (0, 0.5), "frames": (0, np.inf)}.get(field.name, (0, 1))
+            if not low <= value <= high:
+                raise ValueError(f"{field.name} must lie in [{low}, {high}]. Received: {field.name}={value}")
+
+    def __call__(self, clip: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+        """Changes one clip.
+
+        Args:
+            clip: (T, H, W, 3) uint8.
+            draws: (12,) numbers in [0, 1), one for each of `DRAWS`; the clip's randomness.
+
+        Returns:
+            (T, H, W, 3) uint8.
+        """
+        draw = dict(zip(DRAWS, tf.unstack(draws), strict=True))
+        if self.frames:
+            clip = self._move_in_time(clip, draw)
+        if self.flip:
+            clip = tf.cond(draw["flip"] < self.flip, lambda: tf.reverse(clip, [2]), lambda: clip)
+        values = clip
+        if self.crop < 1 or self.shift:
+            values = self._move_in_space(values, draw)
+        if self.brightness or self.contrast or self.saturation or self.hue:
+            values = self._change_colour(tf.cast(values, tf.float32), draw)
+        if values is clip:
+            return clip
+        return tf.cast(tf.clip_by_value(values, 0, 255) + 0.5, tf.uint8)
+
+    def _move_in_time(self, clip, draw):
+        last = tf.shape(clip)[0] - 1
+        offset = tf.cast(tf.floor(draw["frames"] * (2 * self.frames + 1)), tf.int32) - self.frames
+        return tf.gather(clip, tf.clip_by_value(tf.range(last + 1) + offset, 0, last))
+
+    def _move_in_space(self, clip, draw):
+        frames, height, width = (tf.shape(clip)[axis] for axis in range(3))
+        down, right = tf.cast(height - 1, tf.float32), tf.cast(width - 1, tf.float32)
+        area = 1 - draw["area"] * (1 - self.crop)
+        aspect = (4 / 3) ** (2 * draw["aspect"] - 1) if self.crop < 1 else 1.0
+        # (top, left, bottom, right) as shares of the way from the first to the last pixel
+        tall, wide = tf.minimum(tf.sqrt(area / aspect), 1.0), tf.minimum(tf.sqrt(area * aspect), 1.0)
+        top, left = draw["top"] * (1 - tall), draw["left"] * (1 - wide)
+        if self.shift:
+            top -= tf.round((2 * draw["down"] - 1) * self.shift * tf.cast(height, tf.float32)) / down
+            left -= tf.round((2 * draw["right"] - 1) * self.shift * tf.cast(width, tf.float32)) / right
+        box = tf.stack([top, left, top + tall, left + wide])
+        boxes = tf.tile(box[None], [frames, 1])
+        return tf.image.crop_and_resize(clip, boxes, tf.range(frames), (height, width))
+
+    def _change_colour(self, values, draw):
+        def around(centre, name):
+            strength = getattr(self, name)
+            return centre + (2 * draw[name] - 1) * strength
+
+        contrast, saturation = around(1.0, "contrast"), around(1.0, "saturation")
+        bias = 255 * around(0.0, "brightness")
+        if self.contrast:
+            # Every fourth row and column tell the mean well enough.
+            luma = tf.tensordot(tf.reduce_mean(values[:, ::4, ::4], (0, 1, 2)), YIQ[0], 1)
+            bias += (1 - contrast) * luma
+        if not (self.saturation or self.hue):
+            return values * contrast + bias
+        turn = 2 * np.pi * around(0.0, "hue")
+        i, q = saturation * tf.cos(turn), saturation * tf.sin(turn)
+        chroma = tf.reshape(tf.stack([1.0, 0, 0, 0, i, -q, 0, q, i]), (3, 3))
+        matrix = contrast * tf.transpose(RGB @ chroma @ YIQ)
+        shape = tf.shape(values)
+        if values.shape[1] is not None and values.shape[2] is not None and values.shape[2] % PIXELS == 0:
+            blocks = tf.linalg.LinearOperatorKronecker(
+                [tf.linalg.LinearOperatorIdentity(PIXELS), tf.linalg.LinearOperatorFullMatrix(matrix)]
+            ).to_dense()
+            return tf.reshape(tf.matmul(tf.reshape(values, (-1, 3 * PIXELS)), blocks) + bias, shape)
+        return tf.reshape(tf.matmul(tf.reshape(values, (-1, 3)), matrix) + bias, shape)
+
+
+@dataclass(frozen=True, eq=False)
+class _Videos:
+    """Clips that are decoded whenever they are asked for; reads like a `PreparedDataset`."""
+
+    records: tuple[VideoRecord, ...]
+    num_frames: int
+    size: tuple[int, int]
+    sampling: str
+    short: str
+    threads: ThreadPoolExecutor
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.array([record.label for record in self.records], np.int32)
+
+    def read(self, positions: np.ndarray) -> np.ndarray:
+        def one(position):
+            record = self.records[position]
+            return record.read(self.num_frames, self.size, self.sampling, self.short, threads=1)
+
+        return np.stack(list(self.threads.map(one, positions)))
+
+
+def clips(
+    data: PreparedDataset | ActionDataset | Iterable[VideoRecord],
+    batch_size: int,
+    training: bool = False,
+    seed: int = 0,
+    augment: Augment | None = None,
+    epochs: Sequence[int] | None = None,
+    skip: int = 0,
+    num_frames: int = 10,
+    size: tuple[int, int] = (128, 192),
+    sampling: str = "uniform",
+    short: str = "repeat_last",
+) -> tf.data.Dataset:
+    """Batches of clips and labels.
+
+    Args:
+        data: prepared clips, or records, which are decoded again in every pass.
+        batch_size: clips a batch, B; the last batch of a pass may be smaller.
+        training: shuffle, anew in every pass. Off: the order of `data`.
+        seed: what the order and the augmentation are drawn from, together with the number of the pass.
+        augment: random changes to the clips; None: the clips as they are.
+        epochs: numbers of the passes to go through, such as `range(3, 20)`; None: the one pass 0.
+        skip: batches at the start that were seen before; they are not read.
+        num_frames: frames of a clip, T. This and what follows is for records; prepared clips have theirs.
+        size: (height, width) of a clip.
+        sampling: as in `read_clip`.
+        short: as in `read_clip`.
+
+    Returns:
+        A finite `tf.data.Dataset` of known cardinality of (uint8 (B, T, H, W, 3) RGB, int32 (B,) labels).
+
+    Raises:
+        ValueError: no clips, or an argument is out of its range.
+
+    Example:
+        >>> batches = clips(prepared, 8, training=True, augment=Augment(flip=0.5), epochs=range(20))
+    """
+    source = data
+    if not isinstance(data, PreparedDataset):
+        records = tuple(data.records if isinstance(data, ActionDataset) else data)
+        threads = ThreadPoolExecutor(available_cores())
+        source = _Videos(records, num_frames, tuple(size), sampling, short, threads)
+    epochs = [0] if epochs is None else list(epochs)
+    batches = len(epochs) * -(-len(source) // max(batch_size, 1))
+    if not len(source):
+        raise ValueError("there are no clips. Received: an empty data set")
+    if batch_size < 1 or not epochs or not 0 <= skip <= batches:
+        raise ValueError(
+            f"expected batch_size >= 1, at least one pass, and skip from 0 to {batches}, all batches. "
+            f"Received: batch_size={batch_size}, epochs={epochs}, skip={skip}"
+        )
+
+    def one_pass(epoch: tf.Tensor) -> tf.data.Dataset:
+        here = tf.stack([tf.constant(seed, tf.int64), epoch])
+        order = tf.range(len(source), dtype=tf.int64)
+        if training:
+            order = tf.random.experimental.stateless_shuffle(order, seed=here)
+        if augment is None:
+            return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+        # By position in the pass, so that a clip's changes do not hang on the batch it falls into.
+        fresh = tf.random.experimental.stateless_fold_in(here, 1)
+        draws = tf.random.stateless_uniform((len(source), len(DRAWS)), fresh)
+        return tf.data.Dataset.from_tensor_slices((order, draws)).batch(batch_size)
+
+    labels = tf.constant(source.labels, tf.int32)
+    shape = (None, source.num_frames, *source.size, 3)
+
+    def read(order: tf.Tensor, draws: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        # Reading has no side effects; marked as stateful it would run alone under op determinism.
+        batch = tf.ensure_shape(tf.numpy_function(source.read, [order], tf.uint8, stateful=False), shape)
+        if draws is not None:
+            batch = tf.map_fn(lambda pair: augment(*pair), (batch, draws), fn_output_signature=tf.uint8)
+            batch = tf.ensure_shape(batch, shape)
+        return batch, tf.gather(labels, order)
+
+    dataset = tf.data.Dataset.from_tensor_slices(tf.constant(epochs, tf.int64)).flat_map(one_pass).skip(skip)
+    dataset = dataset.map(read, num_parallel_calls=min(available_cores(), 8), deterministic=True)
+    options = tf.data.Options()
+    # Batches are computed, not read from files, so files cannot be dealt out to workers.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches - skip))
+    return dataset.prefetch(AHEAD).with_options(options)
