@@ -1,0 +1,226 @@
+"""One forward and one backward pass: the evidence at any number of taps, for each clip's own class."""
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from har_tf.explain.taps import Tap, symbolic
+
+# Activations that turn logits into probabilities. The gradient of a softmax is exactly 0 in float32 at a
+# logit gap of 40, so explanations go around them.
+_TO_PROBABILITY = {"softmax": tf.nn.softmax, "log_softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
+_ONLY_ACTIVATION = frozenset(("Activation", "Softmax", "LogSoftmax", "Sigmoid", "Identity", "Cast"))
+_PREDICTED = -1
+
+# model -> (its output tensor, {(tap names, rule): compiled function}). A function holds the model's layers
+# but not the model, so both go when the user drops the model. The output tensor tells a sequential model that
+# has grown since.
+_compiled: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+Rule = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the passes found: `signed` maps (B, t, h, w), one a tap; class, logit and probability (B,)."""
+
+    signed: list[np.ndarray]
+    class_index: np.ndarray
+    score: np.ndarray
+    probability: np.ndarray
+
+
+def evidence(
+    model: keras.Model, clips, taps: Sequence[Tap], rule: Rule, class_index=None, batch_size: int = 32
+) -> Evidence:
+    """Runs the model forward and backward once a batch and joins maps and gradients at every tap.
+
+    The function is compiled once for a model, its taps and the rule, whatever the number of clips, and reads
+    the model's present weights. Dropout and BatchNorm work as in prediction.
+
+    Args:
+        model: as in `har_tf.explain.taps`; its output is (B, classes).
+        clips: (B, T, H, W, C) or (B, H, W, C), as the model takes them.
+        taps: taps of this model.
+        rule: function of float32 feature maps and gradients, both (B, t, h, w, c), to evidence (B, t, h, w);
+            a module-level function, as it is a key of the cache.
+        class_index: None (the predicted class), an int, or ints (B,).
+        batch_size: clips that are in memory at once.
+
+    Returns:
+        The evidence at each tap, in the order of `taps`.
+
+    Raises:
+        ValueError: clips or classes that do not fit the model, or a gradient that is not finite.
+    """
+    run = _function(model, tuple(tap.name for tap in taps), rule)
+    clips = _checked_clips(model, clips)
+    classes = _checked_classes(class_index, len(clips), model.outputs[0].shape[-1])
+    parts = []
+    for i in range(0, len(clips), batch_size):
+        signed, *rest = run(tf.constant(clips[i : i + batch_size]), tf.constant(classes[i : i + batch_size]))
+        parts.append(([m.numpy() for m in signed], *(x.numpy() for x in rest)))
+    maps, *rest = zip(*parts, strict=True)
+    signed = [np.concatenate(each) for each in zip(*maps, strict=True)]
+    for tap, each in zip(taps, signed, strict=True):
+        bad = np.flatnonzero(~np.isfinite(each).all(axis=(1, 2, 3)))
+        if len(bad):
+            raise ValueError(
+                f"model {model.name!r} has no finite gradient at tap {tap.name!r} for clips {bad.tolist()}"
+            )
+    return Evidence(signed, *(np.concatenate(each) for each in rest))
+
+
+def _function(model: keras.Model, names: tuple[str, ...], rule: Rule):
+    output, functions = _compiled.get(model, (None, {}))
+    if output is not model.outputs[0]:
+        functions = {}
+        _compiled[model] = (model.outputs[0], functions)
+    if (names, rule) not in functions:
+        functions[names, rule] = _build(model, names, rule)
+    return functions[names, rule]
+
+
+def _build(model: keras.Model, names: tuple[str, ...], rule: Rule):
+    by_name = {tap.name: (tap, tensor) for tap, tensor in symbolic(model)}
+    chosen = [by_name[name] for name in names]
+    features, layer, to_probability = _logits(model)
+    probe = keras.Model(model.inputs[0], [*(tensor for _, tensor in chosen), features])
+    clip = model.inputs[0]
+
+    @tf.function(
+        input_signature=[tf.TensorSpec(clip.shape, clip.dtype), tf.TensorSpec(clip.shape[:1], tf.int64)]
+    )
+    def run(clips, classes):
+        *maps, features = probe(clips, training=False)
+        logits = tf.cast(layer(features), tf.float32)
+        classes = tf.where(classes == _PREDICTED, tf.argmax(logits, axis=-1), classes)
+        score = tf.gather(logits, classes, batch_dims=1)
+        probability = tf.gather(to_probability(logits), classes, batch_dims=1)
+        # In float16 the gradient of a pooled logit is too small a number; it is exact to enlarge it by a
+        # power of two.
+        scale = 256.0 if any(m.dtype == tf.float16 for m in maps) else 1.0
+        # tf.gradients differentiates to tensors inside the graph and prunes all other paths; a tape would
+        # have to start at the clip, which is uint8.
+        gradients = tf.gradients(scale * score, maps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        signed = []
+        for (tap, _), feature, gradient in zip(chosen, maps, gradients, strict=True):
+            shape = _runtime_shape(tap, feature)
+            feature, gradient = (tf.reshape(tf.cast(x, tf.float32), shape) for x in (feature, gradient))
+            signed.append(rule(feature, gradient / scale))
+        return signed, classes, score, probability
+
+    return run
+
+
+def _runtime_shape(tap: Tap, feature) -> tf.Tensor:
+    """(-1, t, h, w, c), where sizes that the model leaves open are read off the tensor."""
+    t, h, w, c = tap.shape
+    if None in (t, h, w):  # such a map is (B, t, h, w, c), or (B·T, h, w, c) with T known
+        actual = tf.shape(feature)
+        t = actual[1] if t is None else t
+        h = actual[-3] if h is None else h
+        w = actual[-2] if w is None else w
+    return tf.stack([-1, t, h, w, c])
+
+
+def _logits(model: keras.Model):
+    """Where the logits of a model come from.
+
+    Returns:
+        A tensor of the graph, a function that makes the logits of its value, and the one that makes
+        probabilities of logits. The last activation is left out, whether it stands in a layer of its own or
+        inside the last Dense.
+    """
+    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        shapes = [tuple(x.shape) for x in model.outputs]
+        raise ValueError(
+            f"explanations need a model with one output (B, classes). Received: outputs {shapes}"
+        )
+    tensor, to_probability = model.outputs[0], tf.nn.softmax
+    while True:
+        operation = tensor._keras_history.operation
+        activation = _activation(operation)
+        is_dense = isinstance(operation, keras.layers.Dense)
+        if activation in _TO_PROBABILITY and (is_dense or type(operation).__name__ in _ONLY_ACTIVATION):
+            to_probability, before = _TO_PROBABILITY[activation], _input(operation, tensor)
+            return before, _without_activation(operation) if is_dense else tf.identity, to_probability
+        if activation != "linear" or type(operation).__name__ not in _ONLY_ACTIVATION:
+            return tensor, tf.identity, to_probability
+        tensor = _input(operation, tensor)  # a cast, or a linear activation that sets the dtype
+
+
+def _activation(operation) -> str:
+    kind = type(operation).__name__
+    by_kind = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
+    function = getattr(operation, "activation", None)
+    if kind in by_kind or function is None:
+        return by_kind.get(kind, "linear")
+    return getattr(function, "__name__", type(function).__name__.lower())
+
+
+def _input(operation, output) -> keras.KerasTensor:
+    return operation._inbound_nodes[output._keras_history.node_index].input_tensors[0]
+
+
+def _without_activation(layer: keras.Layer):
+    """The layer as a function without its activation, on the layer's own weights."""
+
+    class Linear:
+        activation = staticmethod(keras.activations.linear)
+
+        def __getattr__(self, name):
+            return getattr(layer, name)
+
+    def call(x):
+        return type(layer).call(Linear(), tf.cast(x, layer.variable_dtype))
+
+    return call
+
+
+def _checked_clips(model: keras.Model, clips) -> np.ndarray:
+    clips = np.asarray(clips)
+    clip = model.inputs[0]
+    fits = clips.ndim == len(clip.shape) and all(
+        want in (None, have) for want, have in zip(clip.shape, clips.shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"model {model.name!r} takes clips of shape {tuple(clip.shape)}. "
+            f"Received: clips of shape {clips.shape}"
+        )
+    if not len(clips):
+        raise ValueError(f"there is no clip to explain. Received: clips of shape {clips.shape}")
+    if clip.dtype == "uint8" and clips.dtype != np.uint8:
+        low, high = clips.min(), clips.max()
+        if not (low >= 0 and high <= 255) or (0 < high <= 1):
+            raise ValueError(
+                f"model {model.name!r} takes pixels from 0 to 255 and scales them itself. "
+                f"Received: {clips.dtype} clips from {low} to {high}"
+            )
+        clips = np.rint(clips)
+    return clips.astype(clip.dtype, copy=False)
+
+
+def _checked_classes(class_index, clips: int, classes: int) -> np.ndarray:
+    if class_index is None:
+        return np.full(clips, _PREDICTED, "int64")
+    index = np.asarray(class_index)
+    if (
+        index.ndim > 1
+        or not np.issubdtype(index.dtype, np.integer)
+        or (index.ndim == 1 and len(index) != clips)
+    ):
+        raise ValueError(
+            f"class_index is None, an int, or {clips} ints, one a clip. "
+            f"Received: {index.dtype} of shape {index.shape}"
+        )
+    if index.size and (index.min() < 0 or index.max() >= classes):
+        raise ValueError(
+            f"class_index lies from 0 to {classes - 1} in this model. Received: {index.tolist()}"
+        )
+    return np.broadcast_to(index, clips).astype("int64")

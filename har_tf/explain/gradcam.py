@@ -1,0 +1,85 @@
+"""Grad-CAM: channels weighted by the mean gradient of the class's logit."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from har_tf.explain.backward import evidence
+from har_tf.explain.explanation import NORMALIZATIONS, Explanation, saliency
+from har_tf.explain.taps import Tap, find
+
+
+def spatial(feature, gradient):
+    """Equations (1) and (2) before the ReLU, frame by frame: each frame has its own weights."""
+    alpha = tf.reduce_mean(gradient, axis=(2, 3), keepdims=True)  # (B, t, 1, 1, c), mean over u x v
+    return tf.reduce_sum(alpha * feature, axis=-1)
+
+
+def spatiotemporal(feature, gradient):
+    """The same with the mean running over time as well: one weight for each channel of a clip."""
+    alpha = tf.reduce_mean(gradient, axis=(1, 2, 3), keepdims=True)  # (B, 1, 1, 1, c), mean over t x u x v
+    return tf.reduce_sum(alpha * feature, axis=-1)
+
+
+POOLS = {"spatial": spatial, "spatiotemporal": spatiotemporal}
+
+
+def gradcam(
+    model: keras.Model,
+    clips: np.ndarray,
+    tap: str | Tap | None = None,
+    class_index=None,
+    pool: str = "spatiotemporal",
+    normalize: str | None = "clip",
+    batch_size: int = 32,
+) -> Explanation:
+    """Explains the class of each clip by Grad-CAM.
+
+    Source: Hossain et al. 2025, equations (1) and (2), after Selvaraju et al. 2017. The score y^c is the
+        logit, not the
+    probability, whose gradient vanishes where the model is sure.
+
+    Args:
+        model: functional or sequential Keras model of clips (B, T, H, W, C) or images (B, H, W, C, explained
+            as clips of one frame) with one output (B, classes). It is not changed.
+        clips: what the model takes. A float clip for a model of uint8 clips holds values from 0 to 255, and
+            is rounded.
+        tap: name of a layer in `taps(model)`, or a `Tap`; None: the last one that is not a pooling layer.
+        class_index: None for the predicted class, an int for all clips, or ints (B,).
+        pool: "spatial" averages the gradient over height and width, for each frame by itself, as the paper's
+            equation (1) does; "spatiotemporal" also over time, the usual choice where the tap is a 3D
+            convolution, and steadier.
+        normalize: "clip" scales each clip by its maximum, "frame" each frame by its own, None not at all.
+        batch_size: clips that are in memory at once.
+
+    Returns:
+        An `Explanation`; its `maps` are (B, T, H, W). Clips without positive evidence are named by `.empty`.
+
+    Raises:
+        ValueError: no such tap (the message lists them all), class, pool or normalisation; clips of another
+            shape; a model without a graph; a gradient that is not finite.
+
+    Example:
+        >>> explanation = gradcam(model, clips, tap="conv3d", pool="spatial")
+        >>> frames = overlay(clips, explanation)
+    """
+    if pool not in POOLS:
+        raise ValueError(f"pool is one of {', '.join(map(repr, POOLS))}. Received: {pool=}")
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(
+            f"normalize is one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {normalize=}"
+        )
+    tap = find(model, tap)
+    clips = np.asarray(clips)
+    found = evidence(model, clips, [tap], POOLS[pool], class_index, batch_size)
+    signed = found.signed[0]
+    size = clips.shape[1:4] if clips.ndim == 5 else (1, *clips.shape[1:3])
+    return Explanation(
+        maps=saliency(signed, size, normalize),
+        signed=signed,
+        class_index=found.class_index,
+        score=found.score,
+        probability=found.probability,
+        method="Grad-CAM",
+        settings={"tap": tap.name, "pool": pool, "normalize": normalize},
+    )

@@ -1,0 +1,217 @@
+"""Overlays: saliency painted on the frames it explains, as pictures and as a video with captions."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from har_tf.explain.explanation import Explanation
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_PAPER, _INK, _GREY = (255, 255, 255), (20, 20, 20), (110, 110, 110)
+
+
+def overlay(
+    clips: np.ndarray,
+    explanation: Explanation,
+    alpha: float = 0.4,
+    colormap: str = "jet",
+    blend: str = "saliency",
+) -> np.ndarray:
+    """Paints the saliency of each frame over the frame.
+
+    With `blend="saliency"` a pixel takes on the colour of its saliency to the degree `alpha · saliency`:
+    where there is no evidence the picture is untouched, and a clip without evidence stays as it was.
+    `blend="uniform"` mixes every pixel with `alpha` of its colour, as most published figures do, so cold
+    regions turn blue.
+
+    Args:
+        clips: (B, T, H, W, 3) RGB in [0, 255], uint8 or float; (B, H, W, 3) for images. Height and width may
+            differ from those of the maps, which are then resized.
+        explanation: of these clips, with maps in [0, 1].
+        alpha: share of the colour where the saliency is 1.
+        colormap: name of an OpenCV colour map, as "jet", "turbo", "viridis".
+        blend: "saliency" or "uniform".
+
+    Returns:
+        uint8 (B, T, H, W, 3).
+
+    Raises:
+        ValueError: another number of clips or frames than maps, unscaled maps, `alpha` outside [0, 1], or an
+            unknown colour map or blend.
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha lies in [0, 1]. Received: {alpha=}")
+    if blend not in ("saliency", "uniform"):
+        raise ValueError(f"blend is 'saliency' or 'uniform'. Received: {blend=}")
+    clips = _as_clips(clips)
+    maps = explanation.maps
+    if clips.shape[:2] != maps.shape[:2]:
+        raise ValueError(
+            f"an explanation of {maps.shape[0]} clips of {maps.shape[1]} frames needs these clips. "
+            f"Received: clips of shape {clips.shape}"
+        )
+    if maps.max(initial=0) > 1:
+        raise ValueError(
+            "an overlay needs maps in [0, 1], from normalize='clip' or 'frame'. "
+            f"Received: maps up to {maps.max():.4g}, normalize={explanation.settings.get('normalize')!r}"
+        )
+    colours = _colours(colormap)
+    painted = np.empty(clips.shape, "uint8")
+    for i in np.ndindex(clips.shape[:2]):
+        saliency = _resized(maps[i], clips.shape[2:4])
+        weight = alpha * saliency[..., None] if blend == "saliency" else alpha
+        tint = colours[np.rint(saliency * 255).astype("uint8")]
+        painted[i] = np.rint((1 - weight) * clips[i] + weight * tint)
+    return painted
+
+
+def save_overlay(
+    path: str | PathLike,
+    clip: np.ndarray,
+    explanation: Explanation,
+    index: int = 0,
+    fps: float = 5,
+    class_names: Sequence[str] | None = None,
+    title: str | None = None,
+    times: Sequence[float] | None = None,
+    min_side: int = 256,
+    alpha: float = 0.4,
+    colormap: str = "jet",
+) -> Path:
+    """Writes one clip and its overlay, side by side and with captions, as an H.264 video.
+
+    Above the pictures stand `title`, the explained class and its probability; below them the frame's number
+    or time, how the map was made, and the colour scale.
+
+    Args:
+        path: file to write, ending in .mp4.
+        clip: (T, H, W, 3) RGB in [0, 255], or the batch (B, T, H, W, 3) of which `index` is taken.
+        explanation: of the batch.
+        index: which clip of the explanation.
+        fps: frames per second.
+        class_names: names of the model's classes; None shows the class's number.
+        title: first line, as the true class or the file; None: no such line.
+        times: second of the video at which each frame stands; None shows the frame's number alone.
+        min_side: frames smaller than this on their shorter side are enlarged to it, so that people can watch
+            them.
+        alpha, colormap: as in `overlay`.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: as in `overlay`, or an `index` that is not in the explanation.
+        har_tf.video.VideoError: the path cannot be written.
+    """
+    from har_tf.video import write_video
+
+    frames = captioned(clip, explanation, index, class_names, title, times, min_side, alpha, colormap)
+    return write_video(path, frames, fps=fps)
+
+
+def captioned(
+    clip,
+    explanation,
+    index=0,
+    class_names=None,
+    title=None,
+    times=None,
+    min_side=256,
+    alpha=0.4,
+    colormap="jet",
+) -> np.ndarray:
+    """The frames that `save_overlay` writes, uint8 (T, height, width, 3); arguments as there."""
+    explanation = explanation.only(index)
+    clip = np.asarray(clip)
+    clip = clip[index] if clip.ndim == 5 else clip
+    if times is not None and len(times) != len(clip):
+        raise ValueError(f"times holds one number a frame, {len(clip)}. Received: {len(times)} numbers")
+    height, width = clip.shape[1:3]
+    zoom = max(1, min_side / min(height, width))
+    size = (round(height * zoom), round(width * zoom))
+    plain = np.stack([_resized(frame, size) for frame in clip])
+    painted = overlay(plain[None], explanation, alpha, colormap)[0]
+
+    class_index = int(explanation.class_index[0])
+    name = class_names[class_index] if class_names is not None else f"class {class_index}"
+    heading = f"{name}, p = {explanation.probability[0]:.2f}"
+    settings = [f"{k} {v}" for k, v in explanation.settings.items() if v is not None]
+    made = ", ".join([explanation.method, *settings])
+    if explanation.empty[0]:
+        made = f"no positive evidence ({made})"
+    gap = np.full((size[0], 4, 3), _PAPER, "uint8")
+    across = 2 * size[1] + gap.shape[1]
+    scale = size[0] / 256
+    above = [_line(title, across, scale)] if title else []
+    above.append(_line(heading, across, scale))
+    legend = _legend(_colours(colormap), scale)
+    frames = []
+    for t, pair in enumerate(zip(plain, painted, strict=True)):
+        moment = f"frame {t + 1}/{len(clip)}" + (f", {times[t]:.2f} s" if times is not None else "")
+        pictures = np.concatenate([pair[0], gap, pair[1]], axis=1).astype("uint8")
+        below = _line(moment, across, scale, right=legend)
+        frames.append(np.concatenate([*above, pictures, below, _line(made, across, 0.8 * scale, ink=_GREY)]))
+    return np.stack(frames)
+
+
+def _line(text, across, scale, ink=_INK, right=None) -> np.ndarray:
+    """A strip of paper `across` pixels wide with one line of text that fits, and a picture at its right end."""
+    height = max(18, round(30 * scale))
+    strip = np.full((height, across, 3), _PAPER, "uint8")
+    margin = max(4, height // 4)
+    room = across - 2 * margin
+    if right is not None and right.shape[1] + margin < room // 2:
+        top = (height - right.shape[0]) // 2
+        strip[top : top + right.shape[0], across - margin - right.shape[1] : across - margin] = right
+        room -= right.shape[1] + margin
+    size = max(0.4, 0.65 * scale)
+    while _width(text, size) > room and size > 0.4:
+        size = max(0.4, size - 0.05)
+    if _width(text, size) > room:
+        while text and _width(text + "...", size) > room:
+            text = text[:-1]
+        text += "..."
+    cv2.putText(strip, text, (margin, round(height * 0.7)), _FONT, size, ink, 1, cv2.LINE_AA)
+    return strip
+
+
+def _width(text: str, size: float) -> int:
+    return cv2.getTextSize(text, _FONT, size, 1)[0][0]
+
+
+def _legend(colours: np.ndarray, scale: float) -> np.ndarray:
+    """The colour scale between its ends, "0" and "1"."""
+    height, bar = max(12, round(18 * scale)), max(40, round(100 * scale))
+    size, digit = max(0.4, 0.55 * scale), max(12, round(16 * scale))
+    picture = np.full((height, bar + 2 * digit, 3), _PAPER, "uint8")
+    picture[2:-2, digit : digit + bar] = colours[np.linspace(0, 255, bar).astype(int)]
+    for text, left in (("0", digit - _width("0", size) - 3), ("1", digit + bar + 3)):
+        cv2.putText(picture, text, (max(left, 0), round(height * 0.85)), _FONT, size, _INK, 1, cv2.LINE_AA)
+    return picture
+
+
+def _as_clips(clips) -> np.ndarray:
+    clips = np.asarray(clips)
+    if clips.ndim == 4:
+        clips = clips[:, None]
+    if clips.ndim != 5 or clips.shape[-1] != 3:
+        raise ValueError(f"clips are (B, T, H, W, 3). Received: shape {clips.shape}")
+    return clips
+
+
+def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if picture.shape[:2] == tuple(size):
+        return picture
+    return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def _colours(colormap: str) -> np.ndarray:
+    """The 256 RGB colours of an OpenCV colour map."""
+    known = sorted(n.removeprefix("COLORMAP_").lower() for n in dir(cv2) if n.startswith("COLORMAP_"))
+    if colormap not in known:
+        raise ValueError(f"colormap is one of {', '.join(known)}. Received: {colormap=}")
+    steps = np.arange(256, dtype="uint8")[:, None]
+    return cv2.applyColorMap(steps, getattr(cv2, f"COLORMAP_{colormap.upper()}"))[:, 0, ::-1]

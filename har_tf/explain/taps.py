@@ -1,0 +1,240 @@
+"""Taps: the feature maps of a flat functional graph that can be explained, as (B, t, h, w, c)."""
+
+import math
+from dataclasses import dataclass, replace
+
+import keras
+
+# Layers whose output is their input moved about, padded or (outside training) unchanged: it shows nothing
+# that the map before it does not show, or shows it at the wrong place.
+# fmt: off
+_REARRANGING = frozenset((
+    "InputLayer", "Reshape", "Permute", "Flatten", "RepeatVector", "Identity", "Masking", "Rescaling",
+    "Normalization", "Resizing", "CenterCrop", "ZeroPadding2D", "ZeroPadding3D", "Cropping2D",
+    "Cropping3D", "Dropout", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout",
+    "GaussianNoise", "ActivityRegularization",
+))
+# Of `keras.ops` only what joins or activates feature maps, as residual graphs write it (`x + y`,
+# `ops.relu(x)`).
+_JOINING_OPS = frozenset((
+    "Add", "Subtract", "Multiply", "Maximum", "Concatenate", "Relu", "Relu6", "LeakyRelu", "Silu",
+    "Gelu",
+))
+# fmt: on
+_PREPROCESSING = (keras.layers.Rescaling, keras.layers.Normalization)
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One explainable feature map of a model.
+
+    Attributes:
+        name: of the layer (or `keras.ops` operation) that makes the map; of a layer that is called several
+            times the later maps are `name:1`, `name:2`, ...
+        shape: (t, h, w, c) of one clip; None where the model leaves a size open.
+        kind: class of that layer, as "Conv3D".
+    """
+
+    name: str
+    shape: tuple[int | None, int | None, int | None, int]
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How one tensor of the graph holds its clips.
+
+    Attributes:
+        rows: rows of the first axis for each clip; 1 as the model receives it, T once time is folded into the
+            batch; None where the graph does something else with that axis (cuts windows, moves it).
+        frames: whether these rows are the frames in their order.
+        grid: (t, h, w) of a tensor of tokens (B, t·h·w, c), else None.
+        learned: whether a layer with weights came before; what did not is preprocessing.
+    """
+
+    rows: int | None = 1
+    frames: bool = False
+    grid: tuple[int, int, int] | None = None
+    learned: bool = False
+
+
+def taps(model: keras.Model) -> list[Tap]:
+    """Lists the feature maps of a model that can be explained, from input to output.
+
+    A tap is the output of a convolution, normalisation, activation, pooling, addition or concatenation that
+    still has a place in the frame (h·w > 1). Maps are channels-last. They may be (B, t, h, w, c); (B·T, h, w,
+    c) where the graph folded time into the batch with `keras.ops.reshape`; (B, h, w, c), which counts as t =
+    1; or tokens (B, t·h·w, c) that were reshaped from one of these. Not taps: preprocessing (all before the
+    first layer with weights), reshapes, padding, and dropout, which outside training repeats the map before
+    it.
+
+    The list is read off the graph alone, so a model from `keras.models.load_model` has the same taps. A model
+    inside the model counts as one layer: its output is a tap, its inner layers are not.
+
+    Args:
+        model: functional or sequential model with one input, a clip (B, T, H, W, C) or an image (B, H, W, C).
+
+    Returns:
+        The taps in the order in which the graph computes them.
+
+    Raises:
+        ValueError: the model is no graph, has several inputs, or is channels-first.
+
+    Example:
+        >>> [tap.name for tap in taps(cnn_gru())][-2:]
+        ['pool_3', 'conv3d']
+    """
+    return [tap for tap, _ in symbolic(model)]
+
+
+def find(model: keras.Model, tap: str | Tap | None = None) -> Tap:
+    """The tap of a given name, or the one to explain by default.
+
+    The default is the last tap that is not a pooling layer: the last map before the recurrent or pooling
+    head, which is what Grad-CAM explains in the paper (section 3.2), at its full resolution.
+
+    Args:
+        model: as in `taps`.
+        tap: a name, a `Tap` of this model, or None for the default.
+
+    Raises:
+        ValueError: the model has no such tap; the message lists those it has.
+    """
+    found = taps(model)
+    if not found:
+        raise ValueError(
+            f"model {model.name!r} has no feature map with a place in the frame, so nothing to explain."
+        )
+    if tap is None:
+        unpooled = [t for t in found if "Pooling" not in t.kind]
+        return (unpooled or found)[-1]
+    name = tap.name if isinstance(tap, Tap) else tap
+    for candidate in found:
+        if candidate.name == name:
+            return candidate
+    inside = _inside_nested(model, name)
+    hint = (
+        f" It is inside {inside!r}, a model within the model: build the graph flat to tap it."
+        if inside
+        else ""
+    )
+    names = ", ".join(t.name for t in found)
+    raise ValueError(
+        f"tap {name!r} is not in the model.{hint} Taps, from input to output: {names}. Received: {tap=}"
+    )
+
+
+def symbolic(model: keras.Model) -> list[tuple[Tap, keras.KerasTensor]]:
+    """The taps of a model with the symbolic tensors that hold them, from input to output.
+
+    Each tensor reshaped to (-1, t, h, w, c) is its map: folding keeps the frames of a clip together.
+    """
+    graph = _graph(model)
+    clip = graph.inputs[0]
+    layouts = {id(clip): _Layout()}
+    calls: dict[str, int] = {}
+    found = []
+    depths = sorted(graph._nodes_by_depth, reverse=True)
+    for node in (node for depth in depths for node in graph._nodes_by_depth[depth]):
+        operation = node.operation
+        if node.is_input:
+            continue
+        if getattr(operation, "data_format", None) == "channels_first":
+            raise ValueError(
+                "taps need channels-last maps. "
+                f"Received: layer {operation.name!r} of data_format='channels_first'"
+            )
+        before = [(x, layouts[id(x)]) for x in node.input_tensors if id(x) in layouts]
+        call = calls[operation.name] = calls.get(operation.name, -1) + 1
+        for output in node.output_tensors:
+            layout = _after(operation, before, output.shape)
+            layouts[id(output)] = layout
+            shape = _map_shape(output.shape, layout)
+            if shape is not None and layout.learned and _makes_maps(operation):
+                name = f"{operation.name}:{call}" if call else operation.name
+                found.append((Tap(name, shape, _kind(operation)), output))
+    return found
+
+
+def _graph(model: keras.Model) -> keras.Function:
+    if not isinstance(model, (keras.Sequential, keras.Function)) or not getattr(model, "inputs", None):
+        raise ValueError(
+            "taps need a built functional or sequential model, whose graph shows its feature maps. "
+            f"Received: {type(model).__name__} {getattr(model, 'name', '')!r}"
+        )
+    if len(model.inputs) != 1 or len(model.inputs[0].shape) not in (4, 5):
+        shapes = [tuple(x.shape) for x in model.inputs]
+        raise ValueError(
+            "taps need a model with one input, clips (B, T, H, W, C) or images (B, H, W, C). "
+            f"Received: inputs {shapes}"
+        )
+    return keras.Function(model.inputs, model.outputs)
+
+
+def _after(operation, before: list[tuple[keras.KerasTensor, _Layout]], shape: tuple) -> _Layout:
+    """The layout of an operation's output, of which `before` are the inputs that come from the clip."""
+    if not before:
+        return _Layout(rows=None)
+    source, layout = max(before, key=lambda pair: len(pair[0].shape))
+    learned = any(each.learned for _, each in before)
+    if isinstance(operation, keras.Layer) and operation.weights and not isinstance(operation, _PREPROCESSING):
+        learned = True
+    layout = replace(layout, learned=learned)
+    if type(operation).__name__ == "Reshape":  # the layer and the operation are both called so
+        return _reshaped(layout, tuple(source.shape), tuple(shape))
+    if type(operation).__name__ == "Transpose" and operation.axes and operation.axes[0] != 0:
+        return replace(layout, rows=None, frames=False, grid=None)
+    keeps_tokens = layout.grid and len(shape) == 3 and shape[1] == math.prod(layout.grid)
+    return layout if keeps_tokens else replace(layout, grid=None)
+
+
+def _reshaped(layout: _Layout, old: tuple, new: tuple) -> _Layout:
+    lost = replace(layout, rows=None, frames=False, grid=None)
+    if layout.rows is None or None in old[1:] or None in new[1:]:
+        same = old == new
+        return layout if same else lost
+    rows = layout.rows * math.prod(old[1:]) / math.prod(new[1:])
+    if rows != int(rows):
+        return lost
+    rows = int(rows)
+    if rows == layout.rows:
+        grid = _map_shape(old, layout)
+        tokens = rows == 1 and grid is not None and new[1:] == (math.prod(grid[:3]), grid[3])
+        return replace(layout, grid=grid[:3] if tokens else None)
+    folds_time = layout.rows == 1 and len(old) == 5 and new[1:] == old[2:]
+    return replace(layout, rows=rows, frames=folds_time, grid=None)
+
+
+def _map_shape(shape: tuple, layout: _Layout) -> tuple | None:
+    """(t, h, w, c) of a tensor that is a map, else None."""
+    per_clip = layout.rows == 1
+    if len(shape) == 5 and per_clip:
+        sizes = tuple(shape[1:])
+    elif len(shape) == 4 and (per_clip or layout.frames):
+        sizes = (layout.rows, *shape[1:])
+    elif layout.grid is not None and per_clip:
+        sizes = (*layout.grid, shape[-1])
+    else:
+        return None
+    has_places = None in sizes[1:3] or sizes[1] * sizes[2] > 1
+    return sizes if has_places and sizes[3] is not None else None
+
+
+def _kind(operation) -> str:
+    return type(
+        getattr(operation, "layer", operation)
+    ).__name__  # TimeDistributed holds its layer as `.layer`
+
+
+def _makes_maps(operation) -> bool:
+    kind = _kind(operation)
+    return kind not in _REARRANGING if isinstance(operation, keras.Layer) else kind in _JOINING_OPS
+
+
+def _inside_nested(model: keras.Model, name: str) -> str | None:
+    """The name of the model within `model` that holds a layer called `name`."""
+    for layer in model.layers:
+        inner = getattr(layer, "layer", layer)
+        if isinstance(inner, keras.Model) and any(deep.name == name for deep in inner._flatten_layers()):
+            return inner.name
+    return None
