@@ -85,6 +85,7 @@ def _h264(extradata: bytes, packets: Sequence) -> Layout | None:
     start = np.zeros(len(packets), bool)
     reference = np.zeros(len(packets), bool)
     headers = np.zeros(len(packets), bool)
+    bipredictive = False
     for position, packet in enumerate(packets):
         data = bytes(packet)
         units = _units_with_length(data, length_size) if length_size else _units_with_start_code(data)
@@ -96,9 +97,10 @@ def _h264(extradata: bytes, packets: Sequence) -> Layout | None:
             if kind in (1, 5):
                 start[position] |= kind == 5
                 reference[position] |= data[unit] & 0x60 != 0
-                pictures += (
-                    data[unit + 1] >> 7
-                )  # first_mb_in_slice is 0: the first slice of a picture or field
+                # A slice begins with its first macroblock, 0 in the first slice of a picture or field, and its
+                # type, both as Exp-Golomb codes: 1, then 010 (1) or 00111 (6) for B.
+                pictures += data[unit + 1] >> 7
+                bipredictive |= data[unit + 1] >> 4 == 0b1010 or data[unit + 1] >> 2 == 0b100111
             elif kind in (7, 8):
                 headers[position] = True
             elif 2 <= kind <= 4 or kind > 12:  # data partitions, layers, views
@@ -107,6 +109,9 @@ def _h264(extradata: bytes, packets: Sequence) -> Layout | None:
             return None
     frame = np.empty(len(packets), np.int64)
     frame[np.argsort(stamps)] = np.arange(len(packets))
+    # AVI stamps packets in decoding order, whatever their pictures are.
+    if bipredictive and (np.diff(frame) == 1).all():
+        return None
     segment = np.cumsum(start) - 1
     if not start[0] or (np.diff(segment[np.argsort(frame)]) < 0).any():
         return None

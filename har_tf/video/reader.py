@@ -66,11 +66,12 @@ class VideoInfo:
     claimed_frames: int | None
 
 
-def probe(path: str | PathLike) -> VideoInfo:
+def probe(path: str | PathLike, threads: int | None = None) -> VideoInfo:
     """Decode a video file from end to end and say what is in it.
 
     Args:
         path: the file.
+        threads: decoding threads; None lets FFmpeg choose.
 
     Returns:
         A `VideoInfo`; its width and height are those of `read_clip(path, size=None)`.
@@ -82,10 +83,11 @@ def probe(path: str | PathLike) -> VideoInfo:
         >>> probe("v_PullUps_g01_c01.avi").frames
         150
     """
+    _check_threads(threads)
     path = _regular_file(path)
     with _open(path) as stream:
         claimed = _scan(path, stream, keep_bytes=0).claimed
-    with _open(path) as stream:
+    with _open(path, threads) as stream:
         view, count = None, 0
         for frame in _decode(path, stream):
             view = view or View.of(stream, frame, None)
@@ -156,8 +158,7 @@ def read_clip(
     sides = [1, 1] if size is None else list(size)
     if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
         raise ValueError(f"size must be None or (height, width), both positive. Received: size={size!r}.")
-    if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
-        raise ValueError(f"threads must be None or at least 1. Received: threads={threads!r}.")
+    _check_threads(threads)
     path = _regular_file(path)
     with _open(path, threads) as stream:
         scan = _scan(path, stream, _KEEP_BYTES)
@@ -354,6 +355,11 @@ def _claimed(stream: av.VideoStream, count: int, latest: int | None) -> int | No
     behind = float((duration - latest * stream.time_base) * stream.average_rate)
     # One frame lies behind the latest time stamp by right, and the clock may be rounded by one.
     return count + round(behind) - 1 if behind > 2.5 else None
+
+
+def _check_threads(threads: int | None) -> None:
+    if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
+        raise ValueError(f"threads must be None or at least 1. Received: threads={threads!r}.")
 
 
 def _regular_file(path: str | PathLike) -> Path:

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import Interpolation
 
 from .errors import VideoError
 from .reader import probe
+
+# Average the colours that share a chroma sample, without swscale's shortcuts.
+_CONVERSION = Interpolation.AREA | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
 
 _PRESETS = (
     "ultrafast",
@@ -87,7 +91,7 @@ def write_video(
     part = Path(name)
     try:
         written = _encode(path, part, chain([first], checked), rate, options, threads or 0)
-        _read_back(path, part, written, first.shape)
+        _read_back(path, part, written, first.shape, threads)
         # mkstemp makes files that only their owner reads; give this one the mode of any new file.
         umask = os.umask(0)
         os.umask(umask)
@@ -175,6 +179,7 @@ def _encode(
                     # swscale's matrix, BT.601; said in the file, because players guess by the size otherwise.
                     context.colorspace, context.color_range = 6, 1
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+                frame = frame.reformat(format="yuv420p", interpolation=_CONVERSION, threads=1)
                 frame.pts = count
                 frame.time_base = 1 / rate
                 container.mux(stream.encode(frame))
@@ -185,14 +190,15 @@ def _encode(
     return count
 
 
-def _read_back(path: Path, part: Path, count: int, shape: tuple[int, ...]) -> None:
+def _read_back(path: Path, part: Path, count: int, shape: tuple[int, ...], threads: int | None) -> None:
     try:
-        info = probe(part)
+        info = probe(part, threads)
     except VideoError as error:
         raise VideoError(path, f"written, but does not read back: {error.reason}") from error
     expected = (count, shape[0] + shape[0] % 2, shape[1] + shape[1] % 2)
     found = (info.frames, info.height, info.width)
     if found != expected:
+        described = "{} frames of {}x{}".format
         raise VideoError(
-            path, f"written, but reads back as (frames, height, width) {found}, expected {expected}"
+            path, f"written, but reads back as {described(*found)}, expected {described(*expected)}"
         )
