@@ -1,9 +1,9 @@
 """The embedded data set: articulated figures, drawn and encoded as real video files, with everything known about them.
 
 Ten actions. The first six are three pairs, and every clip of one is a clip of the other with its frames in reverse
-order: same person, same scene, same group. Facing, camera and background motion are drawn at random and say nothing about
-the action. A model that ignores the order of frames gives both members of a pair the same answer, so it is right on at
-most one of them: with ten classes of equal size it cannot exceed 0.4 + 0.6 / 2 = 70 %.
+order: same person, same scene, same group. Facing, camera and background motion are drawn at random and say nothing
+about the action. A model that ignores the order of frames gives both members of a pair the same answer, so it is right
+on at most one of them: with ten classes of equal size it cannot exceed 0.4 + 0.6 / 2 = 70 %.
 
 A group is one person (proportions, clothes) in one scene (background, light) and holds one clip of every action, so
 neither the person nor the scene tells the action, and a split by groups tests on people and scenes never seen.

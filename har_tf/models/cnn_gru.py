@@ -31,9 +31,9 @@ def cnn_gru(
     frame, Conv3D with 50 filters, GRU 32 and 50, Dense 100 ReLU, softmax. It leaves open, and this function takes:
 
     - `filters`, 3 x 3 kernels: doubling from 16 is what two CPU cores or a free GPU train in minutes.
-    - `pool_sizes`: (2, 2, 2) would hand 19,200 numbers a frame to the first GRU, whose three gates then hold 1.8 M of the
-      model's weights and leave chance only slowly; (4, 4, 2) hands over 1,200 and still keeps a 4 x 6 grid, so that the
-      GRU knows where in the frame something happened.
+    - `pool_sizes`: (2, 2, 2) would hand 19,200 numbers a frame to the first GRU, whose three gates then hold 1.8 M of
+      the model's weights and leave chance only slowly; (4, 4, 2) hands over 1,200 and still keeps a 4 x 6 grid, so that
+      the GRU knows where in the frame something happened.
     - BatchNorm: time is folded into the batch, so its statistics run over all frames of all clips and are updated once
       a step. Keras' momentum of 0.99 needs some 500 steps to forget its start; with 50 steps an epoch the validation
       accuracy would lag behind training for ten epochs, hence 0.9.

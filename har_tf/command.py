@@ -1,0 +1,51 @@
+"""What every command line of the project does alike: options from a dataclass, one line of reason for a failure."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+FAILED = 1
+
+
+def run(function: Callable[..., Any], options: Any = None, *, prog: str | None = None) -> None:
+    """Parses the command line into `options` (or the function's own arguments), calls `function`, and exits.
+
+    Exit codes: 0 for done, 1 for a failure with one line of reason on stderr, 2 for wrong usage, 130 when interrupted.
+    With `HAR_TF_TRACEBACK=1` in the environment a failure shows its traceback.
+
+    Args:
+        function: takes an instance of `options`.
+        options: a dataclass, or a union of dataclasses for subcommands.
+        prog: the command's name in its help.
+    """
+    description = sys.modules[function.__module__].__doc__
+    parsed = tyro.cli(options, prog=prog, description=description, config=(tyro.conf.OmitSubcommandPrefixes,))
+    sys.exit(guarded(lambda: function(parsed)))
+
+
+def guarded(action: Callable[[], Any]) -> int:
+    """Calls `action`; returns the exit code, after one line on stderr where it failed."""
+    try:
+        action()
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if os.environ.get("HAR_TF_TRACEBACK"):
+            raise
+        print(f"error: {_reason(error)}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+def _reason(error: Exception) -> str:
+    """One line that names the thing."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{Path(os.fsdecode(error.filename))}: {error.strerror}"
+    text = " ".join(str(error).split())
+    known = type(error).__module__.startswith("har_tf") or isinstance(error, ValueError | OSError | FloatingPointError)
+    return text if known and text else f"{type(error).__name__}: {text} (HAR_TF_TRACEBACK=1 shows where)"

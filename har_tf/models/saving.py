@@ -1,0 +1,77 @@
+"""A `.keras` file that knows its class names, and nothing else that Keras would not expect."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+
+from har_tf.atomic import whole_file
+
+_MEMBER = "class_names.json"
+
+
+def save_model(model: keras.Model, path: str | Path, class_names) -> Path:
+    """Saves a classifier with the names of its classes.
+
+    The names are one more member of the zip archive that a `.keras` file is, so `keras.models.load_model` reads the
+    file as any other, also where `har_tf` is not installed.
+
+    Args:
+        model: its last axis has one entry a class.
+        path: a file ending in `.keras`; replaced only when the new one is complete.
+        class_names: names in the order of the outputs.
+
+    Raises:
+        ValueError: another ending, or another number of names than outputs.
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    names = list(class_names)
+    if path.suffix != ".keras":
+        raise ValueError(f"Model files end in .keras. Received: path={path}")
+    if len(names) != model.output_shape[-1]:
+        raise ValueError(f"{path}: {model.output_shape[-1]} outputs need as many names. Received: {len(names)} names")
+    with whole_file(path) as temporary:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(_MEMBER, json.dumps(names))
+    return path
+
+
+def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:
+    """Loads a classifier and its class names.
+
+    The names come from inside the file, else from `class_names.json` beside it (a JSON list of strings), else they are
+    "class 0", "class 1", ...
+
+    Args:
+        path: a `.keras` file.
+
+    Returns:
+        (model, class names).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a Keras model, or other names than outputs.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such model file")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: not a .keras model file")
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: not a model that Keras can load ({reason})") from error
+    with zipfile.ZipFile(path) as archive:
+        inside = archive.read(_MEMBER) if _MEMBER in archive.namelist() else None
+    beside = path.with_name(_MEMBER)
+    if inside is None and beside.is_file():
+        inside = beside.read_bytes()
+    outputs = model.output_shape[-1]
+    names = tuple(json.loads(inside)) if inside is not None else tuple(f"class {i}" for i in range(outputs))
+    if len(names) != outputs:
+        raise ValueError(f"{path}: {outputs} outputs, but {len(names)} class names")
+    return model, names

@@ -1,0 +1,106 @@
+"""The folder of one run: what was asked for, on what machine, and what came out."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+from har_tf.atomic import whole_file
+
+_PACKAGES = ("har_tf", "tensorflow", "keras", "numpy", "av", "opencv-python", "scikit-learn")
+
+
+class RunFolder:
+    """`<out>/<experiment>/<run>/` with the names that every experiment uses."""
+
+    def __init__(self, out: str | Path, experiment: str, run: str):
+        """Makes the folder and sees that it can be written to.
+
+        Raises:
+            OSError: it cannot.
+        """
+        self.path = Path(out) / experiment / run
+        self.figures = self.path / "figures"
+        self.overlays = self.path / "overlays"
+        self.tables = self.path / "tables"
+        self.training = self.path / "training"
+        for folder in (self.path, self.figures, self.overlays, self.tables, self.training):
+            folder.mkdir(parents=True, exist_ok=True)
+        probe = self.path / f".{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+
+    def write_json(self, name: str, content) -> Path:
+        """Writes `content` to `<run>/<name>`, whole."""
+        path = self.path / name
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
+        return path
+
+
+def command_line() -> str:
+    """The command that started this process, as one would type it."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    program = ["python", "-m", module.name.removesuffix(".__main__")] if module else ["python", sys.argv[0]]
+    return shlex.join([*program, *sys.argv[1:]])
+
+
+def environment() -> dict:
+    """What a reader needs to judge or repeat a run: machine, packages, revision, command, date."""
+    import tensorflow as tf
+
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            packages[name] = None
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": command_line(),
+        "revision": _revision(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpus": [details.get("device_name", "GPU") for details in gpus],
+        "packages": packages,
+    }
+
+
+def machine(environment: dict) -> str:
+    """The machine in a few words."""
+    cores = f"{environment['cores']} cores of {environment['processor']}"
+    return ", ".join([*environment["gpus"], cores])
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def _revision() -> str | None:
+    """The commit of the code, with a mark where files were changed since; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        asked = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None

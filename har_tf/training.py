@@ -1,0 +1,313 @@
+"""fit(): train a classifier so that a killed run, started again, ends with the same weights.
+
+After every epoch everything that the next one depends on is written to one file: weights, BatchNorm statistics, the
+state of every random generator, the optimiser, and what has been measured. The order of the clips and their
+augmentation are functions of (seed, epoch), so an epoch that was cut off is simply repeated.
+"""
+
+import csv
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from har_tf.atomic import whole_file
+
+Train = Callable[[range], tf.data.Dataset]
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How a model is trained.
+
+    Args:
+        epochs: passes over the training clips.
+        learning_rate: of Adam; with "cosine" its largest value.
+        schedule: "constant", or "cosine": a linear start over `warmup_epochs`, then half a cosine to zero.
+        warmup_epochs: may be a fraction.
+        label_smoothing: share of the target that is spread over all classes.
+        clipnorm: largest norm of any weight's gradient; None: not clipped.
+        weight_decay: decoupled, as in AdamW; 0: plain Adam.
+    """
+
+    epochs: int = 20
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    clipnorm: float | None = None
+    weight_decay: float = 0.0
+
+    def __post_init__(self):
+        if self.epochs < 1:
+            raise ValueError(f"At least one epoch. Received: epochs={self.epochs}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"The learning rate is positive. Received: learning_rate={self.learning_rate}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"Label smoothing lies in [0, 1). Received: label_smoothing={self.label_smoothing}")
+        if self.schedule not in ("constant", "cosine"):
+            raise ValueError(f"Schedules are 'constant' and 'cosine'. Received: schedule={self.schedule!r}")
+
+
+@dataclass(frozen=True)
+class History:
+    """What was measured after every epoch.
+
+    Args:
+        epochs: lists of the same length: `loss`, `accuracy`, `val_loss`, `val_accuracy` (the last two only with
+            validation data), `learning_rate`, `seconds`.
+        best_epoch: counted from 0; the epoch whose weights the model holds after `fit`.
+    """
+
+    epochs: dict[str, list[float]] = field(default_factory=dict)
+    best_epoch: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in all epochs, interrupted ones not counted."""
+        return sum(self.epochs.get("seconds", []))
+
+
+def seed_everything(seed: int, deterministic: bool = True) -> None:
+    """Seeds Python, NumPy and TensorFlow; call it before the model is built.
+
+    Args:
+        seed: the seed.
+        deterministic: also has TensorFlow use deterministic kernels, so that two runs agree bit for bit.
+    """
+    keras.utils.set_random_seed(seed)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def set_precision(name: Literal["float32", "mixed_float16", "mixed_bfloat16"]) -> None:
+    """Sets the precision that layers compute in; weights stay float32. Call it before the model is built."""
+    keras.mixed_precision.set_global_policy(name)
+
+
+def strategy(name: Literal["one", "mirrored", "tpu"]) -> tf.distribute.Strategy:
+    """The devices to train on. Build the model inside `strategy(...).scope()`.
+
+    Args:
+        name: "one" device (the first GPU, else the CPU), "mirrored" over all GPUs of this machine, or the "tpu" that
+            the environment names.
+
+    Raises:
+        ValueError: unknown name, or no TPU.
+    """
+    if name == "one":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    if name == "tpu":
+        try:
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
+        except (ValueError, tf.errors.OpError) as error:
+            raise ValueError(f"No TPU was found ({str(error).splitlines()[0]}). Received: strategy='tpu'") from error
+        return tf.distribute.TPUStrategy(resolver)
+    raise ValueError(f"Strategies are 'one', 'mirrored' and 'tpu'. Received: strategy={name!r}")
+
+
+def fit(
+    model: keras.Model,
+    train: Train | tf.data.Dataset,
+    validation: tf.data.Dataset | None,
+    recipe: TrainingRecipe,
+    run_dir: str | Path,
+    strategy: tf.distribute.Strategy | None = None,
+    verbose: int | str = "auto",
+) -> History:
+    """Trains `model` with Adam and categorical cross-entropy, and leaves in it the weights of its best epoch.
+
+    The best epoch is the one with the highest validation accuracy (of equal ones, the lowest validation loss), or the
+    last where there is no validation data. Validation clips are to be taken from the training part, never from the test
+    set. `run_dir` receives `history.csv`, `tensorboard/`, `best.weights.h5` and `state.npz`; a run that finds a
+    `state.npz` goes on from there, and one that is complete returns at once.
+
+    Args:
+        model: maps (B, T, H, W, 3) clips to (B, C) probabilities; built in `strategy.scope()` if there is a strategy.
+        train: a function that is called as `train(epochs=range(3, 20))` and returns the batches of (clips, labels) of
+            those epochs, one epoch after the other, such as `functools.partial(pipeline.clips, prepared, 8, True)`; or a
+            dataset that is the same in every epoch.
+        validation: batches of (clips, labels).
+        recipe: how to train.
+        run_dir: the folder to write to.
+        strategy: `har_tf.training.strategy(...)`; None: the one that is in scope.
+        verbose: "auto" (a progress bar on a terminal, else a line an epoch), 0, 1 (bar) or 2 (lines).
+
+    Returns:
+        The history of all epochs, those before an interruption included.
+
+    Raises:
+        ValueError: `run_dir` holds the state of another recipe or another model.
+        FloatingPointError: the loss is no longer a number.
+    """
+    run_dir = Path(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    strategy = strategy or tf.distribute.get_strategy()
+    make = train if callable(train) else lambda epochs: _repeated(train, epochs)
+    classes = model.output_shape[-1]
+    steps = int(make(epochs=range(1)).cardinality())
+
+    with strategy.scope():
+        model.compile(
+            optimizer=_optimizer(recipe, steps),
+            loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+            metrics=["accuracy"],
+        )
+        model.optimizer.build(model.trainable_variables)
+    state = _State(model, run_dir, _identity(model, recipe))
+    state.restore()
+    if state.next_epoch < recipe.epochs:
+        todo = range(state.next_epoch, recipe.epochs)
+        if verbose == "auto":
+            verbose = 1 if sys.stdout.isatty() else 2
+        model.fit(
+            _one_hot(make(epochs=todo), classes),
+            validation_data=None if validation is None else _one_hot(validation, classes),
+            epochs=recipe.epochs,
+            initial_epoch=todo.start,
+            steps_per_epoch=steps,
+            shuffle=False,  # `train` has its order
+            callbacks=[
+                _StopAtNaN(),
+                state.callback(),
+                keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False),
+            ],
+            verbose=verbose,
+        )
+    model.load_weights(run_dir / "best.weights.h5")
+    return state.history
+
+
+def _repeated(dataset: tf.data.Dataset, epochs: range) -> tf.data.Dataset:
+    return dataset.repeat(len(epochs))
+
+
+def _one_hot(dataset: tf.data.Dataset, classes: int) -> tf.data.Dataset:
+    return dataset.map(lambda clips, labels: (clips, tf.one_hot(labels, classes)), num_parallel_calls=1)
+
+
+def _optimizer(recipe: TrainingRecipe, steps: int) -> keras.optimizers.Optimizer:
+    rate = recipe.learning_rate
+    warmup = round(recipe.warmup_epochs * steps)
+    if recipe.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else rate,
+            max(recipe.epochs * steps - warmup, 1),
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    if recipe.weight_decay:
+        return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, clipnorm=recipe.clipnorm)
+    return keras.optimizers.Adam(rate, clipnorm=recipe.clipnorm)
+
+
+def _identity(model: keras.Model, recipe: TrainingRecipe) -> dict:
+    """What has to be equal for a run to be continued. Layer names are not in it: Keras numbers them by process."""
+    shapes = [[list(variable.shape), str(variable.dtype)] for variable in model.variables]
+    digest = hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:16]
+    return {"recipe": asdict(recipe), "model": f"{model.count_params()} parameters, {digest}"}
+
+
+class _StopAtNaN(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        loss = (logs or {}).get("loss", 0.0)
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss is {loss} after epoch {epoch + 1}; a smaller learning rate or clipnorm may help."
+            )
+
+
+class _State:
+    """The file that a run continues from."""
+
+    def __init__(self, model: keras.Model, run_dir: Path, identity: dict):
+        self.model = model
+        self.path = run_dir / "state.npz"
+        self.best_path = run_dir / "best.weights.h5"
+        self.csv_path = run_dir / "history.csv"
+        self.identity = identity
+        self.history = History()
+        self.next_epoch = 0
+
+    def _variables(self):
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def restore(self) -> None:
+        """Puts the model where the last complete epoch left it; does nothing where there is none."""
+        if not self.path.is_file():
+            return
+        with np.load(self.path) as stored:
+            about = json.loads(str(stored["about"]))
+            if about["identity"] != self.identity:
+                raise ValueError(
+                    f"{self.path.parent}: holds a run with other settings "
+                    f"({_difference(about['identity'], self.identity)}); choose another folder or remove this one"
+                )
+            variables = self._variables()
+            for i, variable in enumerate(variables):
+                variable.assign(stored[f"v{i}"])
+        self.history = History(about["history"], about["best_epoch"])
+        self.next_epoch = about["next_epoch"]
+
+    def save(self, epoch: int, logs: dict[str, float]) -> None:
+        """Writes the best weights, the history and then the state, each whole."""
+        epochs = {name: [*self.history.epochs.get(name, []), value] for name, value in logs.items()}
+        rank = [
+            (epochs["val_accuracy"][i], -epochs["val_loss"][i]) if "val_accuracy" in epochs else i
+            for i in range(epoch + 1)
+        ]
+        best = max(range(epoch + 1), key=rank.__getitem__)
+        if best == epoch:
+            with whole_file(self.best_path) as temporary:
+                self.model.save_weights(temporary)
+        self.history = History(epochs, best)
+        with whole_file(self.csv_path) as temporary, temporary.open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["epoch", *epochs])
+            rows.writerows([i + 1, *values] for i, values in enumerate(zip(*epochs.values(), strict=True)))
+        about = {
+            "identity": self.identity,
+            "history": epochs,
+            "best_epoch": best,
+            "next_epoch": epoch + 1,
+        }
+        arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())}
+        with whole_file(self.path) as temporary:
+            np.savez(temporary, about=json.dumps(about), **arrays)
+
+    def callback(self) -> keras.callbacks.Callback:
+        state = self
+
+        class SaveState(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                self.started = time.perf_counter()
+
+            def on_epoch_end(self, epoch, logs=None):
+                rate = float(keras.ops.convert_to_numpy(state.model.optimizer.learning_rate))
+                seconds = time.perf_counter() - self.started
+                measured = {name: float(value) for name, value in (logs or {}).items()}
+                state.save(epoch, measured | {"learning_rate": rate, "seconds": seconds})
+
+        return SaveState()
+
+
+def _difference(stored: dict, wanted: dict) -> str:
+    if stored["model"] != wanted["model"]:
+        return f"a model of {stored['model']}; now {wanted['model']}"
+    changed = [
+        f"{name} {value} there, {wanted['recipe'].get(name)} now"
+        for name, value in stored["recipe"].items()
+        if wanted["recipe"].get(name) != value
+    ]
+    return ", ".join(changed) or "a recipe with other fields"
