@@ -79,8 +79,8 @@ def _h264(extradata: bytes, packets: Sequence) -> Layout | None:
     stamps = [packet.pts for packet in packets]
     if None in stamps or len(set(stamps)) != len(stamps):
         return None
-    # avcC (ISO 14496-15) begins with version 1; its fifth byte holds the size of the lengths before the
-    # units.
+    # avcC (ISO 14496-15) begins with version 1; its fifth byte holds the size of the length that
+    # stands before each unit.
     length_size = (extradata[4] & 3) + 1 if len(extradata) > 6 and extradata[0] == 1 else 0
     start = np.zeros(len(packets), bool)
     reference = np.zeros(len(packets), bool)
@@ -97,8 +97,8 @@ def _h264(extradata: bytes, packets: Sequence) -> Layout | None:
             if kind in (1, 5):
                 start[position] |= kind == 5
                 reference[position] |= data[unit] & 0x60 != 0
-                # A slice begins with its first macroblock, 0 in the first slice of a picture or field, and its
-                # type, both as Exp-Golomb codes: 1, then 010 (1) or 00111 (6) for B.
+                # A slice begins with its first macroblock, 0 in the first slice of a picture or field, and
+                # its type, both as Exp-Golomb codes: 1, then 010 (1) or 00111 (6) for B.
                 pictures += data[unit + 1] >> 7
                 bipredictive |= data[unit + 1] >> 4 == 0b1010 or data[unit + 1] >> 2 == 0b100111
             elif kind in (7, 8):

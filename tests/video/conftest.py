@@ -60,7 +60,12 @@ def make_video():
             if matrix is not None:
                 stream.set_display_matrix(matrix)
             for number, pixels in enumerate(frames):
-                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=pix_fmt)
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                if codec == "libx264" and pix_fmt == "gray":
+                    # swscale makes full-range grey, but H.264 means limited range where it says nothing.
+                    luma = frame.reformat(format="yuv420p").to_ndarray()[: frame.height]
+                    frame = av.VideoFrame.from_ndarray(luma, format="gray")
+                frame = frame.reformat(format=pix_fmt)
                 if times is not None:
                     frame.pts, frame.time_base = times[number], Fraction(1, 1000)
                 file.mux(stream.encode(frame))
