@@ -1,0 +1,127 @@
+import pytest
+
+from har_tf import datasets
+from har_tf.datasets import DatasetError, ucf101
+
+FILES = {
+    "HandstandPushups": ["v_HandStandPushups_g01_c01.avi", "v_HandStandPushups_g08_c01.avi"],
+    "Hammering": ["v_Hammering_g01_c01.avi", "v_Hammering_g08_c01.avi", "v_Hammering_g08_c02.avi"],
+    "HammerThrow": ["v_HammerThrow_g01_c01.avi", "v_HammerThrow_g08_c01.avi"],
+}
+CLASS_INDEX = "1 Hammering\r\n2 HammerThrow\r\n3 HandstandPushups\r\n"
+# The case differs from the files, as between two releases; the lists end lines as in the original.
+TEST = [
+    "Hammering/v_Hammering_g01_c01.avi",
+    "HammerThrow/v_HammerThrow_g01_c01.avi",
+    "HandstandPushups/v_HandstandPushups_g01_c01.avi",
+]
+TRAIN = [
+    "Hammering/v_Hammering_g08_c01.avi 1",
+    "Hammering/v_Hammering_g08_c02.avi 1",
+    "HammerThrow/v_HammerThrow_g08_c01.avi 2",
+    "HandstandPushups/v_HandStandPushups_g08_c01.avi 3",
+]
+
+
+def write_lists(folder, train=TRAIN, test=TEST, classes=CLASS_INDEX):
+    folder.mkdir(exist_ok=True)
+    (folder / "classInd.txt").write_text(classes, newline="")
+    (folder / "trainlist01.txt").write_text("\r\n".join(train) + "\r\n", newline="")
+    (folder / "testlist01.txt").write_text("\r\n".join(test) + "\r\n\r\n", newline="")
+    return folder
+
+
+def test_classes_in_their_order_and_the_official_split(empty_videos, tmp_path):
+    root = empty_videos("UCF-101", FILES)
+    write_lists(tmp_path / "ucfTrainTestlist")
+    dataset = datasets.load("ucf101", root)
+    assert dataset.name == "ucf101"
+    assert dataset.class_names == ("Hammering", "HammerThrow", "HandstandPushups")
+    assert dataset.labels.tolist() == [0, 0, 0, 1, 1, 2, 2]
+    assert dataset.notes == ()
+    train, test = dataset.split("official")
+    assert [record.path.name for record in test.records] == [
+        "v_Hammering_g01_c01.avi",
+        "v_HammerThrow_g01_c01.avi",
+        "v_HandStandPushups_g01_c01.avi",
+    ]
+    assert len(train) == 4
+
+
+def test_a_part_of_it_as_a_folder_says_what_is_missing(empty_videos, tmp_path):
+    root = empty_videos("UCF-101", {"Hammering": FILES["Hammering"][:2], "HammerThrow": FILES["HammerThrow"]})
+    (root / "Hammering" / "v_Hammering_g99_c01.avi").touch()
+    dataset = datasets.load(root, lists=write_lists(tmp_path / "lists"))
+    train, test = dataset.split("official")
+    assert (len(train), len(test)) == (2, 2)
+    assert dataset.notes == (
+        "official split 1: 1 of 3 training entries are not on disk, first Hammering/v_Hammering_g08_c02.avi",
+        "official split 1: 1 videos are in no list, first v_Hammering_g99_c01.avi",
+    )
+    with pytest.raises(DatasetError, match="1 of 3 training entries are not on disk"):
+        datasets.load("ucf101", root, lists=tmp_path / "lists")
+
+
+def test_lists_are_found_beside_a_folder_and_in_a_copy_of_it(empty_videos, tmp_path):
+    root = empty_videos("copy/UCF-101", FILES)
+    write_lists(tmp_path / "copy" / "ucfTrainTestlist")
+    assert datasets.load(root).official == datasets.load(tmp_path / "copy").official
+    assert len(datasets.load(root).official[1]) == 3
+
+
+def test_groups_in_both_parts_are_told(empty_videos, tmp_path):
+    lists = write_lists(tmp_path / "lists", train=TRAIN[1:], test=[*TEST, TRAIN[0].split()[0]])
+    dataset = datasets.load(empty_videos("ucf", FILES), lists=lists)
+    assert dataset.notes == ("official split 1: 1 groups are in both parts: Hammering/g08",)
+    assert dataset.overlap_report("official").with_sibling == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test": [*TEST, TRAIN[2].split()[0]]}, "1 videos are in both .*: HammerThrow/.*_g08_c01.avi"),
+        ({"train": [*TRAIN, TRAIN[0]]}, "trainlist01.txt, line 5: .*g08_c01.avi is in this list twice"),
+        ({"train": ["v_Hammering_g08_c01.avi 1"]}, "line 1: expected '<Class>/<file> .label.'"),
+        ({"train": ["Hammering/v_Hammering_g08_c01.avi 2"]}, "line 1: 2 is not the label of classInd.txt"),
+        ({"test": [""]}, "testlist01.txt: an empty list"),
+        ({"train": ["Biking/v_Biking_g08_c01.avi"]}, "none of the training entries"),
+        ({"classes": "1 Hammering\n3 HammerThrow\n"}, "the numbers are not 1 to 2"),
+        ({"classes": "Hammering\n"}, "classInd.txt, line 1"),
+    ],
+)
+def test_wrong_lists_are_refused(empty_videos, tmp_path, change, message):
+    lists = write_lists(tmp_path / "lists", **change)
+    with pytest.raises(DatasetError, match=message) as caught:
+        datasets.load(empty_videos("ucf", FILES), lists=lists)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_there(empty_videos, tmp_path):
+    root = empty_videos("ucf", FILES)
+    with pytest.raises(DatasetError, match="no ucfTrainTestlist in it or beside it"):
+        datasets.load("ucf101", root)
+    with pytest.raises(DatasetError, match=r"trainlist04.txt: no such list. Found: .*trainlist01.txt"):
+        datasets.load("ucf101", root, lists=write_lists(tmp_path / "lists"), split=4)
+    with pytest.raises(DatasetError, match="root, the folder of UCF-101"):
+        datasets.load("ucf101")
+
+
+def test_the_real_lists(shared):
+    sizes = {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}
+    tested = {1: range(1, 8), 2: range(8, 15), 3: range(15, 22)}
+    for split, (train, test) in sizes.items():
+        lists = ucf101.read_lists(shared / "data" / "splits" / "ucf101", split)
+        assert (len(lists.train), len(lists.test), len(lists.class_names)) == (train, test, 101)
+        groups = {int(entry.split("_g")[1][:2]) for entry in lists.test}
+        assert groups == set(tested[split])
+
+
+def test_the_real_clips(shared):
+    dataset = datasets.load(shared / "data" / "ucf10", lists=shared / "data" / "splits" / "ucf101")
+    assert (len(dataset), len(dataset.class_names)) == (260, 10)
+    train, test = dataset.split("official")
+    assert (len(train), len(test)) == (124, 136)
+    assert {record.group.split("/")[1] for record in test.records} == {f"g{n:02d}" for n in range(1, 8)}
+    assert dataset.overlap_report("official").with_sibling == 0
+    assert dataset.overlap_report("random").with_sibling > 10
+    assert dataset.overlap_report("group").with_sibling == 0
