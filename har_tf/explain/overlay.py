@@ -78,7 +78,7 @@ def save_overlay(
     title: str | None = None,
     times: Sequence[float] | None = None,
     min_side: int = 256,
-    alpha: float = 0.4,
+    alpha: float = 0.5,
     colormap: str = "jet",
 ) -> Path:
     """Writes one clip and its overlay, side by side and with captions, as an H.264 video.
@@ -97,7 +97,7 @@ def save_overlay(
         times: second of the video at which each frame stands; None shows the frame's number alone.
         min_side: frames smaller than this on their shorter side are enlarged to it, so that people can watch
             them.
-        alpha, colormap: as in `overlay`.
+        alpha, colormap: as in `overlay`; a little stronger here, as a video passes quickly.
 
     Returns:
         The path.
@@ -120,7 +120,7 @@ def captioned(
     title=None,
     times=None,
     min_side=256,
-    alpha=0.4,
+    alpha=0.5,
     colormap="jet",
 ) -> np.ndarray:
     """The frames that `save_overlay` writes, uint8 (T, height, width, 3); arguments as there."""
@@ -137,7 +137,7 @@ def captioned(
 
     class_index = int(explanation.class_index[0])
     name = class_names[class_index] if class_names is not None else f"class {class_index}"
-    heading = f"{name}, p = {explanation.probability[0]:.2f}"
+    heading = f"{name}, p = {explanation.probability[0]:.1%}"
     settings = [f"{k} {v}" for k, v in explanation.settings.items() if v is not None]
     made = ", ".join([explanation.method, *settings])
     if explanation.empty[0]:
@@ -153,12 +153,13 @@ def captioned(
         moment = f"frame {t + 1}/{len(clip)}" + (f", {times[t]:.2f} s" if times is not None else "")
         pictures = np.concatenate([pair[0], gap, pair[1]], axis=1).astype("uint8")
         below = _line(moment, across, scale, right=legend)
-        frames.append(np.concatenate([*above, pictures, below, _line(made, across, 0.8 * scale, ink=_GREY)]))
+        small_print = _line(made, across, 0.8 * scale, ink=_GREY)
+        frames.append(np.concatenate([*above, pictures, below, small_print]))
     return np.stack(frames)
 
 
 def _line(text, across, scale, ink=_INK, right=None) -> np.ndarray:
-    """A strip of paper `across` pixels wide with one line of text that fits, and a picture at its right end."""
+    """A strip of paper `across` wide with one line of text that fits, and a picture at its right end."""
     height = max(18, round(30 * scale))
     strip = np.full((height, across, 3), _PAPER, "uint8")
     margin = max(4, height // 4)

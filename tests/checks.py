@@ -1,0 +1,25 @@
+"""Checks that the tests of several modules share: `from checks import ...`."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+
+def assert_survives_saving(model: keras.Model, clip: np.ndarray, tmp_path: Path) -> keras.Model:
+    """Saves a model, loads it with safe mode on, and demands the same outputs and layers.
+
+    Args:
+        model: the model.
+        clip: a batch that it takes.
+        tmp_path: folder for the file.
+
+    Returns:
+        The loaded model.
+    """
+    path = tmp_path / f"{model.name}.keras"
+    model.save(path)
+    loaded = keras.models.load_model(path, safe_mode=True)
+    np.testing.assert_array_equal(loaded(clip, training=False), model(clip, training=False))
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
+    return loaded
