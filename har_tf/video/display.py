@@ -35,6 +35,8 @@ class View:
         if size is not None:
             return cls((int(size[0]), int(size[1])), matrix)
         ratio = stream.sample_aspect_ratio or 1
+        if not 1 / 8 <= ratio <= 8:
+            ratio = 1  # a damaged header: no camera, and no broadcast, makes such pixels
         height = max(frame.height, round(frame.height / ratio))
         width = max(frame.width, round(frame.width * ratio))
         return cls((width, height) if matrix[0] == 0 else (height, width), matrix)

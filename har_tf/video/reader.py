@@ -18,6 +18,7 @@ Frames that need not be decoded for a clip are not looked at: `probe` decodes th
 """
 
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -364,13 +365,17 @@ def _check_threads(threads: int | None) -> None:
 
 def _regular_file(path: str | PathLike) -> Path:
     path = Path(path)
-    if not path.exists():
-        raise VideoError(path, "no such file")
-    if path.is_dir():
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise VideoError(path, "no such file") from error
+    except (OSError, ValueError) as error:
+        raise VideoError(path, f"cannot be opened ({_text(error)})") from error
+    if stat.S_ISDIR(status.st_mode):
         raise VideoError(path, "a folder, expected a video file")
-    if not path.is_file():
+    if not stat.S_ISREG(status.st_mode):
         raise VideoError(path, "not a regular file")
-    if path.stat().st_size == 0:
+    if status.st_size == 0:
         raise VideoError(path, "empty file")
     return path
 
@@ -381,7 +386,9 @@ def _open(path: Path, threads: int | None = None) -> Iterator[av.VideoStream]:
     try:
         # The prefix keeps names with a colon or a percent sign from being read as something else.
         container = av.open(f"file:{path}")
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except OSError as error:
+        raise VideoError(path, f"cannot be opened ({_text(error)})") from error
+    except (av.FFmpegError, ValueError) as error:
         raise VideoError(path, f"not a video, or its beginning or index is lost ({_text(error)})") from error
     with container:
         names = container.format.name

@@ -66,8 +66,8 @@ def frame_indices(
         array([0, 1, 2, 0, 1])
     """
     stop = available if stop is None else stop
-    _check_at_least(0, available=available, start=start)
-    _check_one_of(SAMPLINGS, sampling=sampling)
+    _check_at_least(0, available=available, start=start, stop=stop)
+    needed = frames_needed(1 if num_frames is None else num_frames, sampling, stride)
     _check_one_of(SHORT_POLICIES, short=short)
     if not start < stop <= available:
         raise ValueError(
@@ -77,7 +77,6 @@ def frame_indices(
     length = stop - start
     if num_frames is None:
         return np.arange(start, stop, stride if sampling == "strided" else 1, dtype=np.int64)
-    needed = frames_needed(num_frames, sampling, stride)
     if needed > length and short == "error":
         raise ValueError(f"{length} frames from frame {start} on, {needed} needed. Received: short='error'.")
     steps = np.arange(num_frames, dtype=np.int64)

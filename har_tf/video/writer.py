@@ -1,7 +1,6 @@
 """Write clips as H.264 video files that a browser plays."""
 
-import os
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
@@ -83,25 +82,25 @@ def write_video(
         raise VideoError(path, "cannot be written: it is a folder")
     checked = _checked(frames)
     first = next(checked)
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".part", dir=path.parent)
+        part.touch(exist_ok=False)
     except OSError as error:
         raise VideoError(path, f"cannot be written: {error.strerror}") from error
-    os.close(handle)
-    part = Path(name)
     try:
         written = _encode(path, part, chain([first], checked), rate, options, threads or 0)
         _read_back(path, part, written, first.shape, threads)
-        # mkstemp makes files that only their owner reads; give this one the mode of any new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
-        part.replace(path)
-    except OSError as error:
-        raise VideoError(path, f"cannot be written: {error.strerror or error}") from error
+        _rename(part, path)
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def _rename(part: Path, path: Path) -> None:
+    try:
+        part.replace(path)
+    except OSError as error:
+        raise VideoError(path, f"cannot be written: {error.strerror}") from error
 
 
 def _settings(

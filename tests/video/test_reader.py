@@ -293,6 +293,8 @@ def wrong_files(folder: Path) -> dict[str, tuple[Path, str]]:
     text = b"a line of text\n" * 200
     return {
         "missing": (folder / "missing.mp4", "no such file"),
+        "below a file": (folder / "image.mp4" / "clip.mp4", "no such file"),
+        "name too long": (folder / ("a" * 300), "cannot be opened .File name too long"),
         "empty": (write_bytes(folder / "empty.mp4", b""), "empty file"),
         "folder": (folder / "folder", "a folder"),
         "device": (Path(os.devnull), "not a regular file"),
@@ -301,7 +303,7 @@ def wrong_files(folder: Path) -> dict[str, tuple[Path, str]]:
         "noise": (write_bytes(folder / "noise.mp4", bytes(range(256)) * 40), "not a video"),
         "sound": (folder / "sound.mp4", "no video stream, only audio"),
         "image": (folder / "image.mp4", "not a video"),
-        "list": (write_bytes(folder / "list.mp4", b"ffconcat version 1.0\nfile clip.mp4\n"), "not a video"),
+        "list": (write_bytes(folder / "list.mp4", b"ffconcat version 1.0\nfile image.mp4\n"), "not a video"),
     }
 
 

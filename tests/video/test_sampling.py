@@ -89,6 +89,8 @@ def test_frames_needed():
         ({"start": 9}, "start=9"),
         ({"start": 3, "stop": 3}, "start=3, stop=3"),
         ({"stop": 10}, "stop=10"),
+        ({"stop": "end"}, "stop='end'"),
+        ({"num_frames": None, "sampling": "strided", "stride": 0}, "stride=0"),
         ({"sampling": "strided", "stride": 0}, "stride=0"),
         ({"available": 0}, "stop=0"),
     ],
