@@ -11,7 +11,7 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -51,9 +51,9 @@ class PreparedDataset:
     num_frames: int
     size: tuple[int, int]
     skipped: tuple[Skipped, ...]
-    _shards: _Shards
-    _index: dict[str, np.ndarray]
-    _rows: np.ndarray
+    _shards: _Shards = field(repr=False)
+    _index: dict[str, np.ndarray] = field(repr=False)
+    _rows: np.ndarray = field(repr=False)
 
     @classmethod
     def open(cls, path: str | Path, root: Path | None = None) -> PreparedDataset:
@@ -190,6 +190,6 @@ class _Shards:
                 raise DatasetError(f"{self._paths[shard]}: ends within a clip, at byte {offset}")
             missing, offset = missing[count:], offset + count
 
-    def __del__(self):
+    def __del__(self, close=os.close):  # bound here: at exit the module may be gone first
         for file in self._files.values():
-            os.close(file)
+            close(file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,9 +36,9 @@ class VideoRecord:
     path: Path
     label: int
     group: str | None = None
-    boxes: np.ndarray | None = None
-    object_boxes: np.ndarray | None = None
-    joints: np.ndarray | None = None
+    boxes: np.ndarray | None = field(default=None, repr=False)
+    object_boxes: np.ndarray | None = field(default=None, repr=False)
+    joints: np.ndarray | None = field(default=None, repr=False)
 
     def read(
         self,
@@ -77,9 +77,9 @@ class ActionDataset:
 
     name: str
     root: Path
-    records: tuple[VideoRecord, ...]
+    records: tuple[VideoRecord, ...] = field(repr=False)
     class_names: tuple[str, ...]
-    official: tuple[frozenset[Path], frozenset[Path]] | None = None
+    official: tuple[frozenset[Path], frozenset[Path]] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
