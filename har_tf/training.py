@@ -136,8 +136,8 @@ def fit(
     Args:
         model: maps (B, T, H, W, 3) clips to (B, C) probabilities; built in `strategy.scope()` if there is a strategy.
         train: a function that is called as `train(epochs=range(3, 20))` and returns the batches of (clips, labels) of
-            those epochs, one epoch after the other, such as `functools.partial(pipeline.clips, prepared, 8, True)`; or a
-            dataset that is the same in every epoch.
+            those epochs, one epoch after the other, such as `functools.partial(pipeline.clips, prepared, 8, True)`; or
+            a dataset that is the same in every epoch.
         validation: batches of (clips, labels).
         recipe: how to train.
         run_dir: the folder to write to.

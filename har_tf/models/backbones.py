@@ -92,6 +92,19 @@ def find_weights(name: str, folder: Path) -> Path:
     return (without_top or files)[0]
 
 
+def download(name: str) -> str:
+    """Has Keras fetch the ImageNet weights of backbone `name`, or find them in its cache.
+
+    Returns:
+        "imagenet", for `encode`.
+
+    Raises:
+        WeightsUnavailable: they are neither in the cache nor to be had.
+    """
+    _load(find(name), "imagenet", None, {})
+    return "imagenet"
+
+
 def encode(frames, name: str, weights: str | Path | None = None, trainable: bool = True, alpha: float | None = None):
     """Applies an ImageNet network to frames, with its own preprocessing in front.
 

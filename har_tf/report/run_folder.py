@@ -1,5 +1,6 @@
 """The folder of one run: what was asked for, on what machine, and what came out."""
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -7,7 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from har_tf.atomic import whole_file
@@ -43,6 +44,11 @@ class RunFolder:
         return path
 
 
+def fingerprint(settings) -> str:
+    """A short name of JSON-like settings: equal ones have the same."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
 def command_line() -> str:
     """The command that started this process, as one would type it."""
     module = getattr(sys.modules["__main__"], "__spec__", None)
@@ -62,7 +68,7 @@ def environment() -> dict:
             packages[name] = None
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command_line(),
         "revision": _revision(),
         "python": platform.python_version(),
