@@ -24,10 +24,8 @@ class Options:
     out: Path | None = None  # JSON file for the figures
 
 
-def time_distributed_cnn_gru(
-    input_shape, num_classes=10, filters=(16, 32, 64), pool_sizes=(4, 4, 2), momentum=0.9
-):
-    """`cnn_gru` with its defaults, as the paper's Figure 2 draws it: TimeDistributed around each frame layer."""
+def time_distributed_cnn_gru(input_shape, num_classes=10, filters=(16, 32, 64), pool_sizes=(4, 4, 2)):
+    """`cnn_gru` with its defaults, as Figure 2 draws it: TimeDistributed around each frame layer."""
     import keras
     from keras import layers
 

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from har_tf.explain import Explanation, overlay, save_overlay
+from har_tf.explain.overlay import captioned
+
+
+def explanation_of(maps, normalize="clip"):
+    maps = np.asarray(maps, "float32")
+    ones = np.ones(len(maps))
+    settings = {"tap": "conv3d", "pool": "spatial", "normalize": normalize}
+    return Explanation(maps, maps, ones.astype("int64"), ones, 0.5 * ones, "Grad-CAM", settings)
+
+
+def grey(shape, value=100):
+    return np.full((*shape, 3), value, "uint8")
+
+
+def test_colour_comes_in_the_measure_of_the_saliency():
+    # Jet is (128, 0, 0) at 1 and (128, 255, 127) or so half way; nothing is painted where the saliency is 0.
+    painted = overlay(grey((1, 1, 1, 3)), explanation_of([[[[0, 0.5, 1]]]]), alpha=0.4)[0, 0, 0]
+    assert painted.dtype == np.uint8
+    assert painted[0].tolist() == [100, 100, 100]
+    assert painted[2].tolist() == [round(0.6 * 100 + 0.4 * 128), 60, 60]
+    half = np.array([130, 255, 126])
+    np.testing.assert_allclose(painted[1], 0.8 * 100 + 0.2 * half, atol=2)
+
+
+def test_a_clip_without_evidence_is_left_as_it_was():
+    clip = np.random.default_rng(0).integers(0, 256, (1, 2, 4, 4, 3), dtype="uint8")
+    np.testing.assert_array_equal(overlay(clip, explanation_of(np.zeros((1, 2, 4, 4)))), clip)
+
+
+def test_uniform_blend_mixes_every_pixel():
+    cold = overlay(grey((1, 1, 1, 1)), explanation_of([[[[0]]]]), alpha=0.4, blend="uniform")[0, 0, 0, 0]
+    assert cold.tolist() == [60, 60, round(0.6 * 100 + 0.4 * 128)]  # jet starts at dark blue
+
+
+def test_maps_are_resized_to_larger_frames_and_images_are_clips_of_one_frame():
+    painted = overlay(grey((1, 8, 8)), explanation_of([[[[1, 0], [0, 0]]]]))
+    assert painted.shape == (1, 1, 8, 8, 3)
+    changed = (painted[0, 0] != 100).any(axis=-1)
+    assert changed[:2, :2].all()
+    assert not changed[6:].any()
+
+
+def test_float_clips_are_painted_alike():
+    explanation = explanation_of([[[[0.3, 1]]]])
+    clip = grey((1, 1, 1, 2))
+    np.testing.assert_array_equal(overlay(clip.astype("float32"), explanation), overlay(clip, explanation))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"alpha": 1.5}, "alpha lies in"),
+        ({"blend": "add"}, "blend is 'saliency' or 'uniform'"),
+        ({"colormap": "rainbows"}, r"colormap is one of .*jet.* Received: colormap='rainbows'"),
+        ({"clips": grey((1, 3, 2, 2))}, r"1 clips of 2 frames .* shape \(1, 3, 2, 2, 3\)"),
+        ({"clips": np.zeros((2, 2))}, r"clips are \(B, T, H, W, 3\). Received: shape \(2, 2\)"),
+        (
+            {"explanation": explanation_of([[[[7.0]]] * 2], None)},
+            r"maps in \[0, 1\].* up to 7, normalize=None",
+        ),
+    ],
+)
+def test_wrong_arguments(changes, message):
+    arguments = {"clips": grey((1, 2, 2, 2)), "explanation": explanation_of(np.ones((1, 2, 2, 2))), **changes}
+    with pytest.raises(ValueError, match=message):
+        overlay(**arguments)
+
+
+def test_captions_stand_beside_both_pictures_and_never_over_them():
+    maps = np.zeros((2, 3, 8, 12))
+    maps[1, 1, :, 6:] = 1
+    clip = grey((3, 8, 12))
+    frames = captioned(
+        clip, explanation_of(maps), index=1, class_names=["a", "walk"], title="t" * 300, min_side=128
+    )
+    height, width = 128, 192
+    assert frames.shape == (3, 18 * 4 + height, 2 * width + 4, 3)  # two lines above, two below
+    top = 18 * 2
+    original = frames[:, top : top + height, :width]
+    painted = frames[:, top : top + height, width + 4 :]
+    assert (original == 100).all()
+    assert (painted[[0, 2]] == 100).all()
+    assert (painted[1, :, -64:] == [114, 50, 50]).all()  # half of jet's (128, 0, 0)
+    for strip in (frames[:, :top], frames[:, top + height :]):
+        assert strip.min() < 100  # something is written
+        assert (strip[:, :, -2:] == 255).all()  # and not clipped at the right
+
+
+def test_the_frame_number_and_the_missing_evidence_are_told():
+    clip, nothing = grey((2, 8, 12)), explanation_of(np.zeros((1, 2, 8, 12)))
+    some = explanation_of(np.ones((1, 2, 8, 12)))
+    frames = captioned(clip, some, min_side=128)
+    assert (frames[0] != frames[1]).any()  # frame 1/2, frame 2/2
+    last_line = captioned(clip, nothing, min_side=128)[0, -20:]
+    assert (last_line != frames[0, -20:]).any()
+    with pytest.raises(ValueError, match=r"one number a frame, 2. Received: 3"):
+        captioned(clip, some, times=[0, 1, 2])
+
+
+def test_the_video_reads_back(tmp_path):
+    from har_tf.video import probe, read_clip
+
+    maps = np.zeros((1, 3, 16, 24))
+    maps[0, 2] = 1
+    clip = grey((1, 3, 16, 24))
+    path = save_overlay(tmp_path / "overlay.mp4", clip, explanation_of(maps), fps=4, min_side=64)
+    info = probe(path)
+    expected = captioned(clip, explanation_of(maps), min_side=64)
+    assert (info.frames, info.fps) == (3, 4)
+    back = read_clip(path, num_frames=None, size=None)[:, : expected.shape[1], : expected.shape[2]]
+    assert np.abs(back.astype(int) - expected).mean() < 4
