@@ -1,13 +1,14 @@
 """Is `read_clip` at least as fast as the fastest other way to sample a video?
 
-    python -m benchmarks.read_clip UCF-101 --out read_clip.json      # 5 min on two cores for 260 clips
+    python -m benchmarks.read_clip UCF-101 --out read_clip.json      # 260 clips: 6 min on two cores
 
-Ten uniform frames at 128x192 RGB are taken from every video of a folder by five readers, with one thread and
-with each reader's default number of threads: OpenCV that seeks to each frame, OpenCV that grabs them all and
-retrieves the wanted ones, PyAV that decodes all and converts the wanted ones, decord (package decord2) and
-`read_clip`. The same is done on H.264 copies of some of the videos, with a key frame every 250 frames, made
-here. The readers take turns within a repeat; speeds are medians over the repeats, and so is the ratio to the
-fastest peer, which is taken within a repeat. Clips that a peer could not fill are counted.
+Ten uniform frames at 128x192 RGB are taken from every video of a folder by five readers, with one thread
+and with each reader's default number of threads: OpenCV that seeks to each frame, OpenCV that grabs them
+all and retrieves the wanted ones, PyAV that decodes all and converts the wanted ones, decord (package
+decord2) and `read_clip`. The same is done on H.264 copies of some of the videos, with a key frame every 250
+frames, made here. The readers take turns at every video, so that whatever else the machine does hits them
+alike; speeds are medians over the repeats, and so is the ratio to the fastest peer, which is taken within a
+repeat. Clips that a reader could not fill are counted.
 
 Before the clock runs, every clip of `read_clip` at the stored size is compared with a full decode: the same
 frames, bit for bit.
@@ -116,16 +117,20 @@ def measure(paths: list[Path], threads: int | None, repeats: int) -> dict:
     cv2.setNumThreads(threads or os.cpu_count())
     names = list(READERS)
     speeds: dict[str, list[float]] = {name: [] for name in names}
-    unfilled = dict.fromkeys(names, 0)
+    unfilled: dict[str, int] = {}
     ratios = []
     for repeat in range(repeats):
-        turn = repeat % len(names)
-        for name in names[turn:] + names[:turn]:
-            read = READERS[name]
-            begin = time.perf_counter()
-            shapes = [read(path, threads).shape for path in paths]
-            speeds[name].append(len(paths) / (time.perf_counter() - begin))
-            unfilled[name] = sum(shape != (FRAMES, *SIZE, 3) for shape in shapes)
+        seconds = dict.fromkeys(names, 0.0)
+        unfilled = dict.fromkeys(names, 0)
+        for number, path in enumerate(paths):
+            turn = (repeat + number) % len(names)
+            for name in names[turn:] + names[:turn]:
+                begin = time.perf_counter()
+                clip = READERS[name](path, threads)
+                seconds[name] += time.perf_counter() - begin
+                unfilled[name] += clip.shape != (FRAMES, *SIZE, 3)
+        for name in names:
+            speeds[name].append(len(paths) / seconds[name])
         peers = [speeds[name][-1] for name in names if name != "read_clip"]
         ratios.append(speeds["read_clip"][-1] / max(peers))
     return {
