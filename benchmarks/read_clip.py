@@ -1,6 +1,6 @@
 """Is `read_clip` at least as fast as the fastest other way to sample a video?
 
-    python -m benchmarks.read_clip UCF-101 --out read_clip.json      # 260 clips: 6 min on two cores
+    python -m benchmarks.read_clip UCF-101 --out read_clip.json
 
 Ten uniform frames at 128x192 RGB are taken from every video of a folder by five readers, with one thread
 and with each reader's default number of threads: OpenCV that seeks to each frame, OpenCV that grabs them
