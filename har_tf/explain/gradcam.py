@@ -35,9 +35,8 @@ def gradcam(
 ) -> Explanation:
     """Explains the class of each clip by Grad-CAM.
 
-    Source: Hossain et al. 2025, equations (1) and (2), after Selvaraju et al. 2017. The score y^c is the
-        logit, not the
-    probability, whose gradient vanishes where the model is sure.
+    Source: Hossain et al. 2025, equations (1) and (2), after Selvaraju et al. 2017. The score y^c is
+    the logit, not the probability, whose gradient vanishes where the model is sure.
 
     Args:
         model: functional or sequential Keras model of clips (B, T, H, W, C) or images (B, H, W, C, explained

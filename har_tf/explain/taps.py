@@ -62,11 +62,11 @@ def taps(model: keras.Model) -> list[Tap]:
     """Lists the feature maps of a model that can be explained, from input to output.
 
     A tap is the output of a convolution, normalisation, activation, pooling, addition or concatenation that
-    still has a place in the frame (h·w > 1). Maps are channels-last. They may be (B, t, h, w, c); (B·T, h, w,
-    c) where the graph folded time into the batch with `keras.ops.reshape`; (B, h, w, c), which counts as t =
-    1; or tokens (B, t·h·w, c) that were reshaped from one of these. Not taps: preprocessing (all before the
-    first layer with weights), reshapes, padding, and dropout, which outside training repeats the map before
-    it.
+    still has a place in the frame (h·w > 1). Maps are channels-last. They may be (B, t, h, w, c);
+    (B·T, h, w, c) where the graph folded time into the batch with `keras.ops.reshape`; (B, h, w, c), which
+    counts as t = 1; or tokens (B, t·h·w, c) that were reshaped from one of these. Not taps: preprocessing
+    (all before the first layer with weights), reshapes, padding, and dropout, which outside training repeats
+    the map before it.
 
     The list is read off the graph alone, so a model from `keras.models.load_model` has the same taps. A model
     inside the model counts as one layer: its output is a tap, its inner layers are not.
