@@ -66,6 +66,7 @@ def outcomes(
                     under_way[-1] = task, pool.submit(_attempt, function, task)
             except StopIteration:
                 if not under_way:
+                    pool.shutdown()
                     return
             except BrokenProcessPool:
                 broken = True
