@@ -48,28 +48,35 @@ def load(
         >>> dataset = load("UCF-101", classes=["Archery", "Surfing"])
         >>> train, test = dataset.split("group", seed=0)
     """
-    if isinstance(name_or_dir, str) and name_or_dir == "figures":
-        from har_tf.datasets import figures
-
-        dataset = figures.load(root, **options)
-        return dataset if classes is None else dataset.only(classes)
-    if isinstance(name_or_dir, str) and name_or_dir.startswith("tfds:"):
-        from har_tf.datasets import from_tfds
-
-        dataset = from_tfds.load(name_or_dir.removeprefix("tfds:"), root, **options)
-        return dataset if classes is None else dataset.only(classes)
-    if isinstance(name_or_dir, str) and name_or_dir == "ucf101":
-        from har_tf.datasets import ucf101
-
-        return ucf101.load(root, split=split, classes=classes, lists=lists, **options)
     from har_tf.datasets import folder, ucf101
 
+    name = name_or_dir if isinstance(name_or_dir, str) else ""
+    if name == "ucf101":
+        return ucf101.load(root, split=split, classes=classes, lists=lists, **options)
+    if name == "figures" or name.startswith("tfds:"):
+        if lists is not None:
+            raise DatasetError(f"{name} brings its own split. Received: lists={lists}")
+        if name == "figures":
+            from har_tf.datasets import figures
+
+            dataset = figures.load(root, **options)
+        else:
+            from har_tf.datasets import from_tfds
+
+            dataset = from_tfds.load(name.removeprefix("tfds:"), root, **options)
+        return dataset if classes is None else dataset.only(classes)
     if root is not None:
         raise DatasetError(f"root is for named data sets, not for a folder. Received: {name_or_dir}, {root=}")
+    if name and not Path(name).exists():
+        raise DatasetError(
+            f"{name}: no such folder, and no data set of this name (figures, ucf101, tfds:<name>)"
+        )
     if options:
         raise TypeError(f"a folder has no options {', '.join(options)}")
     dataset = folder.load(name_or_dir, classes)
     if lists is not None:
         return ucf101.with_lists(dataset, lists, split)
-    found = ucf101.find_lists(Path(name_or_dir), dataset.root)
-    return dataset if found is None or dataset.official else ucf101.with_lists(dataset, found, split)
+    found = None if dataset.official else ucf101.find_lists(Path(name_or_dir), dataset.root)
+    if found is None or not ucf101.fits(dataset, found, split):
+        return dataset
+    return ucf101.with_lists(dataset, found, split)

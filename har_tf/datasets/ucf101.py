@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from har_tf.datasets import folder
-from har_tf.datasets.records import ActionDataset, DatasetError
+from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
 
 LISTS = "ucfTrainTestlist"
 
@@ -95,6 +95,12 @@ def read_lists(path: str | Path, split: int = 1) -> Lists:
     return Lists(path, train, test, class_names)
 
 
+def fits(dataset: ActionDataset, lists: str | Path, split: int = 1) -> bool:
+    """Whether these lists name any video of `dataset`; lists beside a folder may be of other data."""
+    entries = read_lists(lists, split)
+    return not _by_entry(dataset).keys().isdisjoint(map(_key, entries.train + entries.test))
+
+
 def with_lists(
     dataset: ActionDataset, lists: str | Path, split: int = 1, complete: bool = False
 ) -> ActionDataset:
@@ -107,9 +113,8 @@ def with_lists(
             video that the lists name.
     """
     entries = read_lists(lists, split)
-    names = dataset.class_names
-    on_disk = {f"{names[r.label]}/{r.path.stem}".casefold(): r for r in dataset.records}
-    present = {name.casefold() for name in names}
+    on_disk = _by_entry(dataset)
+    present = {name.casefold() for name in dataset.class_names}
     parts, notes = [], []
     for part, wanted in (("training", entries.train), ("test", entries.test)):
         wanted = [entry for entry in wanted if entry.split("/")[0].casefold() in present]
@@ -134,6 +139,11 @@ def with_lists(
         notes.append(f"official split {split}: {len(shared)} groups are in both parts: {_some(shared)}")
     official = (frozenset(record.path for record in train), frozenset(record.path for record in test))
     return replace(dataset, official=official, notes=dataset.notes + tuple(notes))
+
+
+def _by_entry(dataset: ActionDataset) -> dict[str, VideoRecord]:
+    names = dataset.class_names
+    return {f"{names[r.label]}/{r.path.stem}".casefold(): r for r in dataset.records}
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:

@@ -69,6 +69,14 @@ def test_lists_are_found_beside_a_folder_and_in_a_copy_of_it(empty_videos, tmp_p
     assert len(datasets.load(root).official[1]) == 3
 
 
+def test_lists_beside_other_data_are_not_for_it(empty_videos, tmp_path):
+    root = empty_videos("own", {"wave": ["a.mp4"], "jump": ["b.mp4"]})
+    lists = write_lists(tmp_path / "ucfTrainTestlist")
+    assert datasets.load(root).official is None
+    with pytest.raises(DatasetError, match="none of the training entries of split 1 is in"):
+        datasets.load(root, lists=lists)
+
+
 def test_groups_in_both_parts_are_told(empty_videos, tmp_path):
     lists = write_lists(tmp_path / "lists", train=TRAIN[1:], test=[*TEST, TRAIN[0].split()[0]])
     dataset = datasets.load(empty_videos("ucf", FILES), lists=lists)
