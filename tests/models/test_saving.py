@@ -1,0 +1,58 @@
+"""Class names travel inside the .keras file, and Keras does not mind."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from har_tf.models.saving import load_model, save_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="softmax", name="predictions")])
+
+
+def test_names_and_outputs_come_back(model, tmp_path):
+    path = save_model(model, tmp_path / "model.keras", ["run", "jump", "écrire"])
+    loaded, names = load_model(path)
+    x = np.ones((2, 4), "float32")
+    assert names == ("run", "jump", "écrire")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    np.testing.assert_array_equal(keras.models.load_model(path).predict(x, verbose=0), model.predict(x, verbose=0))
+    assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_names_beside_a_file_that_keras_saved(model, tmp_path):
+    model.save(tmp_path / "plain.keras")
+    assert load_model(tmp_path / "plain.keras")[1] == ("class 0", "class 1", "class 2")
+    (tmp_path / "class_names.json").write_text(json.dumps(["a", "b", "c"]))
+    assert load_model(tmp_path / "plain.keras")[1] == ("a", "b", "c")
+    (tmp_path / "class_names.json").write_text(json.dumps(["a", "b"]))
+    with pytest.raises(ValueError, match="3 outputs, but 2 class names"):
+        load_model(tmp_path / "plain.keras")
+
+
+def test_a_failed_save_leaves_the_old_file(model, tmp_path, monkeypatch):
+    path = save_model(model, tmp_path / "model.keras", "abc")
+    before = path.read_bytes()
+    monkeypatch.setattr("zipfile.ZipFile.writestr", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        save_model(model, path, "xyz")
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_wrong_files_and_names_are_named(model, tmp_path):
+    with pytest.raises(ValueError, match="3 outputs need as many names. Received: 2 names"):
+        save_model(model, tmp_path / "model.keras", "ab")
+    with pytest.raises(ValueError, match="end in .keras"):
+        save_model(model, tmp_path / "model.h5", "abc")
+    with pytest.raises(FileNotFoundError, match="no such model file"):
+        load_model(tmp_path / "none.keras")
+    (tmp_path / "text.keras").write_text("hello")
+    with pytest.raises(ValueError, match="not a .keras model file"):
+        load_model(tmp_path / "text.keras")
