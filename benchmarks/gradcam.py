@@ -50,9 +50,7 @@ def main(options: Options) -> dict:
     theirs = np.asarray(contestants["tf_keras_vis"](expand_cam=False, normalize_cam=False))
     difference = float(np.abs(np.maximum(ours, 0) - theirs).max() / theirs.max())
     if not difference < 1e-4:
-        raise AssertionError(
-            f"the maps differ by {difference:.2g} of their maximum; the times would mean nothing"
-        )
+        raise AssertionError(f"the maps differ by {difference:.2g} of their maximum; the times would mean nothing")
 
     for run in contestants.values():  # compiles
         run()

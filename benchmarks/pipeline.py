@@ -130,9 +130,7 @@ def _made(root: Path, videos: int = 32, frames: int = 180, size: tuple[int, int]
     for number in range(videos):
         folder = root / ("left", "right")[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
-        scene = np.random.default_rng(number).integers(
-            0, 256, (height // 8, width // 8 + frames, 3), np.uint8
-        )
+        scene = np.random.default_rng(number).integers(0, 256, (height // 8, width // 8 + frames, 3), np.uint8)
         scene = scene.repeat(8, axis=0).repeat(8, axis=1)
         steps = range(frames) if number % 2 else range(frames)[::-1]
         write_video(folder / f"v_{number:03d}.mp4", (scene[:, 4 * x : 4 * x + width] for x in steps), fps=25)
@@ -158,9 +156,7 @@ def _memory(options: Options) -> dict:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             growth[clips] = process.submit(_grow, clips, options).result()
         prepare, feed = growth[clips]["prepare_mb"], growth[clips]["feed_mb"]
-        print(
-            f"{clips:6d} clips: memory grows by {prepare:.0f} MB in preparing, then {feed:.0f} MB in feeding"
-        )
+        print(f"{clips:6d} clips: memory grows by {prepare:.0f} MB in preparing, then {feed:.0f} MB in feeding")
     return growth
 
 
@@ -170,9 +166,7 @@ def _grow(count: int, options: Options) -> dict:
     records = tuple(_Noise(Path(str(number)), number % 2) for number in range(count))
     dataset = ActionDataset("noise", Path(), records, ("even", "odd"))
     with tempfile.TemporaryDirectory() as folder:
-        few = datasets.prepare(
-            dataset.subset(records[:16]), folder, options.num_frames, options.size, workers=0
-        )
+        few = datasets.prepare(dataset.subset(records[:16]), folder, options.num_frames, options.size, workers=0)
         _count(clips(few, options.batch_size, training=True))  # what is needed for any number of clips
         peaks = [_peak()]
         prepared = datasets.prepare(dataset, folder, options.num_frames, options.size, workers=0)

@@ -32,9 +32,7 @@ def time_distributed_cnn_gru(input_shape, num_classes=10, filters=(16, 32, 64), 
     clip = keras.Input(input_shape, dtype="uint8", name="clip")
     x = layers.Rescaling(1 / 255)(clip)
     for i, (channels, pool) in enumerate(zip(filters, pool_sizes, strict=True), start=1):
-        x = layers.TimeDistributed(
-            layers.Conv2D(channels, 3, padding="same", use_bias=False), name=f"conv2d_{i}"
-        )(x)
+        x = layers.TimeDistributed(layers.Conv2D(channels, 3, padding="same", use_bias=False), name=f"conv2d_{i}")(x)
         x = layers.TimeDistributed(layers.BatchNormalization(momentum=0.9), name=f"bn_{i}")(x)
         x = layers.TimeDistributed(layers.ReLU(), name=f"relu_{i}")(x)
         x = layers.TimeDistributed(layers.MaxPooling2D(pool), name=f"pool_{i}")(x)

@@ -68,9 +68,7 @@ def load(
     if root is not None:
         raise DatasetError(f"root is for named data sets, not for a folder. Received: {name_or_dir}, {root=}")
     if name and not Path(name).exists():
-        raise DatasetError(
-            f"{name}: no such folder, and no data set of this name (figures, ucf101, tfds:<name>)"
-        )
+        raise DatasetError(f"{name}: no such folder, and no data set of this name (figures, ucf101, tfds:<name>)")
     if options:
         raise TypeError(f"a folder has no options {', '.join(options)}")
     dataset = folder.load(name_or_dir, classes)

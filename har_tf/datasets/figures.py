@@ -138,7 +138,7 @@ def _write(folder: Path, settings: Figures, groups) -> dict:
             drawing = drawings[forward].reversed() if action != forward else drawings[forward]
             # Every frame a key frame at one quantiser: what is decoded from one file of a pair is exactly the reverse
             # of what is decoded from the other.
-            write_video(folder / name, drawing.frames, fps=settings.fps, keyint=1, qp=16, threads=1)
+            write_video(folder / name, drawing.frames, fps=settings.fps, keyint=1, qp=16, preset="ultrafast", threads=1)
             objects = drawing.object_boxes
             rows[name] = (
                 drawing.boxes,

@@ -50,9 +50,7 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> ActionDatase
     """
     path = Path(path)
     if not path.exists():
-        raise DatasetError(
-            f"{path}: no such folder. Expected a folder that holds a folder of videos per class"
-        )
+        raise DatasetError(f"{path}: no such folder. Expected a folder that holds a folder of videos per class")
     if not path.is_dir():
         raise DatasetError(f"{path}: is a file. Expected a folder that holds a folder of videos per class")
     top = _class_root(path)
@@ -67,9 +65,7 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> ActionDatase
         check_classes(classes, names, str(path))
         names = list(classes)
     if len(names) < 2:
-        raise DatasetError(
-            f"{path}: at least two classes are needed. Received: {names[0] if names else 'none'}"
-        )
+        raise DatasetError(f"{path}: at least two classes are needed. Received: {names[0] if names else 'none'}")
 
     records = []
     for label, name in enumerate(names):

@@ -52,9 +52,7 @@ class TfdsRecord(VideoRecord):
         if size is not None:
             # Averages areas where it shrinks, as the reader of video files does.
             height, width = size
-            frames = {
-                i: cv2.resize(f, (width, height), interpolation=cv2.INTER_AREA) for i, f in frames.items()
-            }
+            frames = {i: cv2.resize(f, (width, height), interpolation=cv2.INTER_AREA) for i, f in frames.items()}
         return np.stack([frames[i] for i in indices.tolist()])
 
     def stamp(self) -> tuple[int, int]:

@@ -141,9 +141,7 @@ def estimate_bytes(videos: int, settings: ClipSettings) -> int:
 def _check(dataset: ActionDataset, settings: ClipSettings) -> None:
     if not dataset.records:
         raise DatasetError(f"{dataset.root}: no video to prepare")
-    if len(settings.size) != 2 or not all(
-        isinstance(side, int | np.integer) and side > 0 for side in settings.size
-    ):
+    if len(settings.size) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in settings.size):
         raise ValueError(f"size must be (height, width) in pixels. Received: size={settings.size}")
     if settings.num_frames is None:
         raise ValueError("prepared clips have one length. Received: num_frames=None")
@@ -160,9 +158,7 @@ def _check_space(out_dir: Path, dataset: ActionDataset, settings: ClipSettings) 
         )
 
 
-def _write(
-    dataset: ActionDataset, settings: ClipSettings, fingerprint: str, folder: Path, workers: int | None
-) -> int:
+def _write(dataset: ActionDataset, settings: ClipSettings, fingerprint: str, folder: Path, workers: int | None) -> int:
     """Writes the whole data set into `folder`; returns the number of videos that could not be read."""
     # Boxes and joints stay here: they can be as large as clips, and decoding does not need them.
     tasks = ((replace(r, boxes=None, object_boxes=None, joints=None), settings) for r in dataset.records)
@@ -217,9 +213,7 @@ class _Writer:
         self._root = dataset.root
         self._name = dataset.name
         self._file = None  # the TFRecordWriter of the last shard
-        self._shard = (
-            -1
-        )  # its number among the stretches of records; one without a readable video has no file
+        self._shard = -1  # its number among the stretches of records; one without a readable video has no file
         self._sizes: list[int] = []  # bytes of every file
         self._rows: list[tuple] = []
         self.lengths: list[int] = []  # clips of every file
@@ -265,9 +259,7 @@ class _Writer:
         columns = zip(*self._rows, strict=True)
         kinds = {"shard": np.int32, "offset": np.int64, "label": np.int32, "index": np.int64}
         kinds |= {"group": np.bytes_, "path": np.bytes_}
-        arrays = {
-            key: np.array(column, kind) for (key, kind), column in zip(kinds.items(), columns, strict=True)
-        }
+        arrays = {key: np.array(column, kind) for (key, kind), column in zip(kinds.items(), columns, strict=True)}
         np.savez_compressed(self._folder / "index.npz", **arrays)
         return shards
 
@@ -281,9 +273,7 @@ def _serialise(clip: np.ndarray, label: int, group: bytes, path: bytes, position
 
     def example(**features) -> bytes:
         # Sorted keys: the same bytes on every run, and the clip comes first.
-        return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(
-            deterministic=True
-        )
+        return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
 
     pixels = clip.tobytes()
     others = {

@@ -111,17 +111,13 @@ class ActionDataset:
         records = (replace(r, label=label[r.label]) for r in self.records if r.label in label)
         return replace(self, records=tuple(records), class_names=tuple(classes))
 
-    def split(
-        self, protocol: str, seed: int = 0, test_fraction: float = 0.2
-    ) -> tuple[ActionDataset, ActionDataset]:
+    def split(self, protocol: str, seed: int = 0, test_fraction: float = 0.2) -> tuple[ActionDataset, ActionDataset]:
         """(training part, test part) under "random", "official" or "group"; see `har_tf.datasets.splits`."""
         from har_tf.datasets import splits
 
         return splits.split(self, protocol, seed, test_fraction)
 
-    def overlap_report(
-        self, protocol: str = "random", seed: int = 0, test_fraction: float = 0.2
-    ) -> OverlapReport:
+    def overlap_report(self, protocol: str = "random", seed: int = 0, test_fraction: float = 0.2) -> OverlapReport:
         """How many test clips of this split have a sibling, a clip cut from the same source, in training."""
         from har_tf.datasets import splits
 

@@ -39,13 +39,9 @@ class OverlapReport:
 
     def __str__(self) -> str:
         if self.with_group == 0:
-            return (
-                f"siblings of the {self.test_clips} test clips in training: unknown, no clip names its group"
-            )
+            return f"siblings of the {self.test_clips} test clips in training: unknown, no clip names its group"
         share = 100 * self.with_sibling / self.test_clips
-        text = (
-            f"{self.with_sibling} of {self.test_clips} test clips ({share:.0f} %) have a sibling in training"
-        )
+        text = f"{self.with_sibling} of {self.test_clips} test clips ({share:.0f} %) have a sibling in training"
         if self.with_group < self.test_clips:
             text += f"; of {self.test_clips - self.with_group} the group is unknown"
         return text + (f"; {self.same_file} are in training themselves" if self.same_file else "")
@@ -65,9 +61,7 @@ def split(
         DatasetError: unknown protocol, no official split, records without a group, or an empty part.
     """
     if protocol not in PROTOCOLS:
-        raise DatasetError(
-            f"unknown protocol. Expected one of {', '.join(PROTOCOLS)}. Received: {protocol!r}"
-        )
+        raise DatasetError(f"unknown protocol. Expected one of {', '.join(PROTOCOLS)}. Received: {protocol!r}")
     if not 0 < test_fraction < 1:
         raise DatasetError(f"test_fraction must lie between 0 and 1. Received: {test_fraction}")
     if protocol == "official":
@@ -81,9 +75,7 @@ def split(
             raise DatasetError(f"{dataset.root}: the {protocol} split leaves no clip for the {name} part")
         lacking = [c for c, n in part.counts.items() if n == 0 and other.counts[c]]
         if lacking and name == "training":
-            raise DatasetError(
-                f"{dataset.root}: the {protocol} split leaves no training clip of {', '.join(lacking)}"
-            )
+            raise DatasetError(f"{dataset.root}: the {protocol} split leaves no training clip of {', '.join(lacking)}")
         if lacking:
             warnings.warn(f"the {protocol} split has no test clip of {', '.join(lacking)}", stacklevel=3)
     return train, test
@@ -180,9 +172,7 @@ def _by_group(dataset: ActionDataset, seed: int, fraction: float) -> Iterable[Vi
         return not np.any((taken + sizes[group] == total) & (sizes[group] > 0))
 
     # A group's place in the order comes from its own name, not from the groups beside it.
-    order = sorted(
-        members, key=lambda group: np.random.default_rng([seed, zlib.crc32(group.encode())]).random()
-    )
+    order = sorted(members, key=lambda group: np.random.default_rng([seed, zlib.crc32(group.encode())]).random())
     for group in order:
         missing = fraction * total - taken
         nearer = np.sum((missing - sizes[group]) ** 2) < np.sum(missing**2)

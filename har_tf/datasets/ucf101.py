@@ -65,9 +65,7 @@ def find_lists(*roots: Path) -> Path | None:
     for root in roots:
         root = root.resolve()
         places = [root, root / LISTS, root.parent / LISTS]
-        places += sorted(
-            file.parent for depth in ("*", "*/*") for file in root.glob(f"{depth}/trainlist*.txt")
-        )
+        places += sorted(file.parent for depth in ("*", "*/*") for file in root.glob(f"{depth}/trainlist*.txt"))
         for place in places:
             if any(place.glob("trainlist*.txt")):
                 return place
@@ -101,9 +99,7 @@ def fits(dataset: ActionDataset, lists: str | Path, split: int = 1) -> bool:
     return not _by_entry(dataset).keys().isdisjoint(map(_key, entries.train + entries.test))
 
 
-def with_lists(
-    dataset: ActionDataset, lists: str | Path, split: int = 1, complete: bool = False
-) -> ActionDataset:
+def with_lists(dataset: ActionDataset, lists: str | Path, split: int = 1, complete: bool = False) -> ActionDataset:
     """Gives `dataset` the official split of these lists, restricted to the videos that it has.
 
     Entries without a video, videos without an entry, and groups in both parts are told in `notes`.
@@ -131,9 +127,7 @@ def with_lists(
     listed = {record.path for record in train + test}
     unlisted = [record.path for record in dataset.records if record.path not in listed]
     if unlisted:
-        notes.append(
-            f"official split {split}: {len(unlisted)} videos are in no list, first {unlisted[0].name}"
-        )
+        notes.append(f"official split {split}: {len(unlisted)} videos are in no list, first {unlisted[0].name}")
     shared = sorted({r.group for r in train if r.group} & {r.group for r in test})
     if shared:
         notes.append(f"official split {split}: {len(shared)} groups are in both parts: {_some(shared)}")
@@ -154,9 +148,7 @@ def _read_classes(path: Path) -> tuple[str, ...]:
         if line.strip():
             label, _, name = line.strip().partition(" ")
             if not label.isdigit() or not name:
-                raise DatasetError(
-                    f"{path}, line {number}: expected '<number> <Class>'. Received: {line.strip()!r}"
-                )
+                raise DatasetError(f"{path}, line {number}: expected '<number> <Class>'. Received: {line.strip()!r}")
             classes[int(label)] = name
     if sorted(classes) != list(range(1, len(classes) + 1)):
         raise DatasetError(f"{path}: the numbers are not 1 to {len(classes)}")
@@ -174,13 +166,9 @@ def _read_entries(path: Path, class_names: tuple[str, ...]) -> tuple[str, ...]:
             continue
         name, _, label = line.partition(" ")
         if len(PurePosixPath(name).parts) != 2 or (label and not label.isdigit()):
-            raise DatasetError(
-                f"{path}, line {number}: expected '<Class>/<file> [label]'. Received: {line!r}"
-            )
+            raise DatasetError(f"{path}, line {number}: expected '<Class>/<file> [label]'. Received: {line!r}")
         if label and class_names and class_names[int(label) - 1 : int(label)] != (name.split("/")[0],):
-            raise DatasetError(
-                f"{path}, line {number}: {label} is not the label of classInd.txt. Received: {line!r}"
-            )
+            raise DatasetError(f"{path}, line {number}: {label} is not the label of classInd.txt. Received: {line!r}")
         if _key(name) in entries:
             raise DatasetError(f"{path}, line {number}: {name} is in this list twice")
         entries[_key(name)] = name

@@ -112,9 +112,7 @@ def report(y_true, probabilities, class_names: Sequence[str]) -> ClassificationR
     predicted = np.bincount(y_pred, minlength=classes)
     rows = (
         ClassRow(name, int(n), int(given), *((float(p), float(r), float(f)) if n else (None, None, None)))
-        for name, n, given, p, r, f in zip(
-            class_names, support, predicted, precision, recall, f1, strict=True
-        )
+        for name, n, given, p, r, f in zip(class_names, support, predicted, precision, recall, f1, strict=True)
     )
     return ClassificationReport(
         class_names=class_names,
@@ -147,9 +145,7 @@ def _checked_names(class_names) -> tuple[str, ...]:
 def _checked_labels(y_true, class_names) -> np.ndarray:
     labels = np.asarray(y_true)
     if labels.ndim != 1 or not labels.size:
-        raise ValueError(
-            f"y_true must be one label a clip, shape (N,) with N > 0. Received: shape {labels.shape}."
-        )
+        raise ValueError(f"y_true must be one label a clip, shape (N,) with N > 0. Received: shape {labels.shape}.")
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"y_true must be integer labels. Received: dtype {labels.dtype}.")
     outside = np.unique(labels[(labels < 0) | (labels >= len(class_names))])

@@ -92,9 +92,7 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule):
     probe = keras.Model(model.inputs[0], [*(tensor for _, tensor in chosen), features])
     clip = model.inputs[0]
 
-    @tf.function(
-        input_signature=[tf.TensorSpec(clip.shape, clip.dtype), tf.TensorSpec(clip.shape[:1], tf.int64)]
-    )
+    @tf.function(input_signature=[tf.TensorSpec(clip.shape, clip.dtype), tf.TensorSpec(clip.shape[:1], tf.int64)])
     def run(clips, classes):
         *maps, features = probe(clips, training=False)
         logits = tf.cast(layer(features), tf.float32)
@@ -138,9 +136,7 @@ def _logits(model: keras.Model):
     """
     if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         shapes = [tuple(x.shape) for x in model.outputs]
-        raise ValueError(
-            f"explanations need a model with one output (B, classes). Received: outputs {shapes}"
-        )
+        raise ValueError(f"explanations need a model with one output (B, classes). Received: outputs {shapes}")
     tensor, to_probability = model.outputs[0], tf.nn.softmax
     while True:
         operation = tensor._keras_history.operation
@@ -190,8 +186,7 @@ def _checked_clips(model: keras.Model, clips) -> np.ndarray:
     )
     if not fits:
         raise ValueError(
-            f"model {model.name!r} takes clips of shape {tuple(clip.shape)}. "
-            f"Received: clips of shape {clips.shape}"
+            f"model {model.name!r} takes clips of shape {tuple(clip.shape)}. Received: clips of shape {clips.shape}"
         )
     if not len(clips):
         raise ValueError(f"there is no clip to explain. Received: clips of shape {clips.shape}")
@@ -210,17 +205,10 @@ def _checked_classes(class_index, clips: int, classes: int) -> np.ndarray:
     if class_index is None:
         return np.full(clips, _PREDICTED, "int64")
     index = np.asarray(class_index)
-    if (
-        index.ndim > 1
-        or not np.issubdtype(index.dtype, np.integer)
-        or (index.ndim == 1 and len(index) != clips)
-    ):
+    if index.ndim > 1 or not np.issubdtype(index.dtype, np.integer) or (index.ndim == 1 and len(index) != clips):
         raise ValueError(
-            f"class_index is None, an int, or {clips} ints, one a clip. "
-            f"Received: {index.dtype} of shape {index.shape}"
+            f"class_index is None, an int, or {clips} ints, one a clip. Received: {index.dtype} of shape {index.shape}"
         )
     if index.size and (index.min() < 0 or index.max() >= classes):
-        raise ValueError(
-            f"class_index lies from 0 to {classes - 1} in this model. Received: {index.tolist()}"
-        )
+        raise ValueError(f"class_index lies from 0 to {classes - 1} in this model. Received: {index.tolist()}")
     return np.broadcast_to(index, clips).astype("int64")

@@ -68,9 +68,7 @@ def saliency(signed: np.ndarray, size: tuple[int, int, int], normalize: str | No
         ValueError: unknown `normalize`.
     """
     if normalize not in NORMALIZATIONS:
-        raise ValueError(
-            f"normalize is one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {normalize=}"
-        )
+        raise ValueError(f"normalize is one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {normalize=}")
     maps = enlarge(np.maximum(signed, 0).astype("float32"), size)
     if normalize is None:
         return maps

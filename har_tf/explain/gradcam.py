@@ -65,9 +65,7 @@ def gradcam(
     if pool not in POOLS:
         raise ValueError(f"pool is one of {', '.join(map(repr, POOLS))}. Received: {pool=}")
     if normalize not in NORMALIZATIONS:
-        raise ValueError(
-            f"normalize is one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {normalize=}"
-        )
+        raise ValueError(f"normalize is one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {normalize=}")
     tap = find(model, tap)
     clips = np.asarray(clips)
     found = evidence(model, clips, [tap], POOLS[pool], class_index, batch_size)

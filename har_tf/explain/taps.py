@@ -102,9 +102,7 @@ def find(model: keras.Model, tap: str | Tap | None = None) -> Tap:
     """
     found = taps(model)
     if not found:
-        raise ValueError(
-            f"model {model.name!r} has no feature map with a place in the frame, so nothing to explain."
-        )
+        raise ValueError(f"model {model.name!r} has no feature map with a place in the frame, so nothing to explain.")
     if tap is None:
         unpooled = [t for t in found if "Pooling" not in t.kind]
         return (unpooled or found)[-1]
@@ -113,15 +111,9 @@ def find(model: keras.Model, tap: str | Tap | None = None) -> Tap:
         if candidate.name == name:
             return candidate
     inside = _inside_nested(model, name)
-    hint = (
-        f" It is inside {inside!r}, a model within the model: build the graph flat to tap it."
-        if inside
-        else ""
-    )
+    hint = f" It is inside {inside!r}, a model within the model: build the graph flat to tap it." if inside else ""
     names = ", ".join(t.name for t in found)
-    raise ValueError(
-        f"tap {name!r} is not in the model.{hint} Taps, from input to output: {names}. Received: {tap=}"
-    )
+    raise ValueError(f"tap {name!r} is not in the model.{hint} Taps, from input to output: {names}. Received: {tap=}")
 
 
 def symbolic(model: keras.Model) -> list[tuple[Tap, keras.KerasTensor]]:
@@ -141,8 +133,7 @@ def symbolic(model: keras.Model) -> list[tuple[Tap, keras.KerasTensor]]:
             continue
         if getattr(operation, "data_format", None) == "channels_first":
             raise ValueError(
-                "taps need channels-last maps. "
-                f"Received: layer {operation.name!r} of data_format='channels_first'"
+                f"taps need channels-last maps. Received: layer {operation.name!r} of data_format='channels_first'"
             )
         before = [(x, layouts[id(x)]) for x in node.input_tensors if id(x) in layouts]
         call = calls[operation.name] = calls.get(operation.name, -1) + 1
@@ -165,8 +156,7 @@ def _graph(model: keras.Model) -> keras.Function:
     if len(model.inputs) != 1 or len(model.inputs[0].shape) not in (4, 5):
         shapes = [tuple(x.shape) for x in model.inputs]
         raise ValueError(
-            "taps need a model with one input, clips (B, T, H, W, C) or images (B, H, W, C). "
-            f"Received: inputs {shapes}"
+            f"taps need a model with one input, clips (B, T, H, W, C) or images (B, H, W, C). Received: inputs {shapes}"
         )
     return keras.Function(model.inputs, model.outputs)
 
@@ -221,9 +211,7 @@ def _map_shape(shape: tuple, layout: _Layout) -> tuple | None:
 
 
 def _kind(operation) -> str:
-    return type(
-        getattr(operation, "layer", operation)
-    ).__name__  # TimeDistributed holds its layer as `.layer`
+    return type(getattr(operation, "layer", operation)).__name__  # TimeDistributed holds its layer as `.layer`
 
 
 def _makes_maps(operation) -> bool:

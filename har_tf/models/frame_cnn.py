@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from har_tf.models import backbones
-from har_tf.models.cnn_gru import check_input_shape, frame_encoder
+from har_tf.models.cnn_gru import check_input_shape
 
 
 def frame_cnn(
@@ -15,9 +15,6 @@ def frame_cnn(
     backbone_trainable=True,
     alpha=None,
     dropout=0.0,
-    filters=(16, 32, 64),
-    pool_sizes=(4, 4, 2),
-    batch_norm_momentum=0.9,
 ):
     """Image network on every frame, temporal average pooling, softmax.
 
@@ -26,15 +23,13 @@ def frame_cnn(
     features over time is the usual reading of "static CNN".
 
     Args:
-        backbone: a key of `har_tf.models.backbones.BACKBONES`, or "cnn_gru" for the Conv2D blocks of `cnn_gru`: the
-            ablation that keeps the paper's encoder and drops everything that sees time.
+        backbone: a key of `har_tf.models.backbones.BACKBONES`.
         input_shape: (time, height, width, channels) of a clip; RGB in [0, 255], uint8 or float.
         num_classes: size of the last layer, which is called `predictions`.
         weights: None, "imagenet", or the path of the backbone's published weights.
         backbone_trainable: False trains the last layer only.
         alpha: width of a MobileNet; None: that of the weights file, or 1.
-        dropout: rate before the last layer, and after each block of the "cnn_gru" encoder.
-        filters, pool_sizes, batch_norm_momentum: of the "cnn_gru" encoder, as in `cnn_gru`.
+        dropout: rate before the last layer.
 
     Returns:
         A `keras.Model` from (B, T, H, W, 3) to (B, num_classes) probabilities.
@@ -46,11 +41,7 @@ def frame_cnn(
     time, height, width, channels = check_input_shape(input_shape)
     clip = keras.Input(input_shape, dtype="uint8", name="clip")
     x = ops.reshape(clip, (-1, height, width, channels))  # (B·T, H, W, 3)
-    if backbone == "cnn_gru":
-        x = layers.Rescaling(1 / 255, name="rescale")(x)
-        x = frame_encoder(x, filters, pool_sizes, dropout, batch_norm_momentum)
-    else:
-        x = backbones.encode(x, backbone, weights, backbone_trainable, alpha)  # (B·T, h, w, C)
+    x = backbones.encode(x, backbone, weights, backbone_trainable, alpha)  # (B·T, h, w, C)
     x = layers.GlobalAveragePooling2D(name="frame_pool")(x)  # (B·T, C)
     x = ops.reshape(x, (-1, time, x.shape[-1]))  # (B, T, C)
     x = layers.GlobalAveragePooling1D(name="temporal_pool")(x)  # (B, C)

@@ -95,9 +95,7 @@ def write_page(
     if missing:
         raise FileNotFoundError(f"not there, but to be shown by {path}: {', '.join(map(str, missing))}.")
     source = files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     for picture in (picture for block in blocks for picture in block["figures"]):
         picture["size"] = _size(picture["file"])
     text = environment.from_string(source).render(
@@ -133,8 +131,7 @@ def _block(number, section, folder) -> dict:
         for item in getattr(section, name):
             if not isinstance(item, kind):
                 raise TypeError(
-                    f"{name} of section {section.title!r} must be {kind.__name__} objects. "
-                    f"Received: {item!r}."
+                    f"{name} of section {section.title!r} must be {kind.__name__} objects. Received: {item!r}."
                 )
     return {
         "id": f"section-{number}",

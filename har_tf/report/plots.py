@@ -140,8 +140,7 @@ def _confusion_matrix(matrix, class_names, title=None) -> Figure:
         )
     if not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():
         raise ValueError(
-            f"matrix must hold counts (integers, none negative). "
-            f"Received: {counts.dtype}, minimum {counts.min()}."
+            f"matrix must hold counts (integers, none negative). Received: {counts.dtype}, minimum {counts.min()}."
         )
     clips = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(clips, 1)
@@ -339,9 +338,7 @@ def _figure(width, height, layout="constrained") -> Figure:
 
 
 def _wrapped(title, figure) -> str:
-    return textwrap.fill(
-        title, int(figure.get_figwidth() / 0.105)
-    )  # 12 pt: about a tenth of an inch a letter
+    return textwrap.fill(title, int(figure.get_figwidth() / 0.105))  # 12 pt: about a tenth of an inch a letter
 
 
 def _save(figure, path) -> Path:

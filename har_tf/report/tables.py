@@ -125,8 +125,7 @@ class Table:
             for width, is_right in zip(widths, right, strict=True)
         ]
         lines = [
-            "| " + " | ".join(_pad(*cell) for cell in zip(texts, widths, right, strict=True)) + " |"
-            for texts in grid
+            "| " + " | ".join(_pad(*cell) for cell in zip(texts, widths, right, strict=True)) + " |" for texts in grid
         ]
         lines.insert(1, "|" + "|".join(rule) + "|")
         blocks = [f"**{_markdown(self.title)}**", "\n".join(lines)]
@@ -176,8 +175,7 @@ class Table:
         """Returns a `figure` with caption, table and notes; cells of number columns have the class `num`."""
         kinds = [' class="num"' if is_right else "" for is_right in self._right()]
         head = "".join(
-            f'<th scope="col"{kind}>{_html(name)}</th>'
-            for name, kind in zip(self.columns, kinds, strict=True)
+            f'<th scope="col"{kind}>{_html(name)}</th>' for name, kind in zip(self.columns, kinds, strict=True)
         )
         lines = [
             '<figure class="table">',
@@ -231,9 +229,7 @@ class Table:
 
     def _right(self) -> list[bool]:
         """Which columns hold a number."""
-        return [
-            any(isinstance(row[position], Real) for row in self.rows) for position in range(len(self.columns))
-        ]
+        return [any(isinstance(row[position], Real) for row in self.rows) for position in range(len(self.columns))]
 
     def _bold(self) -> list[list[bool]]:
         """Which cells are the best of their column."""

@@ -53,9 +53,7 @@ class View:
         a, b, c, d = self.matrix
         height, width = self.shape[::-1] if a == 0 else self.shape
         scaled = (frame.height, frame.width) != (height, width)
-        rgb = reformatter.reformat(
-            frame, width, height, "rgb24", interpolation=_SCALING if scaled else None, threads=1
-        )
+        rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation=_SCALING if scaled else None, threads=1)
         plane = rgb.planes[0]
         pixels = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
         pixels = pixels[:, : 3 * width].reshape(height, width, 3)

@@ -196,9 +196,7 @@ class _Request:
         replace(self, short="wrap" if self.short == "error" else self.short)._sample(longest)
 
     def _sample(self, available: int) -> np.ndarray:
-        return frame_indices(
-            available, self.num_frames, self.sampling, self.start, self.stop, self.short, self.stride
-        )
+        return frame_indices(available, self.num_frames, self.sampling, self.start, self.stop, self.short, self.stride)
 
     @property
     def needed(self) -> int:

@@ -146,9 +146,7 @@ def sliding_windows(
 def _check_at_least(least: int, **arguments: int) -> None:
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(
-                f"{name} must be a whole number of at least {least}. Received: {name}={value!r}."
-            )
+            raise ValueError(f"{name} must be a whole number of at least {least}. Received: {name}={value!r}.")
 
 
 def _check_one_of(choices: tuple[str, ...], **arguments: str) -> None:

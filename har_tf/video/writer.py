@@ -198,6 +198,4 @@ def _read_back(path: Path, part: Path, count: int, shape: tuple[int, ...], threa
     found = (info.frames, info.height, info.width)
     if found != expected:
         described = "{} frames of {}x{}".format
-        raise VideoError(
-            path, f"written, but reads back as {described(*found)}, expected {described(*expected)}"
-        )
+        raise VideoError(path, f"written, but reads back as {described(*found)}, expected {described(*expected)}")

@@ -84,10 +84,7 @@ def test_it_can_be_prepared(data_dir, tmp_path):
     assert prepared.skipped == ()
     for record, clip in zip(dataset.records, prepared.read(range(13)), strict=True):
         np.testing.assert_array_equal(clip, record.read(2, (12, 16)))
-    assert (
-        datasets.prepare(datasets.load("tfds:tiny_videos", data_dir), tmp_path, 2, (12, 16)).path
-        == prepared.path
-    )
+    assert datasets.prepare(datasets.load("tfds:tiny_videos", data_dir), tmp_path, 2, (12, 16)).path == prepared.path
 
 
 def test_what_cannot_be_used(data_dir):

@@ -20,9 +20,7 @@ def test_a_folder_has_no_root_and_no_options(miniature):
         datasets.load(miniature, root=miniature)
     with pytest.raises(TypeError, match="a folder has no options clips"):
         datasets.load(miniature, clips=3)
-    with pytest.raises(
-        DatasetError, match=r"no_such_data: no such folder, and no data set .*figures, ucf101"
-    ):
+    with pytest.raises(DatasetError, match=r"no_such_data: no such folder, and no data set .*figures, ucf101"):
         datasets.load("no_such_data")
     with pytest.raises(DatasetError, match=r"figures brings its own split. Received: lists=somewhere"):
         datasets.load("figures", lists="somewhere")

@@ -234,9 +234,7 @@ def test_a_killed_run_is_not_mistaken_for_good(miniature, tmp_path):
         "module._Writer.write = slow\n"
         f"datasets.prepare(datasets.load({str(miniature)!r}), {str(tmp_path)!r}, 3, (16, 24), workers=0)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout.readline() == b"one\n"
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -60,8 +60,7 @@ def test_overlap_counts_by_hand():
     # a2, a3 and b1 share g1 with a1; a4 is in both; b3 has no group.
     assert report == splits.OverlapReport(5, 4, 4, 1, ("g1", "g2"))
     assert str(report) == (
-        "4 of 5 test clips (80 %) have a sibling in training; of 1 the group is unknown; "
-        "1 are in training themselves"
+        "4 of 5 test clips (80 %) have a sibling in training; of 1 the group is unknown; 1 are in training themselves"
     )
     without = splits.overlap(dataset.subset([b2]), dataset.subset([b3]))
     assert "unknown" in str(without)

@@ -31,9 +31,7 @@ def test_normalisations():
     np.testing.assert_array_equal(saliency(signed, (3, 1, 2), None), raw)
     np.testing.assert_array_equal(saliency(signed, (3, 1, 2), "clip"), np.array(raw) / 2)
     np.testing.assert_array_equal(saliency(signed, (3, 1, 2), "frame"), [[[[1, 0]], [[0.5, 1]], [[0, 0]]]])
-    with pytest.raises(
-        ValueError, match=r"normalize is one of 'clip', 'frame', None. Received: normalize='video'"
-    ):
+    with pytest.raises(ValueError, match=r"normalize is one of 'clip', 'frame', None. Received: normalize='video'"):
         saliency(signed, (3, 1, 2), "video")
 
 

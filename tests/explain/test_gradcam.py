@@ -135,9 +135,7 @@ def test_map_follows_a_blob_in_time_and_place(build, pool, tmp_path):
         assert (maps[[0, 2, 4]] == 0).all()
         inside = np.zeros((32, 32), bool)
         inside[4:12, 18:26] = True
-        blurred = np.zeros_like(
-            inside
-        )  # a pooled cell is two pixels, bilinear enlargement reaches one further
+        blurred = np.zeros_like(inside)  # a pooled cell is two pixels, bilinear enlargement reaches one further
         blurred[3:13, 17:27] = True
         for frame in maps[[1, 3]]:
             assert frame[inside].min() > 0.5

@@ -74,9 +74,7 @@ def test_captions_stand_beside_both_pictures_and_never_over_them():
     maps = np.zeros((2, 3, 8, 12))
     maps[1, 1, :, 6:] = 1
     clip = grey((3, 8, 12))
-    frames = captioned(
-        clip, explanation_of(maps), index=1, class_names=["a", "walk"], title="t" * 300, min_side=128
-    )
+    frames = captioned(clip, explanation_of(maps), index=1, class_names=["a", "walk"], title="t" * 300, min_side=128)
     height, width = 128, 192
     assert frames.shape == (3, 18 * 4 + height, 2 * width + 4, 3)  # two lines above, two below
     top = 18 * 2

@@ -49,9 +49,7 @@ def test_default_is_the_last_map_that_is_not_pooled():
 
 
 def test_wrong_name_lists_the_taps():
-    with pytest.raises(
-        ValueError, match=r"tap 'conv9' is not in the model\. Taps, .*: conv1, pool1, .*tap='conv9'"
-    ):
+    with pytest.raises(ValueError, match=r"tap 'conv9' is not in the model\. Taps, .*: conv1, pool1, .*tap='conv9'"):
         find(folded_model(), "conv9")
     with pytest.raises(ValueError, match="'drop1' is not in the model"):
         find(folded_model(), Tap("drop1", (4, 8, 12, 5)))
@@ -118,9 +116,7 @@ def test_a_nested_model_is_one_layer_and_the_error_says_so():
     x = layers.TimeDistributed(inner, name="frames")(clip)
     model = keras.Model(clip, layers.Dense(2)(layers.GlobalAveragePooling3D()(x)))
     assert [(t.name, t.shape) for t in taps(model)] == [("frames", (2, 6, 6, 4))]
-    with pytest.raises(
-        ValueError, match=r"'deep' is not in the model. It is inside 'encoder', a model within"
-    ):
+    with pytest.raises(ValueError, match=r"'deep' is not in the model. It is inside 'encoder', a model within"):
         find(model, "deep")
 
 

@@ -63,6 +63,25 @@ def test_order_of_frames_matters(small, clips):
     assert np.abs(forward - backward).max() > 1e-4
 
 
+def test_averaging_over_time_is_blind_to_order(clips):
+    model = cnn_gru((4, 16, 24, 3), 5, filters=(4, 6), pool_sizes=(2, 2), temporal="average")
+    forward, backward = model.predict(clips, verbose=0), model.predict(clips[:, ::-1], verbose=0)
+    np.testing.assert_allclose(forward, backward, atol=1e-6)
+
+
+def test_pooling_before_normalising_is_the_same_function_at_inference(small, clips):
+    other = cnn_gru((4, 16, 24, 3), 5, filters=(4, 6, 8), pool_sizes=(2, 2, 2), pool_before_norm=True)
+    rng = np.random.default_rng(0)
+    for layer in small.layers:
+        weights = [rng.uniform(0.5, 1.5, w.shape) if layer.name.startswith("bn") else w for w in layer.get_weights()]
+        if weights:
+            other.get_layer(layer.name).set_weights(weights)
+    same = keras.models.clone_model(small)
+    for layer in same.layers:
+        layer.set_weights(other.get_layer(layer.name).get_weights() if layer.weights else [])
+    np.testing.assert_allclose(other.predict(clips, verbose=0), same.predict(clips, verbose=0), atol=1e-6)
+
+
 def test_one_clip_does_not_change_another(small, clips):
     together = small.predict(clips, verbose=0)
     alone = np.concatenate([small.predict(clips[i : i + 1], verbose=0) for i in range(3)])
@@ -90,6 +109,7 @@ def test_imagenet_encoder_is_frozen_unless_asked(clips):
         ({"input_shape": (10, 128, 192)}, "time, height, width, channels"),
         ({"input_shape": (4, 8, 8, 3), "pool_sizes": (4, 4, 2)}, "leave 2 x 2 before block 2"),
         ({"filters": (4, 8)}, "Every block needs its pool size"),
+        ({"temporal": "mean"}, "'gru' or 'average'. Received: temporal='mean'"),
         ({"encoder": "MobilNet"}, "Did you mean 'MobileNet'"),
     ],
 )

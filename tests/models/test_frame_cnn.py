@@ -56,11 +56,10 @@ def test_preprocessing_inside_the_model_is_that_of_keras(name):
 def test_survives_saving(clips, tmp_path):
     keras.utils.set_random_seed(0)
     assert_survives_saving(frame_cnn("MobileNet", clips.shape[1:], 4, alpha=0.25), clips, tmp_path)
-    assert_survives_saving(frame_cnn("cnn_gru", clips.shape[1:], 4, filters=(4, 4, 4)), clips, tmp_path)
 
 
 def test_order_of_frames_cannot_matter(clips):
-    model = frame_cnn("cnn_gru", clips.shape[1:], 4, filters=(4, 4, 4))
+    model = frame_cnn("MobileNet", clips.shape[1:], 4, alpha=0.25)
     forward, backward = model.predict(clips, verbose=0), model.predict(clips[:, ::-1], verbose=0)
     np.testing.assert_allclose(forward, backward, atol=1e-6)
 
@@ -77,7 +76,9 @@ def test_loads_published_files_with_and_without_top(tmp_path, clips, include_top
     model = frame_cnn("MobileNet", clips.shape[1:], 3, weights=path, backbone_trainable=False)
 
     features = keras.Model(model.input, model.get_layer("frame_pool").output).predict(clips, verbose=0)
-    headless = applications.MobileNet(include_top=False, weights=None, alpha=0.25, input_shape=(32, 48, 3), pooling="avg")
+    headless = applications.MobileNet(
+        include_top=False, weights=None, alpha=0.25, input_shape=(32, 48, 3), pooling="avg"
+    )
     given = [layer for layer in source.layers if layer.weights]
     for layer, of_source in zip([layer for layer in headless.layers if layer.weights], given, strict=False):
         layer.set_weights(of_source.get_weights())

@@ -39,7 +39,9 @@ def test_names_beside_a_file_that_keras_saved(model, tmp_path):
 def test_a_failed_save_leaves_the_old_file(model, tmp_path, monkeypatch):
     path = save_model(model, tmp_path / "model.keras", "abc")
     before = path.read_bytes()
-    monkeypatch.setattr("zipfile.ZipFile.writestr", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        "zipfile.ZipFile.writestr", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(OSError, match="No space left"):
         save_model(model, path, "xyz")
     assert path.read_bytes() == before

@@ -127,9 +127,7 @@ def test_counts_are_annotated_up_to_twenty_classes():
         assert bool(axes.texts) == annotated
 
 
-@pytest.mark.parametrize(
-    "title", ["Short", "A title that is far too long for a matrix of so few classes, " * 3]
-)
+@pytest.mark.parametrize("title", ["Short", "A title that is far too long for a matrix of so few classes, " * 3])
 def test_confusion_matrix_is_written_without_cutting_text(tmp_path, title):
     path = plots.confusion_matrix(np.eye(4, dtype=int), LONG_NAMES, tmp_path / "cm.png", title)
     pixels = np.asarray(Image.open(path).convert("L"))

@@ -88,9 +88,7 @@ STREAMS = {
 def test_a_clip_is_what_a_full_decode_gives(tmp_path, make_video, numbered, name):
     codec, options = STREAMS[name]
     drift = np.random.default_rng(0).integers(0, 40, (50, 120, 3), np.uint8)
-    frames = np.stack(
-        [frame // 2 + np.roll(drift, number, 1)[:48, :64] for number, frame in enumerate(numbered(40))]
-    )
+    frames = np.stack([frame // 2 + np.roll(drift, number, 1)[:48, :64] for number, frame in enumerate(numbered(40))])
     if codec not in av.codecs_available:
         pytest.skip(f"this build of FFmpeg has no {codec}")
     path = make_video(tmp_path / name, frames, codec, "yuvj420p" if codec == "mjpeg" else "yuv420p", options)

@@ -56,9 +56,7 @@ def test_short_videos(tmp_path, make_video, numbered, numbers):
     assert numbers(read_clip(path, 5, short="wrap")) == [0, 1, 2, 0, 1]
     assert numbers(read_clip(path, 3, short="error")) == [0, 1, 2]
     assert numbers(read_clip(path, 4, sampling="dense", start=1)) == [1, 2, 2, 2]
-    with pytest.raises(
-        VideoError, match=r"short\.mp4: 3 frames claimed, 3 decodable, 5 needed from frame 0 on"
-    ):
+    with pytest.raises(VideoError, match=r"short\.mp4: 3 frames claimed, 3 decodable, 5 needed from frame 0 on"):
         read_clip(path, 5, short="error")
     with pytest.raises(VideoError, match="3 decodable, 5 needed from frame 3 on"):
         read_clip(path, 5, start=3)
@@ -112,9 +110,7 @@ def test_every_pixel_format(tmp_path, make_video, numbered, numbers, name, codec
 
 def test_grey_is_the_same_at_every_size(tmp_path, make_video):
     for level in (0, 77, 128, 255):
-        path = make_video(
-            tmp_path / "grey.mp4", np.full((2, 48, 64, 3), level, np.uint8), options={"qp": "1"}
-        )
+        path = make_video(tmp_path / "grey.mp4", np.full((2, 48, 64, 3), level, np.uint8), options={"qp": "1"})
         for size in (None, (48, 64), (24, 32), (96, 100)):
             assert np.abs(read_clip(path, 2, size).astype(int) - level).max() <= 2
 
@@ -240,9 +236,7 @@ def test_a_video_cut_off_ends_with_its_last_sound_frame(tmp_path, clip40, number
     with av.open(str(path)) as container:
         sound = []
         with pytest.raises(av.FFmpegError):
-            sound.extend(
-                numbers(frame.to_ndarray(format="rgb24")[None])[0] for frame in container.decode(video=0)
-            )
+            sound.extend(numbers(frame.to_ndarray(format="rgb24")[None])[0] for frame in container.decode(video=0))
     everything = numbers(read_clip(path, None))
     assert len(everything) == info.frames and everything[:10] == list(range(10))
     assert numbers(read_clip(path, 2)) == [everything[0], everything[-1]]

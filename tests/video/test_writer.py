@@ -137,8 +137,6 @@ def test_a_file_that_does_not_read_back_is_not_kept(tmp_path, numbered, monkeypa
 
     monkeypatch.setattr(writer, "_encode", encode_then_lose_half)
     noise = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype=np.uint8)
-    with pytest.raises(
-        VideoError, match=r"clip\.mp4: written, but reads back as \d frames of 64x64, expected 20"
-    ):
+    with pytest.raises(VideoError, match=r"clip\.mp4: written, but reads back as \d frames of 64x64, expected 20"):
         write_video(tmp_path / "clip.mp4", noise)
     assert list(tmp_path.iterdir()) == []

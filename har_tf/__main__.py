@@ -1,0 +1,217 @@
+"""Classify and explain videos, prepare data, look at the embedded data set.
+
+python -m har_tf predict VIDEO... --model model.keras
+python -m har_tf explain VIDEO --model model.keras --out overlay.mp4
+python -m har_tf prepare DIR --out prepared
+python -m har_tf preview figures --out figures.png
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from har_tf.command import run
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Print the most probable classes of videos."""
+
+    videos: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Video files."""
+    model: Path
+    """A .keras file of this project: it says how many frames of what size it takes."""
+    top: int = 5
+    """Classes to print."""
+    json: bool = False
+    """Print one JSON object a video, with all probabilities."""
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Write a video that shows where and when a model looked (Grad-CAM)."""
+
+    video: Annotated[Path, tyro.conf.Positional]
+    """A video file."""
+    model: Path
+    """A .keras file of this project."""
+    out: Path
+    """The overlay video to write, ending in .mp4."""
+    method: Literal["gradcam"] = "gradcam"
+    class_name: str | None = None
+    """The class to explain. None: the predicted one."""
+    tap: str | None = None
+    """The feature map to explain on. None: the last one."""
+    pool: Literal["spatiotemporal", "spatial"] = "spatiotemporal"
+    """Whether the channel weights are averaged over the clip or (the paper's equation 1) over each frame."""
+    normalize: Literal["clip", "frame"] = "clip"
+    """Whether saliency is scaled to the clip's maximum or to each frame's."""
+    alpha: float = 0.5
+    """Share of the colour where the saliency is largest."""
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Decode a folder of class folders of videos once, into a TFDS data set for training."""
+
+    directory: Annotated[str, tyro.conf.Positional]
+    """The folder, or tfds:NAME."""
+    out: Path
+    """Folder for prepared data sets."""
+    classes: str | None = None
+    """Names of the classes to use, separated by commas. None: all."""
+    num_frames: int = 10
+    size: tuple[int, int] = (128, 192)
+    """Height and width."""
+    sampling: Literal["uniform", "strided", "dense"] = "uniform"
+    short: Literal["repeat_last", "wrap", "error"] = "repeat_last"
+    """What to do with videos of fewer frames."""
+    workers: int | None = None
+    """Decoding processes. None: one a core."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Write a sheet of what the embedded data set draws, with its true boxes."""
+
+    dataset: Annotated[Literal["figures"], tyro.conf.Positional]
+    out: Path = Path("figures.png")
+    """The picture to write."""
+    size: tuple[int, int] = (128, 192)
+    """Height and width of a frame."""
+    figure_height: float = 0.72
+    clutter: float = 0.35
+    noise: float = 0.02
+    seed: int = 0
+
+
+def main(options: Predict | Explain | Prepare | Preview) -> None:
+    {Predict: predict, Explain: explain, Prepare: prepare, Preview: preview}[type(options)](options)
+
+
+def predict(options: Predict) -> None:
+    model, names = _load_model(options.model)
+    shape = _clip_shape(model, options.model)
+    if options.top < 1:
+        raise ValueError(f"At least one class is printed. Received: --top {options.top}")
+    from har_tf.video import VideoError
+
+    failed = []
+    for video in options.videos:
+        try:
+            clip = _read(video, shape)
+        except VideoError as error:  # the others are still wanted; the exit code tells
+            failed.append(error)
+            if options.json:
+                print(json.dumps({"video": str(video), "error": str(error)}))
+            continue
+        probabilities = model.predict(clip[None], verbose=0)[0]
+        order = probabilities.argsort(kind="stable")[::-1]
+        if options.json:
+            ranked = {names[i]: float(probabilities[i]) for i in order}
+            print(json.dumps({"video": str(video), "class": names[order[0]], "probabilities": ranked}))
+        else:
+            print(video)
+            for i in order[: options.top]:
+                print(f"  {probabilities[i]:6.4f}  {names[i]}")
+    if failed:
+        raise VideoErrors(failed)
+
+
+class VideoErrors(Exception):
+    """Some of several videos could not be read."""
+
+    def __init__(self, errors):
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        super().__init__(f"{errors[0]}{more}")
+
+
+def explain(options: Explain) -> None:
+    if options.out.suffix != ".mp4":
+        raise ValueError(f"Overlays end in .mp4. Received: --out {options.out}")
+    model, names = _load_model(options.model)
+    clip = _read(options.video, _clip_shape(model, options.model))[None]
+    if options.class_name is not None and options.class_name not in names:
+        raise ValueError(f"The model's classes are {', '.join(names)}. Received: --class-name {options.class_name}")
+    from har_tf.explain import gradcam, save_overlay
+
+    index = None if options.class_name is None else names.index(options.class_name)
+    explanation = gradcam(model, clip, options.tap, index, pool=options.pool, normalize=options.normalize)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    save_overlay(options.out, clip, explanation, class_names=names, title=options.video.name, alpha=options.alpha)
+    if explanation.empty[0]:
+        print(f"no evidence for {names[explanation.class_index[0]]} was found: the overlay shows the plain video")
+    print(options.out)
+
+
+def prepare(options: Prepare) -> None:
+    from har_tf import datasets
+
+    source = options.directory if options.directory.startswith("tfds:") else Path(options.directory)
+    classes = None if options.classes is None else [name.strip() for name in options.classes.split(",")]
+    dataset = datasets.load(source, classes=classes)
+    prepared = datasets.prepare(
+        dataset,
+        options.out,
+        options.num_frames,
+        options.size,
+        sampling=options.sampling,
+        short=options.short,
+        workers=options.workers,
+    )
+    print(f"{len(prepared)} clips, {len(prepared.skipped)} videos skipped")
+    print(prepared.path)
+
+
+def preview(options: Preview) -> None:
+    import cv2
+
+    from har_tf.atomic import whole_file
+    from har_tf.datasets import figures
+
+    settings = figures.Figures(
+        size=options.size,
+        figure_height=options.figure_height,
+        clutter=options.clutter,
+        noise=options.noise,
+        seed=options.seed,
+    )
+    sheet = figures.preview(settings)
+    if options.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ValueError(f"Sheets end in .png or .jpg. Received: --out {options.out}")
+    with whole_file(options.out) as temporary:
+        cv2.imwrite(str(temporary), sheet[..., ::-1])
+    print(options.out)
+
+
+def _load_model(path: Path):
+    from har_tf import quiet
+
+    if not path.is_file():  # before TensorFlow is imported
+        raise FileNotFoundError(f"{path}: no such model file")
+    quiet.import_tensorflow()
+    from har_tf.models.saving import load_model
+
+    return load_model(path)
+
+
+def _clip_shape(model, path: Path) -> tuple[int, int, int]:
+    """(frames, height, width) that the model takes."""
+    shape = model.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 5 or None in shape[1:] or shape[-1] != 3:
+        raise ValueError(f"{path}: takes {shape}, not clips of (batch, time, height, width, 3)")
+    return shape[1:4]
+
+
+def _read(video: Path, shape):
+    from har_tf.video import read_clip
+
+    frames, height, width = shape
+    return read_clip(video, num_frames=frames, size=(height, width))
+
+
+if __name__ == "__main__":
+    run(main, Predict | Explain | Prepare | Preview, prog="python -m har_tf")

@@ -1,0 +1,241 @@
+"""fit(): what it measures, what it keeps, and that an interruption changes nothing."""
+
+import csv
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+from tensorflow.python.framework import config  # nothing public turns op determinism off again
+
+from har_tf import training
+from har_tf.training import TrainingRecipe, fit
+
+CLIPS, SHAPE, CLASSES = 21, (2, 8, 8, 3), 3
+RECIPE = TrainingRecipe(epochs=4, learning_rate=1e-2, schedule="cosine", warmup_epochs=1)
+
+
+@pytest.fixture(autouse=True)
+def determinism():
+    before = config.is_op_determinism_enabled()
+    yield
+    config.disable_op_determinism() if not before else None
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    labels = np.arange(CLIPS, dtype=np.int32) % CLASSES
+    clips = rng.integers(0, 100, (CLIPS, *SHAPE), dtype=np.uint8)
+    for clip, label in zip(clips, labels, strict=True):
+        clip[..., label] += 120  # the colour is the class
+    return clips, labels
+
+
+def batches(data, epochs, batch_size=8, seed=0):
+    """Every epoch in an order of its own, as `pipeline.clips` does."""
+    clips, labels = data
+    orders = [np.random.default_rng([seed, epoch]).permutation(len(labels)) for epoch in epochs]
+    parts = [tf.data.Dataset.from_tensor_slices((clips[o], labels[o])).batch(batch_size) for o in orders]
+    return functools.reduce(tf.data.Dataset.concatenate, parts)
+
+
+def build(dropout=0.3):
+    training.seed_everything(0)
+    clip = keras.Input(SHAPE, dtype="uint8", name="clip")
+    x = layers.Rescaling(1 / 255)(clip)
+    x = layers.Conv3D(4, (1, 3, 3), name="conv")(x)
+    x = layers.BatchNormalization(momentum=0.9)(x)
+    x = layers.Dropout(dropout)(x)
+    x = layers.GRU(5)(ops.reshape(x, (-1, 2, 6 * 6 * 4)))
+    return keras.Model(clip, layers.Dense(CLASSES, activation="softmax", name="predictions")(x))
+
+
+def train(data, run_dir, model=None, recipe=RECIPE, validation=True):
+    model = model or build()
+    held_out = batches(data, range(1)) if validation else None
+    return model, fit(model, functools.partial(batches, data), held_out, recipe, run_dir, verbose=0)
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of ours may catch it."""
+
+
+class KillingBatches:
+    """Batches that end the process, so to speak, after some."""
+
+    def __init__(self, data, after):
+        self.data, self.after, self.seen = data, after, 0
+
+    def __call__(self, epochs):
+        def count(clips, labels):
+            self.seen += 1
+            if self.seen > self.after:
+                raise Killed
+            return clips, labels
+
+        dataset = batches(self.data, epochs)
+
+        def counted(clips, labels):
+            clips, labels = tf.numpy_function(count, [clips, labels], [tf.uint8, tf.int32])
+            return tf.ensure_shape(clips, (None, *SHAPE)), tf.ensure_shape(labels, (None,))
+
+        return dataset.map(counted, num_parallel_calls=1).apply(tf.data.experimental.assert_cardinality(len(dataset)))
+
+
+def test_learns_and_writes_what_it_measured(data, tmp_path):
+    model, history = train(data, tmp_path)
+    assert history.epochs["accuracy"][-1] > 0.8
+    assert {name: len(values) for name, values in history.epochs.items()} == dict.fromkeys(
+        ("accuracy", "loss", "val_accuracy", "val_loss", "learning_rate", "seconds"), 4
+    )
+    rows = list(csv.DictReader((tmp_path / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert [float(row["loss"]) for row in rows] == history.epochs["loss"]
+    assert list((tmp_path / "tensorboard").rglob("events*"))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("batches_before", [2, 5, 7, 11])
+def test_killed_and_started_again_ends_with_the_same_weights(data, tmp_path, batches_before):
+    """Killed in the first epoch, in the second, in the third and in the last; three batches an epoch."""
+    whole, history = train(data, tmp_path / "whole")
+    state = dict(np.load(tmp_path / "whole" / "state.npz"))
+
+    with pytest.raises((Killed, tf.errors.OpError)):
+        killing = KillingBatches(data, batches_before)
+        fit(build(), killing, batches(data, range(1)), RECIPE, tmp_path / "cut", verbose=0)
+    continued = build()
+    if (tmp_path / "cut" / "state.npz").exists():  # then what the new process starts from must not matter
+        for weight in continued.weights:
+            weight.assign(weight + 1)
+    continued, again = train(data, tmp_path / "cut", continued)
+
+    for first, second in zip(whole.weights, continued.weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+    resumed = dict(np.load(tmp_path / "cut" / "state.npz"))
+    for name in state.keys() - {"about"}:  # the last epoch's weights, optimiser and random generators
+        np.testing.assert_array_equal(state[name], resumed[name])
+    assert again.best_epoch == history.best_epoch
+    for name in history.epochs.keys() - {"seconds"}:
+        assert again.epochs[name] == history.epochs[name]
+
+
+def test_a_complete_run_is_not_trained_again(data, tmp_path):
+    first, history = train(data, tmp_path)
+    before = (tmp_path / "state.npz").stat().st_mtime_ns
+    second, again = train(data, tmp_path)
+    assert again == history
+    assert (tmp_path / "state.npz").stat().st_mtime_ns == before
+    for one, other in zip(first.weights, second.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_of_other_settings_is_refused(data, tmp_path):
+    train(data, tmp_path)
+    with pytest.raises(ValueError, match=r"holds a run with other settings \(epochs 4 there, 5 now\)"):
+        train(data, tmp_path, recipe=TrainingRecipe(5, 1e-2, "cosine", 1))
+    other = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES, activation="softmax")])
+    with pytest.raises(ValueError, match="a model of .* parameters"):
+        train(data, tmp_path, other)
+
+
+def test_the_model_ends_with_the_weights_of_its_best_epoch(data, tmp_path):
+    """A learning rate that ruins the model: later epochs are worse than an early one."""
+    model = build()
+    seen = []
+
+    def validation():
+        return batches(data, range(1))
+
+    record = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seen.append([w.numpy() for w in model.weights]))
+    original = model.fit
+    model.fit = lambda *args, callbacks, **options: original(*args, callbacks=[*callbacks, record], **options)
+    recipe = TrainingRecipe(epochs=5, learning_rate=0.3)
+    history = fit(model, functools.partial(batches, data), validation(), recipe, tmp_path, verbose=0)
+    ranks = list(zip(history.epochs["val_accuracy"], [-v for v in history.epochs["val_loss"]], strict=True))
+    assert ranks[history.best_epoch] == max(ranks)
+    for weight, expected in zip(model.weights, seen[history.best_epoch], strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_without_validation_the_last_epoch_is_kept(data, tmp_path):
+    _, history = train(data, tmp_path, validation=False)
+    assert history.best_epoch == 3
+    assert "val_loss" not in history.epochs
+
+
+def test_cosine_rate_by_hand(data, tmp_path):
+    """Three steps of warm-up, then half a cosine over nine; read after each epoch of three steps."""
+    _, history = train(data, tmp_path)
+    expected = [1e-2 * 0.5 * (1 + np.cos(np.pi * done / 9)) for done in (0, 3, 6, 9)]
+    np.testing.assert_allclose(history.epochs["learning_rate"], expected, rtol=1e-5, atol=1e-9)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path):
+    model = build()
+    model.get_layer("predictions").bias.assign([np.nan] * CLASSES)
+    with pytest.raises(FloatingPointError, match="The loss is nan after epoch 1"):
+        train(data, tmp_path, model)
+    assert not (tmp_path / "state.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"epochs": 0}, "At least one epoch. Received: epochs=0"),
+        ({"learning_rate": 0}, "positive. Received: learning_rate=0"),
+        ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
+        ({"schedule": "step"}, "'constant' and 'cosine'. Received: schedule='step'"),
+    ],
+)
+def test_wrong_recipes_are_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        TrainingRecipe(**arguments)
+
+
+def test_unknown_strategy_and_missing_tpu_are_named():
+    with pytest.raises(ValueError, match="'one', 'mirrored' and 'tpu'. Received: strategy='two'"):
+        training.strategy("two")
+    with pytest.raises(ValueError, match="No TPU was found"):
+        training.strategy("tpu")
+
+
+def test_mirrored_over_two_devices_equals_one(data, tmp_path):
+    """Two logical CPU devices, a model without dropout or BatchNorm: the same sums in another order.
+
+    Batches split evenly here: of an odd one Keras weights both devices' means alike.
+    """
+    data = tuple(values[:16] for values in data)
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")]
+    if len(devices) < 2:
+        pytest.skip("TensorFlow was started with one logical device (see conftest.py)")
+
+    def plain():
+        training.seed_everything(0)
+        return keras.Sequential(
+            [keras.Input(SHAPE, dtype="uint8"), layers.Rescaling(1 / 255), layers.Flatten(),
+             layers.Dense(CLASSES, activation="softmax", name="predictions")]
+        )  # fmt: skip
+
+    one = plain()
+    fit(one, functools.partial(batches, data), batches(data, range(1)), RECIPE, tmp_path / "one", verbose=0)
+    mirrored = tf.distribute.MirroredStrategy(devices[:2])
+    with mirrored.scope():
+        two = plain()
+    fit(two, functools.partial(batches, data), batches(data, range(1)), RECIPE, tmp_path / "two", mirrored, verbose=0)
+    for first, second in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(first, second, atol=1e-4)
+
+
+def test_mixed_precision_computes_in_half_and_answers_in_float32(data, tmp_path):
+    training.set_precision("mixed_bfloat16")
+    try:
+        model = build()
+    finally:
+        training.set_precision("float32")
+    assert model.get_layer("conv").compute_dtype == "bfloat16"
+    assert model.get_layer("conv").kernel.dtype == "float32"
+    fit(model, functools.partial(batches, data), None, TrainingRecipe(epochs=1), tmp_path, verbose=0)
