@@ -86,7 +86,7 @@ class KillingBatches:
 
 
 def test_learns_and_writes_what_it_measured(data, tmp_path):
-    model, history = train(data, tmp_path)
+    _, history = train(data, tmp_path)
     assert history.epochs["accuracy"][-1] > 0.8
     assert {name: len(values) for name, values in history.epochs.items()} == dict.fromkeys(
         ("accuracy", "loss", "val_accuracy", "val_loss", "learning_rate", "seconds"), 4

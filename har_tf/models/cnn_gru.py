@@ -39,9 +39,9 @@ def cnn_gru(
     - BatchNorm: time is folded into the batch, so its statistics run over all frames of all clips and are updated once
       a step. Keras' momentum of 0.99 needs some 500 steps to forget its start; with 50 steps an epoch the validation
       accuracy would lag behind training for ten epochs, hence 0.9.
-    - `pool_before_norm`: the paper lists BatchNorm before pooling. Where the learned scale is positive both orders are the
-      same function at inference; pooling first leaves BatchNorm 4 to 16 times fewer values to go over, which on a CPU
-      takes about half of a training step away.
+    - `pool_before_norm`: the paper lists BatchNorm before pooling. Where the learned scale is positive both orders are
+      the same function at inference; pooling first leaves BatchNorm 4 to 16 times fewer values to go over, which is
+      a large part of a training step on a CPU.
     - `normalize_sequence`: layer normalisation of what enters the GRU. Off in the paper's model. It keeps the gates out
       of saturation when the 3D convolution's output is large.
 
@@ -70,8 +70,8 @@ def cnn_gru(
         A `keras.Model` from (B, T, H, W, 3) to (B, num_classes) probabilities.
 
     Raises:
-        ValueError: shapes that leave no pixel after pooling, numbers of `filters` and `pool_sizes` that differ, or another
-            `temporal`.
+        ValueError: shapes that leave no pixel after pooling, numbers of `filters` and `pool_sizes` that differ, or
+            another `temporal`.
 
     Example:
         >>> model = cnn_gru(input_shape=(10, 64, 96, 3), num_classes=10, pool_sizes=(2, 4, 2))
