@@ -1,0 +1,210 @@
+"""The first experiment: what it leaves behind, that its tables are its results, and what it refuses."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from experiments import ucf10_cnn_gru
+from experiments.ucf10_cnn_gru import PAPER_TABLE_1, Recipe, table_1, table_2
+from har_tf.command import guarded
+from har_tf.models.saving import load_model
+from har_tf.video import probe
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def results(tiny_run):
+    return json.loads((tiny_run / "results.json").read_text())
+
+
+def test_the_run_folder_is_complete(tiny_run):
+    expected = {
+        "recipe.json", "environment.json", "results.json", "skipped.csv", "model.keras", "report.html",
+        "tables/table_1.md", "tables/table_1.csv", "tables/table_1.tex", "tables/table_2.md",
+        "figures/figure_4_curves.png", "figures/figure_5_confusion.png", "figures/figure_8_misclassified.png",
+        "training/group_CNN-GRU/history.csv", "training/random_Frame-CNN/state.npz",
+    }  # fmt: skip
+    assert {name for name in expected if not (tiny_run / name).is_file()} == set()
+    assert not [path for path in tiny_run.rglob(".*")], "nothing half-written"
+    assert json.loads((tiny_run / "recipe.json").read_text())["epochs"] == 2
+    assert json.loads((tiny_run / "environment.json").read_text())["packages"]["keras"] == keras.__version__
+
+
+def test_overlays_are_videos_that_browsers_play(tiny_run):
+    videos = list((tiny_run / "overlays").glob("*.mp4"))
+    assert videos
+    for video in videos:
+        assert (probe(video).codec, probe(video).frames) == ("h264", 10)
+
+
+def test_the_page_refers_only_to_files_beside_it(tiny_run):
+    page = (tiny_run / "report.html").read_text()
+    assert "http" not in page.replace("http://www.w3.org", "")
+    links = re.findall(r'(?:src|poster)="([^"]+)"', page)
+    assert len(links) >= 4
+    assert all((tiny_run / link).is_file() for link in links)
+    for heading in ("Table 1", "Table 2", "Figure 4", "Figure 5", "Overlay videos"):
+        assert heading in page
+
+
+def test_table_1_prints_the_results(tiny_run, results):
+    with (tiny_run / "tables" / "table_1.csv").open(newline="") as file:
+        rows = {row["Model"]: row for row in csv.DictReader(line for line in file if not line.startswith("#"))}
+    assert list(rows)[:2] == ["CNN-GRU", "Frame-CNN"]
+    for name in ("CNN-GRU", "Frame-CNN"):
+        measured = results["protocols"]["group"]["models"][name]
+        for column, key in (("Accuracy", "accuracy"), ("Precision", "precision"), ("Recall", "recall"), ("F1", "f1")):
+            assert float(rows[name][column]) == pytest.approx(measured[key])
+        other = results["protocols"]["random"]["models"][name]["accuracy"]
+        assert float(rows[name]["Accuracy, random split"]) == pytest.approx(other)
+    assert rows["VGG19"]["Accuracy"] == "not run"
+    assert "Paper: accuracy" not in rows["CNN-GRU"], "figures from other data are never set beside these"
+
+
+def test_accuracy_is_that_of_the_saved_model(tiny_run, tiny_recipe, results):
+    """Measured again from the files: the saved model on the test clips of the split."""
+    from har_tf import datasets, pipeline
+
+    recipe = ucf10_cnn_gru.resolved(tiny_recipe)
+    dataset = ucf10_cnn_gru._load(recipe)
+    prepared = datasets.prepare(dataset, recipe.out / "prepared", 10, recipe.size)
+    test = prepared.subset(dataset.split("group", 0)[1])
+    model, names = load_model(tiny_run / "model.keras")
+    predicted = model.predict(pipeline.clips(test, 4), verbose=0).argmax(axis=1)
+    row = results["protocols"]["group"]["models"]["CNN-GRU"]
+    assert names == dataset.class_names
+    assert (predicted == test.labels).mean() == pytest.approx(row["accuracy"])
+    assert np.trace(row["confusion"]) == (predicted == test.labels).sum()
+
+
+def test_siblings_are_counted(results):
+    """Every group of the embedded data spans all classes: none across a group split, all across a random one."""
+    assert results["protocols"]["group"]["overlap"]["with_sibling"] == 0
+    random = results["protocols"]["random"]
+    assert random["overlap"]["with_sibling"] == random["test_clips"] == 10
+
+
+def test_the_same_command_finds_its_run_and_repeats_nothing(tiny_run, tiny_recipe, capsys):
+    files = ("state.npz", "best.weights.h5", "history.csv")
+    trained = [tiny_run / "training" / "group_CNN-GRU" / name for name in files]
+    before = [path.stat().st_mtime_ns for path in trained]
+    results = (tiny_run / "results.json").read_text()
+    ucf10_cnn_gru.main(tiny_recipe)
+    assert [path.stat().st_mtime_ns for path in trained] == before
+    assert (tiny_run / "results.json").read_text() == results
+    assert "| CNN-GRU" in capsys.readouterr().out
+
+
+def test_the_model_loads_where_har_tf_cannot_be_imported(tiny_run, tmp_path):
+    """Another process, another folder, safe mode, identical outputs."""
+    clips = np.random.default_rng(0).integers(0, 256, (2, 10, 32, 48, 3), dtype=np.uint8)
+    np.save(tmp_path / "clips.npy", clips)
+    code = (
+        "import sys; sys.modules['har_tf'] = None\n"
+        "import keras, numpy as np\n"
+        f"model = keras.models.load_model({str(tiny_run / 'model.keras')!r}, safe_mode=True)\n"
+        "np.save('out.npy', model.predict(np.load('clips.npy'), verbose=0))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    expected = load_model(tiny_run / "model.keras")[0].predict(clips, verbose=0)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
+
+
+def fake_results(name, protocol, per_class_files=True):
+    row = {"status": "run", "accuracy_interval": [0.4, 0.6], "parameters": 1, "seconds": 60.0}
+    row |= dict.fromkeys(("accuracy", "precision", "recall", "f1"), 0.5)
+    dataset = {"name": name, "classes": list("abcdefghij"), "clips": 1000, "skipped": 0, "as_in_paper": per_class_files}
+    part = {"test_clips": 200, "overlap_text": "", "models": {"CNN-GRU": row}}
+    return {"dataset": dataset, "protocols": {protocol: part}}
+
+
+def test_the_paper_s_figures_stand_only_beside_the_paper_s_data():
+    same = table_1(fake_results("ucf101", "random"))
+    assert dict(zip(same.columns, same.rows[0], strict=True))["Paper: accuracy"] == PAPER_TABLE_1["CNN-GRU"][0] == 0.965
+    vgg = next(row for row in same.rows if row[0] == "VGG16")
+    assert vgg[1] == "not run"
+    assert dict(zip(same.columns, vgg, strict=True))["Paper: accuracy"] == 0.065
+    for other in (fake_results("ucf101", "official"), fake_results("ucf101", "random", per_class_files=False)):
+        assert "Paper: accuracy" not in table_1(other).columns
+
+
+def test_table_2_keeps_the_embedded_data_apart():
+    assert "CNN-GRU (this run)" in [row[0] for row in table_2(fake_results("ucf101", "random")).rows]
+    embedded = table_2(fake_results("figures", "group"))
+    assert [row[3] for row in embedded.rows] == ["quoted"] * 6
+
+
+def test_real_videos_under_both_protocols(shared, tmp_path):
+    """Real UCF101 clips with the official lists and real MobileNet weights, two classes, one epoch."""
+    recipe = Recipe(
+        data_dir=str(shared / "data" / "ucf10"), lists=shared / "data" / "splits" / "ucf101",
+        weights_dir=shared / "weights", classes="Surfing,Archery", protocol="official,random",
+        models="CNN-GRU,MobileNet,ResNet50", size=(64, 96), epochs=1, overlays=1, out=tmp_path, run="real",
+    )  # fmt: skip
+    ucf10_cnn_gru.main(recipe)
+    results = json.loads((tmp_path / "ucf10_cnn_gru" / "real" / "results.json").read_text())
+    assert results["dataset"]["classes"] == ["Surfing", "Archery"]
+    official = results["protocols"]["official"]
+    assert official["overlap"]["with_sibling"] == 0
+    assert official["train_clips"] + official["test_clips"] == 52
+    assert results["protocols"]["random"]["overlap"]["with_sibling"] > 0
+    assert official["models"]["ResNet50"]["status"] == "not run"
+    assert "holds no weights file" in official["models"]["ResNet50"]["reason"]
+    assert official["models"]["MobileNet"]["parameters"] == 1_832_976 + 2 * 769
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data_dir": "missing"}, "missing"),
+        ({"models": "CNN-GRU,ResNet51"}, "ResNet51"),
+        ({"models": "ResNet50/VGG16"}, "Only CNN-GRU takes a frame encoder"),
+        ({"classes": "wave,waive"}, "waive"),
+        ({"classes": "wave"}, "two classes"),
+        ({"protocol": "rondom"}, "rondom"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"flip": 2.0}, "flip"),
+        ({"figure_height": 3.0}, "figure_height"),
+        ({"weights_dir": Path("nowhere"), "models": "VGG16"}, "nowhere"),
+    ],
+)
+def test_wrong_options_end_in_one_line_before_any_work(tiny_recipe, tmp_path, capsys, change, words):
+    recipe = replace(tiny_recipe, **{"out": tmp_path, **change})
+    assert guarded(lambda: ucf10_cnn_gru.main(recipe)) == 1
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert words in error[0]
+    assert not list(tmp_path.rglob("results.json"))
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(tiny_recipe, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert guarded(lambda: ucf10_cnn_gru.main(replace(tiny_recipe, out=tmp_path / "file"))) == 1
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+def test_help_comes_before_tensorflow_and_wrong_usage_exits_with_2():
+    def run(*arguments):
+        code = (
+            "import atexit, runpy, sys\n"
+            f"sys.argv = ['ucf10_cnn_gru', *{arguments!r}]\n"
+            "atexit.register(lambda: print('heavy:', {'tensorflow', 'matplotlib', 'sklearn'} & sys.modules.keys()))\n"
+            "runpy.run_module('experiments.ucf10_cnn_gru', run_name='__main__')\n"
+        )
+        return subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+
+    shown = run("--help")
+    assert shown.returncode == 0
+    assert "--weights-dir" in shown.stdout
+    assert "heavy: set()" in shown.stdout
+    assert run("--epochs", "many").returncode == 2
+    assert run("--epoch", "3").returncode == 2
