@@ -1,0 +1,113 @@
+"""The command line: predict, explain, prepare, preview; what it prints, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from har_tf.__main__ import Explain, Predict, Prepare, Preview, main
+from har_tf.command import guarded
+from har_tf.datasets.figures import ACTIONS
+from har_tf.models.saving import load_model
+from har_tf.video import probe, read_clip, write_video
+
+
+@pytest.fixture(scope="module")
+def model_file(tiny_run):
+    return tiny_run / "model.keras"
+
+
+@pytest.fixture(scope="module")
+def video(tiny_recipe, tiny_run):
+    return next((tiny_recipe.out / "figures").rglob("v_wave_g0001_c01.mp4"))
+
+
+def failed(options, capsys) -> str:
+    """The one line that a failing command writes."""
+    assert guarded(lambda: main(options)) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_predict_prints_the_model_s_probabilities(model_file, video, capsys):
+    main(Predict((video,), model_file, top=3))
+    title, *rows = capsys.readouterr().out.splitlines()
+    model, names = load_model(model_file)
+    clip = read_clip(video, num_frames=10, size=(32, 48))
+    probabilities = model.predict(clip[None], verbose=0)[0]
+    order = np.argsort(-probabilities)[:3]
+    assert title == str(video)
+    assert rows == [f"  {probabilities[i]:6.4f}  {names[i]}" for i in order]
+
+
+def test_predict_json_is_one_object_a_video(model_file, video, capsys):
+    main(Predict((video, video), model_file, json=True))
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(objects) == 2
+    assert set(objects[0]["probabilities"]) == set(ACTIONS)
+    assert sum(objects[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert objects[0]["class"] == max(objects[0]["probabilities"], key=objects[0]["probabilities"].get)
+
+
+def test_predict_goes_on_after_a_broken_video_and_says_so(model_file, video, tmp_path, capsys):
+    broken = tmp_path / "broken.mp4"
+    broken.write_text("no video")
+    assert guarded(lambda: main(Predict((broken, video), model_file))) == 1
+    printed = capsys.readouterr()
+    assert str(video) in printed.out
+    assert printed.err.count("\n") == 1
+    assert str(broken) in printed.err
+
+
+def test_explain_writes_an_overlay_video(model_file, video, tmp_path, capsys):
+    out = tmp_path / "new" / "overlay.mp4"
+    main(Explain(video, model_file, out, class_name="catch", pool="spatial", normalize="frame"))
+    assert (probe(out).codec, probe(out).frames) == ("h264", 10)
+    assert capsys.readouterr().out.splitlines()[-1] == str(out)
+
+
+def test_prepare_then_open(tiny_recipe, tiny_run, tmp_path, capsys):
+    from har_tf.datasets.prepared import PreparedDataset
+
+    folder = next((tiny_recipe.out / "figures").iterdir())
+    main(Prepare(str(folder), tmp_path, classes="wave, clap", num_frames=4, size=(16, 24), workers=0))
+    count, path = capsys.readouterr().out.splitlines()[-2:]
+    assert count == "12 clips, 0 videos skipped"
+    assert PreparedDataset.open(Path(path)).class_names == ("wave", "clap")
+
+
+def test_preview_is_a_sheet_of_all_actions(tmp_path):
+    main(Preview("figures", tmp_path / "sheet.png", size=(32, 48)))
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (2 * len(ACTIONS) * 32, 7 * 48, 3)
+
+
+def test_failures_are_one_line_that_names_the_thing(model_file, video, tmp_path, capsys):
+    text = tmp_path / "text.keras"
+    text.write_text("hello")
+    out = tmp_path / "o.mp4"
+    assert "none.keras: no such model file" in failed(Predict((video,), tmp_path / "none.keras"), capsys)
+    assert "text.keras: not a .keras model file" in failed(Explain(video, text, out), capsys)
+    assert "none.avi" in failed(Explain(tmp_path / "none.avi", model_file, out), capsys)
+    assert "--out o.avi" in failed(Explain(video, model_file, Path("o.avi")), capsys)
+    assert "--class-name jump" in failed(Explain(video, model_file, out, class_name="jump"), capsys)
+    assert "conv3d" in failed(Explain(video, model_file, out, tap="conv9"), capsys)
+    assert str(tmp_path / "empty") in failed(Prepare(str(tmp_path / "empty"), tmp_path), capsys)
+    assert not out.exists()
+
+
+def test_a_model_of_images_is_refused(tmp_path, video, capsys):
+    import keras
+
+    image = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    image.save(tmp_path / "image.keras")
+    error = failed(Predict((video,), tmp_path / "image.keras"), capsys)
+    assert "image.keras: takes (None, 8, 8, 3), not clips" in error
+
+
+def test_short_videos_repeat_their_last_frame(model_file, tmp_path, capsys):
+    write_video(tmp_path / "short.mp4", np.zeros((3, 32, 48, 3), np.uint8))
+    main(Predict((tmp_path / "short.mp4",), model_file))
+    assert "short.mp4" in capsys.readouterr().out
