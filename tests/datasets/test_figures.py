@@ -97,7 +97,7 @@ def test_the_object_is_where_its_box_says():
 def test_walkers_walk_the_way_they_face():
     """At the height of the head only the head is drawn, and the peak of its cap reaches further than the hair."""
     sides = set()
-    for group in range(8):
+    for group in range(16):
         drawing = draw("walk_forward", group, Figures(size=(96, 144), clutter=0, noise=0))
         facing = []
         for frame, (x, y) in zip(drawing.frames, drawing.joints[:, JOINTS.index("head")], strict=True):
