@@ -62,10 +62,10 @@ class Recipe:
     """Rows of Table 1, separated by commas: CNN-GRU, Frame-CNN, ResNet50, InceptionV3, MobileNet, Xception, VGG16,
     VGG19, DenseNet121, MobileNetV2, or CNN-GRU/MobileNet and the like for an ImageNet frame encoder. Figures 4 to 8
     show the first."""
-    weights: Literal["imagenet", "none"] = "imagenet"
-    """What the ImageNet networks start from."""
+    weights: str = "imagenet"
+    """What the ImageNet networks start from: imagenet (downloaded by Keras), none, or the path of a published file."""
     weights_dir: Path | None = None
-    """Folder with their published .h5 files. None: Keras downloads them."""
+    """Folder with their published .h5 files, in place of downloads."""
     finetune: bool = False
     """Train the ImageNet networks too, not only what stands on them."""
 
@@ -160,15 +160,15 @@ def main(recipe: Recipe) -> None:
 
     recipe = resolved(recipe)
     run = _run_folder(recipe)
-    dataset = _load(recipe)
-    splits = {protocol: dataset.split(protocol, recipe.seed) for protocol in _words(recipe.protocol)}
+    # A folder is listed at once, so that what is wrong with it shows first; the embedded data set takes time to draw.
+    dataset = None if recipe.data_dir is None else _load(recipe)
 
     tf = quiet.import_tensorflow()
     from har_tf import training
     from har_tf.report.run_folder import environment
 
     specs = [ModelSpec.parse(name, recipe) for name in _words(recipe.models)]
-    _training_recipe(recipe), _augment(recipe)  # wrong values raise here, before any long work
+    _training_recipe(recipe), _augment(recipe)  # wrong values raise here
     training.seed_everything(recipe.seed)
     training.set_precision(recipe.precision)
     strategy = training.strategy(recipe.strategy)
@@ -176,7 +176,12 @@ def main(recipe: Recipe) -> None:
     for spec in specs:
         if spec.missing:
             print(f"not run: {spec.missing}", flush=True)
+    if dataset is None:
+        dataset = _load(recipe)
+    splits = {protocol: dataset.split(protocol, recipe.seed) for protocol in _words(recipe.protocol)}
     print(f"{dataset.name}: {len(dataset)} clips of {len(dataset.class_names)} classes in {dataset.root}", flush=True)
+    for note in dataset.notes:
+        print(f"note: {note}", flush=True)
     overlaps = {protocol: audit.overlap(*parts) for protocol, parts in splits.items()}
     for protocol, overlap in overlaps.items():
         print(f"{protocol} split: {len(splits[protocol][0])} training clips, {overlap}", flush=True)
@@ -257,13 +262,18 @@ class ModelSpec:
 
     def available(self) -> "ModelSpec":
         """The same with its weights found, or with the reason why it is not run."""
-        if self.backbone is None or (self.recipe.weights == "none" and self.recipe.weights_dir is None):
-            return self
         from har_tf.models import backbones
 
+        weights, folder = self.recipe.weights, self.recipe.weights_dir
+        if self.backbone is None or (weights == "none" and folder is None):
+            return self
         try:
-            if self.recipe.weights_dir is not None:
-                return replace(self, weights=backbones.find_weights(self.backbone, self.recipe.weights_dir))
+            if folder is not None:
+                return replace(self, weights=backbones.find_weights(self.backbone, folder))
+            if weights != "imagenet":
+                if not Path(weights).is_file():
+                    raise FileNotFoundError(f"{weights}: no such weights file; imagenet and none are other choices")
+                return replace(self, weights=Path(weights))
             return replace(self, weights=backbones.download(self.backbone))
         except backbones.WeightsUnavailable as error:
             return replace(self, missing=str(error))
@@ -480,8 +490,13 @@ def _explained(outcome: Outcome, recipe: Recipe, run) -> list:
 
 def resolved(recipe: Recipe) -> Recipe:
     """The recipe with the paper's values, or the embedded data set's, where none was given."""
+    from har_tf.datasets.splits import PROTOCOLS
+
     defaults = PAPER if recipe.data_dir is not None else EMBEDDED
     recipe = replace(recipe, **{name: value for name, value in defaults.items() if getattr(recipe, name) is None})
+    unknown = [protocol for protocol in _words(recipe.protocol) if protocol not in PROTOCOLS]
+    if unknown:
+        raise ValueError(f"Protocols are {', '.join(PROTOCOLS)}. Received: {', '.join(unknown)}")
     if recipe.overlays < 0 or recipe.batch_size < 1 or recipe.num_frames < 1:
         raise ValueError(
             "A batch and a clip have at least one element, overlays at least none. Received: "

@@ -11,10 +11,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 def pytest_configure(config):
     """Two logical CPU devices, before anything uses TensorFlow, so that MirroredStrategy has something to mirror."""
-    try:
-        import tensorflow as tf
-    except ImportError:
-        return
+    from har_tf import quiet
+
+    tf = quiet.import_tensorflow()
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 

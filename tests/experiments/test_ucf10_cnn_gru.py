@@ -174,6 +174,7 @@ def test_real_videos_under_both_protocols(shared, tmp_path):
         ({"epochs": 0}, "epochs=0"),
         ({"flip": 2.0}, "flip"),
         ({"figure_height": 3.0}, "figure_height"),
+        ({"weights": "nowhere.h5", "models": "VGG16"}, "nowhere.h5: no such weights file"),
         ({"weights_dir": Path("nowhere"), "models": "VGG16"}, "nowhere"),
     ],
 )
@@ -184,6 +185,7 @@ def test_wrong_options_end_in_one_line_before_any_work(tiny_recipe, tmp_path, ca
     assert len(error) == 1
     assert words in error[0]
     assert not list(tmp_path.rglob("results.json"))
+    assert change.keys() & {"classes"} or not (tmp_path / "figures").exists(), "nothing was drawn"
 
 
 def test_an_output_folder_that_cannot_be_written_is_named(tiny_recipe, tmp_path, capsys):
