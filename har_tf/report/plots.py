@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from har_tf.report import whole_file
+from har_tf.atomic import whole_file
 
 _DPI = 150
 _MARKERS = "osD^vP"

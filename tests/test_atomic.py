@@ -1,8 +1,8 @@
-"""Files of a report are there whole or not at all."""
+"""Files are there whole or not at all."""
 
 import pytest
 
-from har_tf.report import whole_file
+from har_tf.atomic import whole_file
 
 
 def test_file_appears_when_it_is_complete(tmp_path):
