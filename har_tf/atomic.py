@@ -1,6 +1,9 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
+import errno
 import os
+import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,3 +33,46 @@ def whole_file(path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path) -> Iterator[Path]:
+    """Gives a temporary folder beside `path` to fill, and moves it into place if all went well.
+
+    What runs on this machine that were killed have left of the same folder is removed first. Where another run fills
+    the same folder and is faster, its folder stays: both are taken to be alike.
+
+    Args:
+        path: the folder to be made; it does not exist yet.
+
+    Yields:
+        The temporary folder, empty.
+
+    Raises:
+        OSError: a folder cannot be made, filled or moved.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    try:
+        part.mkdir()
+        yield part
+        try:
+            part.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    for part in path.parent.glob(f".{path.name}.{socket.gethostname()}.*.part"):
+        process = int(part.name.split(".")[-2])
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            shutil.rmtree(part, ignore_errors=True)
+        except PermissionError:
+            continue  # it runs, as another user

@@ -1,8 +1,13 @@
 """Files are there whole or not at all."""
 
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 
-from har_tf.atomic import whole_file
+from har_tf.atomic import whole_file, whole_folder
 
 
 def test_file_appears_when_it_is_complete(tmp_path):
@@ -22,3 +27,40 @@ def test_failure_keeps_the_old_file_and_leaves_no_other(tmp_path):
         raise RuntimeError
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_folder_appears_when_it_is_complete(tmp_path):
+    target = tmp_path / "new" / "folder"
+    with whole_folder(target) as part:
+        (part / "a.txt").write_text("a")
+        assert not target.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["folder"]
+    assert (target / "a.txt").read_text() == "a"
+
+
+def test_a_failed_folder_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "folder") as part:
+        (part / "a.txt").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_faster_of_two_runs_wins(tmp_path):
+    with whole_folder(tmp_path / "folder") as part:
+        (part / "a.txt").write_text("slow")
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "a.txt").write_text("fast")
+    assert (tmp_path / "folder" / "a.txt").read_text() == "fast"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_killed_runs_left_is_removed_and_what_running_ones_fill_is_not(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host = socket.gethostname()
+    killed, running = (tmp_path / f".folder.{host}.{pid}.part" for pid in (ended.pid, os.getppid()))
+    killed.mkdir()
+    running.mkdir()
+    with whole_folder(tmp_path / "folder"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", running.name}

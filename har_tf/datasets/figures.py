@@ -11,17 +11,17 @@ neither the person nor the scene tells the action, and a split by groups tests o
     python -m har_tf preview figures        # writes a sheet of what is drawn
 """
 
-import multiprocessing
 import os
-import shutil
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
+from har_tf.atomic import whole_folder
 from har_tf.datasets.figure_drawing import ACTIONS, JOINTS, REVERSED_PAIRS, Drawing, Figures, draw
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+from har_tf.datasets.workers import Failed, outcomes
 from har_tf.video import write_video
 
 __all__ = [
@@ -46,7 +46,7 @@ def load(root: str | Path | None = None, workers: int | None = None, **settings)
     Args:
         root: folder to keep drawn data sets in, one subfolder for each settings; None: `har_tf/figures` in the user's
             cache folder.
-        workers: processes that draw; None: one a core. The files do not depend on it.
+        workers: processes that draw; None: one a core; 0: this process. The files do not depend on it.
         **settings: fields of `Figures`.
 
     Returns:
@@ -82,33 +82,31 @@ def load(root: str | Path | None = None, workers: int | None = None, **settings)
 def generate(folder: Path, settings: Figures, workers: int | None = None) -> Path:
     """Draws and encodes the whole data set into `folder`, which appears when it is complete.
 
+    Args:
+        folder: does not exist yet.
+        settings: what to draw.
+        workers: processes that draw; None: one a core; 0: this process draws.
+
     Raises:
         DatasetError: the folder cannot be written; nothing is left behind.
     """
-    workers = workers or os.cpu_count() or 1
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     groups = range(1 + (settings.clips - 1) // len(ACTIONS))
-    chunks = [groups[i : i + 4] for i in range(0, len(groups), 4)]
     rows = {}
     try:
-        partial.mkdir(parents=True)
-        for action in ACTIONS:
-            (partial / action).mkdir()
-        # Processes are spawned: forking one that runs TensorFlow's threads can hang.
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            jobs = [pool.submit(_write, partial, settings, chunk) for chunk in chunks]
-            for job in as_completed(jobs):
-                rows.update(job.result())
-        names = [name for _, _, name in plan(settings)]
-        truth = {key: np.stack([rows[name][i] for name in names]) for i, key in enumerate(_TRUTH_KEYS)}
-        np.savez_compressed(partial / _TRUTH, **truth)
-        if folder.exists():  # left by a version that had no truth, or drawn by another process meanwhile
-            shutil.rmtree(folder)
-        partial.rename(folder)
+        with whole_folder(folder) as part:
+            for action in ACTIONS:
+                (part / action).mkdir()
+            tasks = ((part, settings, group) for group in groups)
+            done = outcomes(_write, tasks, workers)
+            for outcome in tqdm(done, "drawing", len(groups), unit="group", leave=False, disable=None):
+                if isinstance(outcome, Failed):
+                    raise OSError(outcome.reason)
+                rows.update(outcome)
+            names = [name for _, _, name in plan(settings)]
+            truth = {key: np.stack([rows[name][i] for name in names]) for i, key in enumerate(_TRUTH_KEYS)}
+            np.savez_compressed(part / _TRUTH, **truth)
     except OSError as error:
         raise DatasetError(f"{folder}: the embedded data set cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
@@ -124,27 +122,24 @@ def plan(settings: Figures) -> list[tuple[str, int, str]]:
     return rows
 
 
-def _write(folder: Path, settings: Figures, groups) -> dict:
-    """Draws and encodes some groups in a worker process; returns the truth of each file."""
+def _write(task: tuple[Path, Figures, int]) -> dict[str, tuple]:
+    """Draws and encodes one group in a worker process; returns the truth of each of its files."""
+    folder, settings, group = task
     cv2.setNumThreads(1)
     forward_of = {backward: forward for forward, backward in REVERSED_PAIRS}
-    rows = {}
-    for group in groups:
-        drawings = {}
-        for action, _, name in plan(settings)[group * len(ACTIONS) : (group + 1) * len(ACTIONS)]:
-            forward = forward_of.get(action, action)
-            if forward not in drawings:
-                drawings[forward] = draw(forward, group, settings)
-            drawing = drawings[forward].reversed() if action != forward else drawings[forward]
-            # Every frame a key frame at one quantiser: what is decoded from one file of a pair is exactly the reverse
-            # of what is decoded from the other.
-            write_video(folder / name, drawing.frames, fps=settings.fps, keyint=1, qp=16, preset="ultrafast", threads=1)
-            objects = drawing.object_boxes
-            rows[name] = (
-                drawing.boxes,
-                drawing.joints,
-                np.full_like(drawing.boxes, np.nan) if objects is None else objects,
-            )
+    drawings, rows = {}, {}
+    for action, _, name in plan(settings)[group * len(ACTIONS) : (group + 1) * len(ACTIONS)]:
+        forward = forward_of.get(action, action)
+        if forward not in drawings:
+            drawings[forward] = draw(forward, group, settings)
+        drawing = drawings[forward].reversed() if action != forward else drawings[forward]
+        # Every frame a key frame at one quantiser: what is decoded from one file of a pair is exactly the reverse of
+        # what is decoded from the other.
+        options = {"keyint": 1, "qp": 16, "preset": "ultrafast", "threads": 1}
+        write_video(folder / name, drawing.frames, fps=settings.fps, **options)
+        objects = drawing.object_boxes
+        objects = np.full_like(drawing.boxes, np.nan) if objects is None else objects
+        rows[name] = (drawing.boxes, drawing.joints, objects)
     return rows
 
 

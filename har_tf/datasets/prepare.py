@@ -16,9 +16,7 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from har_tf.atomic import whole_folder
 from har_tf.datasets.prepared import FORMAT, PreparedDataset, Skipped, relative
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
 from har_tf.datasets.workers import Failed, outcomes
@@ -98,17 +97,13 @@ def prepare(
         except DatasetError as error:
             log.warning("%s; it is prepared anew", error)
             shutil.rmtree(home)
-    part = out_dir / f".{home.name}.{socket.gethostname()}.{os.getpid()}.part"
     try:
-        _remove_abandoned(out_dir, home.name)
-        (part / VERSION).mkdir(parents=True)
-        _check_space(out_dir, dataset, settings)
-        skipped = _write(dataset, settings, fingerprint, part / VERSION, workers)
-        _move(part, home)
+        with whole_folder(home) as part:
+            (part / VERSION).mkdir()
+            _check_space(out_dir, dataset, settings)
+            skipped = _write(dataset, settings, fingerprint, part / VERSION, workers)
     except OSError as error:
         raise DatasetError(_failure(error, out_dir, dataset, settings)) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     if skipped:
         place = home / VERSION / "skipped.csv"
         log.warning("%d of %d videos could not be read, see %s", skipped, len(dataset), place)
@@ -322,27 +317,6 @@ def _write_metadata(folder: Path, dataset: ActionDataset, settings: ClipSettings
             supervised_keys=("clip", "label"),
             description=f"{settings.sampling} clips of {dataset.name}, prepared by har_tf",
         )
-
-
-def _move(part: Path, home: Path) -> None:
-    try:
-        part.rename(home)
-    except OSError as error:
-        # Another run that prepared the same was faster: its folder is as good.
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not (home / VERSION).exists():
-            raise
-
-
-def _remove_abandoned(out_dir: Path, name: str) -> None:
-    """Removes what killed runs on this machine left of the same data set."""
-    for part in out_dir.glob(f".{name}.{socket.gethostname()}.*.part"):
-        process = int(part.name.split(".")[-2])
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            shutil.rmtree(part, ignore_errors=True)
-        except PermissionError:
-            continue  # it runs, as another user
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from har_tf.explain.folding import folded, variant
 from har_tf.explain.taps import Tap, symbolic
 
 # Activations that turn logits into probabilities. The gradient of a softmax is exactly 0 in float32 at a
@@ -89,12 +90,12 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule):
     by_name = {tap.name: (tap, tensor) for tap, tensor in symbolic(model)}
     chosen = [by_name[name] for name in names]
     features, layer, to_probability = _logits(model)
-    probe = keras.Model(model.inputs[0], [*(tensor for _, tensor in chosen), features])
     clip = model.inputs[0]
+    probe = folded(clip, [*(tensor for _, tensor in chosen), features])
 
     @tf.function(input_signature=[tf.TensorSpec(clip.shape, clip.dtype), tf.TensorSpec(clip.shape[:1], tf.int64)])
     def run(clips, classes):
-        *maps, features = probe(clips, training=False)
+        *maps, features = probe(clips)
         logits = tf.cast(layer(features), tf.float32)
         classes = tf.where(classes == _PREDICTED, tf.argmax(logits, axis=-1), classes)
         score = tf.gather(logits, classes, batch_dims=1)
@@ -166,14 +167,8 @@ def _input(operation, output) -> keras.KerasTensor:
 def _without_activation(layer: keras.Layer):
     """The layer as a function without its activation, on the layer's own weights."""
 
-    class Linear:
-        activation = staticmethod(keras.activations.linear)
-
-        def __getattr__(self, name):
-            return getattr(layer, name)
-
     def call(x):
-        return type(layer).call(Linear(), tf.cast(x, layer.variable_dtype))
+        return variant(layer, tf.cast(x, layer.variable_dtype), activation=keras.activations.linear)
 
     return call
 

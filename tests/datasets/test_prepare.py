@@ -4,6 +4,7 @@ import importlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -250,7 +251,7 @@ def test_the_work_of_a_run_that_goes_on_is_left_alone(miniature, tmp_path):
     dataset = datasets.load(miniature)
     name = prepare(dataset, tmp_path).path.parent.name
     shutil.rmtree(tmp_path / name)
-    running = tmp_path / f".{name}.{prepare_module.socket.gethostname()}.{os.getppid()}.part"
+    running = tmp_path / f".{name}.{socket.gethostname()}.{os.getppid()}.part"
     running.mkdir()
     prepare(dataset, tmp_path)
     assert running.exists()
