@@ -7,6 +7,7 @@ python -m har_tf preview figures --out figures.png
 """
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +22,7 @@ class Predict:
     """Print the most probable classes of videos."""
 
     videos: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Video files."""
+    """One or more video files."""
     model: Path
     """A .keras file of this project: it says how many frames of what size it takes."""
     top: int = 5
@@ -93,6 +94,9 @@ def main(options: Predict | Explain | Prepare | Preview) -> None:
 
 
 def predict(options: Predict) -> None:
+    if not options.videos:
+        print("error: at least one video is needed", file=sys.stderr)
+        sys.exit(2)
     model, names = _load_model(options.model)
     shape = _clip_shape(model, options.model)
     if options.top < 1:
@@ -214,4 +218,5 @@ def _read(video: Path, shape):
 
 
 if __name__ == "__main__":
-    run(main, Predict | Explain | Prepare | Preview, prog="python -m har_tf")
+    summary = __doc__.partition("\n")[0]
+    run(main, Predict | Explain | Prepare | Preview, prog="python -m har_tf", description=summary)

@@ -11,8 +11,8 @@ import tyro
 FAILED = 1
 
 
-def run(function: Callable[..., Any], options: Any = None, *, prog: str | None = None) -> None:
-    """Parses the command line into `options` (or the function's own arguments), calls `function`, and exits.
+def run(function: Callable[[Any], Any], options: Any, prog: str | None = None, description: str | None = None) -> None:
+    """Parses the command line into `options`, calls `function` with them, and exits.
 
     Exit codes: 0 for done, 1 for a failure with one line of reason on stderr, 2 for wrong usage, 130 when interrupted.
     With `HAR_TF_TRACEBACK=1` in the environment a failure shows its traceback.
@@ -21,8 +21,9 @@ def run(function: Callable[..., Any], options: Any = None, *, prog: str | None =
         function: takes an instance of `options`.
         options: a dataclass, or a union of dataclasses for subcommands.
         prog: the command's name in its help.
+        description: what the help says first; None: the docstring of the function's module.
     """
-    description = sys.modules[function.__module__].__doc__
+    description = description or sys.modules[function.__module__].__doc__
     parsed = tyro.cli(options, prog=prog, description=description, config=(tyro.conf.OmitSubcommandPrefixes,))
     sys.exit(guarded(lambda: function(parsed)))
 

@@ -98,6 +98,13 @@ def test_failures_are_one_line_that_names_the_thing(model_file, video, tmp_path,
     assert not out.exists()
 
 
+def test_predict_without_a_video_is_wrong_usage(model_file, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(Predict((), model_file))
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: at least one video is needed\n"
+
+
 def test_a_model_of_images_is_refused(tmp_path, video, capsys):
     import keras
 
