@@ -1,8 +1,9 @@
 """A model's forward pass with batch normalisation folded into the convolutions before it.
 
-Outside training a BatchNormalization multiplies each channel by a number and adds another, which a convolution can do
-in its own kernel and bias. Keras computes it as two more passes over the feature map; for small convolutions on large
-frames they take as long as the convolution.
+Outside training a BatchNormalization multiplies each channel by a number and adds another, which the convolution
+before it can do in its own kernel and bias. Keras computes it as passes of its own over the feature map, which for
+small convolutions on large frames take longer than the convolution, and which keep TensorFlow from computing
+convolution, bias and ReLU in one step.
 """
 
 import inspect
@@ -19,21 +20,21 @@ _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Depthwis
 def folded(clip: keras.KerasTensor, outputs: Sequence[keras.KerasTensor]) -> Callable[[tf.Tensor], list[tf.Tensor]]:
     """The function from a batch of clips to tensors of the graph, as in prediction.
 
-    It reads the layers' present weights at every call and changes no layer. The outputs are those of the layers up to
-    rounding: only a feature map that is not asked for, and that nothing but its BatchNormalization reads, is skipped.
-    Where a layer is shared, has an activation of its own or another precision than float32, it runs as it is.
+    It reads the layers' present weights at every call and changes no layer. Every tensor has the value that the layers
+    give it, up to rounding: a convolution and a BatchNormalization are only made one where nothing else, the outputs
+    included, reads what lies between them. Where that or another condition fails, the layers run as they are.
 
     Args:
         clip: the input of a functional model.
         outputs: tensors that are computed from it.
 
     Returns:
-        A function to call inside `tf.function`.
+        A function, meant to be compiled: eagerly it would prepare the kernels anew at every call.
     """
     graph = keras.Function([clip], list(outputs))
     stand_ins = {}
-    for convolution, norm in _pairs(graph):
-        stand_ins[convolution] = partial(_convolved_and_normalized, convolution, norm)
+    for convolution, norm in pairs(graph):
+        stand_ins[convolution] = partial(_convolve_and_normalize, convolution, norm)
         stand_ins[norm] = _unchanged
 
     def run(clips):
@@ -43,7 +44,7 @@ def folded(clip: keras.KerasTensor, outputs: Sequence[keras.KerasTensor]) -> Cal
 
 
 def variant(layer: keras.Layer, x: tf.Tensor, **attributes) -> tf.Tensor:
-    """What the layer would make of `x` if it had other attributes, as a kernel or an activation."""
+    """What the layer would make of `x` if these attributes of it, such as its kernel or activation, were others."""
 
     class Variant:
         def __getattr__(self, name):
@@ -52,40 +53,43 @@ def variant(layer: keras.Layer, x: tf.Tensor, **attributes) -> tf.Tensor:
     return type(layer).call(Variant(), x)
 
 
-def _pairs(graph: keras.Function) -> list[tuple[keras.Layer, keras.Layer]]:
-    """Each convolution whose output only a BatchNormalization reads, with that layer."""
+def pairs(graph: keras.Function) -> list[tuple[keras.Layer, keras.Layer]]:
+    """The convolutions that can be made one with the BatchNormalization behind them, and these."""
     nodes = [node for nodes in graph._nodes_by_depth.values() for node in nodes]
+    maker = {id(x): node for node in nodes for x in node.output_tensors}
     calls = Counter(node.operation for node in nodes)
     readers = Counter(id(x) for x in [*graph.outputs, *(x for node in nodes for x in node.input_tensors)])
-    pairs = []
+    found = []
     for node in nodes:
         norm = node.operation
-        if type(norm) is not keras.layers.BatchNormalization or len(node.input_tensors) != 1:
+        if type(norm) is not keras.layers.BatchNormalization or len(node.input_tensors) != 1:  # 2: with a mask
             continue
-        between = node.input_tensors[0]
-        convolution = between._keras_history.operation
+        (between,) = node.input_tensors
+        convolution = maker[id(between)].operation
         if (
             type(convolution) in _CONVOLUTIONS
             and convolution.activation is keras.activations.linear
             and convolution.data_format == "channels_last"
             and norm.axis in (-1, len(between.shape) - 1)
-            and convolution.dtype_policy.name == norm.dtype_policy.name == convolution.input.dtype == "float32"
             and calls[convolution] == calls[norm] == readers[id(between)] == 1
+            # Half precision would round the folded kernel, not the number it is made of.
+            and convolution.dtype_policy.name == norm.dtype_policy.name == "float32"
+            and maker[id(between)].input_tensors[0].dtype == "float32"
         ):
-            pairs.append((convolution, norm))
-    return pairs
+            found.append((convolution, norm))
+    return found
 
 
-def _convolved_and_normalized(convolution: keras.Layer, norm: keras.Layer, x: tf.Tensor) -> tf.Tensor:
+def _convolve_and_normalize(convolution: keras.Layer, norm: keras.Layer, x: tf.Tensor) -> tf.Tensor:
     scale = tf.math.rsqrt(norm.moving_variance + norm.epsilon)
     if norm.scale:
         scale *= norm.gamma
     mean = norm.moving_mean - convolution.bias if convolution.use_bias else norm.moving_mean
     bias = (norm.beta if norm.center else 0.0) - mean * scale
-    kernel = convolution.kernel
-    # A depthwise kernel is (h, w, c, m) for channels c·m; the others end with their output channels.
-    channels = kernel.shape[2:] if isinstance(convolution, keras.layers.DepthwiseConv2D) else kernel.shape[-1:]
-    return variant(convolution, x, kernel=kernel * tf.reshape(scale, channels), bias=bias, use_bias=True)
+    # A depthwise kernel is (h, w, c, m) and makes the channels c·m; other kernels end with the channels they make.
+    last = 2 if isinstance(convolution, keras.layers.DepthwiseConv2D) else 1
+    kernel = convolution.kernel * tf.reshape(scale, convolution.kernel.shape[-last:])
+    return variant(convolution, x, kernel=kernel, bias=bias, use_bias=True)
 
 
 def _unchanged(x: tf.Tensor, mask=None, training=None) -> tf.Tensor:
@@ -93,7 +97,7 @@ def _unchanged(x: tf.Tensor, mask=None, training=None) -> tf.Tensor:
 
 
 def _predicting(operation):
-    """The operation with dropout and the like off, even where the graph was built with `training=True`."""
+    """The operation with dropout and the like off, also where the graph was built with `training=True`."""
     if not isinstance(operation, keras.Layer) or "training" not in inspect.signature(operation.call).parameters:
         return operation
     return lambda *args, **kwargs: operation(*args, **{**kwargs, "training": False})

@@ -37,9 +37,9 @@ def folded_names(inputs, outputs):
 
 
 def assert_same_eager_and_compiled(model, outputs, clips):
-    """TensorFlow's optimiser fuses what it finds in a compiled graph, so that one may be right and the other wrong."""
+    """The optimiser of compiled graphs rewrites them, so that one can be right and the other wrong."""
     probe = folded(model.inputs[0], outputs)
-    expected = keras.Model(model.inputs, outputs)(clips, training=False)
+    expected = keras.Model(model.inputs[0], outputs)(clips, training=False)
     expected = expected if isinstance(expected, list) else [expected]
     for run in (probe, tf.function(probe)):
         for want, have in zip(expected, run(tf.constant(clips)), strict=True):
@@ -105,7 +105,7 @@ def test_what_somebody_reads_is_not_folded_away():
     assert folded_names([image], [first, third, x]) == []
     clips = noise(2, 8, 8, 3)
     assert_same_eager_and_compiled(model, [first, x], clips)
-    every = [tensor for layer in model.layers[1:] for tensor in [layer.output]]
+    every = [layer.output for layer in model.layers[1:]]
     assert_same_eager_and_compiled(model, every, clips)
 
 
@@ -181,19 +181,22 @@ def frame_model(shape, pools, filters):
 def test_maps_of_every_tap_equal_those_of_an_eager_tape(shape, pools, filters, clips):
     model = frame_model(shape, pools, filters)
     clip = np.random.default_rng(0).integers(0, 256, (clips, *shape, 3)).astype("uint8")
-    head = model.get_layer("predictions")
-    for tap in taps(model):
-        chosen = model.get_layer(tap.name).output
-        with tf.GradientTape() as tape:
-            feature, x = keras.Model(model.inputs[0], [chosen, head.input])(clip, training=False)
-            score = (x @ head.kernel + head.bias)[:, 1]
-        maps = [tf.reshape(each, (clips, *tap.shape)) for each in (feature, tape.gradient(score, feature))]
-        expected = spatial(*maps).numpy()
-        found = gradcam(model, clip, tap=tap.name, class_index=1, pool="spatial")
+    head, every = model.get_layer("predictions"), taps(model)
+    probe = keras.Model(model.inputs[0], [*(model.get_layer(tap.name).output for tap in every), head.input])
+    with tf.GradientTape() as tape:
+        *features, x = probe(clip, training=False)
+        score = (x @ head.kernel + head.bias)[:, 1]
+    gradients = tape.gradient(score, features)
+    together = evidence(model, clip, every, spatial, 1)
+    np.testing.assert_allclose(together.score, score, atol=1e-5)
+    for i, (tap, *maps) in enumerate(zip(every, features, gradients, strict=True)):
+        expected = spatial(*(tf.reshape(each, (clips, *tap.shape)) for each in maps)).numpy()
         scale = np.abs(expected).max()
         assert scale > 0
-        np.testing.assert_allclose(found.signed / scale, expected / scale, atol=1e-5)
-        np.testing.assert_allclose(found.score, score, atol=1e-5)
+        np.testing.assert_allclose(together.signed[i] / scale, expected / scale, atol=1e-5)
+        if tap.name in ("relu_1", "conv3d"):  # asked for alone, so that all the rest is folded
+            alone = gradcam(model, clip, tap=tap.name, class_index=1, pool="spatial").signed
+            np.testing.assert_allclose(alone / scale, expected / scale, atol=1e-5)
 
 
 def test_folding_changes_no_map_of_a_loaded_baseline(tmp_path, monkeypatch):
@@ -237,8 +240,8 @@ def test_present_weights_count_and_the_model_is_left_as_it_was():
     assert np.abs(after.signed - before.signed).max() > 1e-3 * np.abs(before.signed).max()
 
 
-def test_an_optimised_graph_convolves_adds_and_activates_in_one_step():
-    # Without this the fold would still save time, but half of it.
+def test_nothing_stands_between_a_convolution_its_bias_and_its_relu():
+    # This is the pattern that TensorFlow's optimiser computes in one step.
     model = frame_model((2, 16, 24), (2, 2, 2), (4, 6, 8))
     run = tf.function(folded(model.inputs[0], model.outputs))
     spec = run.get_concrete_function(tf.TensorSpec((None, 2, 16, 24, 3), "uint8"))
@@ -247,10 +250,10 @@ def test_an_optimised_graph_convolves_adds_and_activates_in_one_step():
     for convolution in (op for op in spec.graph.get_operations() if op.type == "Conv2D"):
         (add,) = convolution.outputs[0].consumers()
         (activation,) = add.outputs[0].consumers()
-        assert (add.type, activation.type) == ("AddV2", "Relu")
+        assert (add.type, activation.type) == ("BiasAdd", "Relu")
 
 
-def test_several_taps_at_once_and_shared_between_frames():
+def test_several_taps_at_once():
     clip = keras.Input((3, 10, 12, 3))
     x = ops.reshape(clip, (-1, 10, 12, 3))
     x = layers.ReLU(name="a")(layers.BatchNormalization(name="n")(layers.Conv2D(4, 3, name="c")(x)))
