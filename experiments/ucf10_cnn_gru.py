@@ -178,14 +178,10 @@ def main(recipe: Recipe) -> None:
             print(f"not run: {spec.missing}", flush=True)
     if dataset is None:
         dataset = _load(recipe)
-    splits = {protocol: dataset.split(protocol, recipe.seed) for protocol in _words(recipe.protocol)}
+    _splits(dataset, recipe)  # wrong lists raise here, before any video is decoded
     print(f"{dataset.name}: {len(dataset)} clips of {len(dataset.class_names)} classes in {dataset.root}", flush=True)
     for note in dataset.notes:
         print(f"note: {note}", flush=True)
-    overlaps = {protocol: audit.overlap(*parts) for protocol, parts in splits.items()}
-    for protocol, overlap in overlaps.items():
-        print(f"{protocol} split: {len(splits[protocol][0])} training clips, {overlap}", flush=True)
-
     run.write_json("recipe.json", asdict(recipe))
     run.write_json("environment.json", environment())
     prepared = datasets.prepare(
@@ -193,6 +189,12 @@ def main(recipe: Recipe) -> None:
         short=recipe.short, workers=recipe.workers,
     )  # fmt: skip
     _copy_skipped(prepared, run)
+    unreadable = {skipped.path for skipped in prepared.skipped}
+    dataset = dataset.subset(record for record in dataset.records if record.path not in unreadable)
+    splits = _splits(dataset, recipe)
+    overlaps = {protocol: audit.overlap(*parts) for protocol, parts in splits.items()}
+    for protocol, overlap in overlaps.items():
+        print(f"{protocol} split: {len(splits[protocol][0])} training clips, {overlap}", flush=True)
 
     results = {
         "dataset": {
@@ -212,10 +214,14 @@ def main(recipe: Recipe) -> None:
             if spec.missing:
                 rows[spec.name] = {"status": "not run", "reason": spec.missing}
                 continue
-            outcome = _train_and_score(spec, recipe, protocol, train, test, prepared, run, strategy)
+            try:
+                outcome = _train_and_score(spec, recipe, protocol, train, test, prepared, run, strategy)
+            except FloatingPointError as error:  # the other rows are still wanted
+                print(f"{spec.name} under {protocol}: {error}", flush=True)
+                rows[spec.name] = {"status": "diverged", "reason": str(error)}
+                continue
             rows[spec.name] = outcome.row
-            if shown is None:
-                shown = (protocol, outcome)
+            shown = shown or outcome
         results["protocols"][protocol] = {
             "train_clips": len(train),
             "test_clips": len(test),
@@ -299,9 +305,10 @@ class ModelSpec:
 class Outcome:
     """A trained model with what was measured on the test clips."""
 
+    name: str
+    protocol: str
     row: dict
     model: object
-    history: dict
     report: object
     probabilities: object
     test: object
@@ -343,17 +350,15 @@ def _train_and_score(spec, recipe, protocol, train, test, prepared, run, strateg
         "history": history.epochs,
         **report.as_dict(),
     }
-    return Outcome(row, model, history.epochs, report, probabilities, test)
+    return Outcome(spec.name, protocol, row, model, report, probabilities, test)
 
 
-def _publish(results: dict, shown: tuple[str, Outcome], recipe: Recipe, prepared, run) -> None:
-    """Writes the tables, figures, overlays, the model and the page, and prints Table 1."""
+def _publish(results: dict, outcome: Outcome, recipe: Recipe, prepared, run) -> None:
+    """Writes the tables, figures, overlays, the model and the page, and prints Table 1; the figures show `outcome`."""
     from har_tf.models.saving import save_model
     from har_tf.report import page, plots
     from har_tf.report.run_folder import environment, machine
 
-    protocol, outcome = shown
-    name = next(iter(_words(recipe.models)))
     save_model(outcome.model, run.path / "model.keras", prepared.class_names)
     histories = {}
     for part, models in results["protocols"].items():
@@ -367,7 +372,7 @@ def _publish(results: dict, shown: tuple[str, Outcome], recipe: Recipe, prepared
     plots.curves(histories, run.figures / "figure_4_curves.png")
     plots.confusion_matrix(
         outcome.report.confusion, prepared.class_names, run.figures / "figure_5_confusion.png",
-        title=f"{name}, {protocol} split: {outcome.report.clips} test clips",
+        title=f"{outcome.name}, {outcome.protocol} split: {outcome.report.clips} test clips",
     )  # fmt: skip
     about = environment()
     results_page = page.write_page(
@@ -376,7 +381,7 @@ def _publish(results: dict, shown: tuple[str, Outcome], recipe: Recipe, prepared
         {
             "data": _data_line(results),
             "protocol": "; ".join(f"{p}: {part['overlap_text']}" for p, part in results["protocols"].items()),
-            "accuracy": f"{outcome.row['accuracy']:.4f} ({name}, {protocol} split)",
+            "accuracy": f"{outcome.row['accuracy']:.4f} ({outcome.name}, {outcome.protocol} split)",
             "date": about["date"],
             "machine": machine(about),
             "command": about["command"],
@@ -390,7 +395,7 @@ def _publish(results: dict, shown: tuple[str, Outcome], recipe: Recipe, prepared
             ),
             page.Section(
                 "Figure 5: confusion",
-                figures=[page.Figure("figures/figure_5_confusion.png", f"Confusion matrix of {name}.")],
+                figures=[page.Figure("figures/figure_5_confusion.png", f"Confusion matrix of {outcome.name}.")],
             ),
             *_explained(outcome, recipe, run),
         ],
@@ -418,7 +423,7 @@ def table_1(results: dict):
             cells = [name, row["accuracy"], f"{low:.3f} - {high:.3f}", row["precision"], row["recall"], row["f1"]]
             cells += [row["parameters"], row["seconds"] / 60]
         else:
-            cells = [name, "not run", *[None] * 6]
+            cells = [name, row["status"], *[None] * 6]
         cells += [other["models"].get(name, {}).get("accuracy") for _, other in others]
         if with_paper:
             cells += PAPER_TABLE_1.get(name, [None] * 4)
@@ -434,7 +439,7 @@ def table_1(results: dict):
     if not with_paper:
         notes.append("The paper's figures were measured on other data or another split and are not set beside these.")
     not_run = [(name, row["reason"]) for name, row in part["models"].items() if row["status"] != "run"]
-    notes += [f"{name} was not run: {reason}." for name, reason in not_run]
+    notes += [f"{name}: {reason}" for name, reason in not_run]
     if any(name not in part["models"] for name in PAPER_TABLE_1):
         notes.append("Other rows without figures were not asked for (--models).")
     return Table(
@@ -544,6 +549,11 @@ def _augment(recipe: Recipe):
     augment = Augment(flip=recipe.flip, crop=recipe.crop, frames=recipe.shift_frames, brightness=recipe.colour / 2,
                       contrast=recipe.colour, saturation=recipe.colour)  # fmt: skip
     return None if augment == Augment() else augment
+
+
+def _splits(dataset, recipe: Recipe) -> dict:
+    """(training part, test part) under every protocol."""
+    return {protocol: dataset.split(protocol, recipe.seed) for protocol in _words(recipe.protocol)}
 
 
 def _copy_skipped(prepared, run) -> None:
