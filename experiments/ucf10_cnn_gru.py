@@ -420,8 +420,8 @@ def table_1(results: dict):
         row = part["models"].get(name, {"status": "not run"})
         if row["status"] == "run":
             low, high = row["accuracy_interval"]
-            cells = [name, row["accuracy"], f"{low:.3f} - {high:.3f}", row["precision"], row["recall"], row["f1"]]
-            cells += [row["parameters"], row["seconds"] / 60]
+            cells = [name, row["accuracy"], f"{low:.3f}\N{EN DASH}{high:.3f}"]
+            cells += [row["precision"], row["recall"], row["f1"], row["parameters"], row["seconds"] / 60]
         else:
             cells = [name, row["status"], *[None] * 6]
         cells += [other["models"].get(name, {}).get("accuracy") for _, other in others]
