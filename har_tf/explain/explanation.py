@@ -92,8 +92,11 @@ def enlarge(maps: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
         float32 (B, T, H, W); no value leaves the range of its neighbours.
     """
     time, height, width = (interpolation(old, new) for old, new in zip(maps.shape[1:], size, strict=True))
-    maps = height @ maps @ width.T
-    return np.ascontiguousarray(np.moveaxis(np.tensordot(time, maps, axes=(1, 1)), 0, 1))
+    clips, _, h, w = maps.shape
+    # Time first, while the maps are small; and many small products rather than one large one, since the threads of
+    # NumPy's BLAS go on waiting for work for some 30 ms, which the next pass of TensorFlow would lack.
+    maps = (time @ maps.reshape(clips, -1, h * w)).reshape(clips, -1, h, w)
+    return height @ (maps @ width.T)
 
 
 def interpolation(old: int, new: int) -> np.ndarray:
