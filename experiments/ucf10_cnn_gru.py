@@ -17,10 +17,12 @@ ignores the order of frames cannot exceed 70 % there: compare the rows CNN-GRU a
 average over time in place of its GRU layers.
 """
 
-import functools
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+from har_tf.command import words
+from har_tf.datasets.figure_drawing import Figures
 
 EXPERIMENT = "ucf10_cnn_gru"
 
@@ -79,7 +81,7 @@ class Recipe:
     weight_decay: float = 0.0
     clipnorm: float | None = None
     validation: float = 0.1
-    """Share of the training clips on which the best epoch is chosen."""
+    """Share of the training clips on which the best epoch is chosen; 0: none, and the last epoch is kept."""
 
     size: tuple[int, int] | None = None
     """Height and width of the frames; the paper has 128 192 (section 3.1)."""
@@ -106,9 +108,9 @@ class Recipe:
 
     clips: int = 3000
     """Clips of the embedded data set, and what follows: how it is drawn."""
-    figure_height: float = 0.85
-    clutter: float = 0.2
-    noise: float = 0.02
+    figure_height: float = Figures.figure_height
+    clutter: float = Figures.clutter
+    noise: float = Figures.noise
 
     overlays: int = 4
     """Overlay videos of correct clips, and as many of misclassified ones."""
@@ -156,232 +158,136 @@ PAPER = {
 
 def main(recipe: Recipe) -> None:
     from har_tf import datasets, quiet
-    from har_tf.datasets import splits as audit
 
     recipe = resolved(recipe)
-    run = _run_folder(recipe)
     # A folder is listed at once, so that what is wrong with it shows first; the embedded data set takes time to draw.
     dataset = None if recipe.data_dir is None else _load(recipe)
+    run = _run_folder(recipe, dataset)
 
-    tf = quiet.import_tensorflow()
+    quiet.import_tensorflow()
     from har_tf import training
+    from har_tf.datasets import splits
+    from har_tf.pipeline import Augment
     from har_tf.report.run_folder import environment
+    from har_tf.training import TrainingRecipe
+    from har_tf.trial import Parts, run_trial
 
-    specs = [ModelSpec.parse(name, recipe) for name in _words(recipe.models)]
-    _training_recipe(recipe), _augment(recipe)  # wrong values raise here
-    training.seed_everything(recipe.seed)
-    training.set_precision(recipe.precision)
+    # What can be wrong is found out here, before anything is drawn, decoded or trained.
+    schedule = TrainingRecipe(
+        recipe.epochs, recipe.learning_rate, recipe.schedule, recipe.warmup_epochs, recipe.label_smoothing,
+        recipe.clipnorm, recipe.weight_decay,
+    )  # fmt: skip
+    augment = Augment(
+        recipe.flip, recipe.crop, frames=recipe.shift_frames, brightness=recipe.colour / 2, contrast=recipe.colour,
+        saturation=recipe.colour,
+    )  # fmt: skip
     strategy = training.strategy(recipe.strategy)
-    specs = [spec.available() for spec in specs]
-    for spec in specs:
-        if spec.missing:
-            print(f"not run: {spec.missing}", flush=True)
+    models = _models(recipe)
     if dataset is None:
         dataset = _load(recipe)
-    _splits(dataset, recipe)  # wrong lists raise here, before any video is decoded
+    protocols = words(recipe.protocol)
+    for protocol in protocols:
+        _parts(dataset, protocol, recipe)
+
     print(f"{dataset.name}: {len(dataset)} clips of {len(dataset.class_names)} classes in {dataset.root}", flush=True)
     for note in dataset.notes:
         print(f"note: {note}", flush=True)
+    about = environment()
     run.write_json("recipe.json", asdict(recipe))
-    run.write_json("environment.json", environment())
+    run.write_json("environment.json", about)
     prepared = datasets.prepare(
         dataset, recipe.prepared or recipe.out / "prepared", recipe.num_frames, recipe.size,
         short=recipe.short, workers=recipe.workers,
     )  # fmt: skip
-    _copy_skipped(prepared, run)
+    run.keep(prepared.path / "skipped.csv")
     unreadable = {skipped.path for skipped in prepared.skipped}
     dataset = dataset.subset(record for record in dataset.records if record.path not in unreadable)
-    splits = _splits(dataset, recipe)
-    overlaps = {protocol: audit.overlap(*parts) for protocol, parts in splits.items()}
-    for protocol, overlap in overlaps.items():
-        print(f"{protocol} split: {len(splits[protocol][0])} training clips, {overlap}", flush=True)
 
-    results = {
-        "dataset": {
-            "name": dataset.name,
-            "classes": list(dataset.class_names),
-            "clips": len(prepared),
-            "skipped": len(prepared.skipped),
-            "as_in_paper": _is_the_papers(dataset),
-            "notes": list(dataset.notes),
-        },
-        "protocols": {},
-    }
+    results = {"dataset": _described(dataset, len(unreadable), recipe), "protocols": {}}
     shown = None
-    for protocol, (train, test) in splits.items():
+    for protocol in protocols:
+        train, validation, test = _parts(dataset, protocol, recipe)
+        overlap = splits.overlap(dataset.subset([*train.records, *validation.records]), test)
+        print(
+            f"\n{protocol} split: {len(train)} training and {len(validation)} validation clips; {overlap}", flush=True
+        )
+        parts = Parts(
+            prepared.subset(train), prepared.subset(validation) if len(validation) else None, prepared.subset(test)
+        )
         rows = {}
-        for spec in specs:
-            if spec.missing:
-                rows[spec.name] = {"status": "not run", "reason": spec.missing}
+        for model in models:
+            rows[model.name] = row = {"status": "not run", "reason": model.missing, "starts_from": model.start}
+            if model.missing:
                 continue
+            print(f"\n{model.name} under {protocol}", flush=True)
+            folder = run.training / f"{protocol}_{model.name.replace('/', '_')}"
             try:
-                outcome = _train_and_score(spec, recipe, protocol, train, test, prepared, run, strategy)
+                outcome = run_trial(
+                    model, _options(recipe, model), parts, schedule, folder, recipe.batch_size,
+                    None if augment == Augment() else augment, recipe.seed, recipe.precision, strategy,
+                )  # fmt: skip
             except FloatingPointError as error:  # the other rows are still wanted
-                print(f"{spec.name} under {protocol}: {error}", flush=True)
-                rows[spec.name] = {"status": "diverged", "reason": str(error)}
+                print(f"{model.name} under {protocol}: {error}", flush=True)
+                row |= {"status": "diverged", "reason": str(error)}
                 continue
-            rows[spec.name] = outcome.row
-            shown = shown or outcome
+            print(f"{model.name} under {protocol}: test accuracy {outcome.report.accuracy:.4f}", flush=True)
+            row |= {
+                "status": "run",
+                "parameters": outcome.model.count_params(),
+                "order_blind": model.order_blind,
+                "best_epoch": outcome.history.best_epoch + 1,
+                "seconds": round(outcome.history.seconds, 1),
+                "history": outcome.history.epochs,
+                **outcome.report.as_dict(),
+            }
+            shown = shown or (model.name, protocol, outcome)
         results["protocols"][protocol] = {
-            "train_clips": len(train),
+            "training_clips": len(train),
+            "validation_clips": len(validation),
             "test_clips": len(test),
-            "overlap": asdict(overlaps[protocol]),
-            "overlap_text": str(overlaps[protocol]),
+            "overlap": asdict(overlap),
+            "overlap_text": str(overlap),
             "models": rows,
         }
-        tf.keras.backend.clear_session()
     if shown is None:
-        raise ValueError("None of the models could be run; the reasons are above")
+        raise ValueError("None of the models could be trained; the reasons are above")
     run.write_json("results.json", results)
-    _publish(results, shown, recipe, prepared, run)
+    _publish(results, about, *shown, recipe, run)
 
 
-@dataclass(frozen=True)
-class ModelSpec:
-    """One row of Table 1: how the model is built, and why it cannot be where its weights are not to be had."""
-
-    name: str
-    recipe: Recipe
-    backbone: str | None = None  # an ImageNet network
-    weights: str | Path | None = None
-    missing: str | None = None
-
-    @classmethod
-    def parse(cls, name: str, recipe: Recipe) -> "ModelSpec":
-        """Raises ValueError for a name that is no row."""
-        head, _, encoder = name.partition("/")
-        if name in ("CNN-GRU", "Frame-CNN"):
-            return cls(name, recipe)
-        if encoder and head != "CNN-GRU":
-            raise ValueError(f"Only CNN-GRU takes a frame encoder, as in CNN-GRU/MobileNet. Received: {name!r}")
-        from har_tf.models import backbones
-
-        try:
-            return cls(name, recipe, backbone=backbones.find(encoder or name).name)
-        except ValueError as error:
-            raise ValueError(f"Unknown model; besides CNN-GRU and Frame-CNN: {error}") from None
-
-    @property
-    def order_blind(self) -> bool:
-        """Whether the model averages over time, so that the order of the frames cannot matter."""
-        return not self.name.startswith("CNN-GRU")
-
-    def available(self) -> "ModelSpec":
-        """The same with its weights found, or with the reason why it is not run."""
-        from har_tf.models import backbones
-
-        weights, folder = self.recipe.weights, self.recipe.weights_dir
-        if self.backbone is None or (weights == "none" and folder is None):
-            return self
-        try:
-            if folder is not None:
-                return replace(self, weights=backbones.find_weights(self.backbone, folder))
-            if weights != "imagenet":
-                if not Path(weights).is_file():
-                    raise FileNotFoundError(f"{weights}: no such weights file; imagenet and none are other choices")
-                return replace(self, weights=Path(weights))
-            return replace(self, weights=backbones.download(self.backbone))
-        except backbones.WeightsUnavailable as error:
-            return replace(self, missing=str(error))
-
-    def build(self, num_classes: int):
-        """A new model with its starting weights."""
-        from har_tf import models
-
-        r = self.recipe
-        shape = (r.num_frames, *r.size, 3)
-        trainable = r.finetune or self.weights is None
-        if not self.name.startswith("CNN-GRU") and self.name != "Frame-CNN":
-            return models.frame_cnn(self.backbone, shape, num_classes, self.weights, trainable, dropout=r.dropout)
-        return models.cnn_gru(
-            shape, num_classes, filters=r.filters, pool_sizes=r.pool_sizes, pool_before_norm=r.pool_before_norm,
-            dropout=r.dropout, gru_dropout=r.gru_dropout, normalize_sequence=r.normalize_sequence,
-            temporal="average" if self.name == "Frame-CNN" else "gru", encoder=self.backbone,
-            encoder_weights=self.weights, encoder_trainable=trainable,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A trained model with what was measured on the test clips."""
-
-    name: str
-    protocol: str
-    row: dict
-    model: object
-    report: object
-    probabilities: object
-    test: object
-
-
-def _train_and_score(spec, recipe, protocol, train, test, prepared, run, strategy) -> Outcome:
-    """Trains one row of Table 1 on a part of `train`, chooses the epoch on the rest, and measures on `test`."""
-    from har_tf import pipeline, training
-    from har_tf.datasets import splits
-    from har_tf.evaluate import classification
-    from har_tf.models.saving import save_model
-
-    fitted, held_out = splits.hold_out(train, recipe.validation, recipe.seed, by_group=protocol != "random")
-    fitted, held_out, test = (prepared.subset(part) for part in (fitted, held_out, test))
-    training.seed_everything(recipe.seed)
-    with strategy.scope():
-        model = spec.build(len(prepared.class_names))
-    folder = run.training / f"{protocol}_{spec.name.replace('/', '_')}"
-    print(f"\n{spec.name} under {protocol}: {model.count_params():,} parameters, {len(fitted)} clips", flush=True)
-    batches = functools.partial(
-        pipeline.clips, fitted, recipe.batch_size, training=True, seed=recipe.seed, augment=_augment(recipe)
-    )
-    history = training.fit(
-        model, batches, pipeline.clips(held_out, recipe.batch_size),
-        _training_recipe(recipe), folder, strategy,
-    )  # fmt: skip
-    probabilities = model.predict(pipeline.clips(test, recipe.batch_size), verbose=0)
-    report = classification.report(test.labels, probabilities, prepared.class_names)
-    print(f"{spec.name} under {protocol}: test accuracy {report.accuracy:.4f}", flush=True)
-    save_model(model, folder / "model.keras", prepared.class_names)
-    row = {
-        "status": "run",
-        "parameters": model.count_params(),
-        "order_blind": spec.order_blind,
-        "training_clips": len(fitted),
-        "validation_clips": len(held_out),
-        "best_epoch": history.best_epoch + 1,
-        "seconds": round(history.seconds, 1),
-        "history": history.epochs,
-        **report.as_dict(),
-    }
-    return Outcome(spec.name, protocol, row, model, report, probabilities, test)
-
-
-def _publish(results: dict, outcome: Outcome, recipe: Recipe, prepared, run) -> None:
-    """Writes the tables, figures, overlays, the model and the page, and prints Table 1; the figures show `outcome`."""
-    from har_tf.models.saving import save_model
+def _publish(results: dict, about: dict, name: str, protocol: str, outcome, recipe: Recipe, run) -> None:
+    """Writes the tables, the figures, the model and the page, and prints Table 1; the figures show one outcome."""
     from har_tf.report import page, plots
-    from har_tf.report.run_folder import environment, machine
+    from har_tf.report.explained import Answered, sections
+    from har_tf.report.run_folder import machine
 
-    save_model(outcome.model, run.path / "model.keras", prepared.class_names)
-    histories = {}
-    for part, models in results["protocols"].items():
-        for model, row in models["models"].items():
-            if row["status"] == "run":
-                label = model if len(results["protocols"]) == 1 else f"{model}, {part}"
-                histories[label] = row["history"]
-    tables = [table_1(results), table_2(results)]
+    trained = run.training / f"{protocol}_{name.replace('/', '_')}"
+    run.keep(trained / "model.keras")
+    run.keep(trained / "history.csv")
+    tables = [table_1(results), table_2(results, name, protocol)]
     for number, table in enumerate(tables, start=1):
         table.write(run.tables, f"table_{number}")
-    plots.curves(histories, run.figures / "figure_4_curves.png")
-    plots.confusion_matrix(
-        outcome.report.confusion, prepared.class_names, run.figures / "figure_5_confusion.png",
-        title=f"{outcome.name}, {outcome.protocol} split: {outcome.report.clips} test clips",
+    histories = {
+        model if len(results["protocols"]) == 1 else f"{model}, {part}": row["history"]
+        for part, measured in results["protocols"].items()
+        for model, row in measured["models"].items()
+        if row["status"] == "run"
+    }
+    shown = f"{name}, {protocol} split"
+    report = outcome.report
+    curves = plots.curves(histories, run.figures / "figure_4_curves.png")
+    confusion = plots.confusion_matrix(
+        report.confusion, report.class_names, run.figures / "figure_5_confusion.png",
+        title=f"{shown}: {report.clips} test clips",
     )  # fmt: skip
-    about = environment()
-    results_page = page.write_page(
+    answered = Answered(outcome.model, outcome.test, outcome.probabilities)
+    written = page.write_page(
         run.path / "report.html",
-        "CNN-GRU with Grad-CAM on ten actions" if len(prepared.class_names) == 10 else "CNN-GRU with Grad-CAM",
+        "CNN-GRU with Grad-CAM",
         {
             "data": _data_line(results),
             "protocol": "; ".join(f"{p}: {part['overlap_text']}" for p, part in results["protocols"].items()),
-            "accuracy": f"{outcome.row['accuracy']:.4f} ({outcome.name}, {outcome.protocol} split)",
+            "accuracy": f"{report.accuracy:.4f} ({shown})",
             "date": about["date"],
             "machine": machine(about),
             "command": about["command"],
@@ -389,19 +295,13 @@ def _publish(results: dict, outcome: Outcome, recipe: Recipe, prepared, run) -> 
         [
             page.Section("Table 1: classification", tables=[tables[0]]),
             page.Section("Table 2: the literature", tables=[tables[1]]),
-            page.Section(
-                "Figure 4: training",
-                figures=[page.Figure("figures/figure_4_curves.png", "Loss and accuracy by epoch.")],
-            ),
-            page.Section(
-                "Figure 5: confusion",
-                figures=[page.Figure("figures/figure_5_confusion.png", f"Confusion matrix of {outcome.name}.")],
-            ),
-            *_explained(outcome, recipe, run),
+            page.Section("Figure 4: training", figures=[page.Figure(curves, "Loss and accuracy by epoch.")]),
+            page.Section("Figure 5: confusion", figures=[page.Figure(confusion, f"Confusion matrix of {shown}.")]),
+            *sections(answered, run.figures, run.overlays, first_number=6, videos=recipe.overlays),
         ],
     )
     print(f"\n{tables[0].markdown()}")
-    print(f"run folder: {run.path}\nreport:     {results_page}", flush=True)
+    print(f"run folder: {run.path}\nreport:     {written}", flush=True)
 
 
 def table_1(results: dict):
@@ -431,15 +331,19 @@ def table_1(results: dict):
     notes = [f"Measured on {_data_line(results)}."]
     notes += [f"{protocol} split: {p['test_clips']} test clips; {p['overlap_text']}." for protocol, p in
               results["protocols"].items()]  # fmt: skip
-    if results["dataset"]["name"] == "figures":
+    if results["dataset"]["order_blind_ceiling"] and "group" in results["protocols"]:
         notes.append(
-            "Three pairs of actions are each other's reverse: Frame-CNN and the ImageNet networks average over time "
-            "and cannot exceed 0.70."
+            "Three pairs of actions are each other's reverse: under the group split, Frame-CNN and the ImageNet "
+            f"networks, which average over time, cannot exceed {results['dataset']['order_blind_ceiling']:.2f}."
         )
     if not with_paper:
         notes.append("The paper's figures were measured on other data or another split and are not set beside these.")
-    not_run = [(name, row["reason"]) for name, row in part["models"].items() if row["status"] != "run"]
-    notes += [f"{name}: {reason}" for name, reason in not_run]
+    for protocol, measured in results["protocols"].items():
+        notes += [f"{name}, {protocol}: {row['reason']}" for name, row in measured["models"].items() if row["reason"]]
+        absent = {name for row in measured["models"].values() for name in row.get("absent", [])}
+        notes += [f"No test clip under {protocol} of: {', '.join(sorted(absent))}."] if absent else []
+    starts = {name: row["starts_from"] for name, row in part["models"].items() if row["status"] == "run"}
+    notes.append(f"Trained from: {'; '.join(f'{name}: {start}' for name, start in starts.items())}.")
     if any(name not in part["models"] for name in PAPER_TABLE_1):
         notes.append("Other rows without figures were not asked for (--models).")
     return Table(
@@ -452,78 +356,95 @@ def table_1(results: dict):
     )
 
 
-def table_2(results: dict):
+def table_2(results: dict, name: str, protocol: str):
     """Table 2: the literature's figures as the paper quotes them, with the classes that each was measured on."""
     from har_tf.report.tables import Table
 
-    rows = [(name, classes, accuracy, "quoted") for name, classes, accuracy in PAPER_TABLE_2]
+    rows = [(model, classes, accuracy, "quoted") for model, classes, accuracy in PAPER_TABLE_2]
     notes = ["Quoted figures are the paper's, not measured here. Those on 101 classes do not compare with ten."]
-    protocol, part = next(iter(results["protocols"].items()))
-    name, row = next((name, row) for name, row in part["models"].items() if row["status"] == "run")
     data = results["dataset"]
-    if data["name"] == "figures":
-        notes.append("This run was on the embedded data set; its accuracy has no place beside these.")
+    if data["ucf101"]:
+        accuracy = results["protocols"][protocol]["models"][name]["accuracy"]
+        source = f"measured on {data['clips']} clips, {protocol} split"
+        rows.append((f"{name} (this run)", len(data["classes"]), 100 * accuracy, source))
     else:
-        source = f"measured, {data['name']}, {protocol} split"
-        rows.append((f"{name} (this run)", len(data["classes"]), 100 * row["accuracy"], source))
+        notes.append(f"This run was not on UCF101 but on {data['name']}; its accuracy has no place beside these.")
     columns = ["Model", "Classes", "Accuracy (%)", "Source"]
     title = "Table 2. Against the literature on UCF101"
     return Table(title, columns, rows, notes, formats={"Accuracy (%)": ".2f"})
 
 
-def _explained(outcome: Outcome, recipe: Recipe, run) -> list:
-    """Figures 6 to 8 and the overlay videos, as sections of the page."""
-    from har_tf.report import explained, page
-
-    answered = explained.Answered(outcome.model, outcome.test, outcome.probabilities)
-    right, wrong = answered.correct(), answered.misclassified()
-    sections = []
-    for number, stem, heading, chosen in (
-        (6, "classes", "across classes", right[:6]),
-        (7, "correct", "a correctly classified clip", right[:1]),
-        (8, "misclassified", "misclassified clips", wrong[:3]),
-    ):
-        if chosen:
-            figure = explained.frame_strip(answered, chosen, run.figures / f"figure_{number}_{stem}.png")
-            sections.append(page.Section(f"Figure {number}: Grad-CAM, {heading}", figures=[figure]))
-    for stem, chosen in (("correct", right[: recipe.overlays]), ("misclassified", wrong[: recipe.overlays])):
-        if chosen:
-            videos = explained.overlay_videos(answered, chosen, run.overlays, stem)
-            sections.append(page.Section(f"Overlay videos: {stem}", videos=videos))
-    return sections
-
-
 def resolved(recipe: Recipe) -> Recipe:
-    """The recipe with the paper's values, or the embedded data set's, where none was given."""
+    """The recipe with the paper's values, or the embedded data set's, where none was given; checked.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
     from har_tf.datasets.splits import PROTOCOLS
 
     defaults = PAPER if recipe.data_dir is not None else EMBEDDED
     recipe = replace(recipe, **{name: value for name, value in defaults.items() if getattr(recipe, name) is None})
-    unknown = [protocol for protocol in _words(recipe.protocol) if protocol not in PROTOCOLS]
+    unknown = [protocol for protocol in words(recipe.protocol) if protocol not in PROTOCOLS]
     if unknown:
         raise ValueError(f"Protocols are {', '.join(PROTOCOLS)}. Received: {', '.join(unknown)}")
-    if recipe.overlays < 0 or recipe.batch_size < 1 or recipe.num_frames < 1:
-        raise ValueError(
-            "A batch and a clip have at least one element, overlays at least none. Received: "
-            f"batch_size={recipe.batch_size}, num_frames={recipe.num_frames}, overlays={recipe.overlays}"
-        )
+    ranges = {
+        "batch_size": (1, None), "num_frames": (1, None), "overlays": (0, None), "workers": (0, None),
+        "validation": (0, 0.9), "dropout": (0, 0.9), "gru_dropout": (0, 0.9), "seed": (0, 2**32 - 1),
+    }  # fmt: skip
+    for name, (low, high) in ranges.items():
+        value = getattr(recipe, name)
+        if value is not None and (value < low or (high is not None and value > high)):
+            wanted = f"at least {low}" if high is None else f"between {low} and {high}"
+            raise ValueError(f"--{name.replace('_', '-')} must be {wanted}. Received: {value}")
+    if min(recipe.size) < 16:
+        raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {recipe.size[0]} x {recipe.size[1]}")
+    if recipe.run is not None and Path(recipe.run).name != recipe.run:
+        raise ValueError(f"--run must be the name of a folder, not a path. Received: {recipe.run!r}")
     return recipe
 
 
-def _run_folder(recipe: Recipe):
+def _models(recipe: Recipe) -> list:
+    """The rows of Table 1, each built once, so that a file or a size that does not fit shows before any training."""
+    from har_tf.models.named import named
+
+    models = []
+    for name in words(recipe.models):
+        model = named(name, recipe.weights, recipe.weights_dir, recipe.finetune)
+        if model.missing:
+            print(f"not run: {model.missing}", flush=True)
+        else:
+            model.build((recipe.num_frames, *recipe.size, 3), 2, **_options(recipe, model))
+        models.append(model)
+    return models
+
+
+def _options(recipe: Recipe, model) -> dict:
+    """Arguments of `NamedModel.build`."""
+    options = {"dropout": recipe.dropout}
+    if model.name in ("CNN-GRU", "Frame-CNN") or not model.order_blind:
+        names = ("filters", "pool_sizes", "pool_before_norm", "gru_dropout", "normalize_sequence")
+        options |= {name: getattr(recipe, name) for name in names}
+    return options
+
+
+def _run_folder(recipe: Recipe, dataset):
+    """The folder that this recipe on these videos goes to, so that the same command on the same data finds it again."""
     from har_tf.report.run_folder import RunFolder, fingerprint
 
-    data = "figures" if recipe.data_dir is None else Path(recipe.data_dir.removeprefix("tfds:")).name
-    # Where and on how many cores it runs does not change what comes out, so the same run is found again.
+    data = "figures" if dataset is None else dataset.name
+    # Where and on how many cores it runs does not change what comes out.
     settings = asdict(replace(recipe, out=Path(), prepared=None, workers=None, run=None))
-    name = recipe.run or f"{data}-{recipe.protocol.replace(',', '+')}-{fingerprint(settings)}"
+    videos = (
+        [] if dataset is None else [[record.path.name, record.group, *record.stamp()] for record in dataset.records]
+    )
+    name = recipe.run or f"{data}-{'+'.join(words(recipe.protocol))}-{fingerprint([settings, videos])}"
     return RunFolder(recipe.out, EXPERIMENT, name)
 
 
 def _load(recipe: Recipe):
     from har_tf import datasets
 
-    classes = None if recipe.classes is None else _words(recipe.classes)
+    classes = None if recipe.classes is None else words(recipe.classes)
     if recipe.data_dir is None:
         return datasets.load(
             "figures", recipe.out / "figures", classes=classes, clips=recipe.clips, size=recipe.size,
@@ -534,57 +455,40 @@ def _load(recipe: Recipe):
     return datasets.load(source, classes=classes, lists=recipe.lists)
 
 
-def _training_recipe(recipe: Recipe):
-    from har_tf.training import TrainingRecipe
+def _parts(dataset, protocol: str, recipe: Recipe) -> tuple:
+    """(training, validation, test) clips under a protocol; validation clips come out of the training part."""
+    from har_tf.datasets import splits
 
-    return TrainingRecipe(
-        recipe.epochs, recipe.learning_rate, recipe.schedule, recipe.warmup_epochs,
-        label_smoothing=recipe.label_smoothing, clipnorm=recipe.clipnorm, weight_decay=recipe.weight_decay,
-    )  # fmt: skip
-
-
-def _augment(recipe: Recipe):
-    from har_tf.pipeline import Augment
-
-    augment = Augment(flip=recipe.flip, crop=recipe.crop, frames=recipe.shift_frames, brightness=recipe.colour / 2,
-                      contrast=recipe.colour, saturation=recipe.colour)  # fmt: skip
-    return None if augment == Augment() else augment
+    train, test = dataset.split(protocol, recipe.seed)
+    if recipe.validation == 0:
+        return train, train.subset([]), test
+    return *splits.hold_out(train, recipe.validation, recipe.seed, by_group=protocol != "random"), test
 
 
-def _splits(dataset, recipe: Recipe) -> dict:
-    """(training part, test part) under every protocol."""
-    return {protocol: dataset.split(protocol, recipe.seed) for protocol in _words(recipe.protocol)}
-
-
-def _copy_skipped(prepared, run) -> None:
-    from har_tf.atomic import whole_file
-
-    with whole_file(run.path / "skipped.csv") as temporary:
-        temporary.write_bytes((prepared.path / "skipped.csv").read_bytes())
-
-
-def _is_the_papers(dataset) -> bool:
-    """Whether the data are of the paper's kind: ten UCF101 classes with some hundred clips each."""
-    of_ucf101 = all(record.path.name.startswith("v_") and record.group for record in dataset.records)
-    return (
-        dataset.name != "figures"
-        and of_ucf101
-        and len(dataset.class_names) == 10
-        and min(dataset.counts.values()) >= 100
-    )
+def _described(dataset, skipped: int, recipe: Recipe) -> dict:
+    """The data as `results.json` has them."""
+    embedded = dataset.name == "figures"
+    of_ucf101 = not embedded and all(r.path.name.startswith("v_") and r.group for r in dataset.records)
+    ten = len(dataset.class_names) == 10
+    # Sampled frames of a pair are each other's reverse where the step between them is whole.
+    whole_steps = recipe.num_frames > 1 and (Figures.frames - 1) % (recipe.num_frames - 1) == 0
+    return {
+        "name": dataset.name,
+        "classes": list(dataset.class_names),
+        "clips": len(dataset),
+        "skipped": skipped,
+        "ucf101": of_ucf101,
+        # ten classes of UCF101 with some hundred clips each
+        "as_in_paper": of_ucf101 and ten and min(dataset.counts.values()) >= 100,
+        "order_blind_ceiling": 0.7 if embedded and ten and whole_steps else None,
+        "notes": list(dataset.notes),
+    }
 
 
 def _data_line(results: dict) -> str:
     data = results["dataset"]
     skipped = f", {data['skipped']} unreadable ones left out" if data["skipped"] else ""
     return f"{data['clips']} clips of {len(data['classes'])} classes of {data['name']}{skipped}"
-
-
-def _words(text: str) -> list[str]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not words:
-        raise ValueError(f"A name, or several separated by commas. Received: {text!r}")
-    return words
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from har_tf.command import run
+from har_tf.command import run, words
+from har_tf.datasets.figure_drawing import Figures
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ class Preview:
     """The picture to write."""
     size: tuple[int, int] = (128, 192)
     """Height and width of a frame."""
-    figure_height: float = 0.72
-    clutter: float = 0.35
-    noise: float = 0.02
+    figure_height: float = Figures.figure_height
+    clutter: float = Figures.clutter
+    noise: float = Figures.noise
     seed: int = 0
 
 
@@ -125,7 +126,7 @@ def predict(options: Predict) -> None:
         raise VideoErrors(failed)
 
 
-class VideoErrors(Exception):
+class VideoErrors(ValueError):
     """Some of several videos could not be read."""
 
     def __init__(self, errors):
@@ -136,6 +137,8 @@ class VideoErrors(Exception):
 def explain(options: Explain) -> None:
     if options.out.suffix != ".mp4":
         raise ValueError(f"Overlays end in .mp4. Received: --out {options.out}")
+    if not 0 <= options.alpha <= 1:
+        raise ValueError(f"alpha lies in [0, 1]. Received: --alpha {options.alpha}")
     model, names = _load_model(options.model)
     clip = _read(options.video, _clip_shape(model, options.model))[None]
     if options.class_name is not None and options.class_name not in names:
@@ -155,7 +158,7 @@ def prepare(options: Prepare) -> None:
     from har_tf import datasets
 
     source = options.directory if options.directory.startswith("tfds:") else Path(options.directory)
-    classes = None if options.classes is None else [name.strip() for name in options.classes.split(",")]
+    classes = None if options.classes is None else words(options.classes)
     dataset = datasets.load(source, classes=classes)
     prepared = datasets.prepare(
         dataset,
@@ -176,7 +179,7 @@ def preview(options: Preview) -> None:
     from har_tf.atomic import whole_file
     from har_tf.datasets import figures
 
-    settings = figures.Figures(
+    settings = Figures(
         size=options.size,
         figure_height=options.figure_height,
         clutter=options.clutter,
@@ -186,8 +189,9 @@ def preview(options: Preview) -> None:
     sheet = figures.preview(settings)
     if options.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ValueError(f"Sheets end in .png or .jpg. Received: --out {options.out}")
+    encoded = cv2.imencode(options.out.suffix, sheet[..., ::-1])[1]
     with whole_file(options.out) as temporary:
-        cv2.imwrite(str(temporary), sheet[..., ::-1])
+        temporary.write_bytes(encoded.tobytes())
     print(options.out)
 
 

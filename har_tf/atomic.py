@@ -1,6 +1,7 @@
 """Files and folders that are there whole or not at all."""
 
 import errno
+import glob
 import os
 import shutil
 import socket
@@ -26,21 +27,22 @@ def whole_file(path) -> Iterator[Path]:
         OSError: the folder cannot be made or written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        part = _part(path)
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_folder(path) -> Iterator[Path]:
     """Gives a temporary folder beside `path` to fill, and moves it into place if all went well.
 
-    What runs on this machine that were killed have left of the same folder is removed first. Where another run fills
-    the same folder and is faster, its folder stays: both are taken to be alike.
+    Where another run fills the same folder and is faster, its folder stays: both are taken to be alike.
 
     Args:
         path: the folder to be made; it does not exist yet.
@@ -54,7 +56,7 @@ def whole_folder(path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
-    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    part = _part(path)
     try:
         part.mkdir()
         yield part
@@ -67,12 +69,39 @@ def whole_folder(path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _part(path: Path) -> Path:
+    return path.with_name(f".{socket.gethostname()}.{os.getpid()}.part.{path.name}")
+
+
 def _remove_abandoned(path: Path) -> None:
-    for part in path.parent.glob(f".{path.name}.{socket.gethostname()}.*.part"):
-        process = int(part.name.split(".")[-2])
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
+    """Removes what killed runs on this machine have left of the same file or folder."""
+    name = glob.escape(path.name)
+    for part in path.parent.glob(f".{glob.escape(socket.gethostname())}.*.part.{name}"):
+        process = int(part.name.removesuffix(f".part.{path.name}").rpartition(".")[2])
+        if process != os.getpid() and _runs(process):
+            continue
+        if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
-        except PermissionError:
-            continue  # it runs, as another user
+        else:
+            part.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, as another user
+        return True
+    return True
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An OSError about the temporary file as one about the file that was wanted."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and Path(os.fsdecode(error.filename)) == _part(path):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise

@@ -33,7 +33,7 @@ def guarded(action: Callable[[], Any]) -> int:
     try:
         action()
     except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         if os.environ.get("HAR_TF_TRACEBACK"):
@@ -50,3 +50,15 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     known = type(error).__module__.startswith("har_tf") or isinstance(error, ValueError | OSError | FloatingPointError)
     return text if known and text else f"{type(error).__name__}: {text} (HAR_TF_TRACEBACK=1 shows where)"
+
+
+def words(text: str) -> list[str]:
+    """The names in a comma-separated option.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = [word.strip() for word in text.split(",") if word.strip()]
+    if not found:
+        raise ValueError(f"A name, or several separated by commas. Received: {text!r}")
+    return found

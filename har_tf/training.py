@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -53,6 +53,11 @@ class TrainingRecipe:
             raise ValueError(f"The learning rate is positive. Received: learning_rate={self.learning_rate}")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"Label smoothing lies in [0, 1). Received: label_smoothing={self.label_smoothing}")
+        for name in ("warmup_epochs", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is at least 0. Received: {name}={getattr(self, name)}")
+        if self.clipnorm is not None and not self.clipnorm > 0:
+            raise ValueError(f"clipnorm is positive, or None. Received: clipnorm={self.clipnorm}")
         if self.schedule not in ("constant", "cosine"):
             raise ValueError(f"Schedules are 'constant' and 'cosine'. Received: schedule={self.schedule!r}")
 
@@ -124,14 +129,18 @@ def fit(
     recipe: TrainingRecipe,
     run_dir: str | Path,
     strategy: tf.distribute.Strategy | None = None,
+    inputs: Mapping[str, object] | None = None,
     verbose: int | str = "auto",
 ) -> History:
     """Trains `model` with Adam and categorical cross-entropy, and leaves in it the weights of its best epoch.
 
     The best epoch is the one with the highest validation accuracy (of equal ones, the lowest validation loss), or the
-    last where there is no validation data. Validation clips are to be taken from the training part, never from the test
-    set. `run_dir` receives `history.csv`, `tensorboard/`, `best.weights.h5` and `state.npz`; a run that finds a
+    last where there is no validation data. Validation clips are to be taken from the training part, never from the
+    test set. `run_dir` receives `history.csv`, `tensorboard/`, `best.npz` and `state.npz`; a run that finds a
     `state.npz` goes on from there, and one that is complete returns at once.
+
+    Under a mirrored strategy a batch is dealt out to the devices and their mean losses count alike, so of a last batch
+    that does not split evenly some clips weigh more than others.
 
     Args:
         model: maps (B, T, H, W, 3) clips to (B, C) probabilities; built in `strategy.scope()` if there is a strategy.
@@ -142,13 +151,15 @@ def fit(
         recipe: how to train.
         run_dir: the folder to write to.
         strategy: `har_tf.training.strategy(...)`; None: the one that is in scope.
+        inputs: what else the weights come from, as plain values: which clips, batch size, augmentation. A run with
+            other inputs is not continued.
         verbose: "auto" (a progress bar on a terminal, else a line an epoch), 0, 1 (bar) or 2 (lines).
 
     Returns:
         The history of all epochs, those before an interruption included.
 
     Raises:
-        ValueError: `run_dir` holds the state of another recipe or another model.
+        ValueError: `run_dir` holds the state of another recipe, model or inputs, or `train` has no known length.
         FloatingPointError: the loss is no longer a number.
     """
     run_dir = Path(run_dir)
@@ -157,6 +168,10 @@ def fit(
     make = train if callable(train) else lambda epochs: _repeated(train, epochs)
     classes = model.output_shape[-1]
     steps = int(make(epochs=range(1)).cardinality())
+    if steps < 1:
+        raise ValueError(
+            f"The batches of an epoch must have a known number of at least 1. Received: cardinality {steps}"
+        )
 
     with strategy.scope():
         model.compile(
@@ -165,7 +180,7 @@ def fit(
             metrics=["accuracy"],
         )
         model.optimizer.build(model.trainable_variables)
-    state = _State(model, run_dir, _identity(model, recipe))
+    state = _State(model, run_dir, _identity(model, recipe, inputs or {}))
     state.restore()
     if state.next_epoch < recipe.epochs:
         todo = range(state.next_epoch, recipe.epochs)
@@ -185,7 +200,7 @@ def fit(
             ],
             verbose=verbose,
         )
-    model.load_weights(run_dir / "best.weights.h5")
+    state.restore_best()
     return state.history
 
 
@@ -212,11 +227,27 @@ def _optimizer(recipe: TrainingRecipe, steps: int) -> keras.optimizers.Optimizer
     return keras.optimizers.Adam(rate, clipnorm=recipe.clipnorm)
 
 
-def _identity(model: keras.Model, recipe: TrainingRecipe) -> dict:
-    """What has to be equal for a run to be continued. Layer names are not in it: Keras numbers them by process."""
-    shapes = [[list(variable.shape), str(variable.dtype)] for variable in model.variables]
-    digest = hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:16]
-    return {"recipe": asdict(recipe), "model": f"{model.count_params()} parameters, {digest}"}
+def _identity(model: keras.Model, recipe: TrainingRecipe, inputs: Mapping[str, object]) -> dict[str, str]:
+    """What has to be equal for a run to be continued.
+
+    Layer names are not in it, for Keras numbers them by process, and trainable weights are not, for the state has them;
+    weights that are not trained are: they may come from another file.
+    """
+    layers = [[type(layer).__name__, {**layer.get_config(), "name": None}] for layer in model.layers]
+    frozen = hashlib.sha256()
+    for weight in model.non_trainable_weights:
+        frozen.update(keras.ops.convert_to_numpy(weight).tobytes())
+    described = {
+        "model": f"{model.count_params()} parameters, {_digest(layers)}",
+        "weights that are not trained": frozen.hexdigest()[:16],
+    }
+    for name, value in {**asdict(recipe), **inputs}.items():
+        described[name] = str(value)
+    return described
+
+
+def _digest(plain) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class _StopAtNaN(keras.callbacks.Callback):
@@ -231,10 +262,10 @@ class _StopAtNaN(keras.callbacks.Callback):
 class _State:
     """The file that a run continues from."""
 
-    def __init__(self, model: keras.Model, run_dir: Path, identity: dict):
+    def __init__(self, model: keras.Model, run_dir: Path, identity: dict[str, str]):
         self.model = model
         self.path = run_dir / "state.npz"
-        self.best_path = run_dir / "best.weights.h5"
+        self.best_path = run_dir / "best.npz"
         self.csv_path = run_dir / "history.csv"
         self.identity = identity
         self.history = History()
@@ -260,6 +291,12 @@ class _State:
         self.history = History(about["history"], about["best_epoch"])
         self.next_epoch = about["next_epoch"]
 
+    def restore_best(self) -> None:
+        """Puts the weights of the best epoch into the model."""
+        with np.load(self.best_path) as stored:
+            for i, weight in enumerate(self.model.weights):
+                weight.assign(stored[f"w{i}"])
+
     def save(self, epoch: int, logs: dict[str, float]) -> None:
         """Writes the best weights, the history and then the state, each whole."""
         epochs = {name: [*self.history.epochs.get(name, []), value] for name, value in logs.items()}
@@ -269,8 +306,9 @@ class _State:
         ]
         best = max(range(epoch + 1), key=rank.__getitem__)
         if best == epoch:
+            weights = {f"w{i}": keras.ops.convert_to_numpy(w) for i, w in enumerate(self.model.weights)}
             with whole_file(self.best_path) as temporary:
-                self.model.save_weights(temporary)
+                np.savez(temporary, **weights)
         self.history = History(epochs, best)
         with whole_file(self.csv_path) as temporary, temporary.open("w", newline="") as file:
             rows = csv.writer(file)
@@ -302,12 +340,10 @@ class _State:
         return SaveState()
 
 
-def _difference(stored: dict, wanted: dict) -> str:
-    if stored["model"] != wanted["model"]:
-        return f"a model of {stored['model']}; now {wanted['model']}"
+def _difference(stored: dict[str, str], wanted: dict[str, str]) -> str:
     changed = [
-        f"{name} {value} there, {wanted['recipe'].get(name)} now"
-        for name, value in stored["recipe"].items()
-        if wanted["recipe"].get(name) != value
+        f"{name}: {stored.get(name)} there, {wanted.get(name)} now"
+        for name in {**stored, **wanted}
+        if stored.get(name) != wanted.get(name)
     ]
-    return ", ".join(changed) or "a recipe with other fields"
+    return "; ".join(changed)

@@ -58,9 +58,22 @@ def test_what_killed_runs_left_is_removed_and_what_running_ones_fill_is_not(tmp_
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     host = socket.gethostname()
-    killed, running = (tmp_path / f".folder.{host}.{pid}.part" for pid in (ended.pid, os.getppid()))
-    killed.mkdir()
-    running.mkdir()
+    pids = (ended.pid, os.getpid(), os.getppid())  # one that ended, one whose number is ours by now, one that runs
+    killed, before, running = (tmp_path / f".{host}.{pid}.part.folder" for pid in pids)
+    other = tmp_path / f".{host}.{ended.pid}.part.a.txt"
+    for folder in (killed, before, running):
+        folder.mkdir()
+    other.touch()
     with whole_folder(tmp_path / "folder"):
         pass
-    assert {path.name for path in tmp_path.iterdir()} == {"folder", running.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", running.name, other.name}
+    with whole_file(tmp_path / "a.txt") as temporary:
+        temporary.touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", running.name, "a.txt"}
+
+
+def test_an_error_names_the_file_that_was_wanted(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(OSError, match="a.txt") as raised, whole_file(tmp_path / "a.txt") as temporary:
+        temporary.write_text("a")
+    assert raised.value.filename == str(tmp_path / "a.txt")

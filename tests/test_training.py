@@ -109,7 +109,7 @@ def test_killed_and_started_again_ends_with_the_same_weights(data, tmp_path, bat
         fit(build(), killing, batches(data, range(1)), RECIPE, tmp_path / "cut", verbose=0)
     continued = build()
     if (tmp_path / "cut" / "state.npz").exists():  # then what the new process starts from must not matter
-        for weight in continued.weights:
+        for weight in continued.trainable_weights:
             weight.assign(weight + 1)
     continued, again = train(data, tmp_path / "cut", continued)
 
@@ -135,11 +135,33 @@ def test_a_complete_run_is_not_trained_again(data, tmp_path):
 
 def test_a_run_of_other_settings_is_refused(data, tmp_path):
     train(data, tmp_path)
-    with pytest.raises(ValueError, match=r"holds a run with other settings \(epochs 4 there, 5 now\)"):
+    with pytest.raises(ValueError, match=r"holds a run with other settings \(epochs: 4 there, 5 now\)"):
         train(data, tmp_path, recipe=TrainingRecipe(5, 1e-2, "cosine", 1))
     other = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES, activation="softmax")])
-    with pytest.raises(ValueError, match="a model of .* parameters"):
+    with pytest.raises(ValueError, match="model: .* parameters"):
         train(data, tmp_path, other)
+
+
+def test_a_run_on_other_clips_or_with_other_frozen_weights_is_refused(data, tmp_path):
+    def run(model, inputs):
+        train = functools.partial(batches, data)
+        fit(model, train, None, TrainingRecipe(epochs=1), tmp_path, inputs=inputs, verbose=0)
+
+    run(build(), {"clips": "a"})
+    with pytest.raises(ValueError, match="clips: a there, b now"):
+        run(build(), {"clips": "b"})
+    with pytest.raises(ValueError, match="model: .* there"):
+        run(build(dropout=0.2), {"clips": "a"})
+    other = build()
+    other.layers[3].moving_mean.assign(other.layers[3].moving_mean + 1)
+    with pytest.raises(ValueError, match="weights that are not trained"):
+        run(other, {"clips": "a"})
+
+
+def test_batches_of_unknown_number_are_refused(data, tmp_path):
+    endless = batches(data, range(1)).repeat()
+    with pytest.raises(ValueError, match="known number of at least 1"):
+        fit(build(), endless, None, RECIPE, tmp_path, verbose=0)
 
 
 def test_the_model_ends_with_the_weights_of_its_best_epoch(data, tmp_path):
@@ -188,6 +210,9 @@ def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path):
         ({"epochs": 0}, "At least one epoch. Received: epochs=0"),
         ({"learning_rate": 0}, "positive. Received: learning_rate=0"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
+        ({"warmup_epochs": -1}, "warmup_epochs=-1"),
+        ({"weight_decay": -3}, "weight_decay=-3"),
+        ({"clipnorm": 0.0}, "clipnorm=0.0"),
         ({"schedule": "step"}, "'constant' and 'cosine'. Received: schedule='step'"),
     ],
 )

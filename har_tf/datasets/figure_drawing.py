@@ -62,8 +62,8 @@ class Figures:
     size: tuple[int, int] = (128, 192)
     frames: int = 19
     fps: int = 10
-    figure_height: float = 0.72
-    clutter: float = 0.35
+    figure_height: float = 0.85
+    clutter: float = 0.2
     noise: float = 0.02
     seed: int = 0
 

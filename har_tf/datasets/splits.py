@@ -93,7 +93,10 @@ def hold_out(
         DatasetError: `fraction` is not between 0 and 1, or a part would be empty.
     """
     grouped = by_group and all(record.group is not None for record in dataset.records)
-    return split(dataset, "group" if grouped else "random", seed, fraction)
+    try:
+        return split(dataset, "group" if grouped else "random", seed, fraction)
+    except DatasetError as error:
+        raise DatasetError(f"no validation part can be taken from the training clips: {error}") from error
 
 
 def overlap(train: ActionDataset, test: ActionDataset) -> OverlapReport:

@@ -50,7 +50,7 @@ def cnn_gru(
         num_classes: size of the last layer, which is called `predictions`.
         filters: filters of the Conv2D blocks; their number is free, the paper has three.
         pool_sizes: max pooling after each block, in pixels, one a block.
-        dropout: rate after each Conv2D block.
+        dropout: rate after each Conv2D block, or after the encoder in their place.
         batch_norm_momentum: of the running statistics.
         pool_before_norm: the order conv, pool, BatchNorm, ReLU in place of conv, BatchNorm, ReLU, pool.
         conv3d_filters: filters of the 3D convolution.
@@ -88,6 +88,7 @@ def cnn_gru(
         x = _frame_encoder(x, filters, pool_sizes, dropout, batch_norm_momentum, pool_before_norm)  # (B·T, h, w, C)
     else:
         x = backbones.encode(x, encoder, encoder_weights, encoder_trainable)
+        x = layers.Dropout(dropout, name="dropout_encoder")(x)
     x = ops.reshape(x, (-1, time, *x.shape[1:]))  # (B, T, h, w, C)
     kernel = (conv3d_kernel if temporal == "gru" else 1, conv3d_kernel, conv3d_kernel)
     x = layers.Conv3D(conv3d_filters, kernel, padding="same", activation="relu", name="conv3d")(x)

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 import keras
@@ -32,8 +33,10 @@ def save_model(model: keras.Model, path: str | Path, class_names) -> Path:
         raise ValueError(f"Model files end in .keras. Received: path={path}")
     if len(names) != model.output_shape[-1]:
         raise ValueError(f"{path}: {model.output_shape[-1]} outputs need as many names. Received: {len(names)} names")
+    # The same layers without optimiser: what is saved is for inference, and a third of the size.
+    bare = keras.Model(model.inputs, model.outputs, name=model.name)
     with whole_file(path) as temporary:
-        model.save(temporary)
+        bare.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(_MEMBER, json.dumps(names))
     return path
@@ -62,7 +65,7 @@ def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:
         raise ValueError(f"{path}: not a .keras model file")
     try:
         model = keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: not a model that Keras can load ({reason})") from error
     with zipfile.ZipFile(path) as archive:

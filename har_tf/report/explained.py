@@ -73,3 +73,36 @@ def overlay_videos(answered: Answered, positions: list[int], folder: Path, stem:
         save_overlay(path, clips, explanation, k, class_names=names, title=truth)
         videos.append(page.Video(path, answered.caption(position)))
     return videos
+
+
+def sections(
+    answered: Answered, figures: Path, overlays: Path, first_number: int, videos: int = 4
+) -> list[page.Section]:
+    """Frame strips across classes, of a right answer and of wrong ones, and overlay videos of both.
+
+    Args:
+        answered: what was answered on the test clips.
+        figures: folder for the strips, `figure_<number>_<what>.png`.
+        overlays: folder for the videos.
+        first_number: number of the first figure.
+        videos: videos of correct clips, and as many of misclassified ones.
+    """
+    right, wrong = answered.correct(), answered.misclassified()
+    found = []
+    for number, (what, heading, chosen) in enumerate(
+        (
+            ("classes", "across classes", right[:6]),
+            ("correct", "a correctly classified clip", right[:1]),
+            ("misclassified", "misclassified clips", wrong[:3]),
+        ),
+        start=first_number,
+    ):
+        if chosen:
+            figure = frame_strip(answered, chosen, figures / f"figure_{number}_{what}.png")
+            found.append(page.Section(f"Figure {number}: Grad-CAM, {heading}", figures=[figure]))
+    for what, chosen in (("correct", right[:videos]), ("misclassified", wrong[:videos])):
+        if chosen:
+            found.append(
+                page.Section(f"Overlay videos: {what}", videos=overlay_videos(answered, chosen, overlays, what))
+            )
+    return found

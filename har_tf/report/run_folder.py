@@ -6,14 +6,16 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from har_tf import __version__
 from har_tf.atomic import whole_file
 
-_PACKAGES = ("har_tf", "tensorflow", "keras", "numpy", "av", "opencv-python", "scikit-learn")
+_PACKAGES = ("tensorflow", "keras", "numpy", "av", "opencv-python", "scikit-learn")
 
 
 class RunFolder:
@@ -30,8 +32,9 @@ class RunFolder:
         self.overlays = self.path / "overlays"
         self.tables = self.path / "tables"
         self.training = self.path / "training"
-        for folder in (self.path, self.figures, self.overlays, self.tables, self.training):
-            folder.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        for folder in (self.figures, self.overlays, self.tables, self.training):
+            folder.mkdir(exist_ok=True)
         probe = self.path / f".{os.getpid()}"
         probe.touch()
         probe.unlink()
@@ -42,6 +45,12 @@ class RunFolder:
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
         return path
+
+    def keep(self, file: Path) -> Path:
+        """Copies a file into the run folder."""
+        with whole_file(self.path / file.name) as temporary:
+            shutil.copyfile(file, temporary)
+        return self.path / file.name
 
 
 def fingerprint(settings) -> str:
@@ -60,7 +69,7 @@ def environment() -> dict:
     """What a reader needs to judge or repeat a run: machine, packages, revision, command, date."""
     import tensorflow as tf
 
-    packages = {}
+    packages = {"har_tf": __version__}
     for name in _PACKAGES:
         try:
             packages[name] = importlib.metadata.version(name)

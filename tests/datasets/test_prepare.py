@@ -241,7 +241,7 @@ def test_a_killed_run_is_not_mistaken_for_good(miniature, tmp_path):
     process.wait()
     process.stdout.close()
     (left,) = tmp_path.iterdir()
-    assert left.name.endswith(".part")
+    assert ".part." in left.name
     prepared = prepare(datasets.load(miniature), tmp_path)
     assert len(prepared.read(range(30))) == 30
     assert [path.name for path in tmp_path.iterdir()] == [prepared.path.parent.name]
@@ -251,7 +251,7 @@ def test_the_work_of_a_run_that_goes_on_is_left_alone(miniature, tmp_path):
     dataset = datasets.load(miniature)
     name = prepare(dataset, tmp_path).path.parent.name
     shutil.rmtree(tmp_path / name)
-    running = tmp_path / f".{name}.{socket.gethostname()}.{os.getppid()}.part"
+    running = tmp_path / f".{socket.gethostname()}.{os.getppid()}.part.{name}"
     running.mkdir()
     prepare(dataset, tmp_path)
     assert running.exists()

@@ -31,7 +31,7 @@ def test_the_run_folder_is_complete(tiny_run):
         "recipe.json", "environment.json", "results.json", "skipped.csv", "model.keras", "report.html",
         "tables/table_1.md", "tables/table_1.csv", "tables/table_1.tex", "tables/table_2.md",
         "figures/figure_4_curves.png", "figures/figure_5_confusion.png", "figures/figure_8_misclassified.png",
-        "training/group_CNN-GRU/history.csv", "training/random_Frame-CNN/state.npz",
+        "history.csv", "training/group_CNN-GRU/history.csv", "training/random_Frame-CNN/state.npz",
     }  # fmt: skip
     assert {name for name in expected if not (tiny_run / name).is_file()} == set()
     assert not [path for path in tiny_run.rglob(".*")], "nothing half-written"
@@ -58,7 +58,7 @@ def test_the_page_refers_only_to_files_beside_it(tiny_run):
 
 def test_table_1_prints_the_results(tiny_run, results):
     with (tiny_run / "tables" / "table_1.csv").open(newline="") as file:
-        rows = {row["Model"]: row for row in csv.DictReader(line for line in file if not line.startswith("#"))}
+        rows = {row["Model"]: row for row in csv.DictReader(file)}
     assert list(rows)[:2] == ["CNN-GRU", "Frame-CNN"]
     for name in ("CNN-GRU", "Frame-CNN"):
         measured = results["protocols"]["group"]["models"][name]
@@ -94,7 +94,7 @@ def test_siblings_are_counted(results):
 
 
 def test_the_same_command_finds_its_run_and_repeats_nothing(tiny_run, tiny_recipe, capsys):
-    files = ("state.npz", "best.weights.h5", "history.csv")
+    files = ("state.npz", "best.npz", "history.csv")
     trained = [tiny_run / "training" / "group_CNN-GRU" / name for name in files]
     before = [path.stat().st_mtime_ns for path in trained]
     results = (tiny_run / "results.json").read_text()
@@ -102,6 +102,53 @@ def test_the_same_command_finds_its_run_and_repeats_nothing(tiny_run, tiny_recip
     assert [path.stat().st_mtime_ns for path in trained] == before
     assert (tiny_run / "results.json").read_text() == results
     assert "| CNN-GRU" in capsys.readouterr().out
+
+
+def test_other_videos_are_another_run(tiny_recipe, tmp_path):
+    """The same command after a video was added must not find the weights of before."""
+    from har_tf.video import write_video
+
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "videos" / name).mkdir(parents=True)
+        for i in range(4):
+            write_video(tmp_path / "videos" / name / f"{i}.mp4", rng.integers(0, 256, (5, 16, 24, 3), dtype=np.uint8))
+    recipe = replace(
+        tiny_recipe, data_dir=str(tmp_path / "videos"), protocol="random", models="Frame-CNN", epochs=1, size=(16, 24),
+        out=tmp_path / "runs", run=None, overlays=0, workers=0,
+    )  # fmt: skip
+    for videos in (8, 9):
+        ucf10_cnn_gru.main(recipe)
+        runs = sorted((tmp_path / "runs" / "ucf10_cnn_gru").iterdir())
+        assert len(runs) == videos - 7
+        write_video(tmp_path / "videos" / "a" / "9.mp4", rng.integers(0, 256, (5, 16, 24, 3), dtype=np.uint8))
+    named = replace(recipe, run="named")
+    ucf10_cnn_gru.main(named)
+    with pytest.raises(ValueError, match="holds a run with other settings .*seed: 0 there, 1 now"):
+        ucf10_cnn_gru.main(replace(named, seed=1))
+
+
+def test_an_unreadable_video_is_listed_and_the_rest_goes_on(tiny_recipe, tmp_path):
+    import shutil
+
+    figures = next((tiny_recipe.out / "figures").glob("*"))
+    for action in ("wave", "clap"):
+        shutil.copytree(figures / action, tmp_path / "videos" / action)
+    (tmp_path / "videos" / "wave" / "v_wave_g0009_c01.mp4").write_text("no video")
+    recipe = replace(
+        tiny_recipe, data_dir=str(tmp_path / "videos"), protocol="group", models="Frame-CNN", epochs=1, overlays=0,
+        size=(32, 48), out=tmp_path / "runs", run="r", precision="mixed_bfloat16",
+    )  # fmt: skip
+    ucf10_cnn_gru.main(recipe)
+    run = tmp_path / "runs" / "ucf10_cnn_gru" / "r"
+    assert "v_wave_g0009_c01.mp4" in (run / "skipped.csv").read_text()
+    results = json.loads((run / "results.json").read_text())
+    assert (results["dataset"]["clips"], results["dataset"]["skipped"]) == (12, 1)
+    part = results["protocols"]["group"]
+    assert sum(part[f"{name}_clips"] for name in ("training", "validation", "test")) == 12
+    assert load_model(run / "model.keras")[0].get_layer("conv3d").compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    keras.config.set_dtype_policy("float32")
 
 
 def test_the_model_loads_where_har_tf_cannot_be_imported(tiny_run, tmp_path):
@@ -119,10 +166,12 @@ def test_the_model_loads_where_har_tf_cannot_be_imported(tiny_run, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
 
-def fake_results(name, protocol, per_class_files=True):
-    row = {"status": "run", "accuracy_interval": [0.4, 0.6], "parameters": 1, "seconds": 60.0}
+def fake_results(name, protocol, as_in_paper=True):
+    row = {"status": "run", "accuracy_interval": [0.4, 0.6], "parameters": 1, "seconds": 60.0, "reason": None}
+    row |= {"starts_from": "random weights"}
     row |= dict.fromkeys(("accuracy", "precision", "recall", "f1"), 0.5)
-    dataset = {"name": name, "classes": list("abcdefghij"), "clips": 1000, "skipped": 0, "as_in_paper": per_class_files}
+    dataset = {"name": name, "classes": list("abcdefghij"), "clips": 1000, "skipped": 0, "as_in_paper": as_in_paper}
+    dataset |= {"ucf101": name == "ucf101", "order_blind_ceiling": None}
     part = {"test_clips": 200, "overlap_text": "", "models": {"CNN-GRU": row}}
     return {"dataset": dataset, "protocols": {protocol: part}}
 
@@ -133,14 +182,29 @@ def test_the_paper_s_figures_stand_only_beside_the_paper_s_data():
     vgg = next(row for row in same.rows if row[0] == "VGG16")
     assert vgg[1] == "not run"
     assert dict(zip(same.columns, vgg, strict=True))["Paper: accuracy"] == 0.065
-    for other in (fake_results("ucf101", "official"), fake_results("ucf101", "random", per_class_files=False)):
+    for other in (fake_results("ucf101", "official"), fake_results("ucf101", "random", as_in_paper=False)):
         assert "Paper: accuracy" not in table_1(other).columns
 
 
 def test_table_2_keeps_the_embedded_data_apart():
-    assert "CNN-GRU (this run)" in [row[0] for row in table_2(fake_results("ucf101", "random")).rows]
-    embedded = table_2(fake_results("figures", "group"))
-    assert [row[3] for row in embedded.rows] == ["quoted"] * 6
+    real = table_2(fake_results("ucf101", "random"), "CNN-GRU", "random")
+    assert real.rows[-1] == ("CNN-GRU (this run)", 10, 50.0, "measured on 1000 clips, random split")
+    for other in ("figures", "my_videos"):
+        embedded = table_2(fake_results(other, "group"), "CNN-GRU", "group")
+        assert [row[3] for row in embedded.rows] == ["quoted"] * 6
+
+
+def test_a_diverged_row_says_why_and_the_others_stand():
+    results = fake_results("ucf101", "random", as_in_paper=False)
+    results["protocols"]["official"] = {
+        "test_clips": 9, "overlap_text": "",
+        "models": {"CNN-GRU": {"status": "diverged", "reason": "The loss is nan", "starts_from": ""}},
+    }  # fmt: skip
+    table = table_1(results)
+    assert "CNN-GRU, official: The loss is nan" in table.notes
+    assert dict(zip(table.columns, table.rows[0], strict=True))["Accuracy, official split"] is None
+    results["protocols"] = dict(reversed(results["protocols"].items()))
+    assert table_1(results).rows[0][1] == "diverged"
 
 
 def test_real_videos_under_both_protocols(shared, tmp_path):
@@ -155,7 +219,7 @@ def test_real_videos_under_both_protocols(shared, tmp_path):
     assert results["dataset"]["classes"] == ["Surfing", "Archery"]
     official = results["protocols"]["official"]
     assert official["overlap"]["with_sibling"] == 0
-    assert official["train_clips"] + official["test_clips"] == 52
+    assert sum(official[f"{part}_clips"] for part in ("training", "validation", "test")) == 52
     assert results["protocols"]["random"]["overlap"]["with_sibling"] > 0
     assert official["models"]["ResNet50"]["status"] == "not run"
     assert "holds no weights file" in official["models"]["ResNet50"]["reason"]
@@ -173,6 +237,14 @@ def test_real_videos_under_both_protocols(shared, tmp_path):
         ({"protocol": "rondom"}, "rondom"),
         ({"epochs": 0}, "epochs=0"),
         ({"flip": 2.0}, "flip"),
+        ({"validation": 1.0}, "--validation"),
+        ({"seed": -1}, "--seed"),
+        ({"gru_dropout": 5.0}, "--gru-dropout"),
+        ({"warmup_epochs": -2.0}, "warmup_epochs=-2.0"),
+        ({"size": (1, 1)}, "--size"),
+        ({"filters": (0, 8, 8)}, "filters"),
+        ({"run": "../x"}, "--run"),
+        ({"models": "CNN-GRU,InceptionV3", "weights": "none"}, "InceptionV3 needs frames of at least 75 x 75"),
         ({"figure_height": 3.0}, "figure_height"),
         ({"weights": "nowhere.h5", "models": "VGG16"}, "nowhere.h5: no such weights file"),
         ({"weights_dir": Path("nowhere"), "models": "VGG16"}, "nowhere"),

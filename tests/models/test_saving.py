@@ -1,6 +1,7 @@
 """Class names travel inside the .keras file, and Keras does not mind."""
 
 import json
+import zipfile
 
 import keras
 import numpy as np
@@ -58,3 +59,22 @@ def test_wrong_files_and_names_are_named(model, tmp_path):
     (tmp_path / "text.keras").write_text("hello")
     with pytest.raises(ValueError, match="not a .keras model file"):
         load_model(tmp_path / "text.keras")
+    damaged = bytearray(save_model(model, tmp_path / "damaged.keras", "abc").read_bytes())
+    with zipfile.ZipFile(tmp_path / "damaged.keras") as archive:
+        weights = archive.getinfo("model.weights.h5")
+    middle = weights.header_offset + weights.compress_size // 2
+    damaged[middle : middle + 200] = bytes(200 * [255])
+    (tmp_path / "damaged.keras").write_bytes(damaged)
+    with pytest.raises(ValueError, match="damaged.keras: not a model that Keras can load"):
+        load_model(tmp_path / "damaged.keras")
+
+
+def test_the_optimiser_stays_behind(tmp_path):
+    trained = keras.Sequential([keras.Input((50,)), layers.Dense(50), layers.Dense(3)])
+    trained.compile("adam", "mse")
+    trained.fit(np.ones((2, 50)), np.ones((2, 3)), verbose=0)
+    trained.save(tmp_path / "with.keras")
+    path = save_model(trained, tmp_path / "without.keras", "abc")
+    assert path.stat().st_size < 0.6 * (tmp_path / "with.keras").stat().st_size
+    x = np.ones((1, 50), "float32")
+    np.testing.assert_array_equal(load_model(path)[0](x), trained(x))

@@ -1,0 +1,110 @@
+"""Models by the names that tables give them: CNN-GRU, Frame-CNN, MobileNet, CNN-GRU/MobileNetV2, ..."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+
+from har_tf.models import backbones
+from har_tf.models.cnn_gru import cnn_gru
+from har_tf.models.frame_cnn import frame_cnn
+
+OWN = ("CNN-GRU", "Frame-CNN")
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model that is called by a name, with the weights it starts from.
+
+    Args:
+        name: "CNN-GRU"; "Frame-CNN", the same network with an average over time; an ImageNet network of
+            `har_tf.models.backbones`; or "CNN-GRU/<network>", CNN-GRU with that network as its frame encoder.
+        backbone: the ImageNet network in it, if any.
+        weights: None, "imagenet", or the file with the network's weights.
+        finetune: whether a network that starts from weights is trained too.
+        missing: why the weights are not to be had; such a model cannot be built.
+    """
+
+    name: str
+    backbone: str | None = None
+    weights: str | Path | None = None
+    finetune: bool = False
+    missing: str | None = None
+
+    @property
+    def order_blind(self) -> bool:
+        """Whether the model averages over time, so that the order of the frames cannot matter."""
+        return not self.name.startswith("CNN-GRU")
+
+    @property
+    def start(self) -> str:
+        """What the weights start from, in words."""
+        if self.weights is None:
+            return "random weights"
+        source = "ImageNet weights" if self.weights == "imagenet" else Path(self.weights).name
+        return f"{source}, {'finetuned' if self.finetune else 'frozen'}"
+
+    def build(self, input_shape, num_classes: int, dropout: float = 0.0, **options) -> keras.Model:
+        """A new model with its starting weights.
+
+        Args:
+            input_shape: (time, height, width, channels).
+            num_classes: number of classes.
+            dropout: of `cnn_gru` or `frame_cnn`.
+            **options: further arguments of `cnn_gru`; an ImageNet network alone has none of them.
+
+        Raises:
+            ValueError: an argument that the model cannot have, or a file that does not fit it.
+        """
+        trainable = self.finetune or self.weights is None
+        if self.name not in OWN and self.order_blind:
+            return frame_cnn(self.backbone, input_shape, num_classes, self.weights, trainable, dropout=dropout)
+        return cnn_gru(
+            input_shape,
+            num_classes,
+            dropout=dropout,
+            temporal="average" if self.order_blind else "gru",
+            encoder=self.backbone,
+            encoder_weights=self.weights,
+            encoder_trainable=trainable,
+            **options,
+        )
+
+
+def named(name: str, weights: str = "imagenet", folder: Path | None = None, finetune: bool = False) -> NamedModel:
+    """The model of that name, with its weights found.
+
+    Args:
+        name: see `NamedModel`.
+        weights: what an ImageNet network starts from: "imagenet", "none" or the path of a published file.
+        folder: where published files lie, in place of downloads.
+        finetune: see `NamedModel`.
+
+    Returns:
+        The model to build; with `missing` set where its weights are not to be had.
+
+    Raises:
+        ValueError: no model has this name.
+        FileNotFoundError: the file or the folder does not exist.
+    """
+    head, _, encoder = name.partition("/")
+    if name in OWN:
+        return NamedModel(name)
+    if encoder and head != "CNN-GRU":
+        raise ValueError(f"Only CNN-GRU takes a frame encoder, as in CNN-GRU/MobileNet. Received: {name!r}")
+    try:
+        model = NamedModel(name, backbones.find(encoder or name).name, finetune=finetune)
+    except ValueError as error:
+        raise ValueError(f"Unknown model; besides {' and '.join(OWN)}: {error}") from None
+    try:
+        if weights == "none":
+            return model
+        if weights != "imagenet":
+            if not Path(weights).is_file():
+                raise FileNotFoundError(f"{weights}: no such weights file; imagenet and none are other choices")
+            return replace(model, weights=Path(weights))
+        if folder is not None:
+            return replace(model, weights=backbones.find_weights(model.backbone, folder))
+        return replace(model, weights=backbones.download(model.backbone))
+    except backbones.WeightsUnavailable as error:
+        return replace(model, missing=str(error))
