@@ -62,11 +62,20 @@ def test_predict_goes_on_after_a_broken_video_and_says_so(model_file, video, tmp
     assert str(broken) in printed.err
 
 
-def test_explain_writes_an_overlay_video(model_file, video, tmp_path, capsys):
+def test_explain_writes_the_overlay_of_what_was_asked(model_file, video, tmp_path, capsys, monkeypatch):
+    """The options reach Grad-CAM, and the video is what `save_overlay` makes of its answer."""
+    from har_tf import explain
+
+    asked, real = [], explain.gradcam
+    monkeypatch.setattr(explain, "gradcam", lambda *a, **k: asked.append((a[2:], k)) or real(*a, **k))
     out = tmp_path / "new" / "overlay.mp4"
-    main(Explain(video, model_file, out, class_name="catch", pool="spatial", normalize="frame"))
+    main(Explain(video, model_file, out, class_name="catch", tap="conv2d_1", pool="spatial", normalize="frame"))
+    assert asked == [(("conv2d_1", ACTIONS.index("catch")), {"pool": "spatial", "normalize": "frame"})]
     assert (probe(out).codec, probe(out).frames) == ("h264", 10)
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
+    other = tmp_path / "predicted.mp4"
+    main(Explain(video, model_file, other))
+    assert (read_clip(out, None, None) != read_clip(other, None, None)).any()
 
 
 def test_prepare_then_open(tiny_recipe, tiny_run, tmp_path, capsys):
@@ -80,8 +89,13 @@ def test_prepare_then_open(tiny_recipe, tiny_run, tmp_path, capsys):
 
 
 def test_preview_is_a_sheet_of_all_actions(tmp_path):
+    from har_tf.datasets.figures import Figures, draw
+
     main(Preview("figures", tmp_path / "sheet.png", size=(32, 48)))
-    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (2 * len(ACTIONS) * 32, 7 * 48, 3)
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))[..., ::-1]
+    assert sheet.shape == (2 * len(ACTIONS) * 32, 7 * 48, 3)
+    first = draw(ACTIONS[0], 0, Figures(size=(32, 48))).frames[0]
+    assert (sheet[:32, :48] == first).all(axis=-1).mean() > 0.8, "all but the drawn boxes"
 
 
 def test_failures_are_one_line_that_names_the_thing(model_file, video, tmp_path, capsys):
@@ -115,6 +129,24 @@ def test_a_model_of_images_is_refused(tmp_path, video, capsys):
 
 
 def test_short_videos_repeat_their_last_frame(model_file, tmp_path, capsys):
-    write_video(tmp_path / "short.mp4", np.zeros((3, 32, 48, 3), np.uint8))
-    main(Predict((tmp_path / "short.mp4",), model_file))
-    assert "short.mp4" in capsys.readouterr().out
+    frames = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), dtype=np.uint8)
+    write_video(tmp_path / "short.mp4", frames)
+    main(Predict((tmp_path / "short.mp4",), model_file, json=True))
+    printed = json.loads(capsys.readouterr().out)["probabilities"]
+    decoded = read_clip(tmp_path / "short.mp4", None, (32, 48))
+    model, names = load_model(model_file)
+    expected = model.predict(decoded[[0, 1, *[2] * 8]][None], verbose=0)[0]
+    assert [printed[name] for name in names] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_a_broken_video_is_one_line_also_as_a_program(model_file, tmp_path):
+    """As `python -m har_tf` the module has another name, which the message must not show."""
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "har_tf", "predict", str(tmp_path), "--model", str(model_file)]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith(f"error: {tmp_path}: ")
+    assert "Error:" not in ended.stderr
