@@ -346,4 +346,5 @@ def _difference(stored: dict[str, str], wanted: dict[str, str]) -> str:
         for name in {**stored, **wanted}
         if stored.get(name) != wanted.get(name)
     ]
-    return "; ".join(changed)
+    more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return "; ".join(changed[:3]) + more
