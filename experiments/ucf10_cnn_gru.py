@@ -59,11 +59,12 @@ class Recipe:
     classes: str | None = None
     """Names of the classes to use, separated by commas. None: all."""
     protocol: str | None = None
-    """random (the paper's), official or group; several, separated by commas, are set side by side."""
+    """random (the paper's), official or group (the embedded data set's); several, separated by commas, are set side by
+    side."""
     models: str | None = None
     """Rows of Table 1, separated by commas: CNN-GRU, Frame-CNN, ResNet50, InceptionV3, MobileNet, Xception, VGG16,
     VGG19, DenseNet121, MobileNetV2, or CNN-GRU/MobileNet and the like for an ImageNet frame encoder. Figures 4 to 8
-    show the first."""
+    show the first. None: the paper's eight; CNN-GRU and Frame-CNN on the embedded data set."""
     weights: str = "imagenet"
     """What the ImageNet networks start from: imagenet (downloaded by Keras), none, or the path of a published file."""
     weights_dir: Path | None = None
@@ -72,19 +73,26 @@ class Recipe:
     """Train the ImageNet networks too, not only what stands on them."""
 
     epochs: int | None = None
-    """Passes over the training clips; the paper has 20 (section 4.2)."""
+    """Passes over the training clips: 20 in the paper (section 4.2), 7 on the embedded data set."""
     learning_rate: float | None = None
+    """Of Adam; None: 0.001."""
     schedule: Literal["constant", "cosine"] | None = None
+    """Of the learning rate; None: constant, and cosine on the embedded data set."""
     warmup_epochs: float | None = None
+    """Epochs over which a cosine schedule rises; None: 0, and 0.5 on the embedded data set."""
     batch_size: int = 16
+    """Clips a batch."""
     label_smoothing: float = 0.0
+    """Share of the target that is spread over all classes."""
     weight_decay: float = 0.0
+    """Decoupled, as in AdamW."""
     clipnorm: float | None = None
+    """Largest norm of any weight's gradient. None: not clipped."""
     validation: float = 0.1
     """Share of the training clips on which the best epoch is chosen; 0: none, and the last epoch is kept."""
 
     size: tuple[int, int] | None = None
-    """Height and width of the frames; the paper has 128 192 (section 3.1)."""
+    """Height and width of the frames: 128 192 in the paper (section 3.1), 64 96 on the embedded data set."""
     num_frames: int = 10
     """Frames of a clip, evenly from the first to the last (section 3.1)."""
     short: Literal["repeat_last", "wrap", "error"] = "repeat_last"
@@ -99,26 +107,37 @@ class Recipe:
     """Augmentation: largest shift in time, in frames of the clip."""
 
     pool_sizes: tuple[int, int, int] | None = None
-    """Of CNN-GRU, and what follows; see `har_tf.models.cnn_gru`."""
+    """Of CNN-GRU, as what follows (see `har_tf.models.cnn_gru`); None: 4 4 2, and 4 2 2 on the embedded data set."""
     filters: tuple[int, int, int] = (16, 32, 64)
+    """Filters of the three Conv2D blocks."""
     dropout: float | None = None
+    """After each Conv2D block or the ImageNet network; None: 0.2, and 0.1 on the embedded data set."""
     gru_dropout: float = 0.0
+    """On the input of the GRU layers."""
     pool_before_norm: bool | None = None
+    """Pool before BatchNorm, which is quicker; None: False, and True on the embedded data set."""
     normalize_sequence: bool | None = None
+    """Normalise what enters the GRU layers; None: False, and True on the embedded data set."""
 
     clips: int = 3000
-    """Clips of the embedded data set, and what follows: how it is drawn."""
+    """Clips of the embedded data set."""
     figure_height: float = Figures.figure_height
+    """Height of a figure as a share of the frame's, on the embedded data set."""
     clutter: float = Figures.clutter
+    """Texture and things in its background, from 0 to 1."""
     noise: float = Figures.noise
+    """Its camera noise, as a share of full scale."""
 
     overlays: int = 4
     """Overlay videos of correct clips, and as many of misclassified ones."""
     strategy: Literal["one", "mirrored", "tpu"] = "one"
+    """One device, all GPUs of this machine, or a TPU."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """What layers compute in; mixed_float16 is quicker on most GPUs."""
     workers: int | None = None
     """Processes that draw and decode. None: one a core."""
     seed: int = 0
+    """Of the splits, the starting weights, the order, the augmentation and the embedded data set."""
     out: Path = Path("runs")
     """The run goes to OUT/ucf10_cnn_gru/<run>/."""
     prepared: Path | None = None
