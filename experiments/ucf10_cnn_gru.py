@@ -129,7 +129,7 @@ class Recipe:
     """Its camera noise, as a share of full scale."""
 
     overlays: int = 4
-    """Overlay videos of correct clips, and as many of misclassified ones."""
+    """Overlay videos of correct clips, one a class, and as many of misclassified ones."""
     strategy: Literal["one", "mirrored", "tpu"] = "one"
     """One device, all GPUs of this machine, or a TPU."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
@@ -177,11 +177,12 @@ PAPER = {
 
 def main(recipe: Recipe) -> None:
     from har_tf import datasets, quiet
+    from har_tf.report.run_folder import check_writable
 
     recipe = resolved(recipe)
     # A folder is listed at once, so that what is wrong with it shows first; the embedded data set takes time to draw.
     dataset = None if recipe.data_dir is None else _load(recipe)
-    run = _run_folder(recipe, dataset)
+    check_writable(recipe.out)
 
     quiet.import_tensorflow()
     from har_tf import training
@@ -202,15 +203,21 @@ def main(recipe: Recipe) -> None:
     )  # fmt: skip
     strategy = training.strategy(recipe.strategy)
     models = _models(recipe)
-    if dataset is None:
+    embedded = dataset is None
+    if embedded:
         dataset = _load(recipe)
     protocols = words(recipe.protocol)
     for protocol in protocols:
         _parts(dataset, protocol, recipe)
+    run = _run_folder(recipe, None if embedded else dataset)
 
     print(f"{dataset.name}: {len(dataset)} clips of {len(dataset.class_names)} classes in {dataset.root}", flush=True)
     for note in dataset.notes:
         print(f"note: {note}", flush=True)
+    if dataset.official is not None and "official" not in protocols:
+        print(
+            "note: the data have an official split (or train and test folders); --protocol official uses it", flush=True
+        )
     about = environment()
     run.write_json("recipe.json", asdict(recipe))
     run.write_json("environment.json", about)
@@ -333,7 +340,7 @@ def table_1(results: dict):
     columns += [f"Accuracy, {other} split" for other, _ in others]
     columns += ["Paper: accuracy", "Paper: precision", "Paper: recall", "Paper: F1"] if with_paper else []
     names = list(part["models"])
-    names += [name for name in PAPER_TABLE_1 if name not in names]
+    names += [name for name in PAPER_TABLE_1 if name not in names and results["dataset"]["ucf101"]]
     rows = []
     for name in names:
         row = part["models"].get(name, {"status": "not run"})
@@ -363,7 +370,7 @@ def table_1(results: dict):
         notes += [f"No test clip under {protocol} of: {', '.join(sorted(absent))}."] if absent else []
     starts = {name: row["starts_from"] for name, row in part["models"].items() if row["status"] == "run"}
     notes.append(f"Trained from: {'; '.join(f'{name}: {start}' for name, start in starts.items())}.")
-    if any(name not in part["models"] for name in PAPER_TABLE_1):
+    if any(name not in part["models"] for name in names):
         notes.append("Other rows without figures were not asked for (--models).")
     return Table(
         "Table 1. Classification performance",
@@ -506,7 +513,7 @@ def _described(dataset, skipped: int, recipe: Recipe) -> dict:
 
 def _data_line(results: dict) -> str:
     data = results["dataset"]
-    skipped = f", {data['skipped']} unreadable ones left out" if data["skipped"] else ""
+    skipped = f" ({data['skipped']} unreadable left out)" if data["skipped"] else ""
     return f"{data['clips']} clips of {len(data['classes'])} classes of {data['name']}{skipped}"
 
 

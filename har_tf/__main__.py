@@ -155,11 +155,12 @@ def explain(options: Explain) -> None:
 
 
 def prepare(options: Prepare) -> None:
-    from har_tf import datasets
+    from har_tf import datasets, quiet
 
     source = options.directory if options.directory.startswith("tfds:") else Path(options.directory)
     classes = None if options.classes is None else words(options.classes)
     dataset = datasets.load(source, classes=classes)
+    quiet.import_tensorflow()
     prepared = datasets.prepare(
         dataset,
         options.out,
@@ -169,7 +170,7 @@ def prepare(options: Prepare) -> None:
         short=options.short,
         workers=options.workers,
     )
-    print(f"{len(prepared)} clips, {len(prepared.skipped)} videos skipped")
+    print(f"{len(prepared)} clips, {len(prepared.skipped)} unreadable left out")
     print(prepared.path)
 
 

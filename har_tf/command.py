@@ -24,6 +24,9 @@ def run(function: Callable[[Any], Any], options: Any, prog: str | None = None, d
         description: what the help says first; None: the docstring of the function's module.
     """
     description = description or sys.modules[function.__module__].__doc__
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if prog is None and spec is not None:
+        prog = f"python -m {spec.name}"
     parsed = tyro.cli(options, prog=prog, description=description, config=(tyro.conf.OmitSubcommandPrefixes,))
     sys.exit(guarded(lambda: function(parsed)))
 

@@ -186,6 +186,8 @@ def fit(
         todo = range(state.next_epoch, recipe.epochs)
         if verbose == "auto":
             verbose = 1 if sys.stdout.isatty() else 2
+        if verbose and todo.start:
+            print(f"continues after epoch {todo.start} of {recipe.epochs}", flush=True)
         model.fit(
             _one_hot(make(epochs=todo), classes),
             validation_data=None if validation is None else _one_hot(validation, classes),

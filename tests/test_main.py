@@ -84,18 +84,18 @@ def test_prepare_then_open(tiny_recipe, tiny_run, tmp_path, capsys):
     folder = next((tiny_recipe.out / "figures").iterdir())
     main(Prepare(str(folder), tmp_path, classes="wave, clap", num_frames=4, size=(16, 24), workers=0))
     count, path = capsys.readouterr().out.splitlines()[-2:]
-    assert count == "12 clips, 0 videos skipped"
+    assert count == "12 clips, 0 unreadable left out"
     assert PreparedDataset.open(Path(path)).class_names == ("wave", "clap")
 
 
 def test_preview_is_a_sheet_of_all_actions(tmp_path):
     from har_tf.datasets.figures import Figures, draw
 
-    main(Preview("figures", tmp_path / "sheet.png", size=(32, 48)))
+    main(Preview("figures", tmp_path / "sheet.png", size=(96, 144)))
     sheet = cv2.imread(str(tmp_path / "sheet.png"))[..., ::-1]
-    assert sheet.shape == (2 * len(ACTIONS) * 32, 7 * 48, 3)
-    first = draw(ACTIONS[0], 0, Figures(size=(32, 48))).frames[0]
-    assert (sheet[:32, :48] == first).all(axis=-1).mean() > 0.8, "all but the drawn boxes"
+    assert sheet.shape == (2 * len(ACTIONS) * 96, 7 * 144, 3)
+    first = draw(ACTIONS[0], 0, Figures(size=(96, 144))).frames[0]
+    assert (sheet[:80, :144] == first[:80]).all(axis=-1).mean() > 0.9, "all but the boxes and the name"
 
 
 def test_failures_are_one_line_that_names_the_thing(model_file, video, tmp_path, capsys):

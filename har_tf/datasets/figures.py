@@ -154,7 +154,11 @@ def preview(settings: Figures, groups: int = 2, columns: int = 7) -> np.ndarray:
         for group in range(groups):
             drawing = draw(action, group, settings)
             chosen = np.linspace(0, settings.frames - 1, columns).round().astype(int)
-            rows.append(np.concatenate([_annotated(drawing, i) for i in chosen], axis=1))
+            row = np.concatenate([_annotated(drawing, i) for i in chosen], axis=1)
+            for width, colour in ((3, (0, 0, 0)), (1, (255, 255, 255))):
+                place = (4, settings.size[0] - 6)
+                cv2.putText(row, action, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA)
+            rows.append(row)
     return np.concatenate(rows, axis=0)
 
 

@@ -6,6 +6,7 @@ each of its layers can be tapped.
 
 import difflib
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ def download(name: str) -> str:
     Raises:
         WeightsUnavailable: they are neither in the cache nor to be had.
     """
-    _load(find(name), "imagenet", None, {})
+    _load(find(name), "imagenet", (224, 224, 3), {})
     return "imagenet"
 
 
@@ -152,11 +153,16 @@ def _load(backbone: Backbone, weights, input_shape, options) -> keras.Model:
     build = backbone.build
     if weights == "imagenet":
         try:
-            return build(include_top=False, weights="imagenet", input_shape=input_shape, **options)
+            with warnings.catch_warnings():  # that frames are not 224 x 224, which convolutions do not mind
+                warnings.simplefilter("ignore", UserWarning)
+                return build(include_top=False, weights="imagenet", input_shape=input_shape, **options)
         except Exception as error:  # Keras raises bare Exception for a failed download
             if "fetch" not in str(error) and not isinstance(error, OSError):
                 raise
-            raise WeightsUnavailable(f"{backbone.name}: ImageNet weights could not be downloaded") from error
+            raise WeightsUnavailable(
+                f"{backbone.name}: ImageNet weights could not be downloaded; "
+                "--weights-dir takes a folder with their .h5 file"
+            ) from error
     path = Path(weights)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights file")

@@ -1,5 +1,6 @@
 """Models by the names that tables give them: CNN-GRU, Frame-CNN, MobileNet, CNN-GRU/MobileNetV2, ..."""
 
+import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -92,10 +93,13 @@ def named(name: str, weights: str = "imagenet", folder: Path | None = None, fine
         return NamedModel(name)
     if encoder and head != "CNN-GRU":
         raise ValueError(f"Only CNN-GRU takes a frame encoder, as in CNN-GRU/MobileNet. Received: {name!r}")
-    try:
-        model = NamedModel(name, backbones.find(encoder or name).name, finetune=finetune)
-    except ValueError as error:
-        raise ValueError(f"Unknown model; besides {' and '.join(OWN)}: {error}") from None
+    if (encoder or name) not in backbones.BACKBONES:
+        known = [*OWN, *backbones.BACKBONES]
+        lower = {k.lower(): k for k in known}
+        close = difflib.get_close_matches((encoder or name).lower(), lower, n=1, cutoff=0.5)
+        hint = f" Did you mean {lower[close[0]]!r}?" if close else ""
+        raise ValueError(f"Unknown model; there are {', '.join(known)}.{hint} Received: {name!r}")
+    model = NamedModel(name, encoder or name, finetune=finetune)
     try:
         if weights == "none":
             return model

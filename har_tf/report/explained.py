@@ -68,8 +68,9 @@ def overlay_videos(answered: Answered, positions: list[int], folder: Path, stem:
     names = answered.test.class_names
     videos = []
     for k, position in enumerate(positions):
-        path = folder / f"{stem}_{k + 1}_{answered.test.record_paths[position].stem}.mp4"
-        truth = f"true class: {names[answered.test.labels[position]]}"
+        video, label = answered.test.record_paths[position].stem, names[answered.test.labels[position]]
+        path = folder / f"{stem}_{k + 1}_{label}_{video.removeprefix(f'v_{label}_')}.mp4"
+        truth = f"true class: {label}"
         save_overlay(path, clips, explanation, k, class_names=names, title=truth)
         videos.append(page.Video(path, answered.caption(position)))
     return videos

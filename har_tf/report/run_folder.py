@@ -22,10 +22,10 @@ class RunFolder:
     """`<out>/<experiment>/<run>/` with the names that every experiment uses."""
 
     def __init__(self, out: str | Path, experiment: str, run: str):
-        """Makes the folder and sees that it can be written to.
+        """Makes the folder.
 
         Raises:
-            OSError: it cannot.
+            OSError: it cannot be made.
         """
         self.path = Path(out) / experiment / run
         self.figures = self.path / "figures"
@@ -35,9 +35,6 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         for folder in (self.figures, self.overlays, self.tables, self.training):
             folder.mkdir(exist_ok=True)
-        probe = self.path / f".{os.getpid()}"
-        probe.touch()
-        probe.unlink()
 
     def write_json(self, name: str, content) -> Path:
         """Writes `content` to `<run>/<name>`, whole."""
@@ -51,6 +48,14 @@ class RunFolder:
         with whole_file(self.path / file.name) as temporary:
             shutil.copyfile(file, temporary)
         return self.path / file.name
+
+
+def check_writable(folder: str | Path) -> None:
+    """Raises OSError unless files can be written to `folder`, which is made where it is missing."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    probe = Path(folder) / f".{os.getpid()}"
+    probe.touch()
+    probe.unlink()
 
 
 def fingerprint(settings) -> str:

@@ -41,7 +41,8 @@ def test_missing_weights_are_no_error_but_said(tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("ResNet51", "besides CNN-GRU and Frame-CNN: No backbone of that name.*Did you mean 'ResNet50'"),
+        ("ResNet51", "there are CNN-GRU, Frame-CNN, ResNet50, .* Did you mean 'ResNet50'"),
+        ("cnn-gru", "Did you mean 'CNN-GRU'"),
         ("VGG16/MobileNet", "Only CNN-GRU takes a frame encoder"),
         ("CNN-GRU/Nothing", "Unknown model"),
     ],
