@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from har_tf.datasets.prepare import prepare
 from har_tf.datasets.prepared import PreparedDataset, Skipped
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord
 from har_tf.datasets.splits import OverlapReport
 
 __all__ = [
@@ -16,10 +17,14 @@ __all__ = [
     "OverlapReport",
     "PreparedDataset",
     "Skipped",
+    "Tube",
     "VideoRecord",
     "load",
     "prepare",
 ]
+
+# One module each, with a function `load(root, split, classes, lists, ...)`.
+PUBLISHED = ("hmdb51", "ilsvrc", "jhmdb", "kinetics", "thumos", "ucf24", "ucf101")
 
 
 def load(
@@ -33,12 +38,14 @@ def load(
     """Loads a data set by its name, or any folder of class folders of videos.
 
     Args:
-        name_or_dir: "figures" (the embedded data set), "ucf101", "tfds:<name>" (TensorFlow Datasets), or a
-            folder. A folder that is called like a data set is given as a `Path` or as "./ucf101".
-        root: where the named data set lies: folder of UCF101, TFDS's data_dir, where figures are drawn.
+        name_or_dir: "figures" (the embedded data set), the name of a published one ("ucf101", "hmdb51", "kinetics",
+            "jhmdb", "ucf24", "ilsvrc", "thumos"), "tfds:<name>" (TensorFlow Datasets), or a folder. A folder that is
+            called like a data set is given as a `Path` or as "./ucf101".
+        root: where the named data set lies: its folder, TFDS's data_dir, where figures are drawn.
         split: number of the official split, where there are several.
         classes: keep these classes, labelled in this order.
-        lists: folder of the official train/test lists, for "ucf101" and for folders that hold (part of) it.
+        lists: folder of the official lists or annotations, where they do not lie with the videos; for folders that
+            hold (part of) UCF101, its train/test lists.
         **options: passed on to the loader of a named data set, such as the number of clips of "figures".
 
     Raises:
@@ -51,8 +58,9 @@ def load(
     from har_tf.datasets import folder, ucf101
 
     name = name_or_dir if isinstance(name_or_dir, str) else ""
-    if name == "ucf101":
-        return ucf101.load(root, split=split, classes=classes, lists=lists, **options)
+    if name in PUBLISHED:
+        module = importlib.import_module(f"har_tf.datasets.{name}")
+        return module.load(root, split=split, classes=classes, lists=lists, **options)
     if name == "figures" or name.startswith("tfds:"):
         if lists is not None:
             raise DatasetError(f"{name} brings its own split. Received: lists={lists}")
@@ -68,7 +76,9 @@ def load(
     if root is not None:
         raise DatasetError(f"root is for named data sets, not for a folder. Received: {name_or_dir}, {root=}")
     if name and not Path(name).exists():
-        raise DatasetError(f"{name}: no such folder, and no data set of this name (figures, ucf101, tfds:<name>)")
+        raise DatasetError(
+            f"{name}: no such folder, and no data set of this name (figures, {', '.join(PUBLISHED)}, tfds:<name>)"
+        )
     if options:
         raise TypeError(f"a folder has no options {', '.join(options)}")
     dataset = folder.load(name_or_dir, classes)

@@ -26,8 +26,8 @@ import numpy as np
 from tqdm import tqdm
 
 from har_tf.atomic import whole_folder
-from har_tf.datasets.prepared import FORMAT, PreparedDataset, Skipped, relative
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+from har_tf.datasets.prepared import FORMAT, PreparedDataset, Skipped
+from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, relative
 from har_tf.datasets.workers import Failed, outcomes
 from har_tf.video import frame_indices
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, relative
 
 FORMAT = 1  # changes whenever the same videos would be prepared into other bytes or other files
 
@@ -159,13 +159,6 @@ class PreparedDataset:
     @cached_property
     def _skipped_names(self) -> frozenset[str]:
         return frozenset(relative(skipped.path, self.root) for skipped in self.skipped)
-
-
-def relative(path: Path, root: Path) -> str:
-    """The name of a video in its data set: its path below `root`, so that the whole may be moved."""
-    # Not `resolve`: a link is named as it is called here, wherever it leads.
-    full, root = Path(os.path.abspath(path)), Path(os.path.abspath(root))  # noqa: PTH100
-    return (full.relative_to(root) if full.is_relative_to(root) else full).as_posix()
 
 
 class _Shards:

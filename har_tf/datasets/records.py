@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,11 +20,27 @@ class DatasetError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class VideoRecord:
-    """One video and what is known about it.
+class Tube:
+    """An action tube: the box of one person, doing one action, over consecutive frames.
 
     Args:
-        path: the video file (for a TFDS example, a name that is unique in its data set).
+        label: index into `ActionDataset.class_names`.
+        start: the frame of the first box.
+        boxes: (frames, 4) boxes (x1, y1, x2, y2) in pixels, end-exclusive.
+    """
+
+    label: int
+    start: int
+    boxes: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class VideoRecord:
+    """One video, or one segment of an untrimmed video, and what is known about it.
+
+    Args:
+        path: the video file (for a TFDS example, a name that is unique in its data set). A still picture is a
+            video of one frame.
         label: index into `ActionDataset.class_names`.
         group: the source the video was cut from, or None where it is not known. Two records of a data set are
             siblings, and show the same scene, exactly when their groups are equal. A name that is only unique
@@ -31,6 +48,8 @@ class VideoRecord:
         boxes: (frames, 4) person box (x1, y1, x2, y2) of every frame in pixels, end-exclusive.
         object_boxes: (frames, 4) box of the object that is handled.
         joints: (frames, J, 2) joint positions (x, y) in pixels.
+        tubes: the annotated instances of the action, where they do not cover all frames or are several.
+        segment: (start, end) in seconds of the part of an untrimmed video that this record is; None: all of it.
     """
 
     path: Path
@@ -39,6 +58,23 @@ class VideoRecord:
     boxes: np.ndarray | None = field(default=None, repr=False)
     object_boxes: np.ndarray | None = field(default=None, repr=False)
     joints: np.ndarray | None = field(default=None, repr=False)
+    tubes: tuple[Tube, ...] = field(default=(), repr=False)
+    segment: tuple[float, float] | None = None
+
+    def boxes_at(self, frame: int) -> np.ndarray:
+        """(N, 4) boxes of the persons in this frame, whether they come from `boxes` or from `tubes`."""
+        found = [tube.boxes[frame - tube.start] for tube in self.tubes if 0 <= frame - tube.start < len(tube.boxes)]
+        if self.boxes is not None and 0 <= frame < len(self.boxes):
+            found.append(self.boxes[frame])
+        return np.array(found, np.float32).reshape(-1, 4)
+
+    def name(self, root: Path) -> str:
+        """What the record is called in its data set: its path below `root`, so that the whole may be moved.
+
+        A segment is named as a media fragment (W3C): "a.mp4#t=1.5,3".
+        """
+        path = relative(self.path, root)
+        return path if self.segment is None else f"{path}#t={self.segment[0]:.6g},{self.segment[1]:.6g}"
 
     def read(
         self,
@@ -122,6 +158,13 @@ class ActionDataset:
         from har_tf.datasets import splits
 
         return splits.overlap(*self.split(protocol, seed, test_fraction))
+
+
+def relative(path: Path, root: Path) -> str:
+    """A file's path below `root`, with slashes; its full path where it lies elsewhere."""
+    # Not `resolve`: a link is named as it is called here, wherever it leads.
+    full, root = Path(os.path.abspath(path)), Path(os.path.abspath(root))  # noqa: PTH100
+    return (full.relative_to(root) if full.is_relative_to(root) else full).as_posix()
 
 
 def check_classes(classes: Sequence[str], known: Sequence[str], where: str) -> None:
