@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from har_tf.datasets import archives
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes
 
 SUFFIXES = frozenset(
@@ -48,11 +49,7 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> ActionDatase
         DatasetError: no such folder, no video in it, a class without a video, fewer than two classes, or an
             unknown name in `classes`.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DatasetError(f"{path}: no such folder. Expected a folder that holds a folder of videos per class")
-    if not path.is_dir():
-        raise DatasetError(f"{path}: is a file. Expected a folder that holds a folder of videos per class")
+    path = check_folder(path)
     top = _class_root(path)
     parts = _parts(top)
     class_folders: dict[str, list[Path]] = {}
@@ -80,6 +77,22 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> ActionDatase
         class_names=tuple(names),
         official=None if parts is None else _official(parts, records),
     )
+
+
+def check_folder(path: str | Path, expected: str = "a folder that holds a folder of videos per class") -> Path:
+    """`path` as a Path, if it is a folder.
+
+    Raises:
+        DatasetError: no such folder, or a file; of an archive the message tells the command that unpacks it.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DatasetError(f"{path}: no such folder. Expected {expected}")
+    if path.is_file() and archives.kind(path):
+        raise DatasetError(f"{path}: is an archive. Expected {expected}. Unpack it: {archives.how_to_unpack(path)}")
+    if not path.is_dir():
+        raise DatasetError(f"{path}: is a file. Expected {expected}")
+    return path
 
 
 def data_set_name(path: Path) -> str:
@@ -145,7 +158,8 @@ def _is_video(file: Path) -> bool:
 
 
 def _holds_lists(folder: Path) -> bool:
-    return any(folder.glob("trainlist*.txt")) or (folder / "classInd.txt").exists()
+    lists = ("trainlist*.txt", "classInd.txt", "*_test_split?.txt")  # of UCF101 and of HMDB51
+    return any(next(folder.glob(pattern), None) for pattern in lists)
 
 
 def _group(video: Path, class_name: str) -> str | None:

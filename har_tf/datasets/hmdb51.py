@@ -1,0 +1,228 @@
+"""HMDB51: 6,766 clips of 51 actions, from films and the web, with three official splits (Kuehne et al. 2011).
+
+The videos lie as <class>/<video>.avi. A list per class and split, `<class>_test_split<N>.txt`, gives every video of the
+class a line "<video> <1|2|0>": training, test, or unused in this split. A split takes 70 and 30 clips of every class
+and leaves 1,666 out. Names are compared without case and suffix, because copies are re-encoded to other containers.
+
+The group of a clip is the film it was cut from. Its name says so: title, class, visible body parts, camera motion,
+number of people, view, quality, number, as in "50_FIRST_DATES_wave_f_cm_np1_fr_med_0.avi". The group is not qualified
+with the class: one film gave clips of several classes, with the same actors in the same rooms. The official splits
+keep films apart within every class only. Of the 1,530 test clips of split 1 (2, 3), 457 (527, 529) come from a film
+that has training clips of other classes; none has one of its own class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from har_tf.datasets import archives, folder
+from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+
+CLASSES, TRAIN, TEST, UNUSED = 51, 70, 30, 1666  # of every split: classes, clips a class and part, clips in no part
+LIST_NAME = re.compile(r"(?P<class_name>.+)_test_split(?P<split>\d+)\.txt")
+PARTS = {"1": "training", "2": "test", "0": "unused"}
+
+
+@dataclass(frozen=True)
+class Lists:
+    """An official split: (class, video) of every clip, in the order of the class names and then of the lists."""
+
+    folder: Path
+    train: tuple[tuple[str, str], ...]
+    test: tuple[tuple[str, str], ...]
+    unused: tuple[tuple[str, str], ...]
+    class_names: tuple[str, ...]
+
+
+def load(
+    root: str | Path | None,
+    split: int = 1,
+    classes: Sequence[str] | None = None,
+    lists: str | Path | None = None,
+) -> ActionDataset:
+    """Loads HMDB51 with an official split, classes sorted by name.
+
+    The records are all clips on disk, also those that the split leaves out. Classes that are not on disk, clips in
+    neither part, and sources on both sides are told in `notes`.
+
+    Args:
+        root: the folder that holds the class folders, or one around it.
+        split: 1, 2 or 3.
+        classes: keep these classes, labelled in this order.
+        lists: folder of the official lists; None: `testTrainMulti_7030_splits`, or another folder that holds them, in
+            or beside the folder of the videos.
+
+    Raises:
+        DatasetError: see `folder.load` and `read_lists`; or the classes are still packed, the lists are not found,
+            lack a class that is on disk, or name videos that are not on disk; or all 51 classes are there and a list
+            does not have its 70 training and 30 test clips.
+    """
+    if root is None:
+        raise DatasetError("hmdb51: root, the folder of HMDB51 with its class folders, is needed")
+    root = folder.check_folder(root)
+    packed = {file.stem: file for file in sorted([*root.glob("*.rar"), *root.glob("*/*.rar")])}
+    try:
+        dataset = replace(folder.load(root, classes), name="hmdb51")
+    except DatasetError as error:
+        _refuse_packed(packed, [name for name in packed if classes is None or name in classes], error)
+        raise
+    found = find_lists(root, dataset.root) if lists is None else Path(lists)
+    if found is None:
+        _refuse_packed(packed, [name for name in packed if "split" in name])
+        raise DatasetError(f"{root}: no <class>_test_split{split}.txt in it or beside it; name the folder of the lists")
+    entries = read_lists(found, split)
+    absent = [name for name in entries.class_names if name not in dataset.class_names]
+    if classes is None:
+        _refuse_packed(packed, [name for name in packed if name in absent])
+    dataset = with_lists(dataset, entries, split)
+    if absent and classes is None:
+        note = f"{len(absent)} of {len(entries.class_names)} classes are not on disk, first {absent[0]}"
+        dataset = replace(dataset, notes=(note, *dataset.notes))
+    return dataset
+
+
+def find_lists(*roots: Path) -> Path | None:
+    """The folder of official lists in, beside, or up to two folders below one of `roots`, or None.
+
+    Beside means in the folder around a root or in one more folder there, whatever it is called: the lists unpack to
+    `testTrainMulti_7030_splits`, and copies call it `test_train_splits` or `splits`.
+    """
+    for root in roots:
+        root = root.resolve()
+        for place, depth in ((root, 2), (root.parent, 1)):
+            found = [file.parent for n in range(depth + 1) for file in place.glob("*/" * n + "*_test_split?.txt")]
+            if found:  # JHMDB's lists are called alike, and are fewer
+                return max(sorted(set(found)), key=found.count)
+    return None
+
+
+def read_lists(path: str | Path, split: int = 1) -> Lists:
+    """Reads `<class>_test_split<split>.txt` of every class that has one.
+
+    Raises:
+        DatasetError: no list of this split, a malformed line, a video twice in a list; or there are lists of all 51
+            classes, and one of them does not hold 70 training and 30 test clips, or they leave out other than 1,666.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise DatasetError(f"{path}: no such folder. Expected the folder of the lists <class>_test_split{split}.txt")
+    files = [found for found in map(LIST_NAME.fullmatch, sorted(file.name for file in path.iterdir())) if found]
+    of_split = sorted(found["class_name"] for found in files if found["split"] == str(split))
+    if not of_split:
+        there = ", ".join(sorted({found["split"] for found in files}))
+        found = f"lists of split {there}" if there else "no lists"
+        raise DatasetError(f"{path}: no <class>_test_split{split}.txt. Found: {found}")
+    parts: dict[str, list[tuple[str, str]]] = {flag: [] for flag in PARTS}
+    for name in of_split:
+        file = path / f"{name}_test_split{split}.txt"
+        flags = _read_list(file)
+        for video, flag in flags.items():
+            parts[flag].append((name, video))
+        train, test = (list(flags.values()).count(flag) for flag in "12")
+        if len(of_split) == CLASSES and (train, test) != (TRAIN, TEST):
+            raise DatasetError(f"{file}: {train} training and {test} test clips. Expected {TRAIN} and {TEST}")
+    if len(of_split) == CLASSES and len(parts["0"]) != UNUSED:
+        raise DatasetError(f"{path}: {len(parts['0'])} clips unused in split {split}. Expected {UNUSED}")
+    return Lists(path, tuple(parts["1"]), tuple(parts["2"]), tuple(parts["0"]), tuple(of_split))
+
+
+def with_lists(dataset: ActionDataset, lists: Lists, split: int = 1) -> ActionDataset:
+    """Gives `dataset` the official split of these lists and the groups of its clips.
+
+    Raises:
+        DatasetError: a class has no list, or videos of its list are not on disk.
+    """
+    without = [name for name in dataset.class_names if name not in lists.class_names]
+    if without:
+        raise DatasetError(
+            f"{lists.folder}: no {without[0]}_test_split{split}.txt for the folder {without[0]} of {dataset.root}. "
+            f"Leave the class out by naming the others"
+        )
+    names = dataset.class_names
+    records = tuple(replace(record, group=source(record.path.stem, names[record.label])) for record in dataset.records)
+    on_disk = {_key(names[record.label], record.path.stem): record for record in records}
+    parts = {}
+    for part, wanted in (("training", lists.train), ("test", lists.test), ("unused", lists.unused)):
+        wanted = [entry for entry in wanted if entry[0] in names]
+        missing = [f"{name}/{video}" for name, video in wanted if _key(name, Path(video).stem) not in on_disk]
+        if missing:
+            raise DatasetError(
+                f"{dataset.root}: {len(missing)} of {len(wanted)} {part} entries are not on disk, first {missing[0]} "
+                f"(lists: {lists.folder}, split {split})"
+            )
+        parts[part] = [on_disk[_key(name, Path(video).stem)] for name, video in wanted]
+    train, test, unused = parts.values()
+    listed = {record.path for record in (*train, *test, *unused)}
+    unlisted = [record.path.name for record in records if record.path not in listed]
+    notes = []
+    if unused:
+        notes.append(f"official split {split}: {len(unused)} clips are in neither part")
+    if unlisted:
+        notes.append(f"official split {split}: {len(unlisted)} videos are in no list, first {unlisted[0]}")
+    notes += _shared(train, test, split)
+    official = (frozenset(record.path for record in train), frozenset(record.path for record in test))
+    return replace(dataset, records=records, official=official, notes=(*dataset.notes, *notes))
+
+
+def source(stem: str, class_name: str) -> str | None:
+    """The title of the film that a clip was cut from, by its file name without suffix; None where it has another form.
+
+    Example:
+        >>> source("50_FIRST_DATES_wave_f_cm_np1_fr_med_0", "wave")
+        '50_FIRST_DATES'
+    """
+    attributes = r"[hufl]_(?:cm|nm)_np\d+_(?:fr|ba|le|ri)_(?:goo|med|bad)_\d+"
+    found = re.fullmatch(rf"(.+)_{re.escape(class_name)}_{attributes}", stem, re.IGNORECASE | re.DOTALL)
+    return found[1] if found else None
+
+
+def _shared(train: Sequence[VideoRecord], test: Sequence[VideoRecord], split: int) -> list[str]:
+    sources = {record.group for record in train if record.group is not None}
+    with_class = {(record.group, record.label) for record in train}
+    shared = [record for record in test if record.group in sources]
+    if not shared:
+        return []
+    same = sum((record.group, record.label) in with_class for record in shared)
+    return [
+        f"official split {split}: {len(shared)} of {len(test)} test clips come from a film that has training clips, "
+        f"{same} of them from one that has training clips of the same class"
+    ]
+
+
+def _read_list(path: Path) -> dict[str, str]:
+    """{video: flag} in the order of the file."""
+    flags: dict[str, str] = {}
+    seen: dict[str, int] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="surrogateescape").split("\n"), start=1):
+        line = line.strip()
+        if not line:
+            continue
+        # From the right: a name may hold spaces.
+        name, _, flag = line.rpartition(" ")
+        name = name.rstrip()
+        if not name or "/" in name or flag not in PARTS:
+            raise DatasetError(f"{path}, line {number}: expected '<video> <0, 1 or 2>'. Received: {line!r}")
+        first = seen.setdefault(Path(name).stem.casefold(), number)
+        if first != number:
+            raise DatasetError(f"{path}, line {number}: {name} is in this list already, in line {first}")
+        flags[name] = flag
+    if not flags:
+        raise DatasetError(f"{path}: an empty list")
+    return flags
+
+
+def _refuse_packed(packed: dict[str, Path], names: Sequence[str], error: Exception | None = None) -> None:
+    """Raises if there are .rar files of these names: HMDB51 is an archive of one archive per class."""
+    if names:
+        first = packed[names[0]]
+        raise DatasetError(
+            f"{first.parent}: {len(names)} .rar files are not unpacked, first {first.name}. Unpack each of them there: "
+            f"{archives.how_to_unpack(first, first.parent)}"
+        ) from error
+
+
+def _key(class_name: str, stem: str) -> str:
+    return f"{class_name}/{stem}".casefold()

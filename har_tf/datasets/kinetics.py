@@ -1,0 +1,310 @@
+"""Kinetics-400, -600, -700 and -700-2020: clips of YouTube videos, named by CSV lists (Kay et al. 2017).
+
+A list (`train.csv`, `validate.csv` or `val.csv`, `test.csv`, also with a name before it, as in `kinetics_train.csv`) has
+the columns label, youtube_id, time_start, time_end, and others that are not needed. Videos are found by id and times,
+<youtube_id>_<start>_<end>.<suffix> with times of six digits, wherever below the root they lie:
+
+    ROOT/train/<label>/<id>_000010_000020.mp4           the ActivityNet crawler
+    ROOT/train/<id>_000010_000020.mp4                   the CVDF's copy, with ROOT/annotations/train.csv
+    ROOT/videos_train/<label>/<id>_000010_000020.mp4    MMAction2
+
+The validation list is the official test part: the labels of the test list are not public in every version. Videos
+that YouTube lost are missing from every copy; they are told in `notes` and listed by `missing`. The group of a clip is
+its YouTube video: some gave several clips.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from har_tf.datasets import archives, folder
+from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes
+
+COLUMNS = ("label", "youtube_id", "time_start", "time_end")
+LIST_NAME = re.compile(r"(?:.*[_\-.])?(train|validate|validation|val|test)\.csv", re.IGNORECASE)
+VIDEO_NAME = re.compile(r"(.+)_(\d+)_(\d+)", re.DOTALL)
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz")  # what copies of Kinetics come in
+# The CVDF's second try at videos that were broken in its first; it has the same names.
+REPLACEMENT = "replacement"
+
+
+class Clip(NamedTuple):
+    """A row of a list."""
+
+    label: str
+    youtube_id: str
+    start: int
+    end: int
+
+    @property
+    def stem(self) -> str:
+        """The name of its video without suffix."""
+        return f"{self.youtube_id}_{self.start:06d}_{self.end:06d}"
+
+
+def load(
+    root: str | Path | None,
+    split: int = 1,
+    classes: Sequence[str] | None = None,
+    lists: str | Path | None = None,
+    test: str = "val",
+) -> ActionDataset:
+    """Loads the clips of the lists that are on disk, classes sorted by label.
+
+    That is the order of the published label maps, and classes without a video on disk keep their place in it, so that
+    a label means the same as in a published model. The records are the training and the test part; clips that are not
+    on disk, videos in no list, and rows given twice are told in `notes`.
+
+    Args:
+        root: the folder that the videos lie below.
+        split: 1; there is only one.
+        classes: keep these classes, labelled in this order.
+        lists: folder of the lists, or None: anywhere below `root`, or beside it.
+        test: the list of the test part: "val", or "test" where it has labels.
+
+    Raises:
+        DatasetError: no such folder; no list, or several of one part; a wrong header, a row that is malformed; or
+            none of the clips is on disk.
+    """
+    if root is None:
+        raise DatasetError("kinetics: root, the folder that holds the videos, is needed")
+    if split != 1:
+        raise DatasetError(f"kinetics: has one official split. Received: split={split}")
+    root = folder.check_folder(root, "a folder that holds the videos and lists of Kinetics")
+    disk = _Disk(root)
+    parts, notes = _read_parts(root, disk, lists, test)
+    class_names = sorted({clip.label for clips in parts.values() for clip in clips})
+    if classes is not None:
+        check_classes(classes, class_names, str(root))
+        class_names = list(classes)
+    label = {name: position for position, name in enumerate(class_names)}
+
+    official, records = [], []
+    for part, clips in parts.items():
+        wanted = [clip for clip in clips if clip.label in label]
+        there = [
+            VideoRecord(disk.videos[stem], label[clip.label], clip.youtube_id)
+            for clip in wanted
+            if (stem := clip.stem) in disk.videos
+        ]
+        if len(there) < len(wanted):
+            first = next(clip.stem for clip in wanted if clip.stem not in disk.videos)
+            notes.append(
+                f"{len(wanted) - len(there)} of {len(wanted)} {part} clips are not on disk, first {first} "
+                f"(kinetics.missing lists them)"
+            )
+        records += there
+        official.append(frozenset(record.path for record in there))
+    if not records:
+        raise DatasetError(f"{root}: none of the clips in the lists is on disk. {disk.found()}")
+    unlisted = sorted(disk.videos.keys() - {clip.stem for clips in parts.values() for clip in clips})
+    if unlisted:
+        notes.append(f"{len(unlisted)} videos on disk are in no list that was read, first {unlisted[0]}")
+    with_video = {record.label for record in records}
+    without = [name for position, name in enumerate(class_names) if position not in with_video]
+    if without:
+        notes.append(f"{len(without)} of {len(class_names)} classes have no video on disk, first {without[0]}")
+    records.sort(key=lambda record: (record.label, record.path))
+    return ActionDataset(
+        name="kinetics",
+        root=root,
+        records=tuple(records),
+        class_names=tuple(class_names),
+        official=(official[0], official[1]),
+        notes=(*disk.notes, *notes),
+    )
+
+
+def missing(root: str | Path, lists: str | Path | None = None, test: str = "val") -> dict[str, tuple[Clip, ...]]:
+    """The clips of the lists that are not on disk: {"training": clips, "test": clips}, in the order of the lists.
+
+    Args and errors are those of `load`.
+
+    Example:
+        >>> for part, clips in missing("k400").items():
+        ...     print(part, *(clip.stem for clip in clips), sep="\\n")
+    """
+    root = folder.check_folder(root, "a folder that holds the videos and lists of Kinetics")
+    disk = _Disk(root)
+    parts, _ = _read_parts(root, disk, lists, test)
+    return {part: tuple(clip for clip in clips if clip.stem not in disk.videos) for part, clips in parts.items()}
+
+
+def read_list(path: str | Path) -> list[Clip]:
+    """The rows of a list, in its order.
+
+    Raises:
+        DatasetError: no such file, no text, a column is missing, or a row is malformed; with the line.
+    """
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            try:
+                return list(_clips(path, rows))
+            except csv.Error as error:
+                raise DatasetError(f"{path}, line {rows.line_num}: {error}") from error
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: is no text: {error.reason} at byte {error.start}") from error
+
+
+def _clips(path: Path, rows: Iterator[list[str]]) -> Iterator[Clip]:
+    header = [name.strip() for name in next(rows, [])]
+    lacking = [name for name in COLUMNS if name not in header]
+    if lacking:
+        hint = ". The labels of this list are not public" if lacking == ["label"] else ""
+        raise DatasetError(
+            f"{path}: no column {', '.join(lacking)}. Expected {','.join(COLUMNS)}{hint}. "
+            f"Received: {','.join(header)[:80] or 'an empty file'}"
+        )
+    at_label, at_id, at_start, at_end = (header.index(name) for name in COLUMNS)
+    for row in rows:
+        if not row:
+            continue
+        try:
+            clip = Clip(row[at_label].strip(), row[at_id].strip(), int(row[at_start]), int(row[at_end]))
+        except (IndexError, ValueError):
+            clip = None
+        if clip is None or not clip.label or not clip.youtube_id or not 0 <= clip.start < clip.end:
+            raise DatasetError(
+                f"{path}, line {rows.line_num}: expected a label, an id and whole seconds, start before end. "
+                f"Received: {','.join(row)[:120]!r}"
+            )
+        yield clip
+
+
+def _read_parts(
+    root: Path, disk: _Disk, lists: str | Path | None, test: str
+) -> tuple[dict[str, tuple[Clip, ...]], list[str]]:
+    """{"training": clips, "test": clips} without rows given twice, and notes about these."""
+    if test not in ("val", "test"):
+        raise DatasetError(f"kinetics: the test part is 'val' or 'test'. Received: {test=}")
+    if lists is not None:
+        found = _lists(_below(Path(lists), depth=1))
+        where = str(lists)
+    else:
+        where = f"{root}, or beside it"
+        beside = (root.parent, root.parent / "annotations", root.parent / "lists")
+        found = _lists(disk.tables) or _lists(file for place in beside for file in _below(place, depth=0))
+    files = {"training": found.get("train", ()), "test": found.get(test, ())}
+    if not any(files.values()):
+        there = ", ".join(file.name for same in found.values() for file in same)
+        raise DatasetError(
+            f"{where}: no train.csv or {test}.csv; name the folder of the lists. Found: {there or 'none'}"
+        )
+    notes: list[str] = []
+    parts: dict[str, dict[str, Clip]] = {}
+    for part, same in files.items():
+        if len(same) > 1:
+            raise DatasetError(f"{where}: several lists of the {part} part; name the folder of one: {_some(same)}")
+        if not same:
+            notes.append(f"no list of the {part} part")
+        parts[part] = _once(part, read_list(same[0]), notes) if same else {}
+    both = parts["training"].keys() & parts["test"].keys()
+    if both:
+        notes.append(
+            f"{len(both)} clips of the training list are in the test list too and taken for the test: {_some(both)}"
+        )
+    training = tuple(clip for stem, clip in parts["training"].items() if stem not in both)
+    return {"training": training, "test": tuple(parts["test"].values())}, notes
+
+
+def _once(part: str, clips: Iterable[Clip], notes: list[str]) -> dict[str, Clip]:
+    """{stem: clip}. A row given twice counts once; a clip with two labels has no place in a classification."""
+    once: dict[str, Clip] = {}
+    twice: set[str] = set()
+    ambiguous: set[str] = set()
+    for clip in clips:
+        stem = clip.stem
+        if (first := once.setdefault(stem, clip)) is not clip:
+            (twice if first.label == clip.label else ambiguous).add(stem)
+    if twice:
+        notes.append(f"{len(twice)} {part} clips are listed more than once: {_some(twice)}")
+    if ambiguous:
+        notes.append(f"{len(ambiguous)} {part} clips have two labels and are left out: {_some(ambiguous)}")
+    return {stem: clip for stem, clip in once.items() if stem not in ambiguous}
+
+
+class _Disk:
+    """What lies below a folder: videos by the stem of their clip, CSV files, and what else was seen."""
+
+    def __init__(self, root: Path):
+        self.videos: dict[str, Path] = {}
+        self.tables: list[Path] = []
+        others, packed, twice = [], [], []
+        for file in _below(root, folder.MAX_DEPTH):
+            suffix = file.suffix.lower()
+            if suffix in folder.SUFFIXES:
+                name = VIDEO_NAME.fullmatch(file.stem)
+                if name is None:
+                    others.append(file)
+                    continue
+                stem = f"{name[1]}_{int(name[2]):06d}_{int(name[3]):06d}"
+                first = self.videos.setdefault(stem, file)
+                if first is not file:
+                    replaced = any(part.startswith(REPLACEMENT) for part in file.relative_to(root).parts[:-1])
+                    if replaced:
+                        self.videos[stem] = file
+                    else:
+                        twice.append((first, file))
+            elif suffix == ".csv":
+                self.tables.append(file)
+            elif suffix in ARCHIVES:
+                packed.append(file)
+        self.others, self.packed = others, packed
+        self.notes = []
+        if twice:
+            self.notes.append(f"{len(twice)} videos lie there twice; taken is, first, {twice[0][0]}, not {twice[0][1]}")
+
+    def found(self) -> str:
+        """What a reader should know if no clip was found."""
+        text = f"Expected videos <youtube_id>_<start>_<end>.mp4, times of six digits. Found: {len(self.videos)} such"
+        if self.videos:
+            text += f", first {min(self.videos)}"
+        text += f"; {len(self.others)} other videos" + (f", first {self.others[0].name}" if self.others else "")
+        if self.packed:
+            text += f"; {len(self.packed)} archives, unpack them: {archives.how_to_unpack(self.packed[0])}"
+        return text
+
+
+def _below(top: Path, depth: int) -> Iterator[Path]:
+    """The files in a folder and in the folders below it, sorted, without hidden ones."""
+    folders = []
+    try:
+        with os.scandir(top) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.path)
+                else:
+                    yield Path(entry.path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DatasetError(f"{top}: cannot be listed: {error.strerror}") from error
+    if depth > 0:
+        for path in folders:
+            yield from _below(Path(path), depth - 1)
+
+
+def _lists(files: Iterable[Path]) -> dict[str, list[Path]]:
+    """{"train" | "val" | "test": files that are called like a list of this part}."""
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        name = LIST_NAME.fullmatch(file.name)
+        if name:
+            found.setdefault(folder.PARTS.get(name[1].lower(), "val"), []).append(file)
+    return found
+
+
+def _some(names: Iterable[object]) -> str:
+    names = sorted(str(name) for name in names)
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
