@@ -1,0 +1,342 @@
+"""Reads a pickle of NumPy arrays, numbers, text and containers without running anything that stands in it.
+
+Annotations are published as pickles, and a pickle is a program: `pickle.load` imports what it names and calls it.
+A `pickle.Unpickler` with a white list in `find_class` is not enough: its BUILD instruction sets attributes of
+what was let through, its memo and its buffers are allocated at the size that the file claims, and hashing a deep
+tuple overflows the C stack. So the instructions are read with the standard library's `pickletools` and carried
+out here. There is none that imports or calls: a global is only a name, and REDUCE knows the ten names that the
+pickles of protocols 0 to 5 of NumPy 1, NumPy 2 and Python 2 use. Memory stays in proportion to the file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import math
+import pickletools
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from har_tf.datasets.records import DatasetError
+
+WANTED = "Expected a pickle of NumPy arrays, numbers, text, lists, tuples, sets and dicts"
+GLOBALS = {
+    **{(f"numpy.{core}.multiarray", name): name for core in ("core", "_core") for name in ("_reconstruct", "scalar")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): "_frombuffer" for core in ("core", "_core")},
+    **{("numpy", name): name for name in ("dtype", "ndarray")},
+    **{(module, name): name for module in ("builtins", "__builtin__")
+       for name in ("bytearray", "bytes", "complex", "frozenset", "set")},
+    ("_codecs", "encode"): "encode",
+}  # fmt: skip
+# Numbers, truth values, bytes and text of a fixed length: no objects, no records of fields, no dates.
+DTYPE = re.compile(r"b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,9}")
+LITERALS = frozenset(
+    (
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    )
+)
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+FIXED_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+KEYS = (str, bytes, int, float, complex, type(None), np.generic)
+
+
+def load(path: str | Path) -> Any:
+    """Reads a pickle that holds only NumPy arrays, dtypes and scalars, numbers, text, bytes and containers.
+
+    Strings of Python 2 are read as Latin-1, arrays in the byte order of this machine. Keys of dicts and members of
+    sets are scalars or tuples of scalars.
+
+    Raises:
+        DatasetError: no such file, not a pickle, a truncated one, or one that names any other global, such as
+            os.system, or holds arrays of objects, or claims more data than the file has.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}. {WANTED}") from error
+    machine = _Machine(data)
+    try:
+        return machine.run()
+    except _RefusedError as error:
+        raise DatasetError(f"{path}, byte {machine.position}: {error}. {WANTED}") from error
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        # What `pickletools` says of bytes that are no instruction, and NumPy of values that do not fit.
+        reason = " ".join(str(error).split())[:150]
+        raise DatasetError(
+            f"{path}, byte {machine.position}: not a pickle, or a damaged one ({type(error).__name__}: {reason}). "
+            f"{WANTED}"
+        ) from error
+
+
+class _RefusedError(Exception):
+    """What this reader does not build, in words."""
+
+
+class _Global(str):
+    """A global by name, such as "scalar"; it is never looked up anywhere."""
+
+    __slots__ = ()
+
+
+class _Arguments(tuple):
+    """A tuple with a global in it: good as the arguments of REDUCE, not as a value."""
+
+    __slots__ = ()
+
+
+class _Machine:
+    """The stack, the marks in it and the memo of a pickle."""
+
+    def __init__(self, data: bytes):
+        self.data = data
+        self.position = 0
+        self.left = len(data)  # bytes that arrays may still take; they cannot have more than stand in the file
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        stack, memo = self.stack, self.memo
+        for name, arg in self.instructions():
+            if name in LITERALS:
+                stack.append(arg)
+            elif name in CONSTANTS:
+                stack.append(CONSTANTS[name])
+            elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+                memo[arg] = stack[-1]
+            elif name == "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            elif name in ("GET", "BINGET", "LONG_BINGET"):
+                stack.append(memo[arg])
+            elif name == "MARK":
+                self.marks.append(len(stack))
+            elif name in FIXED_TUPLES:
+                stack.append(_tuple(self.pop(FIXED_TUPLES[name])))
+            elif name == "TUPLE":
+                stack.append(_tuple(self.pop_marked()))
+            elif name == "EMPTY_LIST":
+                stack.append([])
+            elif name == "EMPTY_DICT":
+                stack.append({})
+            elif name == "EMPTY_SET":
+                stack.append(set())
+            elif name == "LIST":
+                stack.append(_values(self.pop_marked()))
+            elif name == "DICT":
+                stack.append(_pairs(self.pop_marked()))
+            elif name == "FROZENSET":
+                stack.append(frozenset(_keys(self.pop_marked())))
+            elif name in ("APPEND", "APPENDS"):
+                items = self.pop(1) if name == "APPEND" else self.pop_marked()
+                self.top(list).extend(_values(items))
+            elif name in ("SETITEM", "SETITEMS"):
+                items = self.pop(2) if name == "SETITEM" else self.pop_marked()
+                self.top(dict).update(_pairs(items))
+            elif name == "ADDITEMS":
+                items = self.pop_marked()
+                self.top(set).update(_keys(items))
+            elif name == "GLOBAL":
+                stack.append(_global(*arg.split(" ", 1)))
+            elif name == "STACK_GLOBAL":
+                stack.append(_global(*self.pop(2)))
+            elif name == "REDUCE":
+                called, arguments = self.pop(2)
+                stack.append(self.reduce(called, arguments))
+            elif name == "BUILD":
+                (state,) = self.pop(1)
+                self.build(stack[-1], state)
+            elif name == "POP":
+                self.pop(1)
+            elif name == "POP_MARK":
+                self.pop_marked()
+            elif name == "DUP":
+                stack.append(stack[-1])
+            elif name == "STOP":
+                (value,) = _values(self.pop(1))
+                return value
+            elif name not in ("PROTO", "FRAME"):
+                raise _RefusedError(f"refuses the pickle instruction {name}")
+        raise ValueError("no end")
+
+    def instructions(self) -> Iterable[tuple[str, Any]]:
+        """(name, argument) of every instruction, read and checked by `pickletools`."""
+        # Not `pickletools.genops`: it cannot read the strings of Python 2's protocol 0 that hold bytes over 127.
+        file = io.BytesIO(self.data)
+        while True:
+            self.position = file.tell()
+            code = file.read(1).decode("latin1")
+            if not code:
+                raise ValueError("the file ends before the pickle does")
+            if code not in pickletools.code2op:
+                raise ValueError(f"no instruction: {code!r}")
+            operation = pickletools.code2op[code]
+            if operation.name == "STRING":
+                yield "STRING", _python2_string(file.readline())
+            else:
+                yield operation.name, None if operation.arg is None else operation.arg.reader(file)
+
+    def pop(self, count: int) -> list[Any]:
+        if len(self.stack) - (self.marks[-1] if self.marks else 0) < count:
+            raise ValueError("an instruction lacks its values")
+        items = self.stack[-count:]
+        del self.stack[-count:]
+        return items
+
+    def pop_marked(self) -> list[Any]:
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
+
+    def top(self, kind: type) -> Any:
+        if type(self.stack[-1]) is not kind:
+            raise ValueError(f"a {kind.__name__} is needed, not a {type(self.stack[-1]).__name__}")
+        return self.stack[-1]
+
+    def reduce(self, called: Any, arguments: Any) -> Any:
+        if not isinstance(called, _Global) or not isinstance(arguments, tuple):
+            raise _RefusedError(f"refuses to call a {type(called).__name__}")
+        if called == "ndarray":
+            raise _RefusedError("refuses to call numpy.ndarray")
+        try:
+            return getattr(self, f"make_{called.lstrip('_')}")(*arguments)
+        except TypeError as error:
+            raise ValueError(f"{called} with other arguments than NumPy writes: {error}") from error
+
+    def make_reconstruct(self, kind: Any, shape: Any, code: Any) -> np.ndarray:
+        # NumPy always writes an empty array, which BUILD fills. The memo keeps the object, so it is filled in place.
+        if kind != "ndarray" or not isinstance(kind, _Global) or shape != (0,) or code not in (b"b", "b"):
+            raise _RefusedError("refuses _reconstruct of anything but an empty numpy.ndarray")
+        return np.ndarray((0,), "b")
+
+    def make_frombuffer(self, raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+        return self.fill(np.ndarray((0,), "b"), shape, dtype, order == "F", raw)
+
+    def make_scalar(self, dtype: Any, raw: Any) -> np.generic:
+        return self.fill(np.ndarray((0,), "b"), (), dtype, False, raw)[()]
+
+    def make_dtype(self, text: Any, align: Any = False, copy: Any = False) -> np.dtype:
+        if not isinstance(text, str) or not DTYPE.fullmatch(text):
+            raise _RefusedError(f"refuses the dtype {_shown(text)}; only numbers and text of a fixed length are read")
+        return np.dtype(text, copy=True)
+
+    def make_encode(self, text: str, encoding: str) -> bytes:
+        if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+            raise _RefusedError(f"refuses to encode in {_shown(encoding)}")
+        return text.encode("latin1")
+
+    def make_bytes(self) -> bytes:
+        return b""
+
+    def make_bytearray(self, raw: Any = b"", encoding: str = "latin1") -> bytearray:
+        return bytearray(self.take(raw))
+
+    def make_complex(self, real: float, imaginary: float) -> complex:
+        return complex(real, imaginary)
+
+    def make_set(self, items: Any = ()) -> set:
+        return set(_keys(items))
+
+    def make_frozenset(self, items: Any = ()) -> frozenset:
+        return frozenset(_keys(items))
+
+    def build(self, target: Any, state: Any) -> None:
+        if type(target) is np.ndarray and isinstance(state, tuple) and len(state) == 5:
+            self.fill(target, *state[1:])
+        elif isinstance(target, np.dtype) and isinstance(state, tuple) and len(state) == 8:
+            _set_byte_order(target, *state)
+        else:
+            raise _RefusedError(f"refuses to set the state of a {type(target).__name__}")
+
+    def fill(self, array: np.ndarray, shape: Any, dtype: Any, fortran: Any, raw: Any) -> np.ndarray:
+        if not isinstance(dtype, np.dtype):
+            raise ValueError("an array without a dtype")
+        if not isinstance(shape, tuple) or not all(type(n) is int and 0 <= n < 2**62 for n in shape) or len(shape) > 32:
+            raise ValueError("an array without a shape")
+        wanted = math.prod(shape) * dtype.itemsize
+        if not isinstance(raw, str | bytes | bytearray) or len(raw) != wanted:
+            raise ValueError(f"an array of shape {shape} and {wanted} bytes, of which {_length(raw)} are there")
+        # The values are checked, so this is NumPy's own way of filling an array in place, and copies nothing odd.
+        array.__setstate__((1, shape, dtype, bool(fortran), self.take(raw)))
+        return array
+
+    def take(self, raw: Any) -> bytes:
+        """A copy of these bytes, counted, so that one string referred to a thousand times fills no memory."""
+        raw = raw.encode("latin1") if isinstance(raw, str) else raw
+        if not isinstance(raw, bytes | bytearray):
+            raise ValueError(f"bytes are needed, not a {type(raw).__name__}")
+        self.left -= len(raw)
+        if self.left < 0:
+            raise ValueError("more data in arrays than in the file")
+        return bytes(bytearray(raw))
+
+
+def _python2_string(line: bytes) -> str:
+    text = line.rstrip(b"\r\n")
+    if not line.endswith(b"\n") or len(text) < 2 or text[:1] not in (b"'", b'"') or text[:1] != text[-1:]:
+        raise ValueError("a string without its quotes")
+    return codecs.escape_decode(text[1:-1])[0].decode("latin1")
+
+
+def _global(module: Any, name: Any = "") -> _Global:
+    if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in GLOBALS:
+        raise _RefusedError(f"refuses to import {_shown(module)}.{_shown(name)}")
+    return _Global(GLOBALS[module, name])
+
+
+def _set_byte_order(
+    dtype: np.dtype, version: Any, order: Any, base: Any, names: Any, fields: Any, size: Any, alignment: Any, flags: Any
+) -> None:
+    if version != 3 or order not in ("<", ">", "|", "=") or (base, names, fields) != (None, None, None):
+        raise _RefusedError("refuses a dtype with fields, a base or metadata")
+    if size not in (-1, dtype.itemsize):
+        raise ValueError(f"a wrong size for an item of {dtype}")
+    dtype.__setstate__(
+        (3, order, None, None, None, *((-1, -1) if size == -1 else (size, dtype.alignment)), dtype.flags)
+    )
+
+
+def _tuple(items: list[Any]) -> tuple:
+    if any(isinstance(item, _Global) for item in items):
+        return _Arguments(items)
+    return tuple(_values(items))
+
+
+def _values(items: list[Any]) -> list[Any]:
+    for item in items:
+        if isinstance(item, _Global | _Arguments):
+            raise _RefusedError("refuses a global as a value")
+    return items
+
+
+def _pairs(items: list[Any]) -> dict:
+    if len(items) % 2:
+        raise ValueError("a key without a value")
+    return dict(zip(_keys(items[::2]), _values(items[1::2]), strict=True))
+
+
+def _keys(items: Any) -> list[Any]:
+    """The items, if hashing them is neither deep nor impossible."""
+    if not isinstance(items, list | tuple | set | frozenset):
+        raise ValueError(f"members are needed, not a {type(items).__name__}")
+    for item in items:
+        for part in item if type(item) is tuple else (item,):
+            if not isinstance(part, KEYS) or isinstance(part, _Global):
+                raise ValueError(f"a {type(part).__name__} as a key")
+    return list(items)
+
+
+def _shown(value: Any) -> str:
+    # Not `str(value)`: that of a deep tuple overflows the stack.
+    return value[:80] if isinstance(value, str) else f"<{type(value).__name__}>"
+
+
+def _length(raw: Any) -> int | str:
+    return len(raw) if isinstance(raw, str | bytes | bytearray) else "none"
