@@ -1,8 +1,14 @@
-"""What every test shares: the folder of real data, where there is one, and quiet logs."""
+"""What every test shares: the folder of real data, where there is one, small videos, and quiet logs.
+
+The frames of the small videos carry their number, so that a test can say which frames it got.
+"""
 
 import os
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -45,3 +51,70 @@ def tiny_run(tiny_recipe) -> Path:
 
     ucf10_cnn_gru.main(tiny_recipe)
     return tiny_recipe.out / "ucf10_cnn_gru" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def numbered():
+    """numbered(count, height, width) -> (T, H, W, 3): frame n shows the bits of n as black and white bars."""
+
+    def draw(count: int, height: int = 48, width: int = 64) -> np.ndarray:
+        bar = np.minimum(np.arange(width) * 8 // width, 7)
+        bits = (np.arange(count)[:, None] >> bar) & 1
+        levels = np.where(bits, 220, 30).astype(np.uint8)
+        return np.broadcast_to(levels[:, None, :, None], (count, height, width, 3)).copy()
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def numbers():
+    """numbers(clip) -> list of the numbers that the frames of a clip of `numbered` show."""
+
+    def read(clip: np.ndarray) -> list[int]:
+        width = clip.shape[2]
+        centres = [(2 * bar + 1) * width // 16 for bar in range(8)]
+        bits = clip[:, :, centres].mean(axis=(1, 3)) > 125
+        return (bits << np.arange(8)).sum(axis=1).tolist()
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def make_video():
+    """make_video(path, frames, ...) -> path: writes with PyAV alone, with whatever oddity is asked for."""
+
+    def write(
+        path: Path,
+        frames: np.ndarray,
+        codec: str = "libx264",
+        pix_fmt: str = "yuv420p",
+        options: dict[str, str] | None = None,
+        container: dict[str, str] | None = None,
+        times: list[int] | None = None,
+        pixel_shape: Fraction | None = None,
+        matrix: list[int] | None = None,
+    ) -> Path:
+        with av.open(str(path), "w", options=container or {}) as file:
+            stream = file.add_stream(codec, rate=25, options=options or {})
+            stream.height, stream.width = frames.shape[1:3]
+            stream.pix_fmt = pix_fmt
+            if times is not None:
+                stream.codec_context.time_base = Fraction(1, 1000)
+            if pixel_shape is not None:
+                stream.codec_context.sample_aspect_ratio = pixel_shape
+            if matrix is not None:
+                stream.set_display_matrix(matrix)
+            for number, pixels in enumerate(frames):
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                if codec == "libx264" and pix_fmt == "gray":
+                    # swscale makes full-range grey, but H.264 means limited range where it says nothing.
+                    luma = frame.reformat(format="yuv420p").to_ndarray()[: frame.height]
+                    frame = av.VideoFrame.from_ndarray(luma, format="gray")
+                frame = frame.reformat(format=pix_fmt)
+                if times is not None:
+                    frame.pts, frame.time_base = times[number], Fraction(1, 1000)
+                file.mux(stream.encode(frame))
+            file.mux(stream.encode())
+        return path
+
+    return write

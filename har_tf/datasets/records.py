@@ -84,9 +84,21 @@ class VideoRecord:
         short: str = "repeat_last",
         threads: int | None = None,
     ) -> np.ndarray:
-        """The clip of this record, uint8 (T, H, W, 3) RGB; arguments and errors are those of `read_clip`."""
-        from har_tf.video import read_clip
+        """The clip of this record, uint8 (T, H, W, 3) RGB.
 
+        Arguments and errors are those of `read_clip`; for a segment also those of `har_tf.video.segment`, for a
+        still picture those of `read_still`.
+        """
+        from har_tf.video import read_clip, read_still
+        from har_tf.video.segment import read_segment
+        from har_tf.video.still import is_still
+
+        if is_still(self.path):
+            if self.segment is not None:
+                raise DatasetError(f"{self.path}: a picture has no segment. Received: segment={self.segment}")
+            return read_still(self.path, num_frames, size, sampling, short)
+        if self.segment is not None:
+            return read_segment(self.path, *self.segment, num_frames, size, sampling, short, threads)
         return read_clip(self.path, num_frames, size, sampling, short=short, threads=threads)
 
     def stamp(self) -> tuple[int, int]:

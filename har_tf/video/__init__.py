@@ -3,6 +3,7 @@
 from .errors import VideoError
 from .reader import VideoInfo, probe, read_clip
 from .sampling import frame_indices, sliding_windows
+from .still import read_still
 from .writer import write_video
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "frame_indices",
     "probe",
     "read_clip",
+    "read_still",
     "sliding_windows",
     "write_video",
 ]

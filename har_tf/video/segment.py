@@ -1,0 +1,95 @@
+"""A stretch of an untrimmed video that is given in seconds, as annotations of segments are.
+
+Frame i is shown from i / rate on, so second t is the boundary in front of frame round(t * rate), halves rounded
+up. The rate is the mean one of the file: of a video with uneven distances between frames, boundaries may be off
+by as much as the frames are.
+
+Annotations run past the end of some videos. A segment that starts inside the video ends with it if what is lacking
+is at most a second, and at most half of the segment; otherwise the annotation is of another video, or wrong, and
+`VideoError` is raised. It is raised as well where the file is cut off: what is lacking was once there.
+"""
+
+import math
+from fractions import Fraction
+from os import PathLike
+
+import numpy as np
+
+from .errors import VideoError
+from .reader import _open, _regular_file, _scan, read_clip
+from .sampling import frames_needed
+
+TOLERANCE = 1  # seconds that a segment may run past the end
+
+
+def frame_rate(path: str | PathLike) -> Fraction:
+    """Mean frames per second, as the file says, without decoding it.
+
+    Raises:
+        VideoError: the file cannot be opened as a video, or does not say its rate.
+    """
+    path = _regular_file(path)
+    with _open(path) as stream:
+        rate = stream.average_rate or stream.guessed_rate
+    if not rate or rate < 0:
+        raise VideoError(path, "does not say its frame rate, which a segment in seconds needs")
+    return Fraction(rate)
+
+
+def frame_range(start: float, end: float, rate: Fraction) -> tuple[int, int]:
+    """(first frame, frame after the last) of the segment from `start` to `end` seconds; at least one frame.
+
+    Raises:
+        ValueError: not 0 <= start < end, or a number is not finite.
+    """
+    if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
+        raise ValueError(f"a segment must have 0 <= start < end, in seconds. Received: {start=}, {end=}.")
+    # From the decimal that was written, so that 0.3 s at 25 frames/s is 7.5 frames and not a hair less.
+    first, stop = (math.floor(Fraction(str(float(second))) * rate + Fraction(1, 2)) for second in (start, end))
+    return first, max(stop, first + 1)
+
+
+def read_segment(
+    path: str | PathLike,
+    start: float,
+    end: float,
+    num_frames: int | None = 10,
+    size: tuple[int, int] | None = (128, 192),
+    sampling: str = "uniform",
+    short: str = "repeat_last",
+    threads: int | None = None,
+) -> np.ndarray:
+    """Reads a clip of the segment from `start` to `end` seconds; the other arguments are those of `read_clip`.
+
+    Returns:
+        (T, height, width, 3) uint8 RGB.
+
+    Raises:
+        VideoError: see `read_clip`; or the segment does not lie in the video, see above.
+        ValueError: an argument is out of its range.
+    """
+    rate = frame_rate(path)
+    first, stop = frame_range(start, end, rate)
+    name = f"segment from {start:g} to {end:g} s"
+    needed = 1 if num_frames is None else frames_needed(num_frames, sampling)
+    if short == "error" and stop - first < needed:
+        raise VideoError(path, f"{name}: {stop - first} frames, {needed} needed")
+    try:
+        return read_clip(path, num_frames, size, sampling, first, stop, short, threads=threads)
+    except VideoError as error:
+        last = _end_inside(path, first, stop, rate)
+        if last is None or (short == "error" and last - first < needed):
+            raise VideoError(path, f"{name}: {error.reason}") from error
+    return read_clip(path, num_frames, size, sampling, first, last, short, threads=threads)
+
+
+def _end_inside(path: str | PathLike, first: int, stop: int, rate: Fraction) -> int | None:
+    """The number of frames of a whole video that ends a little before `stop`, else None."""
+    path = _regular_file(path)
+    with _open(path) as stream:
+        scan = _scan(path, stream, keep_bytes=0)
+    over = stop - scan.count
+    whole = scan.claimed is None or scan.claimed <= scan.count
+    if whole and first < scan.count and 0 < over <= min(TOLERANCE * rate, Fraction(stop - first, 2)):
+        return scan.count
+    return None
