@@ -106,9 +106,7 @@ def read_lists(path: str | Path, split: int = 1) -> Lists:
         DatasetError: no list of this split, a malformed line, a video twice in a list; or there are lists of all 51
             classes, and one of them does not hold 70 training and 30 test clips, or they leave out other than 1,666.
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise DatasetError(f"{path}: no such folder. Expected the folder of the lists <class>_test_split{split}.txt")
+    path = folder.check_folder(path, f"the folder of the lists <class>_test_split{split}.txt")
     files = [found for found in map(LIST_NAME.fullmatch, sorted(file.name for file in path.iterdir())) if found]
     of_split = sorted(found["class_name"] for found in files if found["split"] == str(split))
     if not of_split:

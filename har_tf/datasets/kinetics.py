@@ -1,6 +1,6 @@
 """Kinetics-400, -600, -700 and -700-2020: clips of YouTube videos, named by CSV lists (Kay et al. 2017).
 
-A list (`train.csv`, `validate.csv` or `val.csv`, `test.csv`, also with a name before it, as in `kinetics_train.csv`) has
+A list (`train.csv`, `validate.csv` or `val.csv`, `test.csv`; a name may stand before it: `kinetics_train.csv`) has
 the columns label, youtube_id, time_start, time_end, and others that are not needed. Videos are found by id and times,
 <youtube_id>_<start>_<end>.<suffix> with times of six digits, wherever below the root they lie:
 
@@ -19,6 +19,7 @@ import csv
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,7 +77,7 @@ def load(
     if split != 1:
         raise DatasetError(f"kinetics: has one official split. Received: split={split}")
     root = folder.check_folder(root, "a folder that holds the videos and lists of Kinetics")
-    disk = _Disk(root)
+    disk = _scan(root)
     parts, notes = _read_parts(root, disk, lists, test)
     class_names = sorted({clip.label for clips in parts.values() for clip in clips})
     if classes is not None:
@@ -84,6 +85,9 @@ def load(
         class_names = list(classes)
     label = {name: position for position, name in enumerate(class_names)}
 
+    if disk.twice:
+        taken, other = disk.twice[0]
+        notes.append(f"{len(disk.twice)} videos are there twice, first {taken} (taken) and {other}")
     official, records = [], []
     for part, clips in parts.items():
         wanted = [clip for clip in clips if clip.label in label]
@@ -101,7 +105,7 @@ def load(
         records += there
         official.append(frozenset(record.path for record in there))
     if not records:
-        raise DatasetError(f"{root}: none of the clips in the lists is on disk. {disk.found()}")
+        raise DatasetError(_nothing_fits(root, disk))
     unlisted = sorted(disk.videos.keys() - {clip.stem for clips in parts.values() for clip in clips})
     if unlisted:
         notes.append(f"{len(unlisted)} videos on disk are in no list that was read, first {unlisted[0]}")
@@ -116,7 +120,7 @@ def load(
         records=tuple(records),
         class_names=tuple(class_names),
         official=(official[0], official[1]),
-        notes=(*disk.notes, *notes),
+        notes=tuple(notes),
     )
 
 
@@ -130,7 +134,7 @@ def missing(root: str | Path, lists: str | Path | None = None, test: str = "val"
         ...     print(part, *(clip.stem for clip in clips), sep="\\n")
     """
     root = folder.check_folder(root, "a folder that holds the videos and lists of Kinetics")
-    disk = _Disk(root)
+    disk = _scan(root)
     parts, _ = _read_parts(root, disk, lists, test)
     return {part: tuple(clip for clip in clips if clip.stem not in disk.videos) for part, clips in parts.items()}
 
@@ -187,7 +191,7 @@ def _read_parts(
     if test not in ("val", "test"):
         raise DatasetError(f"kinetics: the test part is 'val' or 'test'. Received: {test=}")
     if lists is not None:
-        found = _lists(_below(Path(lists), depth=1))
+        found = _lists(_below(folder.check_folder(lists, "the folder of train.csv and val.csv"), depth=1))
         where = str(lists)
     else:
         where = f"{root}, or beside it"
@@ -232,46 +236,54 @@ def _once(part: str, clips: Iterable[Clip], notes: list[str]) -> dict[str, Clip]
     return {stem: clip for stem, clip in once.items() if stem not in ambiguous}
 
 
+@dataclass
 class _Disk:
-    """What lies below a folder: videos by the stem of their clip, CSV files, and what else was seen."""
+    """What lies below a folder; `videos` by the stems of their clips."""
 
-    def __init__(self, root: Path):
-        self.videos: dict[str, Path] = {}
-        self.tables: list[Path] = []
-        others, packed, twice = [], [], []
-        for file in _below(root, folder.MAX_DEPTH):
-            suffix = file.suffix.lower()
-            if suffix in folder.SUFFIXES:
-                name = VIDEO_NAME.fullmatch(file.stem)
-                if name is None:
-                    others.append(file)
-                    continue
-                stem = f"{name[1]}_{int(name[2]):06d}_{int(name[3]):06d}"
-                first = self.videos.setdefault(stem, file)
-                if first is not file:
-                    replaced = any(part.startswith(REPLACEMENT) for part in file.relative_to(root).parts[:-1])
-                    if replaced:
-                        self.videos[stem] = file
-                    else:
-                        twice.append((first, file))
-            elif suffix == ".csv":
-                self.tables.append(file)
-            elif suffix in ARCHIVES:
-                packed.append(file)
-        self.others, self.packed = others, packed
-        self.notes = []
-        if twice:
-            self.notes.append(f"{len(twice)} videos lie there twice; taken is, first, {twice[0][0]}, not {twice[0][1]}")
+    videos: dict[str, Path] = field(default_factory=dict)
+    twice: list[tuple[Path, Path]] = field(default_factory=list)  # (taken, not taken)
+    others: list[Path] = field(default_factory=list)  # videos that are not called like a clip
+    tables: list[Path] = field(default_factory=list)
+    archives: list[Path] = field(default_factory=list)
 
-    def found(self) -> str:
-        """What a reader should know if no clip was found."""
-        text = f"Expected videos <youtube_id>_<start>_<end>.mp4, times of six digits. Found: {len(self.videos)} such"
-        if self.videos:
-            text += f", first {min(self.videos)}"
-        text += f"; {len(self.others)} other videos" + (f", first {self.others[0].name}" if self.others else "")
-        if self.packed:
-            text += f"; {len(self.packed)} archives, unpack them: {archives.how_to_unpack(self.packed[0])}"
-        return text
+
+def _scan(root: Path) -> _Disk:
+    disk = _Disk()
+    for file in _below(root, folder.MAX_DEPTH):
+        suffix = file.suffix.lower()
+        if suffix == ".csv":
+            disk.tables.append(file)
+        elif suffix in ARCHIVES:
+            disk.archives.append(file)
+        elif suffix not in folder.SUFFIXES:
+            continue
+        elif (name := VIDEO_NAME.fullmatch(file.stem)) is None:
+            disk.others.append(file)
+        else:
+            stem = Clip("", name[1], int(name[2]), int(name[3])).stem
+            if stem not in disk.videos or _replaces(file, root):
+                disk.videos[stem] = file
+            elif not _replaces(disk.videos[stem], root):
+                disk.twice.append((disk.videos[stem], file))
+    return disk
+
+
+def _replaces(file: Path, root: Path) -> bool:
+    return any(part.startswith(REPLACEMENT) for part in file.relative_to(root).parts[:-1])
+
+
+def _nothing_fits(root: Path, disk: _Disk) -> str:
+    text = (
+        f"{root}: none of the clips in the lists is on disk. Expected videos <youtube_id>_<start>_<end>.mp4, times of "
+        f"six digits. Found: {len(disk.videos)} such"
+    )
+    if disk.videos:
+        text += f", first {min(disk.videos)}"
+    if disk.others:
+        text += f"; {len(disk.others)} other videos, first {disk.others[0].name}"
+    if disk.archives:
+        text += f"; {len(disk.archives)} archives. Unpack them: {archives.how_to_unpack(disk.archives[0])}"
+    return text
 
 
 def _below(top: Path, depth: int) -> Iterator[Path]:
@@ -284,7 +296,7 @@ def _below(top: Path, depth: int) -> Iterator[Path]:
                     continue
                 if entry.is_dir():
                     folders.append(entry.path)
-                else:
+                elif entry.is_file():
                     yield Path(entry.path)
     except FileNotFoundError:
         return
