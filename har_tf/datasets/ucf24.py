@@ -1,0 +1,298 @@
+"""UCF24 (UCF101-24): action tubes, the box of every actor in every frame, for 24 classes of UCF101.
+
+The annotations are the corrected ones of Singh et al. 2017 (github.com/gurkirt/corrected-UCF101-Annots): 3,194 videos
+and 4,458 tubes in `pyannot.pkl`, and a test list of 910 videos, `testlist01.txt`; the other 2,284 are for training.
+There is only this split. The videos are those of UCF101 (`ucf101`), in a folder that may hold the other 77 classes as
+well. What stands in the pickle, which is read by `safe_pickle`:
+
+    {"<Class>/v_<Class>_gNN_cMM": {"numf": frames, "label": 0-23,
+        "annotations": [{"label": 0-23, "sf": first frame, "ef": frame after the last, "boxes": (ef - sf, 4)}, ...]}}
+
+Frames count from 0. A box is x, y, width, height in pixels of the 320 x 240 picture, and x + width is taken for the
+end-exclusive x2, as others do. The authors clipped x and y to 1 at least, so no box touches the left or upper edge.
+`numf` is a count of extracted frames. In some videos the last one to three of them cannot be decoded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from har_tf.datasets import folder, safe_pickle, ucf101
+from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord, check_classes
+
+CLASSES = (
+    *("Basketball", "BasketballDunk", "Biking", "CliffDiving", "CricketBowling", "Diving", "Fencing"),
+    *("FloorGymnastics", "GolfSwing", "HorseRiding", "IceDancing", "LongJump", "PoleVault", "RopeClimbing"),
+    *("SalsaSpin", "SkateBoarding", "Skiing", "Skijet", "SoccerJuggling", "Surfing", "TennisSwing"),
+    *("TrampolineJumping", "VolleyballSpiking", "WalkingWithDog"),
+)
+VIDEOS, TEST_VIDEOS = 3194, 910  # of the published files
+SIZE = (240, 320)  # (height, width) of every video of UCF101
+ANNOTATIONS, TEST_LIST, TRAIN_LIST = "pyannot.pkl", "testlist01.txt", "trainlist01.txt"
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """The tubes of one video as `pyannot.pkl` gives them.
+
+    Args:
+        frames: number of frames that the video is said to have.
+        label: index into `CLASSES`.
+        tubes: the tubes, with labels into `CLASSES`; frames without a usable box have a row of NaN.
+    """
+
+    frames: int
+    label: int
+    tubes: tuple[Tube, ...] = field(repr=False)
+
+
+def load(
+    root: str | Path | None,
+    split: int = 1,
+    classes: Sequence[str] | None = None,
+    lists: str | Path | None = None,
+    count_frames: bool = False,
+) -> ActionDataset:
+    """Loads the annotated videos of UCF101 that are on disk, with their tubes and the split of the annotations.
+
+    Tubes are cut at the end of the video and boxes at the edge of the picture. What was cut, annotated videos that
+    are not on disk and videos without an annotation are counted in `notes`.
+
+    Args:
+        root: folder of UCF101's class folders, or one around it; other classes are left out.
+        split: 1.
+        classes: keep these classes, labelled in this order; None: those of the 24 that are on disk.
+        lists: folder of `pyannot.pkl` and `testlist01.txt`; None: in or beside `root`, or one folder deeper.
+        count_frames: decode every video to count its frames (20 ms each on one core), and end tubes there. Else the
+            count of the annotations holds, which is up to three too many in some videos.
+
+    Raises:
+        DatasetError: no folder, class or annotated video of UCF24 in it, no annotations or test list, damaged ones,
+            or an unknown class.
+    """
+    if root is None:
+        raise DatasetError("ucf24: root, the folder of UCF-101 with its class folders, is needed")
+    if split != 1:
+        raise DatasetError(f"ucf24: the annotations have one split, 1. Received: split={split}")
+    if classes is not None:
+        check_classes(classes, CLASSES, "ucf24")
+    top = _class_root(Path(root))
+    file = _find(Path(root), top) if lists is None else Path(lists) / ANNOTATIONS
+    if file is None:
+        raise DatasetError(f"{root}: no {ANNOTATIONS} in it or beside it; name its folder with lists")
+    wanted = CLASSES if classes is None else tuple(classes)
+    present = [name for name in wanted if (top / name).is_dir()]
+    if classes is not None and len(present) < len(classes):
+        raise DatasetError(f"{top}: no folder of class {next(name for name in classes if name not in present)}")
+    dataset = replace(folder.load(top, present), name="ucf24", root=top)
+
+    annotations, notes = read_annotations(file)
+    notes = list(notes)
+    if len(present) < len(wanted):
+        absent = [name for name in wanted if name not in present]
+        notes.append(f"{len(absent)} of {len(wanted)} classes are not on disk, first {absent[0]}")
+    by_key = {name.casefold(): annotation for name, annotation in annotations.items()}
+    records = {_key(record, dataset.class_names): record for record in dataset.records}
+    found = {key: record for key, record in records.items() if key in by_key}
+    if not found:
+        raise DatasetError(f"{top}: none of the {len(annotations)} videos of {file} is in it")
+    of_classes = [name for name in annotations if name.split("/")[0] in present]
+    missing = sorted(name for name in of_classes if name.casefold() not in found)
+    if missing:
+        notes.append(f"{len(missing)} of {len(of_classes)} annotated videos are not on disk, first {missing[0]}")
+    without = sorted(records.keys() - found.keys())
+    if without:
+        name = records[without[0]].path.name
+        notes.append(f"{len(without)} videos have no annotation and are left out, first {name}")
+
+    frames = {}
+    if count_frames:
+        frames, told = _count(found, by_key)
+        notes += told
+    kept, cut = [], Counter()
+    for key, record in found.items():
+        annotation = by_key[key]
+        tubes = [_end(tube, frames.get(key, annotation.frames), record.label, cut) for tube in annotation.tubes]
+        kept.append(replace(record, tubes=tuple(tube for tube in tubes if tube is not None)))
+    notes += [f"{count} {what}" for what, count in cut.items()]
+
+    test = _read_list(_list_file(file, TEST_LIST, Path(root), top))
+    train_file = file.with_name(TRAIN_LIST)
+    if train_file.is_file():
+        unlisted = found.keys() - test.keys() - _read_list(train_file).keys()
+        if unlisted:
+            notes.append(f"{len(unlisted)} training videos are not in {TRAIN_LIST}, first {min(unlisted)}")
+    unannotated = [name for key, name in test.items() if name.split("/")[0] in CLASSES and key not in by_key]
+    if unannotated:
+        notes.append(f"{len(unannotated)} videos of {TEST_LIST} have no annotation, first {unannotated[0]}")
+    tested = frozenset(found[key].path for key in found.keys() & test.keys())
+    return replace(
+        dataset,
+        records=tuple(kept),
+        official=(frozenset(record.path for record in kept) - tested, tested),
+        notes=dataset.notes + tuple(notes),
+    )
+
+
+def read_annotations(path: str | Path) -> tuple[dict[str, Annotation], tuple[str, ...]]:
+    """Reads `pyannot.pkl`.
+
+    Returns:
+        {"<Class>/<video>": its annotation} and what was repaired, in words: tubes that ran past the end and were cut,
+        boxes that were cut at the edge of the 320 x 240 picture, boxes that are empty or not finite and became NaN.
+
+    Raises:
+        DatasetError: see `safe_pickle.load`; or a part is missing or contradicts another, such as a number of boxes
+            that is not ef - sf, or a label that is not that of the class.
+    """
+    path = Path(path)
+    content = safe_pickle.load(path)
+    if not isinstance(content, dict) or not content:
+        raise DatasetError(f"{path}: expected a dict of videos. Received: {type(content).__name__}")
+    cut: Counter[str] = Counter()
+    annotations = {}
+    for name, entry in content.items():
+        class_name = str(name).partition("/")[0]
+        if not isinstance(name, str) or class_name not in CLASSES:
+            raise DatasetError(f"{path}: expected videos as <Class>/<video>, of the 24 classes. Received: {name!r}")
+        where = f"{path}, {name}"
+        _need(entry, ("numf", "label", "annotations"), where)
+        frames = _number(entry["numf"], f"{where}: numf")
+        label = CLASSES.index(class_name)
+        if _number(entry["label"], f"{where}: label") != label or not isinstance(entry["annotations"], list | tuple):
+            raise DatasetError(f"{where}: expected label {label} and a list. Received: {entry['label']!r}")
+        tubes = [_tube(tube, label, f"{where}, tube {n}", cut) for n, tube in enumerate(entry["annotations"])]
+        tubes = [_end(tube, frames, label, cut) for tube in tubes]
+        annotations[str(name)] = Annotation(frames, label, tuple(tube for tube in tubes if tube is not None))
+    notes = [f"{ANNOTATIONS}: {count} {what}" for what, count in cut.items()]
+    if len(annotations) != VIDEOS and len({name.split("/")[0] for name in annotations}) == len(CLASSES):
+        notes.append(f"{ANNOTATIONS}: annotates {len(annotations):,} videos, the published file {VIDEOS:,}")
+    return annotations, tuple(notes)
+
+
+def _tube(entry: Any, label: int, where: str, cut: Counter[str]) -> Tube:
+    _need(entry, ("sf", "ef", "label", "boxes"), where)
+    start, stop = _number(entry["sf"], f"{where}: sf"), _number(entry["ef"], f"{where}: ef")
+    boxes = entry["boxes"]
+    if _number(entry["label"], f"{where}: label") != label:
+        raise DatasetError(f"{where}: expected label {label}. Received: {entry['label']!r}")
+    if not isinstance(boxes, np.ndarray) or boxes.dtype.kind not in "iuf" or boxes.shape != (stop - start, 4):
+        found = f"{boxes.dtype} {boxes.shape}" if isinstance(boxes, np.ndarray) else type(boxes).__name__
+        raise DatasetError(f"{where}: expected {stop - start} boxes of 4 numbers, sf={start}, ef={stop}. Got: {found}")
+    # Before adding: the file keeps small numbers as uint8, where 200 + 100 is 44.
+    corners = boxes.astype(np.float32)
+    corners[:, 2:] += corners[:, :2]
+    height, width = SIZE
+    inside = np.clip(corners, 0, [width, height, width, height])
+    useless = ~(np.isfinite(corners).all(1) & (inside[:, 2:] > inside[:, :2]).all(1))
+    clipped = (inside != corners).any(1) & ~useless
+    inside[useless] = np.nan
+    if useless.any():
+        cut["boxes are empty, outside the picture or not finite, and became NaN"] += int(useless.sum())
+    if clipped.any():
+        cut["boxes reached over the edge of the picture and were cut there"] += int(clipped.sum())
+    return Tube(label, start, inside.astype(np.float32))
+
+
+def _end(tube: Tube, frames: int, label: int, cut: Counter[str]) -> Tube | None:
+    """The tube with this label, up to the last of `frames` frames; None where nothing is left."""
+    left = max(frames - tube.start, 0)
+    if left < len(tube.boxes):
+        cut["tubes ran past the end of their video and were cut there"] += 1
+    boxes = tube.boxes[:left]
+    return Tube(label, tube.start, boxes) if np.isfinite(boxes).any() else None
+
+
+def _count(found: dict[str, VideoRecord], annotations: dict[str, Annotation]) -> tuple[dict[str, int], list[str]]:
+    """The number of frames that can be decoded, of every readable video, and what was noticed."""
+    from tqdm import tqdm
+
+    from har_tf.video import VideoError, probe
+
+    def count(item: tuple[str, VideoRecord]):
+        try:
+            return item[0], probe(item[1].path, threads=1)
+        except VideoError as error:
+            return item[0], error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counted = dict(tqdm(pool.map(count, found.items()), "counting frames", len(found), disable=None))
+    broken = [key for key, info in counted.items() if isinstance(info, VideoError)]
+    good = {key: info for key, info in counted.items() if key not in broken}
+    other = [key for key, info in good.items() if info.frames != annotations[key].frames]
+    sized = [key for key, info in good.items() if (info.height, info.width) != SIZE]
+    notes = []
+    if broken:
+        notes.append(f"{len(broken)} videos cannot be read, first {counted[broken[0]]}")
+    if other:
+        first = f"{found[other[0]].path.name}: {good[other[0]].frames} for {annotations[other[0]].frames}"
+        notes.append(f"{len(other)} videos have another number of frames than {ANNOTATIONS} says, first {first}")
+    if sized:
+        notes.append(f"{len(sized)} videos are not 320 x 240, as the boxes are, first {found[sized[0]].path.name}")
+    return {key: info.frames for key, info in good.items()}, notes
+
+
+def _class_root(root: Path) -> Path:
+    """The folder in, or up to two folders below, `root` that holds most of the 24 class folders."""
+    folder.check_folder(root, "UCF-101, a folder that holds a folder of videos per class")
+    places = Counter(
+        place.parent for depth in ("", "*/", "*/*/") for name in CLASSES for place in root.glob(depth + name)
+    )
+    if not places:
+        raise DatasetError(f"{root}: no folder of a class of UCF24 ({', '.join(CLASSES[:3])}, ...) in it")
+    return max(sorted(places), key=places.__getitem__)
+
+
+def _find(root: Path, top: Path) -> Path | None:
+    for place in (root, top, root.resolve().parent, top.resolve().parent):
+        for depth in ("", "*/"):
+            for file in sorted(place.glob(depth + ANNOTATIONS)):
+                return file
+    return None
+
+
+def _list_file(annotations: Path, name: str, root: Path, top: Path) -> Path:
+    """The list beside the annotations, or else among UCF101's own lists."""
+    beside = annotations.with_name(name)
+    others = None if beside.is_file() else ucf101.find_lists(root, top)
+    return beside if others is None else others / name
+
+
+def _read_list(path: Path) -> dict[str, str]:
+    """{name in lower case: name} of the videos, without suffix and label, of a list of UCF101 or UCF24."""
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such list. Expected it beside {ANNOTATIONS}, or the lists of UCF101")
+    entries = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        if line.strip():
+            name = line.split()[0].removesuffix(".avi")
+            if len(PurePosixPath(name).parts) != 2:
+                raise DatasetError(f"{path}, line {number}: expected '<Class>/<video>'. Received: {line.strip()!r}")
+            entries[name.casefold()] = name
+    if not entries:
+        raise DatasetError(f"{path}: an empty list")
+    return entries
+
+
+def _key(record: VideoRecord, class_names: Sequence[str]) -> str:
+    return f"{class_names[record.label]}/{record.path.stem}".casefold()
+
+
+def _need(entry: Any, keys: Sequence[str], where: str) -> None:
+    if not isinstance(entry, dict) or not set(keys) <= set(entry):
+        found = ", ".join(map(str, entry)) if isinstance(entry, dict) else type(entry).__name__
+        raise DatasetError(f"{where}: expected a dict with {', '.join(keys)}. Received: {found}")
+
+
+def _number(value: Any, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise DatasetError(f"{where}: expected a number, 0 or more. Received: {value!r}")
+    return int(value)

@@ -1,0 +1,292 @@
+import pickle
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from har_tf import datasets
+from har_tf.datasets import DatasetError, ucf24
+from har_tf.video import probe
+
+FILES = {
+    "Surfing": ["v_Surfing_g01_c01.avi", "v_Surfing_g08_c01.avi", "v_Surfing_g09_c01.avi"],
+    "BasketballDunk": ["v_BasketballDunk_g01_c01.avi", "v_BasketballDunk_g08_c01.avi"],
+    "Archery": ["v_Archery_g01_c01.avi"],
+    "HandstandPushups": ["v_HandStandPushups_g01_c01.avi"],
+}
+DUNK, SURFING = 1, 19
+
+
+def tube(label, sf, ef, boxes, dtype=np.uint8):
+    return {"label": label, "sf": sf, "ef": ef, "boxes": np.array(boxes, dtype).reshape(-1, 4)}
+
+
+def annotations() -> dict:
+    """As in the real file: NumPy text for keys, uint8 boxes where they fit, uint8 numf."""
+    still = [[10, 20, 30, 40]] * 4
+    return {
+        np.str_("Surfing/v_Surfing_g08_c01"): {
+            "numf": np.uint8(6),
+            "label": SURFING,
+            # 200 + 100 does not fit into uint8.
+            "annotations": [tube(SURFING, 2, 4, [[200, 100, 100, 50], [1, 1, 2, 3]]), tube(SURFING, 0, 4, still)],
+        },
+        np.str_("Surfing/v_Surfing_g01_c01"): {
+            "numf": np.uint8(4), "label": SURFING, "annotations": [tube(SURFING, 0, 4, still)],
+        },
+        np.str_("BasketballDunk/v_BasketballDunk_g01_c01"): {
+            "numf": np.uint16(4), "label": DUNK, "annotations": [tube(DUNK, 0, 4, still)],
+        },
+        np.str_("BasketballDunk/v_BasketballDunk_g08_c01"): {
+            "numf": np.uint8(4), "label": DUNK, "annotations": [tube(DUNK, 0, 4, still)],
+        },
+        np.str_("Biking/v_Biking_g01_c01"): {"numf": np.uint8(4), "label": 2, "annotations": [tube(2, 0, 4, still)]},
+    }  # fmt: skip
+
+
+def write_lists(
+    folder: Path, content=None, test=("Surfing/v_Surfing_g01_c01", "BasketballDunk/v_BasketballDunk_g01_c01")
+):
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / "pyannot.pkl").write_bytes(pickle.dumps(annotations() if content is None else content, 2))
+    (folder / "testlist01.txt").write_text("\n".join(test) + "\n")
+    return folder
+
+
+@pytest.fixture
+def root(empty_videos, tmp_path):
+    write_lists(tmp_path / "UCF-101" / "splitfiles")
+    return empty_videos("UCF-101", FILES)
+
+
+def test_tubes_labels_groups_and_split(root):
+    dataset = datasets.load("ucf24", root)
+    assert dataset.name == "ucf24"
+    assert dataset.class_names == ("BasketballDunk", "Surfing")
+    assert [(r.path.name, r.label, r.group) for r in dataset.records] == [
+        ("v_BasketballDunk_g01_c01.avi", 0, "BasketballDunk/g01"),
+        ("v_BasketballDunk_g08_c01.avi", 0, "BasketballDunk/g08"),
+        ("v_Surfing_g01_c01.avi", 1, "Surfing/g01"),
+        ("v_Surfing_g08_c01.avi", 1, "Surfing/g08"),
+    ]
+    train, test = dataset.split("official")
+    assert [record.group for record in train.records] == ["BasketballDunk/g08", "Surfing/g08"]
+    assert [record.group for record in test.records] == ["BasketballDunk/g01", "Surfing/g01"]
+    assert dataset.notes == (
+        "22 of 24 classes are not on disk, first Basketball",
+        "1 videos have no annotation and are left out, first v_Surfing_g09_c01.avi",
+    )
+
+
+def test_boxes_are_corners_of_frames_from_0_on(root):
+    record = datasets.load("ucf24", root).records[3]
+    first, second = record.tubes
+    assert (first.label, first.start, second.start) == (1, 2, 0)
+    assert first.boxes.dtype == np.float32
+    assert first.boxes.tolist() == [[200, 100, 300, 150], [1, 1, 3, 4]]
+    assert record.boxes_at(1).tolist() == [[10, 20, 40, 60]]
+    assert record.boxes_at(2).tolist() == [[200, 100, 300, 150], [10, 20, 40, 60]]
+    assert record.boxes_at(4).shape == (0, 4)
+
+
+def test_classes_in_the_order_asked_for(root):
+    dataset = datasets.load("ucf24", root, classes=["Surfing", "BasketballDunk"])
+    assert dataset.class_names == ("Surfing", "BasketballDunk")
+    assert {(r.label, t.label) for r in dataset.records for t in r.tubes} == {(0, 0), (1, 1)}
+    assert dataset.notes == ("1 videos have no annotation and are left out, first v_Surfing_g09_c01.avi",)
+
+
+def test_the_lists_may_lie_beside_around_or_elsewhere(empty_videos, tmp_path):
+    root = empty_videos("copy/UCF-101", FILES)
+    with pytest.raises(DatasetError, match="no pyannot.pkl in it or beside it"):
+        datasets.load("ucf24", root)
+    lists = write_lists(tmp_path / "copy" / "annotations")
+    official = datasets.load("ucf24", root).official
+    assert len(official[1]) == 2
+    assert datasets.load("ucf24", tmp_path / "copy").official == official
+    moved = lists.rename(tmp_path / "moved")
+    assert datasets.load("ucf24", root, lists=moved).official == official
+
+
+def test_a_part_says_what_is_missing(empty_videos, tmp_path):
+    files = {"Surfing": FILES["Surfing"][:1], "BasketballDunk": FILES["BasketballDunk"], "Biking": ["other.avi"]}
+    dataset = datasets.load("ucf24", empty_videos("ucf", files), lists=write_lists(tmp_path / "lists"))
+    assert len(dataset) == 3
+    assert dataset.notes == (
+        "21 of 24 classes are not on disk, first Basketball",
+        "2 of 5 annotated videos are not on disk, first Biking/v_Biking_g01_c01",
+        "1 videos have no annotation and are left out, first other.avi",
+    )
+
+
+def test_the_lists_of_ucf101_serve_as_well(empty_videos, tmp_path):
+    root = empty_videos("ucf", FILES)
+    lists = write_lists(tmp_path / "lists")
+    (lists / "testlist01.txt").write_text(
+        "Archery/v_Archery_g01_c01.avi\nSurfing/v_Surfing_g01_c01.avi\nSurfing/v_Surfing_g02_c07.avi\n"
+    )
+    (lists / "trainlist01.txt").write_text("BasketballDunk/v_BasketballDunk_g08_c01.avi 10\n")
+    dataset = datasets.load("ucf24", root, lists=lists)
+    assert [path.name for path in dataset.official[1]] == ["v_Surfing_g01_c01.avi"]
+    assert dataset.notes[2:] == (
+        "2 training videos are not in trainlist01.txt, first basketballdunk/v_basketballdunk_g01_c01",
+        "1 videos of testlist01.txt have no annotation, first Surfing/v_Surfing_g02_c07",
+    )
+
+
+def test_what_reaches_over_the_end_or_the_edge_is_cut_and_counted(tmp_path):
+    boxes = [[300, 200, 40, 50], [-10, -5, 30, 30], [400, 10, 20, 20], [5, 5, 0, 9], [np.nan] * 4, [5, 6, 7, 8]]
+    content = {
+        "Surfing/a": {
+            "numf": 8,
+            "label": SURFING,
+            "annotations": [tube(SURFING, 4, 10, boxes, float), tube(SURFING, 8, 10, [[1, 1, 5, 5]] * 2)],
+        }
+    }
+    read, notes = ucf24.read_annotations(write_lists(tmp_path, content) / "pyannot.pkl")
+    (only,) = read["Surfing/a"].tubes
+    assert (read["Surfing/a"].frames, only.start) == (8, 4)
+    np.testing.assert_array_equal(only.boxes, [[300, 200, 320, 240], [0, 0, 20, 25], [np.nan] * 4, [np.nan] * 4])
+    assert notes == (
+        "pyannot.pkl: 3 boxes are empty, outside the picture or not finite, and became NaN",
+        "pyannot.pkl: 2 boxes reached over the edge of the picture and were cut there",
+        "pyannot.pkl: 2 tubes ran past the end of their video and were cut there",
+    )
+
+
+def make_avi(path: Path, frames: int, size=ucf24.SIZE):
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=25)
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p"
+        for _ in range(frames):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((*size, 3), np.uint8), format="rgb24")))
+        file.mux(stream.encode())
+
+
+def test_frames_are_counted_where_asked_for(root):
+    make_avi(root / "Surfing" / "v_Surfing_g01_c01.avi", 3)
+    make_avi(root / "Surfing" / "v_Surfing_g08_c01.avi", 6)
+    make_avi(root / "BasketballDunk" / "v_BasketballDunk_g01_c01.avi", 4, (48, 64))
+    dataset = datasets.load("ucf24", root, count_frames=True)
+    lengths = {record.path.stem: [len(tube.boxes) for tube in record.tubes] for record in dataset.records}
+    assert lengths == {
+        "v_Surfing_g01_c01": [3],
+        "v_Surfing_g08_c01": [2, 4],
+        "v_BasketballDunk_g01_c01": [4],
+        "v_BasketballDunk_g08_c01": [4],
+    }
+    broken, other, sized, cut = dataset.notes[2:]
+    assert broken.startswith("1 videos cannot be read, first ")
+    assert "v_BasketballDunk_g08_c01.avi" in broken
+    assert other == (
+        "1 videos have another number of frames than pyannot.pkl says, first v_Surfing_g01_c01.avi: 3 for 4"
+    )
+    assert sized == "1 videos are not 320 x 240, as the boxes are, first v_BasketballDunk_g01_c01.avi"
+    assert cut == "1 tubes ran past the end of their video and were cut there"
+
+
+GOOD = tube(SURFING, 0, 1, [[1, 2, 3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "expected a dict of videos. Received: list"),
+        ({}, "expected a dict of videos"),
+        ({"Archery/a": {}}, "of the 24 classes. Received: 'Archery/a'"),
+        ({7: {}}, "of the 24 classes. Received: 7"),
+        ({"Surfing/a": []}, "Surfing/a: expected a dict with numf, label, annotations. Received: list"),
+        ({"Surfing/a": {"numf": 4, "label": 19}}, "Received: numf, label"),
+        ({"Surfing/a": {"numf": -1, "label": 19, "annotations": []}}, "numf: expected a number, 0 or more"),
+        ({"Surfing/a": {"numf": 4, "label": 2, "annotations": []}}, "expected label 19 and a list. Received: 2"),
+        ({"Surfing/a": {"numf": 4, "label": 19, "annotations": {}}}, "expected label 19 and a list"),
+        ({"Surfing/a": {"numf": 4, "label": 19, "annotations": [{}]}}, "tube 0: expected a dict with sf, ef"),
+        ({"Surfing/a": {"numf": 4, "label": 19, "annotations": [{**GOOD, "label": 3}]}}, "expected label 19"),
+        ({"Surfing/a": {"numf": 4, "label": 19, "annotations": [GOOD, {**GOOD, "ef": 3}]}}, "tube 1: expected 3 boxes"),
+        ({"Surfing/a": {"numf": 4, "label": 19, "annotations": [{**GOOD, "sf": 2}]}}, "expected -1 boxes"),
+        ({"Surfing/a": {"numf": 4, "label": 19, "annotations": [{**GOOD, "boxes": [1]}]}}, "Got: list"),
+        ({"Surfing/a": {"numf": 4, "label": 19, "annotations": [{**GOOD, "boxes": np.array("a")}]}}, "Got: <U1 "),
+    ],
+)
+def test_wrong_annotations_are_refused(root, tmp_path, content, message):
+    lists = write_lists(tmp_path / "wrong", content)
+    with pytest.raises(DatasetError, match=r"wrong/pyannot.pkl") as caught:
+        datasets.load("ucf24", root, lists=lists)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_annotations_that_run_code_are_refused(root, tmp_path):
+    lists = write_lists(tmp_path / "evil")
+    (lists / "pyannot.pkl").write_bytes(b"cos\nsystem\n(S'echo hacked'\ntR.")
+    with pytest.raises(DatasetError, match=r"pyannot.pkl, byte 0: refuses to import os.system"):
+        datasets.load("ucf24", root, lists=lists)
+
+
+def test_what_is_not_there(root, empty_videos, tmp_path):
+    with pytest.raises(DatasetError, match="ucf24: root, the folder of UCF-101"):
+        datasets.load("ucf24")
+    with pytest.raises(DatasetError, match="no such folder"):
+        datasets.load("ucf24", tmp_path / "none")
+    with pytest.raises(DatasetError, match="one split, 1. Received: split=2"):
+        datasets.load("ucf24", root, split=2)
+    with pytest.raises(DatasetError, match="unknown class 'Archery'"):
+        datasets.load("ucf24", root, classes=["Archery", "Surfing"])
+    with pytest.raises(DatasetError, match="no folder of class Biking"):
+        datasets.load("ucf24", root, classes=["Biking", "Surfing"])
+    with pytest.raises(DatasetError, match="no folder of a class of UCF24"):
+        datasets.load("ucf24", empty_videos("other", {"wave": ["a.avi"], "jump": ["a.avi"]}))
+    others = empty_videos("others", {"Surfing": ["a.avi"], "Biking": ["b.avi"]})
+    with pytest.raises(DatasetError, match="none of the 5 videos of .*pyannot.pkl is in it"):
+        datasets.load("ucf24", others, lists=root / "splitfiles")
+    (root / "splitfiles" / "testlist01.txt").unlink()
+    with pytest.raises(DatasetError, match="testlist01.txt: no such list"):
+        datasets.load("ucf24", root)
+    with pytest.raises(DatasetError, match="pyannot.pkl: cannot be read"):
+        datasets.load("ucf24", root, lists=tmp_path)
+
+
+@pytest.mark.parametrize(("text", "message"), [("\n", "an empty list"), ("v_Surfing_g01_c01\n", "line 1: expected")])
+def test_a_wrong_test_list_is_refused(root, text, message):
+    (root / "splitfiles" / "testlist01.txt").write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        datasets.load("ucf24", root)
+
+
+def test_the_real_annotations(shared):
+    read, notes = ucf24.read_annotations(shared / "data" / "ucf24" / "pyannot.pkl")
+    assert notes == ()
+    assert len(read) == ucf24.VIDEOS == 3194
+    assert {annotation.label for annotation in read.values()} == set(range(24))
+    tubes = [tube for annotation in read.values() for tube in annotation.tubes]
+    assert len(tubes) == 4458
+    boxes = np.concatenate([tube.boxes for tube in tubes])
+    assert boxes.shape == (573862, 4)
+    assert np.isfinite(boxes).all()
+    assert boxes.min(0).tolist()[:2] == [1, 1]
+    assert boxes.max(0).tolist()[2:] == [320, 240]
+    test = (shared / "data" / "ucf24" / "testlist01.txt").read_text().split()
+    assert len(test) == ucf24.TEST_VIDEOS == 910
+    assert set(test) < set(read)
+
+
+def test_the_real_clips(shared):
+    data = shared / "data"
+    dataset = datasets.load("ucf24", data / "ucf10", lists=data / "ucf24", count_frames=True)
+    assert dataset.counts == {"BasketballDunk": 26, "Surfing": 26, "TrampolineJumping": 24}
+    train, test = dataset.split("official")
+    assert (len(train), len(test)) == (36, 40)
+    assert dataset.overlap_report("official").with_sibling == 0
+    assert dataset.notes == (
+        "21 of 24 classes are not on disk, first Basketball",
+        "296 of 372 annotated videos are not on disk, first BasketballDunk/v_BasketballDunk_g01_c03",
+        "2 videos have no annotation and are left out, first v_TrampolineJumping_g06_c03.avi",
+        "5 videos have another number of frames than pyannot.pkl says, first v_Surfing_g03_c01.avi: 125 for 126",
+        "4 tubes ran past the end of their video and were cut there",
+    )
+    for record in dataset.records[::10]:
+        frames = probe(record.path).frames
+        assert all(tube.start >= 0 and tube.start + len(tube.boxes) <= frames for tube in record.tubes)
+    assert sum(len(record.tubes) for record in dataset.records) == 113
