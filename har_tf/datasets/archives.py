@@ -15,6 +15,7 @@ import bz2
 import errno
 import gzip
 import lzma
+import os
 import re
 import shlex
 import shutil
@@ -54,6 +55,7 @@ FOREIGN["rar"]["bsdtar"] = FOREIGN["7z"]["bsdtar"] = "bsdtar -xf {archive} -C {f
 INSTALL = "apt install unrar, 7zip or libarchive-tools; brew install sevenzip; or 7-zip.org"
 
 CHUNK = 1 << 20
+END_RECORD = 22 + 0xFFFF  # bytes of a zip's end record with the longest comment
 MAX_HEADER = 1 << 20  # bytes of a long name or a PAX header, which tarfile reads into memory
 
 
@@ -148,6 +150,7 @@ def _unzip(archive: Path, part: Path) -> None:
     with _reading(archive):
         file = zipfile.ZipFile(archive)
     with file:
+        _check_count(archive, len(file.infolist()))
         infos = [info for info in file.infolist() if not info.filename.startswith("__MACOSX/")]  # resource forks
         for info in infos:
             _check_zip_member(archive, info)
@@ -158,6 +161,16 @@ def _unzip(archive: Path, part: Path) -> None:
         )
         with _progress(archive, total) as bar:
             _write(archive, members, part, bar.update)
+
+
+def _check_count(archive: Path, members: int) -> None:
+    """`zipfile` reads the directory up to a length in its end record and does not compare the number of members."""
+    with archive.open("rb") as file:
+        file.seek(-min(archive.stat().st_size, END_RECORD), os.SEEK_END)
+        tail = file.read()
+    (told,) = struct.unpack_from("<H", tail, tail.rfind(b"PK\x05\x06") + 10)
+    if not members or told not in (members & 0xFFFF, 0xFFFF):  # the latter in a zip of more than 4 GB
+        raise DatasetError(f"{archive}: is empty or damaged: {members} members of {told}. Nothing was unpacked")
 
 
 def _check_zip_member(archive: Path, info: zipfile.ZipInfo) -> None:

@@ -240,6 +240,19 @@ def test_a_damaged_archive_leaves_nothing(tmp_path, ending):
     refused(tmp_path / "a", tmp_path / "out", "truncated or damaged")
 
 
+def test_a_zip_with_fewer_members_than_it_tells(tmp_path):
+    data = bytearray(make_zip(tmp_path / "a.zip").read_bytes())
+    end = data.index(b"PK\x05\x06")
+    data[end + 12 : end + 16] = bytes(4)  # the length of the directory
+    (tmp_path / "a.zip").write_bytes(data)
+    refused(tmp_path / "a.zip", tmp_path / "out", "a.zip: is empty or damaged: 0 members of 3")
+    refused(make_zip(tmp_path / "a.zip", {}), tmp_path / "out", "a.zip: is empty or damaged: 0 members of 0")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as file:
+        file.comment = b"c" * 0xFFFF
+        file.writestr("a.avi", b"1")
+    assert contents(archives.unpack(tmp_path / "b.zip", tmp_path / "out")) == {"a.avi": b"1"}
+
+
 def test_the_checksum_at_the_end_of_a_gzip_is_read(tmp_path):
     data = bytearray(gzip.compress(tar_bytes()))
     data[-8] ^= 1
