@@ -9,10 +9,15 @@ other codec, and at the first thing that is out of the ordinary, it answers None
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 
-# An MPEG-4 picture that says "not coded" gives no frame and ends a few bytes behind its start code.
-_SMALLEST_CODED_VOP = 24
+# An MPEG-4 picture that says "not coded" ends a few bytes behind its start code.
+_LARGEST_NOT_CODED = 20
+
+# The start code of an MPEG-4 picture.
+_VOP = b"\x00\x00\x01\xb6"
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,14 +25,23 @@ class Layout:
     """What the packets of a stream hold, in decoding order.
 
     Attributes:
-        frame: (P,) int64, the frame that each packet becomes, counted in presentation order.
+        frame: (P,) int64, the frame that each packet becomes, counted in presentation order; -1: none.
         start: (P,) bool, decoding can begin here and needs nothing from before.
         reference: (P,) bool, later packets may need this one.
+        leading: (P,) bool, shown before the start it follows, and depends on what lies before that, too.
+        packets: the packets, where those of the file had to be taken apart; None: those of the file.
     """
 
     frame: np.ndarray
     start: np.ndarray
     reference: np.ndarray
+    leading: np.ndarray
+    packets: list[av.Packet] | None = None
+
+    @property
+    def frames(self) -> int:
+        """The number of frames."""
+        return int(self.frame.max()) + 1
 
     def needed(self, wanted: np.ndarray) -> np.ndarray:
         """Positions of the packets to decode for the wanted frames, (N,) int64 in decoding order."""
@@ -35,43 +49,125 @@ class Layout:
         segment = np.cumsum(self.start) - 1
         last = np.full(segment[-1] + 1, -1)
         np.maximum.at(last, segment[is_wanted], np.flatnonzero(is_wanted))
+        # All of the segment before: its last picture of reference is what a leading one refers to.
+        for before in segment[is_wanted & self.leading] - 1:
+            last[before] = len(segment)
         keep = (np.arange(len(segment)) <= last[segment]) & (self.reference | is_wanted)
         # The first packet may carry headers that say how to read all the others.
         keep[0] = True
         return np.flatnonzero(keep)
 
 
-def find_layout(codec: str, extradata: bytes | None, packets: Sequence) -> Layout | None:
+def find_layout(stream: av.VideoStream, packets: Sequence[av.Packet]) -> Layout | None:
     """Layout of a stream, or None where it is unknown or unusual.
 
     Args:
-        codec: FFmpeg's name of the decoder.
-        extradata: the stream's global headers.
-        packets: all non-empty `av.Packet` of the stream, in decoding order.
+        stream: the stream.
+        packets: all its packets that are not empty, in decoding order; they are used up.
     """
+    codec, headers = stream.codec_context.codec.canonical_name, stream.codec_context.extradata or b""
     if codec == "h264":
-        return _h264(extradata or b"", packets)
+        return _h264(headers, packets)
     if codec == "mpeg4":
-        return _mpeg4(packets)
+        return _mpeg4(stream, headers, packets)
     return None
 
 
-def _mpeg4(packets: Sequence) -> Layout | None:
-    """MPEG-4 part 2 (XviD, DivX) with I, P and S pictures only: each depends on the one before it."""
-    start = np.zeros(len(packets), bool)
-    for position, packet in enumerate(packets):
-        data = bytes(packet)
-        vop = data.find(b"\x00\x00\x01\xb6")
-        if vop < 0 or len(data) - vop < _SMALLEST_CODED_VOP or data.find(b"\x00\x00\x01\xb6", vop + 4) >= 0:
+def _mpeg4(stream: av.VideoStream, headers: bytes, packets: Sequence[av.Packet]) -> Layout | None:
+    """MPEG-4 part 2 (XviD, DivX): P and S pictures depend on the one before, B pictures on the two around them."""
+    unpacked, data = None, [bytes(packet) for packet in packets]
+    if _hold_several_pictures(data):
+        # "Packed bitstream": AVI wants a picture a packet, so a B picture travels with the P picture it needs.
+        unpacking = BitStreamFilterContext("mpeg4_unpack_bframes", stream)
+        unpacked = [part for packet in (*packets, None) for part in unpacking.filter(packet)]
+        data = [bytes(packet) for packet in unpacked]
+        if _hold_several_pictures(data):
             return None
-        coding_type = data[vop + 4] >> 6
-        if coding_type == 2:  # a B picture: frames come out in another order than they went in
-            return None
-        start[position] = coding_type == 0
-    if not start[0]:
+    places = [part.find(_VOP) + len(_VOP) for part in data]
+    if any(not len(_VOP) <= place < len(part) for part, place in zip(data, places, strict=True)):
         return None
-    count = len(packets)
-    return Layout(np.arange(count, dtype=np.int64), start, np.ones(count, bool))
+    kinds = np.array([part[place] >> 6 for part, place in zip(data, places, strict=True)])
+    coded = np.ones(len(data), bool)
+    time_bits = None
+    for position, (part, place) in enumerate(zip(data, places, strict=True)):
+        if len(part) - place <= _LARGEST_NOT_CODED:
+            time_bits = time_bits or _time_bits(headers) or _time_bits(data[0])
+            if not time_bits:
+                return None
+            coded[position] = _is_coded(part[place:], time_bits)
+    bipredictive = kinds == 2
+    if bipredictive.any() and not coded.all():
+        return None
+    start = (kinds == 0) & coded
+    # A B picture comes out at once, every other one when the next of them is decoded.
+    shown, waiting = [], []
+    for position in np.flatnonzero(coded).tolist():
+        if bipredictive[position]:
+            shown.append(position)
+        else:
+            shown += waiting
+            waiting = [position]
+    frame = np.full(len(data), -1, np.int64)
+    frame[shown + waiting] = np.arange(len(shown + waiting))
+    # Between a start and the next picture of reference, B pictures are shown before the start.
+    latest = np.maximum.accumulate(np.where(bipredictive, 0, np.arange(len(data))))
+    leading = bipredictive & start[latest]
+    if not start[0] or (leading & (np.cumsum(start) == 1)).any():
+        return None
+    return Layout(frame, start, ~bipredictive, leading, unpacked)
+
+
+def _hold_several_pictures(data: Sequence[bytes]) -> bool:
+    return any(part.find(_VOP, part.find(_VOP) + len(_VOP)) >= 0 for part in data)
+
+
+def _time_bits(headers: bytes) -> int | None:
+    """Size of a picture's time in bits, from the header of the video object layer (ISO 14496-2, 6.2.3)."""
+    place = headers.find(b"\x00\x00\x01")
+    while place >= 0 and not (place + 3 < len(headers) and 0x20 <= headers[place + 3] <= 0x2F):
+        place = headers.find(b"\x00\x00\x01", place + 3)
+    if place < 0:
+        return None
+    bits = _Bits(headers[place + 4 : place + 36])
+    bits.skip(9)  # random accessible, kind of object
+    if bits.take(1):
+        bits.skip(7)  # version, priority
+    if bits.take(4) == 15:
+        bits.skip(16)  # shape of the pixels
+    if bits.take(1):
+        bits.skip(3)  # chroma format, low delay
+        if bits.take(1):
+            bits.skip(79)  # buffer
+    if bits.take(2) != 0:  # shape: not rectangular
+        return None
+    bits.skip(1)
+    return max((bits.take(16) - 1).bit_length(), 1)
+
+
+def _is_coded(picture: bytes, time_bits: int) -> bool:
+    """The bit vop_coded of a picture, which begins behind its start code (ISO 14496-2, 6.2.5)."""
+    bits = _Bits(picture)
+    bits.skip(2)
+    while bits.take(1):  # whole seconds
+        pass
+    bits.skip(1 + time_bits + 1)
+    return bool(bits.take(1))
+
+
+class _Bits:
+    """Reads bits from the most significant one on; behind the end there are zeros."""
+
+    def __init__(self, data: bytes):
+        self._value = int.from_bytes(data, "big")
+        self._left = 8 * len(data)
+
+    def skip(self, count: int) -> None:
+        self._left -= count
+
+    def take(self, count: int) -> int:
+        self._left -= count
+        value = self._value >> self._left if self._left >= 0 else self._value << -self._left
+        return value & ((1 << count) - 1)
 
 
 def _h264(extradata: bytes, packets: Sequence) -> Layout | None:
@@ -82,31 +178,33 @@ def _h264(extradata: bytes, packets: Sequence) -> Layout | None:
     # avcC (ISO 14496-15) begins with version 1; its fifth byte holds the size of the length that
     # stands before each unit.
     length_size = (extradata[4] & 3) + 1 if len(extradata) > 6 and extradata[0] == 1 else 0
-    start = np.zeros(len(packets), bool)
-    reference = np.zeros(len(packets), bool)
-    headers = np.zeros(len(packets), bool)
+    starts, references, with_headers = [], [], []
     bipredictive = False
-    for position, packet in enumerate(packets):
+    for packet in packets:
         data = bytes(packet)
         units = _units_with_length(data, length_size) if length_size else _units_with_start_code(data)
-        pictures = 0
+        pictures, is_start, is_reference, has_headers = 0, False, False, False
         for unit in units:
             if unit < 0 or unit + 1 >= len(data):
                 return None
             kind = data[unit] & 31
             if kind in (1, 5):
-                start[position] |= kind == 5
-                reference[position] |= data[unit] & 0x60 != 0
+                is_start |= kind == 5
+                is_reference |= data[unit] & 0x60 != 0
                 # A slice begins with its first macroblock, 0 in the first slice of a picture or field, and
                 # its type, both as Exp-Golomb codes: 1, then 010 (1) or 00111 (6) for B.
                 pictures += data[unit + 1] >> 7
                 bipredictive |= data[unit + 1] >> 4 == 0b1010 or data[unit + 1] >> 2 == 0b100111
             elif kind in (7, 8):
-                headers[position] = True
+                has_headers = True
             elif 2 <= kind <= 4 or kind > 12:  # data partitions, layers, views
                 return None
         if pictures != 1:
             return None
+        starts.append(is_start)
+        references.append(is_reference)
+        with_headers.append(has_headers)
+    start, reference, headers = np.array(starts), np.array(references), np.array(with_headers)
     frame = np.empty(len(packets), np.int64)
     frame[np.argsort(stamps)] = np.arange(len(packets))
     # AVI stamps packets in decoding order, whatever their pictures are.
@@ -118,7 +216,7 @@ def _h264(extradata: bytes, packets: Sequence) -> Layout | None:
     # In-band parameter sets must come with every start, or stand before the first only.
     if headers[~start].any() or (headers[start][1:].any() and not headers[start].all()):
         return None
-    return Layout(frame, start, reference)
+    return Layout(frame, start, reference, np.zeros(len(packets), bool))
 
 
 def _units_with_length(data: bytes, length_size: int):

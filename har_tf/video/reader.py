@@ -246,23 +246,24 @@ def _read_needed(
     stream: av.VideoStream, scan: _Scan, request: _Request, size: tuple[int, int] | None
 ) -> np.ndarray | None:
     """Read a clip decoding only what it needs; None where that cannot be done, or does not come out right."""
-    indices = request.indices(scan.count)
-    if indices is None or not scan.packets:
+    if not scan.packets:
         return None
-    context = stream.codec_context
-    layout = find_layout(context.codec.canonical_name, context.extradata, scan.packets)
-    if layout is None:
-        return None
-    positions = layout.needed(indices)
-    expected = positions[np.argsort(layout.frame[positions])]
-    clip, received = Clip(indices, size), 0
     try:
-        for packet in [*(scan.packets[position] for position in positions), None]:
+        layout = find_layout(stream, scan.packets)
+        indices = None if layout is None else request.indices(layout.frames)
+        if indices is None:
+            return None
+        context, packets = stream.codec_context, layout.packets or scan.packets
+        positions = layout.needed(indices)
+        expected = positions[np.argsort(layout.frame[positions])]
+        expected = expected[layout.frame[expected] >= 0]
+        clip, received = Clip(indices, size), 0
+        for packet in [*(packets[position] for position in positions), None]:
             for frame in context.decode(packet):
                 if frame.is_corrupt or received == len(expected):
                     return None
                 position = expected[received]
-                if frame.pts is not None and frame.pts != scan.packets[position].pts:
+                if frame.pts is not None and frame.pts != packets[position].pts:
                     return None
                 clip.offer(stream, int(layout.frame[position]), frame)
                 received += 1
