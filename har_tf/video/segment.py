@@ -16,7 +16,7 @@ from os import PathLike
 import numpy as np
 
 from .errors import VideoError
-from .reader import _open, _regular_file, _scan, read_clip
+from .reader import _open, _regular_file, _scan, probe, read_clip
 from .sampling import frames_needed
 
 TOLERANCE = 1  # seconds that a segment may run past the end
@@ -77,19 +77,20 @@ def read_segment(
     try:
         return read_clip(path, num_frames, size, sampling, first, stop, short, threads=threads)
     except VideoError as error:
-        last = _end_inside(path, first, stop, rate)
+        last = _end_inside(path, first, stop, rate, threads)
         if last is None or (short == "error" and last - first < needed):
             raise VideoError(path, f"{name}: {error.reason}") from error
     return read_clip(path, num_frames, size, sampling, first, last, short, threads=threads)
 
 
-def _end_inside(path: str | PathLike, first: int, stop: int, rate: Fraction) -> int | None:
+def _end_inside(path: str | PathLike, first: int, stop: int, rate: Fraction, threads: int | None) -> int | None:
     """The number of frames of a whole video that ends a little before `stop`, else None."""
+    tolerance = min(TOLERANCE * rate, Fraction(stop - first, 2))
     path = _regular_file(path)
     with _open(path) as stream:
-        scan = _scan(path, stream, keep_bytes=0)
-    over = stop - scan.count
-    whole = scan.claimed is None or scan.claimed <= scan.count
-    if whole and first < scan.count and 0 < over <= min(TOLERANCE * rate, Fraction(stop - first, 2)):
-        return scan.count
-    return None
+        packets = _scan(path, stream, keep_bytes=0).count
+    if not stop - tolerance <= packets <= stop or packets <= first:
+        return None
+    info = probe(path, threads)  # a packet is not in every file a frame
+    whole = info.claimed_frames is None or info.claimed_frames <= info.frames
+    return info.frames if whole and first < info.frames and stop - tolerance <= info.frames < stop else None

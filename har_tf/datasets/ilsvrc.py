@@ -1,0 +1,449 @@
+"""ILSVRC: ImageNet's pictures of 1,000 classes, with boxes for localisation (Russakovsky et al. 2015).
+
+Understood layouts, where PART is val or train:
+
+    ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_00000001.JPEG       as on Kaggle, with LOC_val_solution.csv
+    ILSVRC/Data/CLS-LOC/train/<wnid>/<wnid>_<n>.JPEG           and LOC_synset_mapping.txt beside ILSVRC
+    ILSVRC/Annotations/CLS-LOC/PART/...xml
+    ILSVRC2012_img_PART/, PART/, CLS-LOC/PART/                 as unpacked from the tar files
+    PART/<wnid>/ILSVRC2012_val_00000001.JPEG                   sorted into class folders
+
+The class of a picture is that of its class folder, of LOC_val_solution.csv or of its annotation; where several
+say it, they must agree. Classes are in the order of their WordNet ids, as the outputs of ImageNet's networks are. A
+class is called "n01440764 tench", or only "n01440764" without LOC_synset_mapping.txt: by their words alone two
+classes are "crane", and two "maillot".
+
+Boxes become one `Tube` of one frame for each object, on the picture as `read_still` shows it:
+
+- the annotations count pixels from 0 (0 and width - 1 both occur) and name the last pixel inside;
+- they are about the size that was shown to the annotators, which is in the XML and not always the size of the
+  picture, so they are scaled; about pixels before an EXIF turn, unless only the turned picture has the XML's size;
+- they are clipped to the picture; a box that lies outside, is inside out, or is of another class is left out.
+
+Published: 50,000 pictures in val, all annotated; 1,281,167 in train, 544,546 of them annotated.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from tqdm import tqdm
+
+from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord, check_classes
+from har_tf.datasets.workers import available_cores
+from har_tf.video import VideoError
+from har_tf.video.still import StillInfo, probe_still
+
+PUBLISHED = {"val": (50_000, 50_000), "train": (1_281_167, 544_546)}  # pictures, of them annotated
+CLASSES = 1000
+SUFFIXES = frozenset((".jpeg", ".jpg"))
+MAX_XML_BYTES = 2**20  # an annotation has about 500
+BATCH = 256
+
+_WNID = re.compile(r"n\d{8}")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """An XML file of boxes.
+
+    Args:
+        width: of the picture as it was shown to the annotators.
+        height: of the same.
+        names: (N,) what each object is called, mostly a WordNet id.
+        boxes: (N, 4) as written: xmin, ymin, xmax, ymax, the last two inside the box.
+    """
+
+    width: int
+    height: int
+    names: tuple[str, ...]
+    boxes: np.ndarray
+
+
+@dataclass
+class _Boxes:
+    """The boxes of a picture and what was odd about them; `oddities` are keys of `_ODDITIES`."""
+
+    wnid: str | None
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    oddities: tuple[str, ...] = ()
+    error: str | None = None
+
+
+_ODDITIES = {
+    "scaled": "annotations are about another size than their picture has, and were scaled to it",
+    "turned": "pictures are turned by their EXIF orientation, and their boxes with them",
+    "clipped": "annotations have boxes that reach out of the picture, which were clipped",
+    "invalid": "annotations have boxes that lie outside the picture or are inside out, which were left out",
+    "other": "annotations have objects of another class, which were left out",
+    "unreadable": "pictures cannot be read; their boxes are about the size that the XML states",
+}
+
+
+def load(
+    root: str | Path | None,
+    split: int = 1,
+    classes: Sequence[str] | None = None,
+    lists: str | Path | None = None,
+    part: str = "val",
+    partial: bool = False,
+) -> ActionDataset:
+    """Loads the pictures of a part with their boxes; the data set has no official split of its own.
+
+    Args:
+        root: the folder that holds the pictures in one of the layouts above.
+        split: there is only 1.
+        classes: keep these classes, labelled in this order: names, WordNet ids, or words that name one class;
+            None: all of LOC_synset_mapping.txt, so that labels are those of ImageNet's networks even where
+            pictures are missing, or, without that file, those that are present.
+        lists: the folder of the annotations (and of LOC_*), or one around it; None: `root`.
+        part: "val" or "train".
+        partial: take a copy that lacks pictures or annotations, or has unusable ones; told in `notes`.
+
+    Raises:
+        DatasetError: no picture or no annotation is found; one is missing, malformed or of two classes; an unknown
+            class.
+    """
+    if root is None:
+        raise DatasetError("ilsvrc: root, the folder of the pictures, is needed")
+    if split != 1:
+        raise DatasetError(f"ilsvrc has one split; its parts are part='val' and 'train'. Received: split={split}")
+    if part not in PUBLISHED:
+        raise DatasetError(f"part must be one of {', '.join(PUBLISHED)}. Received: {part!r}")
+    root, lists = Path(root), Path(root if lists is None else lists)
+    for path in (root, lists):
+        if not path.is_dir():
+            raise DatasetError(f"{path}: no such folder")
+    pictures = _index(root, part, "Data", SUFFIXES)
+    if not pictures:
+        raise DatasetError(f"{root}: no picture of {part}. Expected ILSVRC/Data/CLS-LOC/{part}, or see the layouts")
+    xmls = _index(lists, part, "Annotations", frozenset((".xml",)))
+    if not xmls:
+        raise DatasetError(f"{lists}: no annotation of {part}. Expected ILSVRC/Annotations/CLS-LOC/{part}/*.xml")
+    notes: list[str] = []
+    solution = _find("LOC_val_solution.csv", lists, root) if part == "val" else None
+    listed = {} if solution is None else read_solution(solution)
+    mapping = _find("LOC_synset_mapping.txt", lists, root)
+    words = {} if mapping is None else read_synset_mapping(mapping)
+
+    known = {stem: _known_class(pictures[stem], listed.get(stem)) for stem in sorted(pictures)}
+    chosen: tuple[str, ...] | None = None
+    if classes is not None and (words or all(known.values())):
+        # Before the annotations are read, where the classes are known without them.
+        chosen = _choose(classes, sorted(words or set(known.values())), words, str(root))
+
+    def concerns(stem: str) -> bool:
+        wnid = known.get(stem) or listed.get(stem) or _class_in_name(stem)
+        return chosen is None or wnid is None or wnid in chosen
+
+    def lacking(stems: Iterable[str], text: str, where: Path) -> None:
+        names = sorted(stem for stem in stems if concerns(stem))
+        if names and not partial:
+            raise DatasetError(f"{where}: {len(names)} {text}: {_some(names)}; partial=True does without them")
+        if names:
+            notes.append(f"{len(names)} {text}: {_some(names)}")
+
+    lacking(listed.keys() - pictures.keys(), "pictures of LOC_val_solution.csv are not there", root)
+    lacking(xmls.keys() - pictures.keys() - listed.keys(), "annotations have no picture", root)
+    if part == "val":
+        lacking(pictures.keys() - xmls.keys(), "pictures have no annotation", lists)
+    stems = [stem for stem in known if concerns(stem)]
+    found = dict(zip(stems, _annotate([(pictures[s], xmls.get(s), known[s]) for s in stems]), strict=True))
+    errors = [boxes.error for boxes in found.values() if boxes.error]
+    if errors and not partial:
+        others = f" (and {len(errors) - 1} others cannot be used)" if len(errors) > 1 else ""
+        raise DatasetError(f"{errors[0]}{others}; partial=True does without its boxes")
+    if errors:
+        notes.append(f"{len(errors)} annotations cannot be used, first {errors[0]}")
+    lacking((stem for stem, boxes in found.items() if boxes.wnid is None), "pictures have no class", root)
+
+    present = sorted({boxes.wnid for boxes in found.values() if boxes.wnid is not None})
+    if chosen is None:
+        chosen = tuple(sorted(words) or present) if classes is None else _choose(classes, present, words, str(root))
+    unknown = sorted(set(present) - words.keys()) if words else []
+    if unknown:
+        raise DatasetError(f"{mapping}: lacks {len(unknown)} classes that have pictures: {_some(unknown)}")
+    if len(chosen) < 2:
+        raise DatasetError(f"{root}: at least two classes are needed. Received: {_some(chosen) or 'none'}")
+    empty = sorted(set(chosen) - set(present)) if classes is not None else []
+    if empty:
+        raise DatasetError(f"{root}: no picture of {_some([_class_name(wnid, words) for wnid in empty])}")
+    if classes is None:
+        count = len(pictures), len(pictures.keys() & xmls.keys())
+        if count != PUBLISHED[part]:
+            published = "{:,}, {:,}".format(*PUBLISHED[part])
+            notes.append(f"{count[0]:,} pictures of {part}, {count[1]:,} annotated. Published: {published}")
+        if len(chosen) != CLASSES:
+            notes.append(f"{len(chosen)} classes. Published: {CLASSES:,}")
+    notes += _told(found)
+    label = {wnid: position for position, wnid in enumerate(chosen)}
+    rows = sorted((label[boxes.wnid], stem) for stem, boxes in found.items() if boxes.wnid in label)
+    return ActionDataset(
+        name=f"ilsvrc_{part}",
+        root=root,
+        records=tuple(
+            VideoRecord(pictures[stem], number, tubes=tuple(Tube(number, 0, box[None]) for box in found[stem].boxes))
+            for number, stem in rows
+        ),
+        class_names=tuple(_class_name(wnid, words) for wnid in chosen),
+        notes=tuple(notes),
+    )
+
+
+def read_annotation(path: str | Path) -> Annotation:
+    """Reads an XML file of boxes, as PASCAL VOC writes them.
+
+    Raises:
+        DatasetError: the file cannot be read, is no such XML, declares a document type or entities (which can make
+            a small file expand to gigabytes), or lacks a number.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(MAX_XML_BYTES + 1)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(text) > MAX_XML_BYTES:
+        raise DatasetError(f"{path}: larger than {MAX_XML_BYTES} bytes, which no annotation is")
+    # A zero byte means an encoding in which the other two would not be seen.
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text or b"\0" in text:
+        raise DatasetError(f"{path}: declares a document type or entities, or is not UTF-8, which no annotation does")
+    try:
+        top = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two: of its declared encoding
+        raise DatasetError(f"{path}: not XML: {error}") from error
+    if top.tag != "annotation":
+        raise DatasetError(f"{path}: expected an <annotation>. Received: <{top.tag}>")
+    objects = top.findall("object")
+    boxes = [[_number(path, o, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")] for o in objects]
+    width, height = (_number(path, top, f"size/{side}") for side in ("width", "height"))
+    if width < 1 or height < 1:
+        raise DatasetError(f"{path}: expected a size of at least 1 x 1. Received: {width:g} x {height:g}")
+    return Annotation(
+        width=int(width),
+        height=int(height),
+        names=tuple((o.findtext("name") or "").strip() for o in objects),
+        boxes=np.array(boxes, float).reshape(-1, 4),
+    )
+
+
+def read_solution(path: str | Path) -> dict[str, str]:
+    """{picture: WordNet id} of a `LOC_val_solution.csv`, whose lines are '<picture>,<wnid> <box> <wnid> <box> ...'.
+
+    Raises:
+        DatasetError: a line is malformed, or names several classes or a picture that came before.
+    """
+    classes: dict[str, str] = {}
+    for number, row in enumerate(csv.reader(_text(path).splitlines()), start=1):
+        if not row or (number == 1 and row[0] == "ImageId"):
+            continue
+        fields = row[1].split() if len(row) == 2 else []
+        wnids = set(fields[::5])
+        if len(wnids) != 1 or len(fields) % 5 or not _WNID.fullmatch(fields[0]) or row[0] in classes:
+            raise DatasetError(
+                f"{path}, line {number}: expected '<picture>,<wnid> <xmin> <ymin> <xmax> <ymax> ...' of one class, "
+                f"each picture once. Received: {','.join(row)[:200]!r}"
+            )
+        classes[row[0]] = fields[0]
+    return classes
+
+
+def read_synset_mapping(path: str | Path) -> dict[str, str]:
+    """{WordNet id: its words, separated by commas} of a `LOC_synset_mapping.txt`.
+
+    Raises:
+        DatasetError: a line is malformed, or names a class that came before.
+    """
+    words: dict[str, str] = {}
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        wnid, _, meaning = line.strip().partition(" ")
+        if wnid and (not _WNID.fullmatch(wnid) or not meaning.strip() or wnid in words):
+            raise DatasetError(f"{path}, line {number}: expected '<wnid> <words>', each once. Received: {line!r}")
+        if wnid:
+            words[wnid] = meaning.strip()
+    return words
+
+
+def _index(top: Path, part: str, kind: str, suffixes: frozenset[str]) -> dict[str, Path]:
+    """{stem: file} of the first place that holds such files, itself or in folders named by WordNet ids."""
+    places = [base / kind / "CLS-LOC" / part for base in (top, top / "ILSVRC")]
+    places += [top / "CLS-LOC" / part, top / part, top / f"ILSVRC2012_img_{part}", top]
+    for place in places:
+        found: dict[str, Path] = {}
+        for file in _files(place, suffixes):
+            if file.stem in found:
+                raise DatasetError(f"{file}: is there twice, see {found[file.stem]}")
+            found[file.stem] = file
+        if found:
+            return found
+    return {}
+
+
+def _files(folder: Path, suffixes: frozenset[str], deeper: bool = True) -> Iterator[Path]:
+    if not folder.is_dir():
+        return
+    try:
+        with os.scandir(folder) as entries:
+            entries = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be listed: {error.strerror}") from error
+    for entry in entries:
+        if os.path.splitext(entry.name)[1].lower() in suffixes and not entry.name.startswith("."):  # noqa: PTH122
+            yield folder / entry.name
+        elif deeper and _WNID.fullmatch(entry.name) and entry.is_dir():
+            yield from _files(folder / entry.name, suffixes, deeper=False)
+
+
+def _find(name: str, *folders: Path) -> Path | None:
+    """The file of this name in one of the folders, or beside a folder that is called ILSVRC."""
+    places = [place for folder in folders for place in (folder, folder.resolve())]
+    places = [place.parent if place.name == "ILSVRC" else place for place in places]
+    return next((place / name for place in (*folders, *places) if (place / name).is_file()), None)
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read as text: {error}") from error
+
+
+def _number(path: str | Path, element: ElementTree.Element, place: str) -> float:
+    text = (element.findtext(place) or "").strip()
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise DatasetError(f"{path}: expected a number in <{place.replace('/', '><')}>. Received: {text!r}")
+    return number
+
+
+def _class_in_name(stem: str) -> str | None:
+    wnid = stem.partition("_")[0]
+    return wnid if _WNID.fullmatch(wnid) else None
+
+
+def _known_class(picture: Path, listed: str | None) -> str | None:
+    """The WordNet id that folder, file name and list give, or None.
+
+    Raises:
+        DatasetError: they give different ones.
+    """
+    folder = picture.parent.name if _WNID.fullmatch(picture.parent.name) else None
+    given = {wnid for wnid in (folder, listed, _class_in_name(picture.stem)) if wnid is not None}
+    if len(given) > 1:
+        raise DatasetError(f"{picture}: folder, name and LOC_val_solution.csv give different classes: {sorted(given)}")
+    return next(iter(given), None)
+
+
+def _class_name(wnid: str, words: dict[str, str]) -> str:
+    return f"{wnid} {words[wnid].split(',')[0]}" if wnid in words else wnid
+
+
+def _choose(classes: Sequence[str], known: Sequence[str], words: dict[str, str], where: str) -> tuple[str, ...]:
+    """The WordNet ids of `classes`, which are ids, names of classes, or words that name one class."""
+    called: dict[str, list[str]] = {}
+    for wnid in known:
+        names = {wnid, _class_name(wnid, words), words.get(wnid, wnid)}
+        for name in names | {word.strip() for word in words.get(wnid, "").split(",")} - {""}:
+            called.setdefault(name, []).append(wnid)
+    wnids = []
+    for name in classes:
+        found = called.get(name, [])
+        if len(found) > 1:
+            ids = ", ".join(_class_name(wnid, words) for wnid in found)
+            raise DatasetError(f"{where}: {name!r} names {len(found)} classes: {ids}")
+        if not found:
+            close = difflib.get_close_matches(name, list(called), n=3)
+            hint = f" Closest: {', '.join(close)}." if close else ""
+            raise DatasetError(f"{where}: unknown class {name!r}.{hint} There are {len(known)}, as {known[0]}")
+        wnids += found
+    check_classes(wnids, known, where)
+    return tuple(wnids)
+
+
+def _annotate(tasks: Sequence[tuple[Path, Path | None, str | None]]) -> list[_Boxes]:
+    """The boxes of each (picture, annotation, WordNet id), read by several threads: most of it is waiting for files."""
+    batches = [tasks[start : start + BATCH] for start in range(0, len(tasks), BATCH)]
+    found: list[_Boxes] = []
+    with (
+        ThreadPoolExecutor(4 * available_cores()) as pool,
+        tqdm(total=len(tasks), desc="annotations", unit="file", disable=None, leave=False) as progress,
+    ):
+        for batch in pool.map(lambda batch: [_boxes(*task) for task in batch], batches):
+            found += batch
+            progress.update(len(batch))
+    return found
+
+
+def _boxes(picture: Path, xml: Path | None, wnid: str | None) -> _Boxes:
+    if xml is None:
+        return _Boxes(wnid)
+    try:
+        annotation = read_annotation(xml)
+    except DatasetError as error:
+        return _Boxes(wnid, error=str(error))
+    # Some dogs are called "Scottish_deerhound" and the like; that is the picture's class in other words.
+    ids = {name for name in annotation.names if _WNID.fullmatch(name)}
+    if (wnid is None and len(ids) != 1) or (ids and wnid is not None and wnid not in ids):
+        expected = "one class" if wnid is None else wnid
+        return _Boxes(
+            wnid, error=f"{xml}: expected objects of {expected}. Received: {', '.join(sorted(ids)) or 'none'}"
+        )
+    wnid = wnid or next(iter(ids))
+    own = np.array([name == wnid or name not in ids for name in annotation.names], bool)
+    boxes, oddities = _on_picture(picture, annotation, annotation.boxes[own])
+    return _Boxes(wnid, boxes, oddities if own.all() else (*oddities, "other"))
+
+
+def _on_picture(picture: Path, annotation: Annotation, boxes: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """((N, 4) end-exclusive float32 boxes on the picture as displayed, what was odd about them)."""
+    oddities = []
+    shown = annotation.width, annotation.height
+    try:
+        info = probe_still(picture)
+    except VideoError:
+        info = StillInfo(picture, *shown, orientation=1)
+        oddities.append("unreadable")
+    boxes = boxes + np.array([0, 0, 1, 1])
+    upright = shown != info.stored and shown == (info.width, info.height)
+    width, height = shown if upright else info.stored
+    if shown != (width, height):
+        oddities.append("scaled")
+        boxes = boxes * np.tile([width / shown[0], height / shown[1]], 2)
+    inside = boxes.clip(0, [width, height, width, height])
+    valid = (inside[:, 0] < inside[:, 2]) & (inside[:, 1] < inside[:, 3])
+    if not valid.all():
+        oddities.append("invalid")
+    # A pixel more is how some annotations name the edge.
+    if np.any(np.abs(inside - boxes)[valid] > max(1, width / shown[0], height / shown[1])):
+        oddities.append("clipped")
+    inside = inside[valid]
+    if info.orientation != 1 and not upright:
+        oddities.append("turned")
+        inside = info.turn(inside)
+    return inside.astype(np.float32), tuple(oddities)
+
+
+def _told(found: dict[str, _Boxes]) -> list[str]:
+    """A line for each kind of oddity: how many there are and which comes first."""
+    notes = []
+    for kind, text in _ODDITIES.items():
+        stems = [stem for stem, boxes in found.items() if kind in boxes.oddities]
+        if stems:
+            notes.append(f"{len(stems)} {text}, first {stems[0]}")
+    return notes
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
