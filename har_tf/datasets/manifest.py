@@ -104,10 +104,10 @@ class Manifest:
 
     @property
     def duplicates(self) -> tuple[tuple[Row, ...], ...]:
-        """The rows of equal content, together, each at least two, in the order of the first."""
+        """The rows of equal content, together, each at least two, in the order of the first; empty files are none."""
         groups: dict[str, list[Row]] = {}
         for row in self.rows:
-            if row.sha256:
+            if row.sha256 and row.bytes:
                 groups.setdefault(row.sha256, []).append(row)
         return tuple(tuple(rows) for rows in groups.values() if len(rows) > 1)
 

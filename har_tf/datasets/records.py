@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from har_tf.datasets.manifest import Manifest
     from har_tf.datasets.splits import OverlapReport
 
 
@@ -165,11 +166,36 @@ class ActionDataset:
 
         return splits.split(self, protocol, seed, test_fraction)
 
-    def overlap_report(self, protocol: str = "random", seed: int = 0, test_fraction: float = 0.2) -> OverlapReport:
-        """How many test clips of this split have a sibling, a clip cut from the same source, in training."""
+    def overlap_report(
+        self,
+        protocol: str = "random",
+        seed: int = 0,
+        test_fraction: float = 0.2,
+        content: bool = False,
+        manifest: Manifest | None = None,
+        workers: int | None = None,
+    ) -> OverlapReport:
+        """How many test clips of this split have a sibling, a clip cut from the same source, in training.
+
+        Args:
+            protocol: see `split`.
+            seed: see `split`.
+            test_fraction: see `split`.
+            content: also looks for identical and near-identical clips, for which every video is decoded.
+            manifest: does the same from this manifest, made by `check` with hashes, without reading a video.
+            workers: processes for decoding.
+
+        Raises:
+            DatasetError: see `split`; or the manifest is one of other files, or has no hashes.
+        """
         from har_tf.datasets import splits
 
-        return splits.overlap(*self.split(protocol, seed, test_fraction))
+        train, test = self.split(protocol, seed, test_fraction)
+        if content or manifest is not None:
+            from har_tf.datasets import audit
+
+            return audit.overlap(train, test, manifest, workers)
+        return splits.overlap(train, test)
 
 
 def relative(path: Path, root: Path) -> str:

@@ -29,6 +29,11 @@ class OverlapReport:
         with_sibling: number of test clips with a clip of the same source (`VideoRecord.group`) in training.
         same_file: number of test clips that are in training themselves.
         groups: the sources on both sides, sorted.
+        identical: (test path, training path, 0.0) of other files of the same content; None: not looked for.
+        near_identical: (test path, training path, distance) of clips that look the same frame after frame, nearest
+            first, see `frame_hashes`; None: not looked for.
+        near_of_other_groups: number of test clips that are near-identical to a training clip that is no sibling.
+        unread: number of videos that could not be read and so are not compared.
     """
 
     test_clips: int
@@ -36,15 +41,26 @@ class OverlapReport:
     with_sibling: int
     same_file: int
     groups: tuple[str, ...]
+    identical: tuple[tuple[str, str, float], ...] | None = None
+    near_identical: tuple[tuple[str, str, float], ...] | None = None
+    near_of_other_groups: int = 0
+    unread: int = 0
 
     def __str__(self) -> str:
-        if self.with_group == 0:
-            return f"siblings of the {self.test_clips} test clips in training: unknown, no clip names its group"
-        share = 100 * self.with_sibling / self.test_clips
+        share = 100 * self.with_sibling / max(self.test_clips, 1)
         text = f"{self.with_sibling} of {self.test_clips} test clips ({share:.0f} %) have a sibling in training"
-        if self.with_group < self.test_clips:
+        if self.with_group == 0:
+            text = f"siblings of the {self.test_clips} test clips in training: unknown, no clip names its group"
+        elif self.with_group < self.test_clips:
             text += f"; of {self.test_clips - self.with_group} the group is unknown"
-        return text + (f"; {self.same_file} are in training themselves" if self.same_file else "")
+        if self.same_file and self.with_group:
+            text += f"; {self.same_file} are in training themselves"
+        if self.identical is not None:
+            text += f"; {len({pair[0] for pair in self.identical})} have the same content as a training clip"
+        if self.near_identical is not None:
+            text += f"; {len({pair[0] for pair in self.near_identical})} are near-identical to one"
+            text += f", {self.near_of_other_groups} of them to one that is no sibling" if self.near_identical else ""
+        return text + (f"; {self.unread} videos could not be read" if self.unread else "")
 
 
 def split(
