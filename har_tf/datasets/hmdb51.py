@@ -63,7 +63,8 @@ def load(
     if root is None:
         raise DatasetError("hmdb51: root, the folder of HMDB51 with its class folders, is needed")
     root = folder.check_folder(root)
-    packed = {file.stem: file for file in sorted([*root.glob("*.rar"), *root.glob("*/*.rar")])}
+    rars = sorted([*root.glob("*.rar"), *root.glob("*/*.rar")])
+    packed = {file.stem: file for file in rars if not file.with_suffix("").is_dir()}
     try:
         dataset = replace(folder.load(root, classes), name="hmdb51")
     except DatasetError as error:
@@ -218,7 +219,7 @@ def _refuse_packed(packed: dict[str, Path], names: Sequence[str], error: Excepti
         first = packed[names[0]]
         raise DatasetError(
             f"{first.parent}: {len(names)} .rar files are not unpacked, first {first.name}. Unpack each of them there: "
-            f"{archives.how_to_unpack(first, first.parent)}"
+            f"{archives.how_to_unpack(first, first.parent)}" + (f". Without them: {error}" if error else "")
         ) from error
 
 
