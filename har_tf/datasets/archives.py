@@ -198,7 +198,7 @@ def _untar(archive: Path, part: Path, found: str) -> None:
         def moved(_bytes: int = 0) -> None:
             bar.update(raw.tell() - bar.n)
 
-        with _reading(archive):
+        with _reading(archive, damage="holds no tar, or is truncated or damaged"):
             file = tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header)  # noqa: SIM115
         with file:
             _write(archive, _tar_members(archive, file), part, moved)
@@ -307,7 +307,7 @@ def _check_room(archive: Path, what: str, size: int, part: Path) -> None:
 
 
 @contextmanager
-def _reading(archive: Path, member: str | None = None) -> Iterator[None]:
+def _reading(archive: Path, member: str | None = None, damage: str = "is truncated or damaged") -> Iterator[None]:
     """What the libraries raise on a bad archive, as one error that names it."""
     try:
         yield
@@ -315,9 +315,9 @@ def _reading(archive: Path, member: str | None = None) -> Iterator[None]:
         *(EOFError, OSError, OverflowError, RuntimeError, ValueError, struct.error, zlib.error),
         *(lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile),
     ) as error:
-        what = "is" if member is None else f"member {member!r} is"
+        what = "" if member is None else f"member {member!r} "
         reason = str(error) or type(error).__name__
-        raise DatasetError(f"{archive}: {what} truncated or damaged ({reason}). Nothing was unpacked") from error
+        raise DatasetError(f"{archive}: {what}{damage} ({reason}). Nothing was unpacked") from error
 
 
 def _progress(archive: Path, total: int) -> tqdm:

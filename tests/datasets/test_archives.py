@@ -275,7 +275,7 @@ def test_other_files_are_named_by_what_they_begin_with(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"")
     refused(tmp_path / "a.zip", tmp_path / "out", r"is no archive: it begins with b''")
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"label,youtube_id\n"))
-    refused(tmp_path / "a.gz", tmp_path / "out", "truncated or damaged")
+    refused(tmp_path / "a.gz", tmp_path / "out", "a.gz: holds no tar, or is truncated or damaged")
     refused(tmp_path / "none.zip", tmp_path / "out", "none.zip: no such file")
     (tmp_path / "folder").mkdir()
     refused(tmp_path / "folder", tmp_path / "out", "folder: is a folder. Expected an archive")
