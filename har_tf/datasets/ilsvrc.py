@@ -421,7 +421,7 @@ def _on_picture(picture: Path, annotation: Annotation, boxes: np.ndarray) -> tup
     if shown != (width, height):
         oddities.append("scaled")
         boxes = boxes * np.tile([width / shown[0], height / shown[1]], 2)
-    inside = boxes.clip(0, [width, height, width, height])
+    inside = boxes.clip(0, [width, height, width, height]).astype(np.float32)
     valid = (inside[:, 0] < inside[:, 2]) & (inside[:, 1] < inside[:, 3])
     if not valid.all():
         oddities.append("invalid")
@@ -432,7 +432,7 @@ def _on_picture(picture: Path, annotation: Annotation, boxes: np.ndarray) -> tup
     if info.orientation != 1 and not upright:
         oddities.append("turned")
         inside = info.turn(inside)
-    return inside.astype(np.float32), tuple(oddities)
+    return inside, tuple(oddities)
 
 
 def _told(found: dict[str, _Boxes]) -> list[str]:

@@ -253,8 +253,9 @@ def _one_label_each(segments: list[Segment], class_names: Sequence[str], notes: 
     for names in stretches.values():
         kept, *others = sorted(names, key=rank.__getitem__)
         several.update((other, kept) for other in others)
-    for (other, kept), count in sorted(several.items()):
-        notes.append(f"{count} segments of {other} are of {kept} as well, and count as that")
+    if several:
+        pairs = [f"{other} as {kept} ({count})" for (other, kept), count in several.most_common()]
+        notes.append(f"{several.total()} segments are of a rarer class as well, and count as that: {_some(pairs)}")
     repeated = len(segments) - sum(len(names) for names in stretches.values())
     if repeated:
         notes.append(f"{repeated} segments are listed twice, and count once")

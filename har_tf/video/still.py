@@ -76,7 +76,7 @@ def is_still(path: str | PathLike) -> bool:
 
 
 def probe_still(path: str | PathLike) -> StillInfo:
-    """Reads the header of a picture, and no pixel.
+    """Reads the header of a picture; pixels only of a PNG, whose orientation may stand behind them.
 
     Raises:
         VideoError: the file cannot be read, or is no picture; the reasons are those of `read_still`.
@@ -124,8 +124,8 @@ def read_still(
     if short == "error" and num_frames is not None and frames_needed(num_frames, sampling) > 1:
         raise VideoError(path, f"a picture is 1 frame, {frames_needed(num_frames, sampling)} needed")
     with _open(path) as image:
+        rgb = _rgb(image)  # first: a PNG is decoded for its EXIF data, and errors in that are forgiven
         orientation = _orientation(image)
-        rgb = _rgb(image)
         if orientation in _TURNS:
             rgb = rgb.transpose(_TURNS[orientation])
         pixels = np.asarray(rgb)

@@ -72,7 +72,7 @@ def test_one_record_a_segment(tmp_path):
         "2 ambiguous validation segments left out",
         "2 segments in 2 test videos. Published: 3,358 in 212",
         "0 ambiguous test segments left out",
-        "1 segments of Diving are of CliffDiving as well, and count as that",
+        "1 segments are of a rarer class as well, and count as that: Diving as CliffDiving (1)",
     )
     names = [record.name(dataset.root) for record in dataset.records]
     assert names[2] == "TH14_validation_set_mp4/validation/video_validation_0000266.mp4#t=1,2"
