@@ -179,12 +179,7 @@ def load(
     if empty:
         raise DatasetError(f"{root}: no picture of {_some([_class_name(wnid, words) for wnid in empty])}")
     if classes is None:
-        count = len(pictures), len(pictures.keys() & xmls.keys())
-        if count != PUBLISHED[part]:
-            published = "{:,}, {:,}".format(*PUBLISHED[part])
-            notes.append(f"{count[0]:,} pictures of {part}, {count[1]:,} annotated. Published: {published}")
-        if len(chosen) != CLASSES:
-            notes.append(f"{len(chosen)} classes. Published: {CLASSES:,}")
+        notes += _against_published(part, len(pictures), len(pictures.keys() & xmls.keys()), len(chosen))
     notes += _told(found)
     label = {wnid: position for position, wnid in enumerate(chosen)}
     rows = sorted((label[boxes.wnid], stem) for stem, boxes in found.items() if boxes.wnid in label)
@@ -433,6 +428,16 @@ def _on_picture(picture: Path, annotation: Annotation, boxes: np.ndarray) -> tup
         oddities.append("turned")
         inside = info.turn(inside)
     return inside, tuple(oddities)
+
+
+def _against_published(part: str, pictures: int, annotated: int, classes: int) -> list[str]:
+    notes = []
+    if (pictures, annotated) != PUBLISHED[part]:
+        published = "{:,}, {:,}".format(*PUBLISHED[part])
+        notes.append(f"{pictures:,} pictures of {part}, {annotated:,} annotated. Published: {published}")
+    if classes != CLASSES:
+        notes.append(f"{classes:,} classes. Published: {CLASSES:,}")
+    return notes
 
 
 def _told(found: dict[str, _Boxes]) -> list[str]:
