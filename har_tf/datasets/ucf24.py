@@ -59,7 +59,7 @@ def load(
     split: int = 1,
     classes: Sequence[str] | None = None,
     lists: str | Path | None = None,
-    count_frames: bool = False,
+    count_frames: bool = True,
 ) -> ActionDataset:
     """Loads the annotated videos of UCF101 that are on disk, with their tubes and the split of the annotations.
 
@@ -71,8 +71,8 @@ def load(
         split: 1.
         classes: keep these classes, labelled in this order; None: those of the 24 that are on disk.
         lists: folder of `pyannot.pkl` and `testlist01.txt`; None: in or beside `root`, or one folder deeper.
-        count_frames: decode every video to count its frames (20 ms each on one core), and end tubes there. Else the
-            count of the annotations holds, which is up to three too many in some videos.
+        count_frames: decode every video, with a progress bar, to count its frames (20 ms each on one core), and end
+            tubes there. False: the count of the annotations holds, which in some videos is one to three too many.
 
     Raises:
         DatasetError: no folder, class or annotated video of UCF24 in it, no annotations or test list, damaged ones,

@@ -255,7 +255,7 @@ def damage(change):
         ("mask", damage(lambda data: data[:126] + b"XX" + data[128:]), "not a MATLAB file with part_mask"),
         ("joints", lambda p: p.unlink(), "no such file. Expected a MATLAB file with pos_img"),
         ("joints", lambda p: write_mat(p, pos_world=positions()), "has no pos_img"),
-        ("joints", lambda p: write_mat(p, pos_img=positions()[:, :14]), r"\(2, 15, frames\) .* Received: float64 \(2, 14"),
+        ("joints", lambda p: write_mat(p, pos_img=positions()[:, :14]), r"\(2, 15, frames\) .*: float64 \(2, 14"),
         ("joints", lambda p: write_mat(p, pos_img=positions().astype(complex)), "Received: complex128"),
         ("joints", lambda p: write_mat(p, pos_img={"a": 1}), "expected pos_img"),
     ],
