@@ -1,14 +1,16 @@
-"""Classify and explain videos, prepare data, look at the embedded data set.
+"""Classify and explain videos, check and prepare data, look at the embedded data set.
 
 python -m har_tf predict VIDEO... --model model.keras
 python -m har_tf explain VIDEO --model model.keras --out overlay.mp4
+python -m har_tf unpack ARCHIVE --out DIR
+python -m har_tf check DIR --out manifest.parquet
 python -m har_tf prepare DIR --out prepared
 python -m har_tf preview figures --out figures.png
 """
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,13 +58,59 @@ class Explain:
 
 
 @dataclass(frozen=True)
+class Unpack:
+    """Unpack a zip or tar into a new folder; nothing gets outside it, and it is there whole or not at all."""
+
+    archive: Annotated[Path, tyro.conf.Positional]
+    """The archive."""
+    out: Path
+    """The folder to make."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Decode every video of a folder and say what is broken, what is there twice, and what is in two parts of a split.
+
+    The exit code is 1 if there are problems, duplicates, or (with --audit) clips in two parts that show the same.
+    """
+
+    directory: Annotated[Path, tyro.conf.Positional]
+    """Any folder; videos may lie at any depth."""
+    out: Path | None = None
+    """The manifest to write, .parquet or .csv. If it is there, only files that changed are read."""
+    audit: bool = False
+    """Also look for clips that show the same frames."""
+    dataset: str | None = None
+    """The data set that the folder holds (ucf101, hmdb51, ...), for its official split. None: any folder; those in it
+    that are called train, val and test are a split."""
+    lists: Path | None = None
+    """Folder of the official lists. They may be of UCF101 where no data set is named."""
+    split: int | None = None
+    """Number of the official split. None: 1."""
+    workers: int | None = None
+    """Decoding processes. None: one a core."""
+    fresh: bool = False
+    """Read all files again."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
 class Prepare:
-    """Decode a folder of class folders of videos once, into a TFDS data set for training."""
+    """Decode videos once, into a TFDS data set for training."""
 
     directory: Annotated[str, tyro.conf.Positional]
-    """The folder, or tfds:NAME."""
+    """A folder of class folders, the name of a data set (with --root), or tfds:NAME."""
     out: Path
     """Folder for prepared data sets."""
+    root: Path | None = None
+    """Where the named data set lies."""
+    lists: Path | None = None
+    """Folder of its official lists or annotations, where they do not lie with the videos."""
+    split: int = 1
+    """Number of its official split."""
+    manifest: Path | None = None
+    """What `check` wrote: videos with a problem are left out without being read."""
     classes: str | None = None
     """Names of the classes to use, separated by commas. None: all."""
     num_frames: int = 10
@@ -90,8 +138,19 @@ class Preview:
     seed: int = 0
 
 
-def main(options: Predict | Explain | Prepare | Preview) -> None:
-    {Predict: predict, Explain: explain, Prepare: prepare, Preview: preview}[type(options)](options)
+Command = Predict | Explain | Unpack | Check | Prepare | Preview
+
+
+def main(options: Command) -> None:
+    commands = {
+        Predict: predict,
+        Explain: explain,
+        Unpack: unpack,
+        Check: check,
+        Prepare: prepare,
+        Preview: preview,
+    }
+    commands[type(options)](options)
 
 
 def predict(options: Predict) -> None:
@@ -154,12 +213,67 @@ def explain(options: Explain) -> None:
     print(options.out)
 
 
+def unpack(options: Unpack) -> None:
+    from har_tf.datasets import archives
+
+    print(archives.unpack(options.archive, options.out))
+
+
+class Findings(ValueError):
+    """A collection has problems; the summary on stdout names them."""
+
+
+def check(options: Check) -> None:
+    from har_tf import datasets
+    from har_tf.datasets import audit
+    from har_tf.datasets.check import check, duplicates, summary
+
+    dataset = None
+    if options.dataset is not None and options.dataset not in datasets.PUBLISHED:
+        raise ValueError(f"Data sets are {', '.join(datasets.PUBLISHED)}. Received: --dataset {options.dataset}")
+    if options.dataset is not None:
+        dataset = datasets.load(options.dataset, options.directory, split=options.split or 1, lists=options.lists)
+    elif options.lists is not None or options.split is not None:
+        dataset = datasets.load(options.directory, split=options.split or 1, lists=options.lists)
+    found = check(options.directory, options.out, options.workers, options.audit, dataset, options.fresh)
+    pairs = audit.pairs(found) if options.audit else ()
+    leaks = [pair for pair in pairs if pair.across]
+    if options.json:
+        twice = {kind: [[row.path for row in rows] for rows in sets] for kind, sets in duplicates(found).items()}
+        report = {
+            "files": len(found),
+            "problems": {row.path: row.problem for row in found.problems},
+            "notes": {row.path: row.note for row in found.rows if row.note},
+            "duplicates": twice,
+            "near_identical": [asdict(pair) for pair in pairs] if options.audit else None,
+        }
+        print(json.dumps(report))
+    else:
+        print(summary(found))
+        if options.audit:
+            print(audit.summary(found, pairs))
+        if options.out is not None:
+            print(options.out)
+    counts = {
+        "files with a problem": len(found.problems),
+        "duplicates": sum(len(rows) - 1 for rows in found.duplicates),
+        "near-identical pairs across the split": len(leaks),
+    }
+    if any(counts.values()):
+        named = "; ".join(f"{what}: {count}" for what, count in counts.items() if count)
+        raise Findings(f"{options.directory}, {len(found)} files: {named}")
+
+
 def prepare(options: Prepare) -> None:
     from har_tf import datasets, quiet
 
-    source = options.directory if options.directory.startswith("tfds:") else Path(options.directory)
+    named = options.directory in ("figures", *datasets.PUBLISHED)
+    if options.directory.startswith("tfds:") or (named and (options.root or not Path(options.directory).exists())):
+        source = options.directory
+    else:
+        source = Path(options.directory)
     classes = None if options.classes is None else words(options.classes)
-    dataset = datasets.load(source, classes=classes)
+    dataset = datasets.load(source, options.root, options.split, classes, options.lists)
     quiet.import_tensorflow()
     prepared = datasets.prepare(
         dataset,
@@ -224,4 +338,4 @@ def _read(video: Path, shape):
 
 if __name__ == "__main__":
     summary = __doc__.partition("\n")[0]
-    run(main, Predict | Explain | Prepare | Preview, prog="python -m har_tf", description=summary)
+    run(main, Command, prog="python -m har_tf", description=summary)

@@ -20,6 +20,8 @@ from har_tf.datasets.manifest import Manifest, Row
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, relative
 from har_tf.datasets.splits import OverlapReport
 
+SHOWN = 20  # pairs that the summary names
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -70,6 +72,28 @@ def pairs(found: Manifest, threshold: float = THRESHOLD) -> tuple[Pair, ...]:
         same = _source(one) is not None and _source(one) == _source(two)
         result.append(Pair(one.path, two.path, match.distance, offset, match.mirrored, same, across))
     return tuple(result)
+
+
+def summary(found: Manifest, near: Sequence[Pair]) -> str:
+    """What `pairs` found, for a person: where there is a split, what is across it."""
+    across = [pair for pair in near if pair.across]
+    if len({row.part for row in found.rows if row.part}) > 1:
+        lines = [f"near-identical across the split: {_pairs(across)}", *_listed(across)]
+        inner = [pair for pair in near if not pair.across]
+        return "\n".join([*lines, f"near-identical otherwise: {_pairs(inner)}"])
+    return "\n".join([f"near-identical: {_pairs(near)}", *_listed(near)])
+
+
+def _pairs(near: Sequence[Pair]) -> str:
+    siblings = sum(pair.same_source for pair in near)
+    return f"{len(near)} pairs, {siblings} of them of the same source" if near else "none"
+
+
+def _listed(near: Sequence[Pair]) -> list[str]:
+    """The pairs that no name explains come first."""
+    ordered = sorted(near, key=lambda pair: (pair.same_source, pair.distance))
+    more = [f"  and {len(near) - SHOWN} more (--json prints all)"] if len(near) > SHOWN else []
+    return [f"  {pair}" for pair in ordered[:SHOWN]] + more
 
 
 def hashed(rows: Iterable[Row]) -> list[Row]:

@@ -11,7 +11,8 @@ half of the shorter one overlaps; their distance is the median share of differin
 the best offset. Frames without content (black, or one colour) have noise for a hash and take no part.
 
 To compare few of all pairs, every clip has a descriptor, the mean of its hashes as +1 and -1: only pairs of similar
-descriptors are compared frame by frame. A longer video has one descriptor for every stretch of ten seconds.
+descriptors are compared frame by frame. A video of more than eleven seconds has several, for stretches of eleven and of
+four seconds that overlap by half.
 
 What is not found: copies with another crop of more than a few percent, with large overlays, at another speed, rotated,
 played backwards, or of which only a small part is left.
@@ -37,7 +38,7 @@ BITS = 128
 THRESHOLD = 0.2
 FLAT = 4.0  # a frame whose frequencies have a lower root mean square, in grey levels, has no content
 SIMILAR = 0.6  # cosine of two descriptors; copies have 0.78 or more
-WINDOW, HOP = 40, 20  # hashes: the stretch of a descriptor
+WINDOWS = (44, 16)  # hashes in the stretches of a longer video that have descriptors: 11 s and 4 s
 _FRAMES_AT_ONCE = 2000
 _CLIPS_AT_ONCE = 1024
 
@@ -158,14 +159,22 @@ def _descriptors(clips: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     for owner, hashes in enumerate(clips):
         signs = np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1
         content = hashes.any(1)
-        last = max(len(hashes) - WINDOW, 0)
-        for start in sorted({*range(0, last - HOP // 2, HOP), last}):
-            stretch = slice(start, start + WINDOW)
+        for stretch in _stretches(len(hashes)):
             if content[stretch].any():
                 mean = signs[stretch][content[stretch]].mean(0)
                 vectors.append(mean / max(np.linalg.norm(mean), 1e-6))
                 owners.append(owner)
     return np.array(vectors, np.float32).reshape(-1, BITS), np.array(owners, int)
+
+
+def _stretches(frames: int) -> list[slice]:
+    if frames <= max(WINDOWS):
+        return [slice(0, frames)]
+    return [
+        slice(start, start + window)
+        for window in WINDOWS
+        for start in (*range(0, frames - window, window // 2), frames - window)
+    ]
 
 
 def _align(a: np.ndarray, b: np.ndarray, content: np.ndarray | None = None) -> tuple[float, int]:
