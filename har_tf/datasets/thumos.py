@@ -15,7 +15,8 @@ videos, 3,358 in 212 test videos (a 213th, video_test_0001292, has ambiguous seg
 What the annotations get wrong, and what is done about it, told in `notes`:
 
 - every CliffDiving is a Diving with the same seconds as well. A record has one label, so a segment with several
-  classes goes to the one with fewest segments, which is the most specific; a segment that is listed twice is one;
+  classes goes to the one with fewest segments, which is the most specific (see `one_label`); a segment that is
+  listed twice for a class is one;
 - the segments of video_test_0000270 and video_test_0001496 belong to other videos: most papers leave them out;
 - some segments run past the end of their video: `har_tf.video.segment` says which are read nevertheless.
 """
@@ -68,6 +69,7 @@ def load(
     classes: Sequence[str] | None = None,
     lists: str | Path | None = None,
     annotations: str = "thumos14",
+    one_label: bool = True,
     drop_wrong: bool = True,
     partial: bool = False,
 ) -> ActionDataset:
@@ -79,6 +81,8 @@ def load(
         classes: keep these classes, labelled in this order; None: all, in the order of their list.
         lists: the folder of the annotations, or one around it; None: `root`.
         annotations: "thumos14" or "multithumos".
+        one_label: a segment that several classes have in common is one record, of the rarest of them; False: a
+            record for each, all with the same `VideoRecord.name`.
         drop_wrong: leave out the two test videos whose annotations belong to other videos.
         partial: take a copy that lacks videos; what is missing is told in `notes`.
 
@@ -104,7 +108,9 @@ def load(
             names = ", ".join(sorted({segment.video for segment in wrong}))
             notes.append(f"{len(wrong)} segments left out, whose annotation is known to be wrong: {names}")
         segments = [segment for segment in segments if segment.video not in WRONG]
-    segments = _one_label_each(segments, class_names, notes)
+    segments = _once(segments, notes)
+    if one_label:
+        segments = _one_label_each(segments, class_names, notes)
 
     videos = _find_videos(root)
     missing = sorted({segment.video for segment in segments} - videos.keys())
@@ -242,6 +248,13 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, line.strip()
 
 
+def _once(segments: list[Segment], notes: list[str]) -> list[Segment]:
+    different = list(dict.fromkeys(segments))
+    if len(different) < len(segments):
+        notes.append(f"{len(segments) - len(different)} segments are listed twice, and count once")
+    return different
+
+
 def _one_label_each(segments: list[Segment], class_names: Sequence[str], notes: list[str]) -> list[Segment]:
     """One segment for each stretch of a video, of the rarest of its classes."""
     sizes = Counter(segment.class_name for segment in segments)
@@ -256,9 +269,6 @@ def _one_label_each(segments: list[Segment], class_names: Sequence[str], notes: 
     if several:
         pairs = [f"{other} as {kept} ({count})" for (other, kept), count in several.most_common()]
         notes.append(f"{several.total()} segments are of a rarer class as well, and count as that: {_some(pairs)}")
-    repeated = len(segments) - sum(len(names) for names in stretches.values())
-    if repeated:
-        notes.append(f"{repeated} segments are listed twice, and count once")
     return [Segment(min(names, key=rank.__getitem__), *stretch) for stretch, names in stretches.items()]
 
 

@@ -79,6 +79,16 @@ def test_one_record_a_segment(tmp_path):
     assert len(set(names)) == len(names)
 
 
+def test_a_segment_of_two_classes_may_be_two_records(tmp_path):
+    dataset = datasets.load("thumos", write(tmp_path), one_label=False)
+    assert [row for row in summary(dataset) if row[2] == (2.0, 3.0)] == [
+        ("CliffDiving", "video_validation_0000051", (2.0, 3.0)),
+        ("Diving", "video_validation_0000051", (2.0, 3.0)),
+    ]
+    assert len(dataset) == 7
+    assert not any("rarer" in note for note in dataset.notes)
+
+
 def test_the_published_counts_are_checked(tmp_path, monkeypatch):
     monkeypatch.setattr(thumos, "PUBLISHED", {"validation": (5, 2), "test": (2, 2)})
     dataset = datasets.load("thumos", write(tmp_path))
