@@ -33,7 +33,7 @@ GLOBALS = {
     ("_codecs", "encode"): "encode",
 }  # fmt: skip
 # Numbers, truth values, bytes and text of a fixed length: no objects, no records of fields, no dates.
-DTYPE = re.compile(r"b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,9}")
+DTYPE = re.compile(r"b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,6}")
 LITERALS = frozenset(
     (
         *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -57,6 +57,8 @@ def load(path: str | Path) -> Any:
             os.system, or holds arrays of objects, or claims more data than the file has.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise DatasetError(f"{path}: is not a file. {WANTED}")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -97,7 +99,9 @@ class _Machine:
     def __init__(self, data: bytes):
         self.data = data
         self.position = 0
-        self.left = len(data)  # bytes that arrays may still take; they cannot have more than stand in the file
+        # What may still be copied: the data of an array stands in the file once, and up to protocol 2 as text, which is
+        # made to bytes first. One long string, referred to a thousand times, ends here.
+        self.left = 2 * len(data)
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -230,7 +234,7 @@ class _Machine:
     def make_encode(self, text: str, encoding: str) -> bytes:
         if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
             raise _RefusedError(f"refuses to encode in {_shown(encoding)}")
-        return text.encode("latin1")
+        return self.take(text)
 
     def make_bytes(self) -> bytes:
         return b""
@@ -242,10 +246,10 @@ class _Machine:
         return complex(real, imaginary)
 
     def make_set(self, items: Any = ()) -> set:
-        return set(_keys(items))
+        return set(self.members(items))
 
     def make_frozenset(self, items: Any = ()) -> frozenset:
-        return frozenset(_keys(items))
+        return frozenset(self.members(items))
 
     def build(self, target: Any, state: Any) -> None:
         if type(target) is np.ndarray and isinstance(state, tuple) and len(state) == 5:
@@ -268,14 +272,22 @@ class _Machine:
         return array
 
     def take(self, raw: Any) -> bytes:
-        """A copy of these bytes, counted, so that one string referred to a thousand times fills no memory."""
+        """A copy of these bytes, counted."""
         raw = raw.encode("latin1") if isinstance(raw, str) else raw
         if not isinstance(raw, bytes | bytearray):
             raise ValueError(f"bytes are needed, not a {type(raw).__name__}")
-        self.left -= len(raw)
-        if self.left < 0:
-            raise ValueError("more data in arrays than in the file")
+        self.count(len(raw))
         return bytes(bytearray(raw))
+
+    def members(self, items: Any) -> list[Any]:
+        if isinstance(items, list | tuple | set | frozenset):
+            self.count(len(items))
+        return _keys(items)
+
+    def count(self, length: int) -> None:
+        self.left -= length
+        if self.left < 0:
+            raise ValueError("more data than there is in the file")
 
 
 def _python2_string(line: bytes) -> str:

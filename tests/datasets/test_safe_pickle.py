@@ -221,6 +221,12 @@ SMUGGLED = {
     "a memo that is not there": b"g7\n.",
     "bytes shared a thousand times": b"S'" + b"a" * 1000 + b"'\np0\n0"
     + (b"c__builtin__\nbytearray\n(g0\ntR0" * 1000) + b"N.",
+    "text shared ten thousand times": b"S'" + b"a" * 100_000 + b"'\np0\n0c_codecs\nencode\np1\n0]"
+    + b"h\x01h\x00S'latin1'\n\x86Ra" * 10_000 + b".",
+    "a list shared ten thousand times": b"(" + b"K\x01" * 100_000 + b"lp0\n0c__builtin__\nset\np1\n0]"
+    + b"h\x01h\x00\x85Ra" * 10_000 + b".",
+    "wide items and none of them": b"]" + (ARRAY + b"(I1\n(I0\nt" + b"cnumpy\ndtype\n(S'S999999999'\ntR"
+    + b"I00\nS''\ntba") * 100 + b".",
 }  # fmt: skip
 
 
@@ -291,7 +297,7 @@ def test_not_a_pickle(tmp_path, data):
 def test_no_file(tmp_path):
     with pytest.raises(DatasetError, match=r"none.pkl: cannot be read: No such file"):
         safe_pickle.load(tmp_path / "none.pkl")
-    with pytest.raises(DatasetError, match="cannot be read: Is a directory"):
+    with pytest.raises(DatasetError, match="is not a file"):
         safe_pickle.load(tmp_path)
 
 
