@@ -6,51 +6,52 @@ What is written is sharded TFRecord with TFDS's metadata, so that it serves with
 
 It holds every clip once, in the order of the records; the parts of a split are views of it (`subset`). The
 folder is named by a fingerprint of the videos and the settings, and appears only when everything in it is
-complete.
+complete. Until then the shards gather in a hidden folder beside it, `.<name>_<fingerprint>.work`; a run that is
+interrupted, in whatever way, is taken up there by the next one.
 """
 
 from __future__ import annotations
 
 import csv
 import errno
+import fcntl
+import functools
 import hashlib
 import json
 import logging
+import os
+import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from har_tf.atomic import whole_folder
-from har_tf.datasets.prepared import FORMAT, PreparedDataset, Skipped
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, relative
-from har_tf.datasets.workers import Failed, outcomes
+from har_tf.datasets.manifest import Manifest
+from har_tf.datasets.prepared import FORMAT, PreparedDataset
+from har_tf.datasets.records import ActionDataset, DatasetError
+from har_tf.datasets.shards import (
+    SPLIT,
+    ClipSettings,
+    Notes,
+    Shard,
+    as_os_error,
+    decoded,
+    index_of,
+    notes_of,
+    shards_of,
+    sync,
+    write_shard,
+)
 from har_tf.video import frame_indices
 
 VERSION = "1.0.0"  # TFDS wants the files in <name>/<version>
-SPLIT = "clips"
-SHARD_BYTES = 2**28
-MAX_SHARDS = 256  # all are open at once while training
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ClipSettings:
-    """How a video becomes a clip; the arguments of `VideoRecord.read`."""
-
-    num_frames: int
-    size: tuple[int, int]
-    sampling: str
-    short: str
-
-    @property
-    def clip_bytes(self) -> int:
-        return self.num_frames * self.size[0] * self.size[1] * 3
 
 
 def prepare(
@@ -61,12 +62,17 @@ def prepare(
     sampling: str = "uniform",
     short: str = "repeat_last",
     workers: int | None = None,
+    timeout: float | None = 60,
+    manifest: Manifest | str | Path | None = None,
+    drop_duplicates: bool = False,
+    beam: Sequence[str] | None = None,
 ) -> PreparedDataset:
     """Decodes the clips of a data set and writes them as a TFDS data set, or opens what was written before.
 
     Videos that cannot be read are listed, with the reason, in `skipped.csv` and in `PreparedDataset.skipped`.
     A changed video (by size or modification time), list of videos, or setting is prepared anew, into a folder
-    of its own. An interrupted run leaves nothing behind that a later one mistakes for good.
+    of its own. A run that was killed is taken up by the next one, shard by shard, and ends with the same bytes;
+    so does one with more or fewer workers. A second run of the same at the same time waits for the first.
 
     Args:
         dataset: the videos.
@@ -76,10 +82,16 @@ def prepare(
         sampling: "uniform", "strided" or "dense", see `read_clip`.
         short: "repeat_last", "wrap" or "error" for videos with fewer frames; under "error" they are skipped.
         workers: decoding processes; None: one a core; 0: decode in this process.
+        timeout: seconds after which a video is given up and skipped; None, or workers=0: never.
+        manifest: of these videos, as `python -m har_tf check` writes it. The videos that have a problem in it are
+            skipped, with that problem as the reason, without being decoded.
+        drop_duplicates: whether of videos of the same content, by the manifest, only the first is kept.
+        beam: options of an Apache Beam pipeline that does the work, such as `["--runner=FlinkRunner", ...]`, see
+            `har_tf.datasets.beam`; `workers` has no meaning then. None: this machine does it, without Beam.
 
     Raises:
-        DatasetError: no video is readable, `out_dir` cannot be written, or the disk is too small or gets
-            full.
+        DatasetError: no video is readable, `out_dir` cannot be written, the disk is too small or gets full, or the
+            manifest is not one of these videos as they are now.
         ValueError: an argument is out of its range.
 
     Example:
@@ -88,30 +100,41 @@ def prepare(
     """
     settings = ClipSettings(num_frames, tuple(size), sampling, short)
     _check(dataset, settings)
-    out_dir = Path(out_dir)
-    fingerprint = fingerprint_of(dataset, settings)
-    home = out_dir / f"{dataset.name}_{fingerprint[:12]}"
-    if (home / VERSION).exists():
+    if re.match(r"\w\w+:/", str(out_dir)):
+        raise DatasetError(f"Prepared data goes to a folder of a mounted file system. Received: out_dir={out_dir}")
+    if drop_duplicates and manifest is None:
+        raise ValueError("Duplicates are known from a manifest. Received: drop_duplicates=True, manifest=None")
+    problems = {} if manifest is None else _problems(dataset, manifest, drop_duplicates)
+    if beam is None:
+        write = functools.partial(_write_here, workers=workers, timeout=timeout)
+    else:
+        from har_tf.datasets.beam import through_beam
+
+        write = through_beam(beam, timeout)
+    job = _Job(dataset, settings, problems, Path(out_dir), fingerprint_of(dataset, settings, problems))
+    prepared = job.open()
+    if prepared is None or job.work.exists():
         try:
-            return PreparedDataset.open(home / VERSION, dataset.root)
-        except DatasetError as error:
-            log.warning("%s; it is prepared anew", error)
-            shutil.rmtree(home)
-    try:
-        with whole_folder(home) as part:
-            (part / VERSION).mkdir()
-            _check_space(out_dir, dataset, settings)
-            skipped = _write(dataset, settings, fingerprint, part / VERSION, workers)
-    except OSError as error:
-        raise DatasetError(_failure(error, out_dir, dataset, settings)) from error
-    if skipped:
-        place = home / VERSION / "skipped.csv"
-        log.warning("%d of %d videos could not be read, see %s", skipped, len(dataset), place)
-    return PreparedDataset.open(home / VERSION, dataset.root)
+            job.out_dir.mkdir(parents=True, exist_ok=True)
+            with _alone(job.lock):
+                prepared = job.open() or job.run(write)
+                shutil.rmtree(job.work, ignore_errors=True)
+        except OSError as error:
+            raise DatasetError(job.failure(error)) from error
+    if prepared.skipped:
+        place = prepared.path / "skipped.csv"
+        log.warning("%d of %d videos could not be read, see %s", len(prepared.skipped), len(dataset), place)
+    return prepared
 
 
-def fingerprint_of(dataset: ActionDataset, settings: ClipSettings) -> str:
-    """SHA-256 over names, labels, groups, sizes and times of the videos, the class names and the settings."""
+def fingerprint_of(dataset: ActionDataset, settings: ClipSettings, problems: dict[str, str] | None = None) -> str:
+    """SHA-256 over names, labels, groups, sizes and times of the videos, the class names and the settings.
+
+    Args:
+        dataset: the videos.
+        settings: of the clips.
+        problems: names of the videos that are left out, and why.
+    """
     digest = hashlib.sha256()
     about = [
         FORMAT,
@@ -120,10 +143,11 @@ def fingerprint_of(dataset: ActionDataset, settings: ClipSettings) -> str:
         settings.sampling,
         settings.short,
         dataset.class_names,
+        sorted((problems or {}).items()),
     ]
     digest.update(json.dumps(about).encode())
     for record in dataset.records:
-        line = [relative(record.path, dataset.root), record.label, record.group, *record.stamp()]
+        line = [record.name(dataset.root), record.label, record.group, *record.stamp()]
         digest.update(json.dumps(line).encode())
     return digest.hexdigest()
 
@@ -144,199 +168,241 @@ def _check(dataset: ActionDataset, settings: ClipSettings) -> None:
     frame_indices(10**6, settings.num_frames, settings.sampling, short=settings.short)
 
 
-def _check_space(out_dir: Path, dataset: ActionDataset, settings: ClipSettings) -> None:
-    needed, free = estimate_bytes(len(dataset), settings), shutil.disk_usage(out_dir).free
-    if needed > free:
-        raise DatasetError(
-            f"{out_dir}: {_megabytes(needed)} are needed for {len(dataset)} clips of {settings.num_frames} x "
-            f"{settings.size[0]} x {settings.size[1]}; {_megabytes(free)} are free"
-        )
+def _problems(dataset: ActionDataset, manifest: Manifest | str | Path, drop_duplicates: bool) -> dict[str, str]:
+    """Names of the records to leave out without decoding them, and why."""
+    if not isinstance(manifest, Manifest):
+        manifest = Manifest.read(manifest)
+    problems, first = {}, {}
+    for record, row in zip(dataset.records, manifest.rows_of(dataset.records), strict=True):
+        name = record.name(dataset.root)
+        if row.problem:
+            problems[name] = row.problem
+        elif drop_duplicates and row.sha256:
+            # Segments of one video are not duplicates of each other.
+            same = first.setdefault((row.sha256, record.segment), name)
+            if same != name:
+                problems[name] = f"the same content as {same}"
+    return problems
 
 
-def _write(dataset: ActionDataset, settings: ClipSettings, fingerprint: str, folder: Path, workers: int | None) -> int:
-    """Writes the whole data set into `folder`; returns the number of videos that could not be read."""
-    # Boxes and joints stay here: they can be as large as clips, and decoding does not need them.
-    tasks = ((replace(r, boxes=None, object_boxes=None, joints=None), settings) for r in dataset.records)
-    progress = tqdm(
-        zip(dataset.records, outcomes(_decode, tasks, workers), strict=True),
-        total=len(dataset),
-        desc="preparing",
-        unit="clip",
-        disable=None,  # where nobody watches
-    )
-    # A shard is a fixed stretch of the records, so a bad video does not move the clips behind it.
-    per_shard = max(SHARD_BYTES // settings.clip_bytes, -(-len(dataset) // MAX_SHARDS), 1)
-    skipped = []
-    with _Writer(folder, dataset) as writer:
-        for position, (record, clip) in enumerate(progress):
-            if isinstance(clip, Failed):
-                skipped.append(Skipped(record.path, clip.reason))
-            else:
-                writer.write(clip, record, position, shard=position // per_shard)
-    if len(skipped) == len(dataset):
-        first = f"{skipped[0].path}: {skipped[0].reason}"
-        raise DatasetError(f"{dataset.root}: none of {len(dataset)} videos can be read. First: {first}")
-    with (folder / "skipped.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["path", "reason"])
-        table.writerows([relative(skip.path, dataset.root), skip.reason] for skip in skipped)
-    about = {
-        "format": FORMAT,
-        "fingerprint": fingerprint,
-        "name": dataset.name,
-        "root": str(dataset.root.resolve()),
-        "class_names": dataset.class_names,
-        **asdict(settings),
-        "shards": writer.finish(),
-    }
-    (folder / "prepared.json").write_text(json.dumps(about, indent=1))
-    _write_metadata(folder, dataset, settings, writer.lengths)
-    return len(skipped)
+def _write_here(
+    shards: Sequence[Shard], advance: Callable[[int], None], workers: int | None, timeout: float | None
+) -> None:
+    """Writes shards one after the other, while processes of this machine decode what comes next."""
+    tasks = (task for shard in shards for task in shard.tasks)
+
+    def counted(clips: Iterator) -> Iterator:
+        for clip in clips:
+            yield clip
+            advance(1)
+
+    with closing(decoded(tasks, workers, timeout)) as clips:
+        clips = counted(clips)
+        for shard in shards:
+            write_shard(shard, clips)
 
 
-def _decode(task: tuple[VideoRecord, ClipSettings]) -> np.ndarray:
-    record, settings = task
-    # One thread: the other cores have workers of their own.
-    return record.read(settings.num_frames, settings.size, settings.sampling, settings.short, threads=1)
+@dataclass(frozen=True)
+class _Job:
+    """One data set that is being prepared, and its places."""
 
+    dataset: ActionDataset
+    settings: ClipSettings
+    problems: dict[str, str]
+    out_dir: Path
+    fingerprint: str
 
-class _Writer:
-    """Writes clips into shards one after the other, and notes where each clip starts."""
+    @property
+    def home(self) -> Path:
+        return self.out_dir / f"{self.dataset.name}_{self.fingerprint[:12]}"
 
-    def __init__(self, folder: Path, dataset: ActionDataset):
-        self._folder = folder
-        self._root = dataset.root
-        self._name = dataset.name
-        self._file = None  # the TFRecordWriter of the last shard
-        self._shard = -1  # its number among the stretches of records; one without a readable video has no file
-        self._sizes: list[int] = []  # bytes of every file
-        self._rows: list[tuple] = []
-        self.lengths: list[int] = []  # clips of every file
+    @property
+    def work(self) -> Path:
+        return self.home.with_name(f".{self.home.name}.work")
 
-    def __enter__(self) -> _Writer:
-        return self
+    @property
+    def lock(self) -> Path:
+        return self.home.with_name(f".{self.home.name}.lock")
 
-    def __exit__(self, *_) -> None:
-        if self._file is not None:
-            with _as_os_error(self._folder):
-                self._file.close()
+    def open(self) -> PreparedDataset | None:
+        """What was prepared before; None where there is nothing, or something damaged."""
+        if not (self.home / VERSION).exists():
+            return None
+        try:
+            return PreparedDataset.open(self.home / VERSION, self.dataset.root)
+        except DatasetError as error:
+            log.warning("%s; it is prepared anew", error)
+            return None
 
-    def write(self, clip: np.ndarray, record: VideoRecord, position: int, shard: int) -> None:
-        import tensorflow as tf
+    def run(self, write: Callable[[Sequence[Shard], Callable[[int], None]], None]) -> PreparedDataset:
+        """Writes what is missing.
 
-        path, group = relative(record.path, self._root).encode(), (record.group or "").encode()
-        example, start = _serialise(clip, record.label, group, path, position)
-        with _as_os_error(self._folder):
-            if shard != self._shard:
-                if self._file is not None:
-                    self._file.close()
-                self._file = tf.io.TFRecordWriter(str(self._part(len(self._sizes))))
-                self._shard = shard
-                self._sizes.append(0)
-                self.lengths.append(0)
-            self._file.write(example)
-        # A TFRecord is its length (8 bytes), a checksum (4), the bytes, a checksum (4).
-        offset = self._sizes[-1] + 12 + start
-        self._rows.append((len(self._sizes) - 1, offset, record.label, position, group, path))
-        self._sizes[-1] += 12 + len(example) + 4
-        self.lengths[-1] += 1
+        Args:
+            write: writes the shards it is given, and now and then calls the function it is given with the number of
+                videos that were decoded.
+        """
+        shutil.rmtree(self.home, ignore_errors=True)  # damaged, or a folder without the data in it
+        folder, notes = self.work / VERSION, self.work / "notes"
+        shards = shards_of(self.dataset, self.settings, folder, notes, self.problems)
+        missing = [shard for shard in shards if notes_of(shard) is None]
+        total, to_do = (sum(shard.videos for shard in part) for part in (shards, missing))
+        self._check_space(to_do)
+        folder.mkdir(parents=True, exist_ok=True)
+        notes.mkdir(exist_ok=True)
+        self._remove_strangers(shards)
+        if to_do < total:
+            log.info("%s: %d of %d videos were prepared before", self.work, total - to_do, total)
+        if missing:
+            with tqdm(
+                total=total,
+                initial=total - to_do,
+                desc="preparing",
+                unit="clip",
+                disable=None,  # where nobody watches
+            ) as progress:
+                write(missing, progress.update)
+        self._finish(shards, [_complete(shard) for shard in shards])
+        return PreparedDataset.open(self.home / VERSION, self.dataset.root)
 
-    def finish(self) -> dict[str, int]:
-        """Gives the shards their final names and writes the index; returns name and size of every shard."""
-        shards = {}
-        for number, size in enumerate(self._sizes):
-            written = self._part(number).stat().st_size
-            if written != size:
-                raise OSError(errno.EIO, f"{written} bytes arrived of {size}", str(self._folder))
-            name = f"{self._name}-{SPLIT}.tfrecord-{number:05d}-of-{len(self._sizes):05d}"
-            self._part(number).rename(self._folder / name)
-            shards[name] = size
-        columns = zip(*self._rows, strict=True)
-        kinds = {"shard": np.int32, "offset": np.int64, "label": np.int32, "index": np.int64}
-        kinds |= {"group": np.bytes_, "path": np.bytes_}
-        arrays = {key: np.array(column, kind) for (key, kind), column in zip(kinds.items(), columns, strict=True)}
-        np.savez_compressed(self._folder / "index.npz", **arrays)
-        return shards
+    def failure(self, error: OSError) -> str:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            needed = _megabytes(estimate_bytes(len(self.dataset), self.settings))
+            return (
+                f"{self.out_dir}: the disk is full; {len(self.dataset)} clips take {needed}. What is finished stays in "
+                f"{self.work}: make room and run this again, or remove it"
+            )
+        return f"{self.out_dir}: cannot be written: {error.strerror or error}"
 
-    def _part(self, number: int) -> Path:
-        return self._folder / f"shard-{number:05d}"
+    def _remove_strangers(self, shards: Sequence[Shard]) -> None:
+        """Removes what a killed run left: half of a shard, and the metadata, which are written anew."""
+        known = {path for shard in shards for path in (shard.file, shard.notes)}
+        for folder in (self.work / VERSION, self.work / "notes"):
+            for path in folder.iterdir():
+                if path not in known:
+                    path.unlink(missing_ok=True)
 
+    def _check_space(self, videos: int) -> None:
+        needed, free = estimate_bytes(videos, self.settings), shutil.disk_usage(self.out_dir).free
+        if needed > free:
+            raise DatasetError(
+                f"{self.out_dir}: {_megabytes(needed)} are needed for {videos} clips of {self.settings.num_frames} x "
+                f"{self.settings.size[0]} x {self.settings.size[1]}; {_megabytes(free)} are free"
+            )
 
-def _serialise(clip: np.ndarray, label: int, group: bytes, path: bytes, position: int) -> tuple[bytes, int]:
-    """(the tf.train.Example of a clip, the place in it where the pixels start)."""
-    import tensorflow as tf
-
-    def example(**features) -> bytes:
-        # Sorted keys: the same bytes on every run, and the clip comes first.
-        return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
-
-    pixels = clip.tobytes()
-    others = {
-        "group": tf.train.Feature(bytes_list=tf.train.BytesList(value=[group])),
-        "index": tf.train.Feature(int64_list=tf.train.Int64List(value=[position])),
-        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        "path": tf.train.Feature(bytes_list=tf.train.BytesList(value=[path])),
-    }
-    whole = example(clip=tf.train.Feature(bytes_list=tf.train.BytesList(value=[pixels])), **others)
-    # The entries of the others stand behind the clip.
-    rest = tf.train.Features(feature=others).ByteSize()
-    start = len(whole) - rest - len(pixels)
-    if whole[start : start + len(pixels)] != pixels:
-        raise RuntimeError("protobuf does not put the clip first; its place in the file is not known")
-    return whole, start
-
-
-def _write_metadata(folder: Path, dataset: ActionDataset, settings: ClipSettings, lengths: list[int]) -> None:
-    import tensorflow_datasets as tfds
-
-    clip = (settings.num_frames, *settings.size, 3)
-    features = tfds.features.FeaturesDict(
-        {
-            "clip": tfds.features.Tensor(shape=clip, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES),
-            "group": tfds.features.Text(doc="source of the video; empty: not known"),
-            "index": tfds.features.Scalar(dtype=np.int64, doc="position among the records"),
-            "label": tfds.features.ClassLabel(names=list(dataset.class_names)),
-            "path": tfds.features.Text(doc="the video, relative to the folder of the data set"),
+    def _finish(self, shards: Sequence[Shard], notes: Sequence[Notes]) -> None:
+        """Writes what is of all shards together, and moves the whole to its place."""
+        dataset, folder = self.dataset, self.work / VERSION
+        names = {item.position: item.name for shard in shards for item in shard.items}
+        skipped = [(names[position], reason) for note in notes for position, reason in note.skipped]
+        if len(skipped) == len(dataset):
+            shutil.rmtree(self.work, ignore_errors=True)
+            first = f"{dataset.root / skipped[0][0]}: {skipped[0][1]}"
+            raise DatasetError(f"{dataset.root}: none of {len(dataset)} videos can be read. First: {first}")
+        np.savez_compressed(folder / "index.npz", **index_of(shards, notes))
+        with (folder / "skipped.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            table = csv.writer(file)
+            table.writerow(["path", "reason"])
+            table.writerows(skipped)
+        about = {
+            "format": FORMAT,
+            "fingerprint": self.fingerprint,
+            "name": dataset.name,
+            "root": str(dataset.root.resolve()),
+            "class_names": dataset.class_names,
+            **asdict(self.settings),
+            "shards": {shard.file.name: note.size for shard, note in zip(shards, notes, strict=True)},
         }
-    )
-    split = tfds.core.SplitInfo(
-        name=SPLIT,
-        shard_lengths=lengths,
-        num_bytes=sum(lengths) * settings.clip_bytes,
-        filename_template=tfds.core.ShardedFileTemplate(
-            data_dir=folder, dataset_name=dataset.name, split=SPLIT, filetype_suffix="tfrecord"
-        ),
-    )
-    with _as_os_error(folder):
-        tfds.folder_dataset.write_metadata(
-            data_dir=folder,
-            features=features,
-            split_infos=[split],
-            version=VERSION,
-            check_data=False,
-            supervised_keys=("clip", "label"),
-            description=f"{settings.sampling} clips of {dataset.name}, prepared by har_tf",
+        (folder / "prepared.json").write_text(json.dumps(about, indent=1))
+        self._write_metadata(folder, [len(note.rows) for note in notes])
+        known = {shard.file for shard in shards}
+        for path in folder.iterdir():
+            if path not in known:  # they are on the disk already
+                sync(path)
+        sync(folder)
+        self.home.mkdir(exist_ok=True)
+        folder.rename(self.home / VERSION)
+        sync(self.home)
+        sync(self.out_dir)
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def _write_metadata(self, folder: Path, lengths: list[int]) -> None:
+        import tensorflow_datasets as tfds
+
+        clip = (self.settings.num_frames, *self.settings.size, 3)
+        features = tfds.features.FeaturesDict(
+            {
+                "clip": tfds.features.Tensor(shape=clip, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES),
+                "group": tfds.features.Text(doc="source of the video; empty: not known"),
+                "index": tfds.features.Scalar(dtype=np.int64, doc="position among the records"),
+                "label": tfds.features.ClassLabel(names=list(self.dataset.class_names)),
+                "path": tfds.features.Text(
+                    doc="the video, relative to the folder of the data set; a segment ends in #t=<start>,<end>"
+                ),
+            }
         )
+        split = tfds.core.SplitInfo(
+            name=SPLIT,
+            shard_lengths=lengths,
+            num_bytes=sum(lengths) * self.settings.clip_bytes,
+            filename_template=tfds.core.ShardedFileTemplate(
+                data_dir=folder, dataset_name=self.dataset.name, split=SPLIT, filetype_suffix="tfrecord"
+            ),
+        )
+        with as_os_error(folder):
+            tfds.folder_dataset.write_metadata(
+                data_dir=folder,
+                features=features,
+                split_infos=[split],
+                version=VERSION,
+                check_data=False,
+                supervised_keys=("clip", "label"),
+                description=f"{self.settings.sampling} clips of {self.dataset.name}, prepared by har_tf",
+            )
+
+
+def _complete(shard: Shard) -> Notes:
+    notes = notes_of(shard, checked=False)  # its bytes were checked when it was written, or when it was found
+    if notes is None:
+        raise OSError(errno.EIO, f"{shard.file.name} was written and is not there", str(shard.file))
+    return notes
 
 
 @contextmanager
-def _as_os_error(path: Path) -> Iterator[None]:
-    """TensorFlow's file errors as the OSError that they were."""
-    import tensorflow as tf
+def _alone(path: Path) -> Iterator[None]:
+    """Waits until no other process is in here with the same path.
 
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError as error:
-        raise OSError(errno.ENOSPC, error.message, str(path)) from error
-    except tf.errors.OpError as error:
-        raise OSError(errno.EIO, error.message, str(path)) from error
-
-
-def _failure(error: OSError, out_dir: Path, dataset: ActionDataset, settings: ClipSettings) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        needed = _megabytes(estimate_bytes(len(dataset), settings))
-        return f"{out_dir}: the disk is full; {len(dataset)} clips take {needed}. Nothing was left behind"
-    return f"{out_dir}: cannot be written: {error.strerror or error}"
+    The lock is the kernel's, so it ends with the process that holds it, however that ends. On a network file system it
+    holds between machines where the file system was mounted with locks, which is the rule.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+                log.warning("%s: prepared by %s at this moment; waiting for it", path, holder)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                    raise
+                # Two runs would still end with the same bytes; they would only do the work twice.
+                log.warning("%s: the file system knows no locks; do not prepare the same data twice at a time", path)
+            try:
+                current = os.path.samestat(os.fstat(descriptor), path.stat())
+            except FileNotFoundError:
+                current = False
+            if not current:  # the one that was waited for has removed the file
+                continue
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(descriptor)
 
 
 def _megabytes(count: int) -> str:

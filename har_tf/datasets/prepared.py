@@ -19,12 +19,18 @@ import numpy as np
 
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, relative
 
-FORMAT = 1  # changes whenever the same videos would be prepared into other bytes or other files
+FORMAT = 2  # changes whenever the same videos would be prepared into other bytes or other files
+MAX_OPEN = 512  # shards that stay open; a process may often have 1024 files. The others are opened for each clip
+
+
+def to_text(name: bytes) -> str:
+    """A stored name; one that was not UTF-8 on disk is as Python reads it from there."""
+    return name.decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A video that could not be prepared, and why."""
+    """A video that could not be prepared, and why; of a segment, `path` ends as `VideoRecord.name` does."""
 
     path: Path
     reason: str
@@ -71,7 +77,7 @@ class PreparedDataset:
             about = json.loads((path / "prepared.json").read_text())
             with np.load(path / "index.npz") as arrays:
                 index = {key: arrays[key] for key in arrays.files}
-            with (path / "skipped.csv").open(newline="") as file:
+            with (path / "skipped.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
                 rows = list(csv.DictReader(file))
             sizes = {name: (path / name).stat().st_size for name in about["shards"]}
         except (OSError, ValueError, KeyError) as error:
@@ -106,12 +112,12 @@ class PreparedDataset:
     @cached_property
     def groups(self) -> list[str | None]:
         """The group of every clip, None where it is not known."""
-        return [group.decode() or None for group in self._index["group"][self._rows].tolist()]
+        return [to_text(group) or None for group in self._index["group"][self._rows].tolist()]
 
     @cached_property
     def record_paths(self) -> list[Path]:
         """The video of every clip."""
-        return [self.root / path.decode() for path in self._index["path"][self._rows].tolist()]
+        return [self.root / to_text(path) for path in self._index["path"][self._rows].tolist()]
 
     def subset(self, records: ActionDataset | Iterable[VideoRecord]) -> PreparedDataset:
         """The clips of these records, in their order, over the same files; skipped videos are left out.
@@ -128,10 +134,11 @@ class PreparedDataset:
             records = records.records
         rows = []
         for record in records:
-            name = relative(record.path, self.root)
-            row = self._row_of.get(name)
-            if row is not None:
-                rows.append(row)
+            name = record.name(self.root)
+            found = self._rows_of.get(name)
+            if found is not None:
+                # One segment may be listed once for each of its classes.
+                rows.append(next((row for row in found if self._index["label"][row] == record.label), found[0]))
             elif name not in self._skipped_names:
                 raise DatasetError(f"{self.path}: {record.path} was not prepared with this data set")
         return replace(self, _rows=np.array(rows, dtype=np.int64))
@@ -153,8 +160,11 @@ class PreparedDataset:
         return clips
 
     @cached_property
-    def _row_of(self) -> dict[str, int]:
-        return {path.decode(): row for row, path in enumerate(self._index["path"].tolist())}
+    def _rows_of(self) -> dict[str, list[int]]:
+        rows: dict[str, list[int]] = {}
+        for row, name in enumerate(self._index["name"].tolist()):
+            rows.setdefault(to_text(name), []).append(row)
+        return rows
 
     @cached_property
     def _skipped_names(self) -> frozenset[str]:
@@ -173,9 +183,16 @@ class _Shards:
         if file is None:
             # Two threads may both open it; one of the two is kept, the other closed at once.
             opened = os.open(self._paths[shard], os.O_RDONLY)
-            file = self._files.setdefault(shard, opened)
-            if file != opened:
-                os.close(opened)
+            file = self._files.setdefault(shard, opened) if len(self._files) < MAX_OPEN else opened
+            try:
+                self._read(clip, shard, file, offset)
+            finally:
+                if self._files.get(shard) != opened:
+                    os.close(opened)
+        else:
+            self._read(clip, shard, file, offset)
+
+    def _read(self, clip: np.ndarray, shard: int, file: int, offset: int) -> None:
         missing = memoryview(clip).cast("B")
         while missing:
             count = os.preadv(file, [missing], offset)
