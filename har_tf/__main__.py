@@ -9,6 +9,7 @@ python -m har_tf preview figures --out figures.png
 """
 
 import json
+import shlex
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,6 +92,8 @@ class Check:
     """Decoding processes. None: one a core."""
     fresh: bool = False
     """Read all files again."""
+    timeout: float = 600
+    """Seconds after which a file is given up, which is its problem then."""
     json: bool = False
     """Print one JSON object."""
 
@@ -121,6 +124,12 @@ class Prepare:
     """What to do with videos of fewer frames."""
     workers: int | None = None
     """Decoding processes. None: one a core."""
+    timeout: float = 60
+    """Seconds after which a video is given up and left out."""
+    drop_duplicates: bool = False
+    """Keep only the first of videos of the same content, by the manifest."""
+    beam: str | None = None
+    """Options of an Apache Beam pipeline that does the work, as in --beam="--runner=DirectRunner". None: no Beam."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +244,9 @@ def check(options: Check) -> None:
         dataset = datasets.load(options.dataset, options.directory, split=options.split or 1, lists=options.lists)
     elif options.lists is not None or options.split is not None:
         dataset = datasets.load(options.directory, split=options.split or 1, lists=options.lists)
-    found = check(options.directory, options.out, options.workers, options.audit, dataset, options.fresh)
+    found = check(
+        options.directory, options.out, options.workers, options.audit, dataset, options.fresh, options.timeout
+    )
     pairs = audit.pairs(found) if options.audit else ()
     leaks = [pair for pair in pairs if pair.across]
     if options.json:
@@ -283,6 +294,10 @@ def prepare(options: Prepare) -> None:
         sampling=options.sampling,
         short=options.short,
         workers=options.workers,
+        timeout=options.timeout,
+        manifest=options.manifest,
+        drop_duplicates=options.drop_duplicates,
+        beam=None if options.beam is None else shlex.split(options.beam),
     )
     print(f"{len(prepared)} clips, {len(prepared.skipped)} unreadable left out")
     print(prepared.path)

@@ -1,4 +1,4 @@
-"""The command line: predict, explain, prepare, preview; what it prints, and what it refuses."""
+"""The command line: predict, explain, unpack, check, prepare, preview; what it prints, and what it refuses."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from har_tf.__main__ import Explain, Predict, Prepare, Preview, main
+from har_tf.__main__ import Check, Explain, Predict, Prepare, Preview, Unpack, main
 from har_tf.command import guarded
 from har_tf.datasets.figures import ACTIONS
 from har_tf.models.saving import load_model
@@ -86,6 +86,97 @@ def test_prepare_then_open(tiny_recipe, tiny_run, tmp_path, capsys):
     count, path = capsys.readouterr().out.splitlines()[-2:]
     assert count == "12 clips, 0 unreadable left out"
     assert PreparedDataset.open(Path(path)).class_names == ("wave", "clap")
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """UCF101's layout and lists: two classes, one video of each in training, two in test."""
+    root = tmp_path / "UCF-101"
+    for label, name in enumerate(("Archery", "Biking")):
+        (root / name).mkdir(parents=True)
+        for group in (1, 2, 8):
+            frames = np.random.default_rng([label, group]).integers(0, 256, (1, 6, 8, 3), dtype=np.uint8)
+            frames = np.stack([cv2.resize(frames[0], (48, 32), interpolation=cv2.INTER_CUBIC)] * 10)
+            write_video(root / name / f"v_{name}_g{group:02d}_c01.mp4", frames)
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for part, groups in (("train", (8,)), ("test", (1, 2))):
+        names = [f"{name}/v_{name}_g{group:02d}_c01.avi" for name in ("Archery", "Biking") for group in groups]
+        (lists / f"{part}list01.txt").write_text("\n".join(names))
+    (lists / "classInd.txt").write_text("1 Archery\n2 Biking\n")
+    return root
+
+
+def test_check_then_prepare_by_the_manifest(videos, tmp_path, capsys):
+    from har_tf.datasets.prepared import PreparedDataset
+
+    out = tmp_path / "m.parquet"
+    assert guarded(lambda: main(Check(videos, out, workers=0))) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0] == "files       6, 6 of them sound"
+    assert printed.out.splitlines()[-1] == str(out)
+    (videos / "Biking" / "v_Biking_g01_c01.mp4").write_text("broken")
+    assert failed(Check(videos, out, workers=0), capsys) == f"error: {videos}, 6 files: files with a problem: 1"
+    options = {"num_frames": 4, "size": (16, 24), "workers": 0}
+    main(Prepare("ucf101", tmp_path, root=videos, lists=tmp_path / "lists", manifest=out, **options))
+    count, path = capsys.readouterr().out.splitlines()[-2:]
+    assert count == "5 clips, 1 unreadable left out"
+    prepared = PreparedDataset.open(Path(path))
+    assert prepared.class_names == ("Archery", "Biking")
+    assert [skip.path.name for skip in prepared.skipped] == ["v_Biking_g01_c01.mp4"]
+    (videos / "Biking" / "v_Biking_g02_c01.mp4").write_text("changed")
+    options["size"] = (24, 24)
+    assert "v_Biking_g02_c01.mp4" in failed(Prepare(str(videos), tmp_path, manifest=out, **options), capsys)
+
+
+def test_check_audits_the_official_split(videos, tmp_path, capsys):
+    train, test = videos / "Archery" / "v_Archery_g08_c01.mp4", videos / "Biking" / "v_Biking_g02_c01.mp4"
+    frames = read_clip(train, None, None)
+    write_video(test, frames, crf=30)
+    options = Check(videos, audit=True, lists=tmp_path / "lists", workers=0)
+    assert failed(options, capsys).endswith("6 files: near-identical pairs across the split: 1")
+    main(Check(videos, audit=True, workers=0))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "near-identical: 1 pairs, 0 of them of the same source"
+    assert "Archery/v_Archery_g08_c01.mp4 ~ Biking/v_Biking_g02_c01.mp4" in lines[-1]
+
+    test.write_bytes(train.read_bytes())
+    options = Check(videos, audit=True, dataset="ucf101", lists=tmp_path / "lists", workers=0, json=True)
+    assert guarded(lambda: main(options)) == 1
+    report = json.loads(capsys.readouterr().out)
+    both = ["Archery/v_Archery_g08_c01.mp4", "Biking/v_Biking_g02_c01.mp4"]
+    assert report["duplicates"] == {"in two parts of the split": [both]}
+    assert (report["files"], report["problems"], report["near_identical"]) == (6, {}, [])
+
+
+def test_check_refuses_before_it_reads(videos, tmp_path, capsys):
+    assert "--dataset ucf" in failed(Check(videos, dataset="ucf"), capsys)
+    assert "m.txt" in failed(Check(videos, tmp_path / "m.txt"), capsys)
+    assert "no official split" in failed(Check(videos, split=2), capsys)
+    assert "none: no such folder" in failed(Check(tmp_path / "none"), capsys)
+
+
+def test_unpack_makes_the_folder(tmp_path, capsys):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("UCF-101/Archery/a.avi", "video")
+    main(Unpack(tmp_path / "a.zip", tmp_path / "out"))
+    assert capsys.readouterr().out == f"{tmp_path / 'out'}\n"
+    assert (tmp_path / "out" / "UCF-101" / "Archery" / "a.avi").read_text() == "video"
+    assert "b.zip" in failed(Unpack(tmp_path / "b.zip", tmp_path / "new"), capsys)
+
+
+def test_what_needs_no_tensorflow_does_without(videos, tmp_path):
+    """`check` of a cluster's data should not load what only models need."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from pathlib import Path; from har_tf.__main__ import Check, main\n"
+        f"main(Check(Path({str(videos)!r}), audit=True, workers=0)); sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
 
 
 def test_preview_is_a_sheet_of_all_actions(tmp_path):

@@ -45,6 +45,8 @@ _FORMATS = {
     "flv": ("flv",),
     "ogv": ("ogg",),
 }
+TIMEOUT = 600.0  # seconds for a file; an hour of video in 640 x 480 takes one or two minutes
+MEMORY = 2 * 2**30  # bytes for a process; a 4K video takes less than 256 MiB
 _NAMED = 3  # files that the summary names of each kind
 
 
@@ -72,6 +74,7 @@ def check(
     hashes: bool = False,
     dataset: ActionDataset | None = None,
     fresh: bool = False,
+    timeout: float | None = TIMEOUT,
 ) -> Manifest:
     """Decodes every video below a folder, in processes that survive a crash of the decoder.
 
@@ -86,6 +89,7 @@ def check(
         hashes: whether frames are hashed as well, which `audit` needs and takes a second decode.
         dataset: takes class and part of the files from this data set, and its official split.
         fresh: reads everything again.
+        timeout: seconds after which a file is given up, which is its problem then; None, or workers=0: never.
 
     Raises:
         DatasetError: no such folder, no video in it, `out` is no manifest or cannot be written, or `dataset` has no
@@ -119,7 +123,7 @@ def check(
         else:
             rows.append(row)
     with _journal(out) as note:
-        for row in inspect(tasks, workers):
+        for row in inspect(tasks, workers, timeout):
             note(row)
             rows.append(row)
         found = Manifest(tuple(_marked(replace(row, **places.get(row.path, _NOWHERE)) for row in rows)))
@@ -128,11 +132,11 @@ def check(
     return found
 
 
-def inspect(tasks: Sequence[Task], workers: int | None = None) -> Iterator[Row]:
-    """Yields the row of every file in order, without class, part and duplicates."""
+def inspect(tasks: Sequence[Task], workers: int | None = None, timeout: float | None = TIMEOUT) -> Iterator[Row]:
+    """Yields the row of every file in order, without class, part and duplicates; the arguments are those of `check`."""
     if not tasks:
         return
-    results = outcomes(_row, tasks, workers)
+    results = outcomes(_row, tasks, workers, timeout, MEMORY)
     for task, row in tqdm(
         zip(tasks, results, strict=True), total=len(tasks), desc="checking", unit="clip", disable=None
     ):

@@ -292,3 +292,13 @@ def test_bad_arguments_are_found_before_any_work(collection, tmp_path, probed):
         check(collection, tmp_path / "folder.csv")
     assert probed == []
     assert (tmp_path / "other.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_a_file_that_takes_too_long_is_a_problem(tmp_path):
+    video(tmp_path / "1.mp4", 20)
+    (row,) = check(tmp_path, workers=1, timeout=1e-3).rows
+    assert row.problem == "took longer than 0.001 s"
+    assert (row.stamp, row.sha256) == (
+        ((tmp_path / "1.mp4").stat().st_size, (tmp_path / "1.mp4").stat().st_mtime_ns),
+        "",
+    )

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,15 @@ def test_overlap_counts_by_hand():
     assert str(report) == (
         "4 of 5 test clips (80 %) have a sibling in training; of 1 the group is unknown; 1 are in training themselves"
     )
+    assert (report.identical, report.near_identical) == (None, None), "not looked for"
+    near = (("a", "x", 0.1), ("a", "y", 0.1), ("b", "x", 0.2))
+    searched = replace(report, identical=(("a", "z", 0.0),), near_identical=near, near_of_other_groups=1, unread=3)
+    assert str(searched) == (
+        f"{report}; 1 have the same content as a training clip; 2 are near-identical to one, 1 of them to one that is "
+        "no sibling; 3 videos could not be read"
+    )
+    nothing = replace(report, identical=(), near_identical=())
+    assert str(nothing) == f"{report}; 0 have the same content as a training clip; 0 are near-identical to one"
     without = splits.overlap(dataset.subset([b2]), dataset.subset([b3]))
     assert "unknown" in str(without)
 
