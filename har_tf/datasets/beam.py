@@ -107,7 +107,7 @@ def _write(number: int, plan: str, digest: str, timeout: float | None) -> int:
     shard = _plan(plan, digest)[number]
     if notes_of(shard) is None:
         # A process of its own: a crash of the native decoder is one lost video, not a lost worker.
-        with closing(decoded(shard.tasks, workers=1, timeout=timeout)) as clips:
+        with closing(decoded([shard], workers=1, timeout=timeout)) as clips:
             write_shard(shard, clips)
     return number
 

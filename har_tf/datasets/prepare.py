@@ -62,7 +62,7 @@ def prepare(
     sampling: str = "uniform",
     short: str = "repeat_last",
     workers: int | None = None,
-    timeout: float | None = 60,
+    timeout: float | None = 600,
     manifest: Manifest | str | Path | None = None,
     drop_duplicates: bool = False,
     beam: Sequence[str] | None = None,
@@ -82,7 +82,8 @@ def prepare(
         sampling: "uniform", "strided" or "dense", see `read_clip`.
         short: "repeat_last", "wrap" or "error" for videos with fewer frames; under "error" they are skipped.
         workers: decoding processes; None: one a core; 0: decode in this process.
-        timeout: seconds after which a video is given up and skipped; None, or workers=0: never.
+        timeout: seconds after which a video is given up and skipped; None, or workers=0: never. Long enough for an
+            hour of video: what is given up depends on the machine, the rest does not.
         manifest: of these videos, as `python -m har_tf check` writes it. The videos that have a problem in it are
             skipped, with that problem as the reason, without being decoded.
         drop_duplicates: whether of videos of the same content, by the manifest, only the first is kept.
@@ -189,14 +190,13 @@ def _write_here(
     shards: Sequence[Shard], advance: Callable[[int], None], workers: int | None, timeout: float | None
 ) -> None:
     """Writes shards one after the other, while processes of this machine decode what comes next."""
-    tasks = (task for shard in shards for task in shard.tasks)
 
     def counted(clips: Iterator) -> Iterator:
         for clip in clips:
             yield clip
             advance(1)
 
-    with closing(decoded(tasks, workers, timeout)) as clips:
+    with closing(decoded(shards, workers, timeout)) as clips:
         clips = counted(clips)
         for shard in shards:
             write_shard(shard, clips)

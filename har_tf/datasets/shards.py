@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from har_tf.datasets.workers import Failed, outcomes
 SPLIT = "clips"
 SHARD_BYTES = 2**26  # what a kill may cost
 MAX_SHARDS = 4096  # of very large data sets the shards are larger
+MEMORY = 2 * 2**30  # bytes for a decoding process, without its clips; a 4K video takes less than 256 MiB
 
 
 @dataclass(frozen=True)
@@ -133,17 +134,19 @@ def decode(task: tuple[VideoRecord, ClipSettings]) -> np.ndarray:
     return record.read(settings.num_frames, settings.size, settings.sampling, settings.short, threads=1)
 
 
-def decoded(
-    tasks: Iterable[tuple[VideoRecord, ClipSettings]], workers: int | None, timeout: float | None
-) -> Iterator[np.ndarray | Failed]:
-    """The clip of every task in order, or `Failed`; see `outcomes`.
+def decoded(shards: Sequence[Shard], workers: int | None, timeout: float | None) -> Iterator[np.ndarray | Failed]:
+    """The clips of these shards in order, or `Failed`; see `outcomes`.
 
     Args:
-        tasks: what `decode` takes.
-        workers: processes; None: one a core; 0: this process does it.
+        shards: what to decode.
+        workers: processes; None: one a core; 0: this process does it, without limits.
         timeout: seconds after which a video is given up.
     """
-    return outcomes(decode, tasks, workers)
+    tasks = (task for shard in shards for task in shard.tasks)
+    memory = MEMORY + 4 * shards[0].settings.clip_bytes
+    if type(shards[0].items[0].record) is not VideoRecord:
+        memory = None  # it is read with TensorFlow, which takes what it likes
+    return outcomes(decode, tasks, workers, timeout, memory)
 
 
 def write_shard(shard: Shard, clips: Iterator[np.ndarray | Failed]) -> Notes:
