@@ -406,7 +406,7 @@ def summary(found: Manifest) -> str:
     lines += _grouped((row.path, row.problem) for row in found.problems)
     lines.append(f"duplicates  {sum(len(rows) - 1 for rows in found.duplicates) or 'none'}")
     for kind, groups in duplicates(found).items():
-        named = "; ".join(" = ".join(row.path for row in rows) for rows in groups[:_NAMED])
+        named = "; ".join(" = ".join(row.path for row in rows[:_NAMED]) + _more(rows) for rows in groups[:_NAMED])
         lines.append(f"  {sum(len(rows) - 1 for rows in groups):6d}  {kind}: {named}{_more(groups)}")
     notes = [(row.path, row.note) for row in sound if row.note]
     if notes:
