@@ -54,11 +54,14 @@ class View:
         height, width = self.shape[::-1] if a == 0 else self.shape
         if (frame.height, frame.width) == (height, width):
             rgb = reformatter.reformat(frame, width, height, "rgb24", threads=1)
-            pixels = _plane(rgb, 0, height, 3 * width).reshape(height, width, 3)
+            pixels = _pixels(rgb.planes[0], height, 3 * width).reshape(height, width, 3)
         else:
+            import cv2  # here, so that the package is imported quickly
+
             # In planes: swscale scales to packed RGB half as fast.
             rgb = reformatter.reformat(frame, width, height, "gbrp", interpolation=_SCALING, threads=1)
-            pixels = np.stack([_plane(rgb, plane, height, width) for plane in (2, 0, 1)], axis=-1)
+            green, blue, red = (_pixels(plane, height, width) for plane in rgb.planes)
+            pixels = cv2.merge([red, green, blue])
         if a == 0:
             pixels = pixels.swapaxes(0, 1)
         if a + c < 0:
@@ -96,8 +99,7 @@ class Clip:
         return not self.places
 
 
-def _plane(frame: av.VideoFrame, index: int, height: int, width: int) -> np.ndarray:
-    plane = frame.planes[index]
+def _pixels(plane: av.video.plane.VideoPlane, height: int, width: int) -> np.ndarray:
     return np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, :width]
 
 

@@ -6,6 +6,7 @@ of the bitstream to know it for sure, for the two codecs that action recognition
 other codec, and at the first thing that is out of the ordinary, it answers None: decode everything.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,10 @@ _LARGEST_NOT_CODED = 20
 # The start code of an MPEG-4 picture.
 _VOP = b"\x00\x00\x01\xb6"
 
+# What an encoder writes about itself, within the first bytes, when it packs.
+_PACKED = re.compile(rb"\x00\x00\x01\xb2DivX\d+(?:Build|b)\d+p")
+_HEADERS = 512
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -29,14 +34,14 @@ class Layout:
         start: (P,) bool, decoding can begin here and needs nothing from before.
         reference: (P,) bool, later packets may need this one.
         leading: (P,) bool, shown before the start it follows, and depends on what lies before that, too.
-        packets: the packets, where those of the file had to be taken apart; None: those of the file.
+        data: the packets, where those of the file had to be taken apart; None: those of the file.
     """
 
     frame: np.ndarray
     start: np.ndarray
     reference: np.ndarray
     leading: np.ndarray
-    packets: list[av.Packet] | None = None
+    data: list[bytes] | None = None
 
     @property
     def frames(self) -> int:
@@ -58,31 +63,37 @@ class Layout:
         return np.flatnonzero(keep)
 
 
-def find_layout(stream: av.VideoStream, packets: Sequence[av.Packet]) -> Layout | None:
+def find_layout(stream: av.VideoStream, data: Sequence[bytes], stamps: Sequence[int | None]) -> Layout | None:
     """Layout of a stream, or None where it is unknown or unusual.
 
     Args:
         stream: the stream.
-        packets: all its packets that are not empty, in decoding order; they are used up.
+        data: all its packets that are not empty, in decoding order.
+        stamps: the presentation time of each.
     """
     codec, headers = stream.codec_context.codec.canonical_name, stream.codec_context.extradata or b""
     if codec == "h264":
-        return _h264(headers, packets)
+        return _h264(headers, data, stamps)
     if codec == "mpeg4":
-        return _mpeg4(stream, headers, packets)
+        return _mpeg4(stream, headers, data)
     return None
 
 
-def _mpeg4(stream: av.VideoStream, headers: bytes, packets: Sequence[av.Packet]) -> Layout | None:
+def as_packet(data: bytes) -> av.Packet:
+    """A packet that holds these bytes, with room behind them: `av.Packet(data)` has none, and decoders read on."""
+    packet = av.Packet(len(data))
+    packet.update(data)
+    return packet
+
+
+def _mpeg4(stream: av.VideoStream, headers: bytes, data: Sequence[bytes]) -> Layout | None:
     """MPEG-4 part 2 (XviD, DivX): P and S pictures depend on the one before, B pictures on the two around them."""
-    unpacked, data = None, [bytes(packet) for packet in packets]
-    if _hold_several_pictures(data):
+    unpacked = None
+    if _PACKED.search(headers) or _PACKED.search(data[0][:_HEADERS]):
         # "Packed bitstream": AVI wants a picture a packet, so a B picture travels with the P picture it needs.
         unpacking = BitStreamFilterContext("mpeg4_unpack_bframes", stream)
-        unpacked = [part for packet in (*packets, None) for part in unpacking.filter(packet)]
-        data = [bytes(packet) for packet in unpacked]
-        if _hold_several_pictures(data):
-            return None
+        packets = [*(as_packet(part) for part in data), None]
+        data = unpacked = [bytes(part) for packet in packets for part in unpacking.filter(packet)]
     places = [part.find(_VOP) + len(_VOP) for part in data]
     if any(not len(_VOP) <= place < len(part) for part, place in zip(data, places, strict=True)):
         return None
@@ -115,10 +126,6 @@ def _mpeg4(stream: av.VideoStream, headers: bytes, packets: Sequence[av.Packet])
     if not start[0] or (leading & (np.cumsum(start) == 1)).any():
         return None
     return Layout(frame, start, ~bipredictive, leading, unpacked)
-
-
-def _hold_several_pictures(data: Sequence[bytes]) -> bool:
-    return any(part.find(_VOP, part.find(_VOP) + len(_VOP)) >= 0 for part in data)
 
 
 def _time_bits(headers: bytes) -> int | None:
@@ -170,9 +177,8 @@ class _Bits:
         return value & ((1 << count) - 1)
 
 
-def _h264(extradata: bytes, packets: Sequence) -> Layout | None:
+def _h264(extradata: bytes, packets: Sequence[bytes], stamps: Sequence[int | None]) -> Layout | None:
     """H.264 whose packets are one whole picture each and whose time stamps order the frames."""
-    stamps = [packet.pts for packet in packets]
     if None in stamps or len(set(stamps)) != len(stamps):
         return None
     # avcC (ISO 14496-15) begins with version 1; its fifth byte holds the size of the length that
@@ -180,8 +186,7 @@ def _h264(extradata: bytes, packets: Sequence) -> Layout | None:
     length_size = (extradata[4] & 3) + 1 if len(extradata) > 6 and extradata[0] == 1 else 0
     starts, references, with_headers = [], [], []
     bipredictive = False
-    for packet in packets:
-        data = bytes(packet)
+    for data in packets:
         units = _units_with_length(data, length_size) if length_size else _units_with_start_code(data)
         pictures, is_start, is_reference, has_headers = 0, False, False, False
         for unit in units:

@@ -17,10 +17,7 @@ What counts as damage:
 Frames that need not be decoded for a clip are not looked at: `probe` decodes them all.
 """
 
-import re
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -30,14 +27,9 @@ import numpy as np
 
 from .display import Clip, View
 from .errors import VideoError
-from .layout import find_layout
+from .layout import as_packet, find_layout
 from .sampling import frame_indices, frames_needed
-
-# Packets of smaller files stay in memory between the two passes; of larger ones they are counted only.
-_KEEP_BYTES = 256 * 2**20
-
-# FFmpeg opens these as well, but they are pictures, text, or lists that name other files.
-_NOT_VIDEO_FORMATS = frozenset(("image2", "tty", "bin", "xbin", "adf", "idf", "concat", "hls", "dash"))
+from .stream import Scan, demux, open_stream, regular_file, scan_packets, text_of
 
 
 @dataclass(frozen=True)
@@ -85,10 +77,10 @@ def probe(path: str | PathLike, threads: int | None = None) -> VideoInfo:
         150
     """
     _check_threads(threads)
-    path = _regular_file(path)
-    with _open(path) as stream:
-        claimed = _scan(path, stream, keep_bytes=0).claimed
-    with _open(path, threads) as stream:
+    path = regular_file(path)
+    with open_stream(path) as stream:
+        claimed = scan_packets(path, stream, keep=False).claimed
+    with open_stream(path, threads) as stream:
         view, count = None, 0
         for frame in _decode(path, stream):
             view = view or View.of(stream, frame, None)
@@ -160,18 +152,18 @@ def read_clip(
     if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
         raise ValueError(f"size must be None or (height, width), both positive. Received: size={size!r}.")
     _check_threads(threads)
-    path = _regular_file(path)
-    with _open(path, threads) as stream:
-        scan = _scan(path, stream, _KEEP_BYTES)
+    path = regular_file(path)
+    with open_stream(path, threads) as stream:
+        scan = scan_packets(path, stream, keep=True)
         clip = _read_needed(stream, scan, request, size)
     if clip is not None:
         return clip
-    with _open(path, threads) as stream:
+    with open_stream(path, threads) as stream:
         clip, count = _read_in_order(path, stream, request, request.indices(scan.count), size, scan.count)
     if clip is None:
         # The packets did not tell the number of frames; now it is known.
         indices = request.indices_of(path, scan, count)
-        with _open(path, threads) as stream:
+        with open_stream(path, threads) as stream:
             clip, _ = _read_in_order(path, stream, request, indices, size, count)
     return clip
 
@@ -216,7 +208,7 @@ class _Request:
         """Indices for a video of so many frames, None where it does not have all those needed."""
         return self._sample(available) if self.start + self.needed <= available else None
 
-    def indices_of(self, path: Path, scan: "_Scan", available: int) -> np.ndarray:
+    def indices_of(self, path: Path, scan: Scan, available: int) -> np.ndarray:
         """Indices for a video of so many frames, by the policy for short ones where it may be used."""
         needed = f"{self.needed} needed from frame {self.start} on"
         enough = self.start + self.needed <= available
@@ -227,45 +219,34 @@ class _Request:
         return self._sample(available)
 
 
-@dataclass(frozen=True, eq=False)
-class _Scan:
-    """What a pass over the packets of a stream found.
-
-    Attributes:
-        packets: the packets, None where there are too many to keep or one is not whole or not to be shown.
-        count: the number of whole packets to be shown; most files have one for each frame.
-        claimed: frames that the container claims, None where it claims none.
-    """
-
-    packets: list[av.Packet] | None
-    count: int
-    claimed: int | None
-
-
 def _read_needed(
-    stream: av.VideoStream, scan: _Scan, request: _Request, size: tuple[int, int] | None
+    stream: av.VideoStream, scan: Scan, request: _Request, size: tuple[int, int] | None
 ) -> np.ndarray | None:
     """Read a clip decoding only what it needs; None where that cannot be done, or does not come out right."""
-    if not scan.packets:
+    if not scan.data:
         return None
     try:
-        layout = find_layout(stream, scan.packets)
+        layout = find_layout(stream, scan.data, scan.stamps)
         indices = None if layout is None else request.indices(layout.frames)
         if indices is None:
             return None
-        context, packets = stream.codec_context, layout.packets or scan.packets
-        positions = layout.needed(indices)
-        expected = positions[np.argsort(layout.frame[positions])]
-        expected = expected[layout.frame[expected] >= 0]
+        context, data = stream.codec_context, layout.data or scan.data
+        positions = layout.needed(indices).tolist()
+        frames = layout.frame.tolist()
+        expected = sorted((frames[position], position) for position in positions if frames[position] >= 0)
         clip, received = Clip(indices, size), 0
-        for packet in [*(packets[position] for position in positions), None]:
+        for position in [*positions, None]:
+            packet = None
+            if position is not None:
+                packet = as_packet(data[position])
+                packet.pts = position  # which comes back with the frame that the packet becomes
             for frame in context.decode(packet):
                 if frame.is_corrupt or received == len(expected):
                     return None
-                position = expected[received]
-                if frame.pts is not None and frame.pts != packets[position].pts:
+                number, position = expected[received]
+                if frame.pts != position:
                     return None
-                clip.offer(stream, int(layout.frame[position]), frame)
+                clip.offer(stream, number, frame)
                 received += 1
     except av.FFmpegError:
         # What is wrong, and where, is for the decode of everything to say.
@@ -293,7 +274,7 @@ def _read_in_order(
 def _decode(path: Path, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     """All frames up to a damaged end; VideoError where something sound follows behind damage."""
     context, count, cut, damaged = stream.codec_context, 0, False, False
-    for number, packet in enumerate(_demux(stream)):
+    for number, packet in enumerate(demux(stream)):
         if packet is not None:
             if cut:
                 raise VideoError(path, f"corrupt: packet {number - 1} is not whole, and more follow")
@@ -304,7 +285,7 @@ def _decode(path: Path, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
             frames = context.decode(packet)
         except av.FFmpegError as error:
             raise VideoError(
-                path, f"corrupt: packet {number} cannot be decoded, {count} frames before it ({_text(error)})"
+                path, f"corrupt: packet {number} cannot be decoded, {count} frames before it ({text_of(error)})"
             ) from error
         for frame in frames:
             if damaged and not frame.is_corrupt:
@@ -315,101 +296,11 @@ def _decode(path: Path, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
                 yield frame
 
 
-def _demux(stream: av.VideoStream) -> Iterator[av.Packet | None]:
-    """The packets that hold something, then None, which makes the decoder return what it holds back."""
-    try:
-        for packet in stream.container.demux(stream):
-            if packet.size:
-                yield packet
-    except av.FFmpegError:
-        # The container breaks off. `_scan` compares what came with what was claimed.
-        pass
-    yield None
-
-
-def _scan(path: Path, stream: av.VideoStream, keep_bytes: int) -> _Scan:
-    packets = [] if path.stat().st_size <= keep_bytes else None
-    count, whole, latest = 0, True, None
-    for packet in _demux(stream):
-        if packet is None:
-            break
-        if packets is not None:
-            packets.append(packet)
-        # A packet to discard is needed to decode others, but becomes no frame.
-        whole = whole and not packet.is_corrupt and not packet.is_discard
-        count += not packet.is_corrupt and not packet.is_discard
-        if packet.pts is not None:
-            latest = packet.pts if latest is None else max(latest, packet.pts)
-    return _Scan(packets if whole else None, count, _claimed(stream, count, latest))
-
-
-def _claimed(stream: av.VideoStream, count: int, latest: int | None) -> int | None:
-    """Frames that the container claims; a longer duration than the `count` packets have is a claim, too."""
-    if stream.frames:
-        return stream.frames
-    clock = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", "").strip())
-    if clock is None or latest is None or not stream.average_rate:
-        return None
-    hours, minutes, seconds = clock.groups()
-    duration = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    behind = float((duration - latest * stream.time_base) * stream.average_rate)
-    # One frame lies behind the latest time stamp by right, and the clock may be rounded by one.
-    return count + round(behind) - 1 if behind > 2.5 else None
-
-
 def _check_threads(threads: int | None) -> None:
     if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
         raise ValueError(f"threads must be None or at least 1. Received: threads={threads!r}.")
 
 
-def _regular_file(path: str | PathLike) -> Path:
-    path = Path(path)
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise VideoError(path, "no such file") from error
-    except (OSError, ValueError) as error:
-        raise VideoError(path, f"cannot be opened ({_text(error)})") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise VideoError(path, "a folder, expected a video file")
-    if not stat.S_ISREG(status.st_mode):
-        raise VideoError(path, "not a regular file")
-    if status.st_size == 0:
-        raise VideoError(path, "empty file")
-    return path
-
-
-@contextmanager
-def _open(path: Path, threads: int | None = None) -> Iterator[av.VideoStream]:
-    """The video stream of a file, ready to decode; the file is closed at the end."""
-    try:
-        # The prefix keeps names with a colon or a percent sign from being read as something else.
-        container = av.open(f"file:{path}")
-    except OSError as error:
-        raise VideoError(path, f"cannot be opened ({_text(error)})") from error
-    except (av.FFmpegError, ValueError) as error:
-        raise VideoError(path, f"not a video, or its beginning or index is lost ({_text(error)})") from error
-    with container:
-        names = container.format.name
-        if names.endswith("_pipe") or not _NOT_VIDEO_FORMATS.isdisjoint(names.split(",")):
-            raise VideoError(path, f"not a video, but of the format {names!r}")
-        cover = av.stream.Disposition.attached_pic
-        streams = [stream for stream in container.streams.video if not stream.disposition & cover]
-        if not streams:
-            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-            raise VideoError(path, f"no video stream, only {kinds}")
-        stream = streams[0]
-        if stream.codec_context is None:
-            raise VideoError(path, "no decoder for its video stream")
-        stream.thread_type = "SLICE" if threads == 1 else "AUTO"
-        stream.thread_count = threads or 0
-        yield stream
-
-
 def _shortage(claimed: int | None, decodable: int, needed: str) -> str:
     claim = "" if claimed is None else f"{claimed} frames claimed, "
     return f"{claim}{decodable} decodable, {needed}"
-
-
-def _text(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -16,8 +16,9 @@ from os import PathLike
 import numpy as np
 
 from .errors import VideoError
-from .reader import _open, _regular_file, _scan, probe, read_clip
+from .reader import probe, read_clip
 from .sampling import frames_needed
+from .stream import open_stream, regular_file, scan_packets
 
 TOLERANCE = 1  # seconds that a segment may run past the end
 
@@ -28,8 +29,8 @@ def frame_rate(path: str | PathLike) -> Fraction:
     Raises:
         VideoError: the file cannot be opened as a video, or does not say its rate.
     """
-    path = _regular_file(path)
-    with _open(path) as stream:
+    path = regular_file(path)
+    with open_stream(path) as stream:
         rate = stream.average_rate or stream.guessed_rate
     if not rate or rate < 0:
         raise VideoError(path, "does not say its frame rate, which a segment in seconds needs")
@@ -86,9 +87,9 @@ def read_segment(
 def _end_inside(path: str | PathLike, first: int, stop: int, rate: Fraction, threads: int | None) -> int | None:
     """The number of frames of a whole video that ends a little before `stop`, else None."""
     tolerance = min(TOLERANCE * rate, Fraction(stop - first, 2))
-    path = _regular_file(path)
-    with _open(path) as stream:
-        packets = _scan(path, stream, keep_bytes=0).count
+    path = regular_file(path)
+    with open_stream(path) as stream:
+        packets = scan_packets(path, stream, keep=False).count
     if not stop - tolerance <= packets <= stop or packets <= first:
         return None
     info = probe(path, threads)  # a packet is not in every file a frame

@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from .errors import VideoError
-from .reader import _regular_file
 from .sampling import frame_indices, frames_needed
+from .stream import regular_file
 
 SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".webp"))
 MAX_PIXELS = 89_478_485  # 256 MiB as RGB; also from where Pillow suspects a decompression bomb
@@ -81,7 +81,7 @@ def probe_still(path: str | PathLike) -> StillInfo:
     Raises:
         VideoError: the file cannot be read, or is no picture; the reasons are those of `read_still`.
     """
-    path = _regular_file(path)
+    path = regular_file(path)
     with _open(path) as image:
         info = StillInfo(path, *image.size, _orientation(image))
         return StillInfo(path, *info.stored, info.orientation)
@@ -120,7 +120,7 @@ def read_still(
     sides = (1, 1) if size is None else tuple(size)
     if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
         raise ValueError(f"size must be None or (height, width), both positive. Received: size={size!r}.")
-    path = _regular_file(path)
+    path = regular_file(path)
     if short == "error" and num_frames is not None and frames_needed(num_frames, sampling) > 1:
         raise VideoError(path, f"a picture is 1 frame, {frames_needed(num_frames, sampling)} needed")
     with _open(path) as image:

@@ -13,7 +13,8 @@ from har_tf.video.layout import Layout, find_layout
 def find(path):
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        return find_layout(stream, [packet for packet in container.demux(stream) if packet.size])
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        return find_layout(stream, [bytes(packet) for packet in packets], [packet.pts for packet in packets])
 
 
 def whole(path):
@@ -146,7 +147,7 @@ def test_packed_b_frames_are_taken_apart(tmp_path, make_video, drifting, monkeyp
         return packed
 
     path = rewrite(plain, tmp_path / "packed.avi", pack)
-    assert find(path).packets is not None
+    assert find(path).data is not None
     assert np.array_equal(whole(path), whole(plain))
     assert_read_without_a_full_decode(path, monkeypatch)
 
@@ -240,8 +241,8 @@ def test_little_is_decoded_of_intra_video(tmp_path, make_video, numbered, monkey
 def test_a_wrong_promise_leads_to_a_full_decode(tmp_path, make_video, numbered, numbers, monkeypatch):
     path = make_video(tmp_path / "clip.mp4", numbered(30), options={"g": "250"})
 
-    def backwards(stream, packets):
-        layout = find_layout(stream, packets)
+    def backwards(stream, data, stamps):
+        layout = find_layout(stream, data, stamps)
         return replace(layout, frame=layout.frame[::-1])
 
     monkeypatch.setattr(reader, "find_layout", backwards)

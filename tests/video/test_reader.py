@@ -365,7 +365,7 @@ def test_no_file_stays_open(tmp_path, clip40):
 
 
 def test_large_files_are_read_without_keeping_their_packets(clip40, numbers, monkeypatch):
-    monkeypatch.setattr("har_tf.video.reader._KEEP_BYTES", 0)
+    monkeypatch.setattr("har_tf.video.stream._KEEP_BYTES", 0)
     assert numbers(read_clip(clip40, 5)) == [0, 10, 20, 29, 39]
     assert numbers(read_clip(clip40, 3, sampling="dense", start=20)) == [20, 21, 22]
 
