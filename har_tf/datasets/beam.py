@@ -1,9 +1,10 @@
 r"""The work of `prepare` as an Apache Beam pipeline, from two processes of a laptop to a cluster.
 
-    python -m har_tf.datasets.beam UCF-101 --out prepared -- \
-        --direct_num_workers=2 --direct_running_mode=multi_processing
-    python -m har_tf.datasets.beam /data/kinetics --out /data/prepared -- \
-        --runner=FlinkRunner --flink_master=HOST:8081 --environment_type=EXTERNAL --environment_config=localhost:50000
+    python -m har_tf prepare UCF-101 --out prepared \
+        --beam="--runner=DirectRunner --direct_num_workers=2 --direct_running_mode=multi_processing"
+    python -m har_tf prepare /data/kinetics --out /data/prepared \
+        --beam="--runner=PortableRunner --job_endpoint=HOST:8099 --environment_type=EXTERNAL
+                --environment_config=localhost:50000"
 
 An element is a shard: a stretch of the records, decoded and written by one worker, with the code and to the bytes of
 `prepare`. What comes before and after is done by this process: it lists the videos, and when all shards are there it
@@ -21,7 +22,6 @@ import hashlib
 import importlib.util
 import os
 import pickle
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -29,7 +29,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from har_tf.atomic import whole_file
-from har_tf.command import run
 from har_tf.datasets.records import DatasetError
 from har_tf.datasets.shards import Shard, decoded, notes_of, sync, write_shard
 
@@ -132,18 +131,3 @@ def _wait_for(shards: Sequence[Shard]) -> None:
             )
         time.sleep(1)
         list(missing[0].notes.parent.iterdir())  # makes NFS look again
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Takes the arguments of `python -m har_tf prepare`, then `--` and Beam's options, passed on as they are."""
-    from har_tf.__main__ import Prepare, prepare
-
-    arguments = list(arguments)
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    sys.argv[1:] = arguments[:end]
-    options = tuple(arguments[end + 1 :])
-    run(lambda parsed: prepare(parsed, beam=options), Prepare, description=__doc__)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -99,6 +99,11 @@ class Notes:
     skipped: tuple[tuple[int, str], ...]
 
 
+def shard_length(videos: int, clip_bytes: int) -> int:
+    """How many of so many videos a shard holds."""
+    return max(SHARD_BYTES // clip_bytes, -(-videos // MAX_SHARDS), 1)
+
+
 def shards_of(
     dataset: ActionDataset, settings: ClipSettings, folder: Path, notes: Path, problems: dict[str, str]
 ) -> list[Shard]:
@@ -112,7 +117,7 @@ def shards_of(
         problems: names of the records that are left out without decoding them, with the reason.
     """
     # Fixed stretches of the records, also where a video cannot be read: it does not move the clips behind it.
-    length = max(SHARD_BYTES // settings.clip_bytes, -(-len(dataset) // MAX_SHARDS), 1)
+    length = shard_length(len(dataset), settings.clip_bytes)
     starts = range(0, len(dataset), length)
     shards = []
     for number, start in enumerate(starts):

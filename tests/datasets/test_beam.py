@@ -82,7 +82,7 @@ def test_a_shard_that_never_shows_is_an_error(dataset, tmp_path, monkeypatch):
 @needs_beam
 def test_command(dataset, tmp_path):
     arguments = [str(dataset.root), "--out", str(tmp_path / "out"), "--num-frames", "3", "--size", "16", "24"]
-    command = [sys.executable, "-m", "har_tf.datasets.beam", *arguments, "--", *THREADS]
+    command = [sys.executable, "-m", "har_tf", "prepare", *arguments, f"--beam={' '.join(THREADS)}"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == [
