@@ -1,7 +1,7 @@
 """Read, sample and write video files; nothing here knows TensorFlow."""
 
 from .errors import VideoError
-from .reader import VideoInfo, probe, read_clip
+from .reader import VideoInfo, probe, read_clip, read_frames
 from .sampling import frame_indices, sliding_windows
 from .still import read_still
 from .writer import write_video
@@ -12,6 +12,7 @@ __all__ = [
     "frame_indices",
     "probe",
     "read_clip",
+    "read_frames",
     "read_still",
     "sliding_windows",
     "write_video",

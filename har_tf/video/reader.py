@@ -17,8 +17,8 @@ What counts as damage:
 Frames that need not be decoded for a clip are not looked at: `probe` decodes them all.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
@@ -146,8 +146,103 @@ def read_clip(
         >>> read_clip("v_PullUps_g01_c01.avi", num_frames=16, size=(112, 112)).shape
         (16, 112, 112, 3)
     """
-    request = _Request(num_frames, sampling, 0 if start is None else start, stop, short, stride)
-    request.check()
+    request = _clip_request(num_frames, sampling, 0 if start is None else start, stop, short, stride)
+    return _read(path, request, size, threads)
+
+
+def read_frames(
+    path: str | PathLike,
+    indices: np.ndarray | Sequence[int],
+    size: tuple[int, int] | None = (128, 192),
+    threads: int | None = None,
+) -> np.ndarray:
+    """Read frames by their indices, in any order: exactly those that a decode of the whole file gives.
+
+    With the (W, T) indices of `sampling.sliding_windows`, all windows of a video are read in one go; a frame
+    that several windows share is decoded and scaled once.
+
+    Args:
+        path: the file.
+        indices: whole numbers, counted from 0, of any shape but not empty; each may occur several times.
+        size: as in `read_clip`.
+        threads: as in `read_clip`.
+
+    Returns:
+        (*shape of indices, height, width, 3) uint8 RGB.
+
+    Raises:
+        VideoError: as in `read_clip`, or the video has no frame of such an index.
+        ValueError: an argument is out of its range.
+
+    Example:
+        >>> windows = sliding_windows(probe("v_PullUps_g01_c01.avi").frames, num_frames=16, hop=8)
+        >>> read_frames("v_PullUps_g01_c01.avi", windows).shape
+        (18, 16, 128, 192, 3)
+    """
+    indices = np.asarray(indices)
+    if not indices.size or not np.issubdtype(indices.dtype, np.integer) or indices.min() < 0:
+        raise ValueError(f"indices must be whole numbers of at least 0. Received: indices={indices!r}.")
+    flat = indices.astype(np.int64).ravel()
+    last = int(flat.max())
+    request = _Request(lambda available: flat, start=0, needed=last + 1, strict=True, ends_early=True)
+    clip = _read(path, request, size, threads)
+    return clip.reshape(*indices.shape, *clip.shape[1:])
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Which frames are wanted of a video whose length is not known yet.
+
+    Attributes:
+        sample: from the number of frames of the video to the indices (T,).
+        start: the first frame that may be wanted.
+        needed: frames from `start` on that must exist if nothing is to be repeated or missing.
+        strict: a video with fewer is an error.
+        ends_early: whether a longer video would give the same clip.
+    """
+
+    sample: Callable[[int], np.ndarray]
+    start: int
+    needed: int
+    strict: bool
+    ends_early: bool
+
+    def indices(self, available: int) -> np.ndarray | None:
+        """Indices for a video of so many frames, None where it does not have all those needed."""
+        return self.sample(available) if self.start + self.needed <= available else None
+
+    def indices_of(self, path: Path, scan: Scan, available: int) -> np.ndarray:
+        """Indices for a video of so many frames, by the policy for short ones where it may be used."""
+        needed = f"{self.needed} needed from frame {self.start} on"
+        enough = self.start + self.needed <= available
+        lost = (scan.claimed or 0) >= self.start + self.needed > scan.count
+        if available <= self.start or (not enough and (self.strict or lost)):
+            raise VideoError(path, _shortage(scan.claimed, available, needed))
+        return self.sample(available)
+
+
+def _clip_request(
+    num_frames: int | None, sampling: str, start: int, stop: int | None, short: str, stride: int
+) -> _Request:
+    """The request that the arguments of `read_clip` make; ValueError for what is wrong whatever the video is."""
+
+    def sample(available: int, short: str = short) -> np.ndarray:
+        return frame_indices(available, num_frames, sampling, start, stop, short, stride)
+
+    if stop is None and isinstance(start, int | np.integer):
+        longest = max(start, 0) + 1
+    else:
+        longest = stop if isinstance(stop, int | np.integer) else 1
+    sample(longest, "wrap" if short == "error" else short)
+    if stop is not None:
+        needed = stop - start
+    else:
+        needed = 1 if num_frames is None else frames_needed(num_frames, sampling, stride)
+    ends_early = stop is not None or (num_frames is not None and sampling != "uniform")
+    return _Request(sample, start, needed, strict=stop is not None or short == "error", ends_early=ends_early)
+
+
+def _read(path: str | PathLike, request: _Request, size: tuple[int, int] | None, threads: int | None) -> np.ndarray:
     sides = [1, 1] if size is None else list(size)
     if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
         raise ValueError(f"size must be None or (height, width), both positive. Received: size={size!r}.")
@@ -164,59 +259,10 @@ def read_clip(
         # The packets did not tell the number of frames; now it is known.
         indices = request.indices_of(path, scan, count)
         with open_stream(path, threads) as stream:
-            clip, _ = _read_in_order(path, stream, request, indices, size, count)
+            clip, again = _read_in_order(path, stream, request, indices, size, count)
+        if clip is None:
+            raise VideoError(path, f"changed while it was read: first {count} frames, then {again}")
     return clip
-
-
-@dataclass(frozen=True)
-class _Request:
-    """The arguments of `read_clip` that say which frames are wanted."""
-
-    num_frames: int | None
-    sampling: str
-    start: int
-    stop: int | None
-    short: str
-    stride: int
-
-    def check(self) -> None:
-        """Raise ValueError for what is wrong whatever the video is."""
-        if self.stop is None and isinstance(self.start, int | np.integer):
-            longest = max(self.start, 0) + 1
-        else:
-            longest = self.stop if isinstance(self.stop, int | np.integer) else 1
-        replace(self, short="wrap" if self.short == "error" else self.short)._sample(longest)
-
-    def _sample(self, available: int) -> np.ndarray:
-        return frame_indices(available, self.num_frames, self.sampling, self.start, self.stop, self.short, self.stride)
-
-    @property
-    def needed(self) -> int:
-        """Frames from `start` on that must exist if nothing is to be repeated or missing."""
-        if self.stop is not None:
-            return self.stop - self.start
-        if self.num_frames is None:
-            return 1
-        return frames_needed(self.num_frames, self.sampling, self.stride)
-
-    @property
-    def ends_early(self) -> bool:
-        """Whether a longer video would give the same clip."""
-        return self.stop is not None or (self.num_frames is not None and self.sampling != "uniform")
-
-    def indices(self, available: int) -> np.ndarray | None:
-        """Indices for a video of so many frames, None where it does not have all those needed."""
-        return self._sample(available) if self.start + self.needed <= available else None
-
-    def indices_of(self, path: Path, scan: Scan, available: int) -> np.ndarray:
-        """Indices for a video of so many frames, by the policy for short ones where it may be used."""
-        needed = f"{self.needed} needed from frame {self.start} on"
-        enough = self.start + self.needed <= available
-        lost = (scan.claimed or 0) >= self.start + self.needed > scan.count
-        strict = self.stop is not None or self.short == "error" or lost
-        if available <= self.start or (not enough and strict):
-            raise VideoError(path, _shortage(scan.claimed, available, needed))
-        return self._sample(available)
 
 
 def _read_needed(

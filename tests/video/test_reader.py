@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from har_tf.video import VideoError, probe, read_clip
+from har_tf.video import VideoError, probe, read_clip, read_frames, sliding_windows
 
 
 @pytest.fixture(scope="module")
@@ -373,3 +373,27 @@ def test_large_files_are_read_without_keeping_their_packets(clip40, numbers, mon
 def test_the_package_needs_no_tensorflow():
     code = "import sys, har_tf.video; sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'cv2')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.avi", "clip.webm"])
+def test_frames_come_by_their_indices_in_any_order(tmp_path, make_video, numbered, numbers, name):
+    codec = {"clip.mp4": "libx264", "clip.avi": "mpeg4", "clip.webm": "libvpx-vp9"}[name]
+    path = make_video(tmp_path / name, numbered(30), codec, options={"g": "7"})
+    assert numbers(read_frames(path, [29, 3, 3, 0], size=None)) == [29, 3, 3, 0]
+    windows = sliding_windows(30, 8, hop=5)
+    clips = read_frames(path, windows, size=(24, 32))
+    assert clips.shape == (6, 8, 24, 32, 3)
+    assert np.array_equal(clips[1], read_clip(path, 8, (24, 32), "dense", start=5))
+    with pytest.raises(VideoError, match="30 decodable, 31 needed from frame 0 on"):
+        read_frames(path, [30])
+    for wrong in ([], [-1], [0.5]):
+        with pytest.raises(ValueError, match="indices must be whole numbers of at least 0"):
+            read_frames(path, wrong)
+
+
+def test_a_file_that_changes_between_two_passes_is_told(tmp_path, make_video, numbered, monkeypatch):
+    path = make_video(tmp_path / "clip.webm", numbered(12), "libvpx-vp9")
+    passes = iter([(None, 12), (None, 9)])
+    monkeypatch.setattr("har_tf.video.reader._read_in_order", lambda *_: next(passes))
+    with pytest.raises(VideoError, match="changed while it was read: first 12 frames, then 9"):
+        read_clip(path, 4)
