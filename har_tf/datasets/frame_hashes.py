@@ -14,8 +14,9 @@ To compare few of all pairs, every clip has a descriptor, the mean of its hashes
 descriptors are compared frame by frame. A video of more than eleven seconds has several, for stretches of eleven and of
 four seconds that overlap by half.
 
-What is not found: copies with another crop of more than a few percent, with large overlays, at another speed, rotated,
-played backwards, or of which only a small part is left.
+What is not found, or not always: copies that are cropped, have large overlays, another speed, are rotated or played
+backwards, or of which only a small part is left; and of fast moving scenes some copies that begin between two of the
+original's times. `THRESHOLD` is chosen so that tens of millions of pairs give few false ones.
 """
 
 from __future__ import annotations
