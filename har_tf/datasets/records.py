@@ -75,7 +75,7 @@ class VideoRecord:
         A segment is named as a media fragment (W3C): "a.mp4#t=1.5,3".
         """
         path = relative(self.path, root)
-        return path if self.segment is None else f"{path}#t={self.segment[0]:.6g},{self.segment[1]:.6g}"
+        return path if self.segment is None else f"{path}#t={self.segment[0]:.10g},{self.segment[1]:.10g}"
 
     def read(
         self,
@@ -157,7 +157,11 @@ class ActionDataset:
         """
         check_classes(classes, self.class_names, str(self.root))
         label = {self.class_names.index(name): position for position, name in enumerate(classes)}
-        records = (replace(r, label=label[r.label]) for r in self.records if r.label in label)
+        records = (
+            replace(r, label=label[r.label], tubes=_relabelled(r.tubes, label))
+            for r in self.records
+            if r.label in label
+        )
         return replace(self, records=tuple(records), class_names=tuple(classes))
 
     def split(self, protocol: str, seed: int = 0, test_fraction: float = 0.2) -> tuple[ActionDataset, ActionDataset]:
@@ -196,6 +200,10 @@ class ActionDataset:
 
             return audit.overlap(train, test, manifest, workers)
         return splits.overlap(train, test)
+
+
+def _relabelled(tubes: Iterable[Tube], label: dict[int, int]) -> tuple[Tube, ...]:
+    return tuple(replace(tube, label=label[tube.label]) for tube in tubes if tube.label in label)
 
 
 def relative(path: Path, root: Path) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from har_tf.datasets import DatasetError, Tube, VideoRecord
+from har_tf.datasets import ActionDataset, DatasetError, Tube, VideoRecord
 from har_tf.video import VideoError, read_clip
 
 
@@ -21,7 +21,18 @@ def test_segments_of_a_video_have_names_of_their_own(tmp_path):
     path = tmp_path / "test" / "a.mp4"
     assert VideoRecord(path, 0).name(tmp_path) == "test/a.mp4"
     assert VideoRecord(path, 0, segment=(1.5, 3.0)).name(tmp_path) == "test/a.mp4#t=1.5,3"
-    assert VideoRecord(path, 0, segment=(1072.8, 1076.4)).name(tmp_path) == "test/a.mp4#t=1072.8,1076.4"
+    assert VideoRecord(path, 0, segment=(1072.811, 1076.4)).name(tmp_path) == "test/a.mp4#t=1072.811,1076.4"
+
+
+def test_tubes_follow_the_labels_of_the_classes_that_are_kept():
+    box = np.array([[1, 2, 3, 4]])
+    records = (
+        VideoRecord(Path("a.avi"), 2, tubes=(Tube(2, 0, box), Tube(1, 0, box))),
+        VideoRecord(Path("b.avi"), 0, tubes=(Tube(0, 5, box),)),
+        VideoRecord(Path("c.avi"), 1),
+    )
+    kept = ActionDataset("some", Path(), records, ("run", "sit", "jump")).only(["jump", "run"])
+    assert [(r.label, [tube.label for tube in r.tubes]) for r in kept.records] == [(0, [0]), (1, [1])]
 
 
 def test_a_video_is_read_whole_and_a_segment_in_part(tmp_path, numbered, numbers, make_video):
