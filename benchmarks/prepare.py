@@ -132,9 +132,8 @@ def _speed(dataset: ActionDataset, out: Path, options: Options) -> dict:
     efficiency = statistics.median(b / (2 * a) for a, b in zip(rates[1], rates[2], strict=True))
     print(f"{len(dataset)} {dataset.name} videos: {size / len(dataset):,.0f} bytes a clip")
     for processes, measured in rates.items():
-        print(
-            f"  {processes} process(es)   {statistics.median(measured):7.1f} clips/s   {[round(r, 1) for r in measured]}"
-        )
+        each = ", ".join(f"{rate:.1f}" for rate in measured)
+        print(f"  {processes} process(es)   {statistics.median(measured):7.1f} clips/s   ({each})")
     print(f"  efficiency of two   {efficiency:6.2f}")
     return {
         "videos": len(dataset),

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -374,6 +373,8 @@ def _alone(path: Path) -> Iterator[None]:
     The lock is the kernel's, so it ends with the process that holds it, however that ends. On a network file system it
     holds between machines where the file system was mounted with locks, which is the rule.
     """
+    import fcntl  # which Windows has not
+
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:

@@ -110,6 +110,12 @@ def test_any_number_of_processes_makes_the_same_bytes(with_broken, tmp_path, fou
     assert contents(here.path) == contents(apart.path)
 
 
+def test_shards_are_small_unless_there_would_be_too_many():
+    assert shards.shard_length(13_320, 10 * 128 * 192 * 3) == 91  # 64 MiB
+    assert shards.shard_length(10, 2**30) == 1
+    assert shards.shard_length(8192, 2**26) == 2  # 4096 shards
+
+
 def test_a_shard_without_a_readable_video_is_an_empty_file(with_broken, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_BYTES", 1)
     prepared = prepare(datasets.load(with_broken), tmp_path)
