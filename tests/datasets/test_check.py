@@ -302,3 +302,17 @@ def test_a_file_that_takes_too_long_is_a_problem(tmp_path):
         ((tmp_path / "1.mp4").stat().st_size, (tmp_path / "1.mp4").stat().st_mtime_ns),
         "",
     )
+
+
+def test_names_that_are_no_text(tmp_path):
+    """Line breaks, bytes that are not UTF-8, and what FFmpeg reads as a protocol or a pattern."""
+    names = ["x:y %d/a b.mp4", "line\nbreak.mp4", os.fsdecode(b"n\xff.mp4")]
+    for value, name in enumerate(names):
+        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
+        video(tmp_path / "plain.mp4", 20 + 50 * value).rename(tmp_path / "videos" / name)
+    for out in (tmp_path / "m.csv", tmp_path / "m.parquet"):
+        found = check(tmp_path / "videos", out, workers=1, hashes=True)
+        assert {row.path for row in found.rows} == {"x:y %d/a b.mp4", "line\nbreak.mp4", r"n\xff.mp4"}
+        assert not found.problems
+        assert Manifest.read(out) == found
+        assert all(found.find(tmp_path / "videos" / name) is not None for name in names)
