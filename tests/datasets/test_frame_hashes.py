@@ -6,7 +6,16 @@ import cv2
 import numpy as np
 import pytest
 
-from har_tf.datasets.frame_hashes import _FREQUENCIES, BITS, STEP, Match, frame_hashes, hashes_of, near_identical
+from har_tf.datasets.frame_hashes import (
+    _FREQUENCIES,
+    BITS,
+    STEP,
+    Match,
+    _align,
+    frame_hashes,
+    hashes_of,
+    near_identical,
+)
 from har_tf.video import probe, write_video
 
 FPS = 8
@@ -131,6 +140,17 @@ def test_half_of_the_shorter_clip_has_to_agree():
     hardly = np.concatenate([one[:8], two[8:]])
     texts = [hashes(one), hashes(mostly), hashes(hardly)]
     assert [(match.first, match.second) for match in near_identical(texts)] == [(0, 1)]
+
+
+def test_the_distance_by_hand():
+    """Four frames against three: the offset with the smallest median counts, of overlaps of at least two frames."""
+    rng = np.random.default_rng(0)
+    one, two = rng.integers(1, 256, (4, 16), np.uint8), rng.integers(1, 256, (3, 16), np.uint8)
+    two[0] = one[3]  # equal, but the only frames that overlap at this offset
+    two[1], two[2] = one[1], one[2] ^ 1  # 16 of 128 bits differ; two[0] lies on one[0], which is another
+    distance, offset = _align(one, two)
+    assert (distance, offset) == (16 / 128, 0)
+    assert _align(one, np.zeros_like(two)) == (1.0, 0), "nothing to compare"
 
 
 def test_a_clip_is_found_in_a_longer_video():
