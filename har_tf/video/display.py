@@ -11,20 +11,66 @@ from av.video.reformatter import Interpolation, VideoReformatter
 _SCALING = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 
 
+FITS = ("stretch", "crop")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The size that pictures are brought to, and how.
+
+    Args:
+        size: (height, width), or None for the size as displayed.
+        fit: "stretch" scales the whole picture to `size`, whatever its shape; "crop" scales it evenly until it
+            covers `size`, and cuts out the centre.
+
+    Raises:
+        ValueError: not such a size, another fit.
+    """
+
+    size: tuple[int, int] | None
+    fit: str = "stretch"
+
+    def __post_init__(self):
+        sides = [1, 1] if self.size is None else list(self.size)
+        if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
+            raise ValueError(f"size must be None or (height, width), both positive. Received: size={self.size!r}.")
+        if self.fit not in FITS:
+            raise ValueError(f"fit must be one of {', '.join(FITS)}. Received: fit={self.fit!r}.")
+
+    def scaled(self, displayed: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) that a picture of a displayed size is scaled to."""
+        if self.size is None:
+            return displayed
+        wanted = int(self.size[0]), int(self.size[1])
+        if self.fit == "stretch":
+            return wanted
+        factor = max(want / side for want, side in zip(wanted, displayed, strict=True))
+        return max(wanted[0], round(displayed[0] * factor)), max(wanted[1], round(displayed[1] * factor))
+
+    def cut(self, pixels: np.ndarray) -> np.ndarray:
+        """The part of a scaled picture (height, width, 3) that is wanted."""
+        if self.size is None:
+            return pixels
+        top, left = (pixels.shape[0] - self.size[0]) // 2, (pixels.shape[1] - self.size[1]) // 2
+        return pixels[top : top + self.size[0], left : left + self.size[1]]
+
+
 @dataclass(frozen=True)
 class View:
     """How stored frames become displayed ones.
 
     Attributes:
-        shape: (height, width) of the result.
+        target: what the result is brought to.
+        shape: (height, width) that pictures are scaled to.
         matrix: signs (a, b, c, d) of the display matrix: x' = a x + c y, y' = b x + d y.
     """
 
+    target: Target
     shape: tuple[int, int]
     matrix: tuple[int, int, int, int]
 
     @classmethod
-    def of(cls, stream: av.VideoStream, frame: av.VideoFrame, size: tuple[int, int] | None) -> "View":
+    def of(cls, stream: av.VideoStream, frame: av.VideoFrame, target: Target) -> "View":
         matrix = (1, 0, 0, 1)
         side_data = frame.side_data.get("DISPLAYMATRIX")
         if side_data is not None:
@@ -32,14 +78,13 @@ class View:
             a, b, _, c, d = (int(x) for x in np.frombuffer(bytes(side_data), np.int32)[:5])
             turned = abs(b) + abs(c) > abs(a) + abs(d)
             matrix = (0, _sign(b), _sign(c), 0) if turned else (_sign(a), 0, 0, _sign(d))
-        if size is not None:
-            return cls((int(size[0]), int(size[1])), matrix)
         ratio = stream.sample_aspect_ratio or 1
         if not 1 / 8 <= ratio <= 8:
             ratio = 1  # a damaged header: no camera, and no broadcast, makes such pixels
         height = max(frame.height, round(frame.height / ratio))
         width = max(frame.width, round(frame.width * ratio))
-        return cls((width, height) if matrix[0] == 0 else (height, width), matrix)
+        displayed = (width, height) if matrix[0] == 0 else (height, width)
+        return cls(target, target.scaled(displayed), matrix)
 
     @property
     def rotation(self) -> int:
@@ -68,7 +113,7 @@ class View:
             pixels = pixels[:, ::-1]
         if b + d < 0:
             pixels = pixels[::-1]
-        return pixels
+        return self.target.cut(pixels)
 
 
 class Clip:
@@ -76,15 +121,15 @@ class Clip:
 
     Args:
         indices: (T,) the frames wanted, in the order of the clip.
-        size: as in `read_clip`.
+        target: what frames are brought to.
     """
 
-    def __init__(self, indices: np.ndarray, size: tuple[int, int] | None):
+    def __init__(self, indices: np.ndarray, target: Target):
         self.places: dict[int, list[int]] = {}
         for place, index in enumerate(indices.tolist()):
             self.places.setdefault(index, []).append(place)
         self.length = len(indices)
-        self.size = size
+        self.target = target
         self.view: View | None = None
         self.reformatter = VideoReformatter()
 
@@ -93,8 +138,8 @@ class Clip:
         places = self.places.pop(index, None)
         if places is not None:
             if self.view is None:
-                self.view = View.of(stream, frame, self.size)
-                self.pixels = np.empty((self.length, *self.view.shape, 3), np.uint8)
+                self.view = View.of(stream, frame, self.target)
+                self.pixels = np.empty((self.length, *(self.target.size or self.view.shape), 3), np.uint8)
             self.pixels[places] = self.view.show(frame, self.reformatter)
         return not self.places
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from .display import Clip, View
+from .display import Clip, Target, View
 from .errors import VideoError
 from .layout import as_packet, find_layout
 from .sampling import frame_indices, frames_needed
@@ -83,7 +83,7 @@ def probe(path: str | PathLike, threads: int | None = None) -> VideoInfo:
     with open_stream(path, threads) as stream:
         view, count = None, 0
         for frame in _decode(path, stream):
-            view = view or View.of(stream, frame, None)
+            view = view or View.of(stream, frame, Target(None))
             count += 1
         if view is None:
             raise VideoError(path, _shortage(claimed, 0, "at least 1 needed"))
@@ -112,12 +112,12 @@ def read_clip(
     short: str = "repeat_last",
     stride: int = 2,
     threads: int | None = None,
+    fit: str = "stretch",
 ) -> np.ndarray:
     """Read a clip: exactly the frames that a decode of the whole file gives at the sampled indices.
 
-    Frames are turned and mirrored as the file's display matrix says. With a `size` they are stretched to it
-    as a whole, so the shape of the pixels does not matter; with None they keep their size as displayed, where
-    pixels that are not square are made square by enlarging the side that is squeezed. Scaling averages over
+    Frames are turned and mirrored as the file's display matrix says. Pixels that are not square count as squares,
+    by enlarging the side that is squeezed; a stretched frame does not depend on their shape. Scaling averages over
     areas and is done once, together with the conversion to RGB; what needs no scaling is what
     `av.VideoFrame.to_ndarray` gives. The colour matrix and range are those that the frame states, BT.601 and
     limited where it states none.
@@ -132,6 +132,8 @@ def read_clip(
         short: "repeat_last", "wrap" or "error", for videos with fewer frames than the clip needs.
         stride: distance of neighbouring frames under "strided".
         threads: decoding threads; None lets FFmpeg choose. Processes that share a machine want 1.
+        fit: "stretch" scales the whole frame to `size`; "crop" scales it evenly until it covers `size`, and cuts
+            out the centre.
 
     Returns:
         (T, height, width, 3) uint8 RGB.
@@ -147,7 +149,7 @@ def read_clip(
         (16, 112, 112, 3)
     """
     request = _clip_request(num_frames, sampling, 0 if start is None else start, stop, short, stride)
-    return _read(path, request, size, threads)
+    return _read(path, request, Target(size, fit), threads)
 
 
 def read_frames(
@@ -155,6 +157,7 @@ def read_frames(
     indices: np.ndarray | Sequence[int],
     size: tuple[int, int] | None = (128, 192),
     threads: int | None = None,
+    fit: str = "stretch",
 ) -> np.ndarray:
     """Read frames by their indices, in any order: exactly those that a decode of the whole file gives.
 
@@ -166,6 +169,7 @@ def read_frames(
         indices: whole numbers, counted from 0, of any shape but not empty; each may occur several times.
         size: as in `read_clip`.
         threads: as in `read_clip`.
+        fit: as in `read_clip`.
 
     Returns:
         (*shape of indices, height, width, 3) uint8 RGB.
@@ -185,7 +189,7 @@ def read_frames(
     flat = indices.astype(np.int64).ravel()
     last = int(flat.max())
     request = _Request(lambda available: flat, start=0, needed=last + 1, strict=True, ends_early=True)
-    clip = _read(path, request, size, threads)
+    clip = _read(path, request, Target(size, fit), threads)
     return clip.reshape(*indices.shape, *clip.shape[1:])
 
 
@@ -242,32 +246,27 @@ def _clip_request(
     return _Request(sample, start, needed, strict=stop is not None or short == "error", ends_early=ends_early)
 
 
-def _read(path: str | PathLike, request: _Request, size: tuple[int, int] | None, threads: int | None) -> np.ndarray:
-    sides = [1, 1] if size is None else list(size)
-    if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
-        raise ValueError(f"size must be None or (height, width), both positive. Received: size={size!r}.")
+def _read(path: str | PathLike, request: _Request, target: Target, threads: int | None) -> np.ndarray:
     _check_threads(threads)
     path = regular_file(path)
     with open_stream(path, threads) as stream:
         scan = scan_packets(path, stream, keep=True)
-        clip = _read_needed(stream, scan, request, size)
+        clip = _read_needed(stream, scan, request, target)
     if clip is not None:
         return clip
     with open_stream(path, threads) as stream:
-        clip, count = _read_in_order(path, stream, request, request.indices(scan.count), size, scan.count)
+        clip, count = _read_in_order(path, stream, request, request.indices(scan.count), target, scan.count)
     if clip is None:
         # The packets did not tell the number of frames; now it is known.
         indices = request.indices_of(path, scan, count)
         with open_stream(path, threads) as stream:
-            clip, again = _read_in_order(path, stream, request, indices, size, count)
+            clip, again = _read_in_order(path, stream, request, indices, target, count)
         if clip is None:
             raise VideoError(path, f"changed while it was read: first {count} frames, then {again}")
     return clip
 
 
-def _read_needed(
-    stream: av.VideoStream, scan: Scan, request: _Request, size: tuple[int, int] | None
-) -> np.ndarray | None:
+def _read_needed(stream: av.VideoStream, scan: Scan, request: _Request, target: Target) -> np.ndarray | None:
     """Read a clip decoding only what it needs; None where that cannot be done, or does not come out right."""
     if not scan.data:
         return None
@@ -280,7 +279,7 @@ def _read_needed(
         positions = layout.needed(indices).tolist()
         frames = layout.frame.tolist()
         expected = sorted((frames[position], position) for position in positions if frames[position] >= 0)
-        clip, received = Clip(indices, size), 0
+        clip, received = Clip(indices, target), 0
         for position in [*positions, None]:
             packet = None
             if position is not None:
@@ -305,11 +304,11 @@ def _read_in_order(
     stream: av.VideoStream,
     request: _Request,
     indices: np.ndarray | None,
-    size: tuple[int, int] | None,
+    target: Target,
     expected: int,
 ) -> tuple[np.ndarray | None, int]:
     """Decode frame after frame: the clip, or None if there are not `expected` frames, and their number."""
-    clip, count = None if indices is None else Clip(indices, size), 0
+    clip, count = None if indices is None else Clip(indices, target), 0
     for frame in _decode(path, stream):
         count += 1
         if clip is not None and clip.offer(stream, count - 1, frame) and request.ends_early:

@@ -59,6 +59,7 @@ def read_segment(
     sampling: str = "uniform",
     short: str = "repeat_last",
     threads: int | None = None,
+    fit: str = "stretch",
 ) -> np.ndarray:
     """Reads a clip of the segment from `start` to `end` seconds; the other arguments are those of `read_clip`.
 
@@ -76,12 +77,12 @@ def read_segment(
     if short == "error" and stop - first < needed:
         raise VideoError(path, f"{name}: {stop - first} frames, {needed} needed")
     try:
-        return read_clip(path, num_frames, size, sampling, first, stop, short, threads=threads)
+        return read_clip(path, num_frames, size, sampling, first, stop, short, threads=threads, fit=fit)
     except VideoError as error:
         last = _end_inside(path, first, stop, rate, threads)
         if last is None or (short == "error" and last - first < needed):
             raise VideoError(path, f"{name}: {error.reason}") from error
-    return read_clip(path, num_frames, size, sampling, first, last, short, threads=threads)
+    return read_clip(path, num_frames, size, sampling, first, last, short, threads=threads, fit=fit)
 
 
 def _end_inside(path: str | PathLike, first: int, stop: int, rate: Fraction, threads: int | None) -> int | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .display import Target
 from .errors import VideoError
 from .sampling import frame_indices, frames_needed
 from .stream import regular_file
@@ -93,6 +94,7 @@ def read_still(
     size: tuple[int, int] | None = (128, 192),
     sampling: str = "uniform",
     short: str = "repeat_last",
+    fit: str = "stretch",
 ) -> np.ndarray:
     """Reads a picture as the clip that a video of this one frame gives.
 
@@ -103,6 +105,7 @@ def read_still(
             None: as displayed.
         sampling: as in `frame_indices`; the same for a picture.
         short: "repeat_last" or "wrap", the same for a picture; "error" refuses more than one frame.
+        fit: as in `read_clip`.
 
     Returns:
         (T, height, width, 3) uint8 RGB; all frames are equal.
@@ -117,9 +120,7 @@ def read_still(
         (1, 224, 224, 3)
     """
     count = len(frame_indices(1, num_frames, sampling, short="wrap" if short == "error" else short))
-    sides = (1, 1) if size is None else tuple(size)
-    if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
-        raise ValueError(f"size must be None or (height, width), both positive. Received: size={size!r}.")
+    target = Target(size, fit)
     path = regular_file(path)
     if short == "error" and num_frames is not None and frames_needed(num_frames, sampling) > 1:
         raise VideoError(path, f"a picture is 1 frame, {frames_needed(num_frames, sampling)} needed")
@@ -129,7 +130,7 @@ def read_still(
         if orientation in _TURNS:
             rgb = rgb.transpose(_TURNS[orientation])
         pixels = np.asarray(rgb)
-    pixels = pixels if size is None else _scale(pixels, int(size[0]), int(size[1]))
+    pixels = target.cut(_scale(pixels, *target.scaled(pixels.shape[:2])))
     return np.repeat(pixels[None], count, axis=0)
 
 

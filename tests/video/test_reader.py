@@ -397,3 +397,33 @@ def test_a_file_that_changes_between_two_passes_is_told(tmp_path, make_video, nu
     monkeypatch.setattr("har_tf.video.reader._read_in_order", lambda *_: next(passes))
     with pytest.raises(VideoError, match="changed while it was read: first 12 frames, then 9"):
         read_clip(path, 4)
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_a_crop_is_the_centre_of_the_evenly_scaled_frame(tmp_path, make_video, rotated):
+    # Six bars of 16 columns; half as large they are 8 wide, and the middle four make the square of 32.
+    frames = np.zeros((3, 64, 96, 3), np.uint8)
+    levels = [10, 60, 110, 160, 210, 250]
+    for bar, level in enumerate(levels):
+        frames[:, :, 16 * bar : 16 * bar + 16] = level
+    matrix = [0, 65536, 0, -65536, 0, 0, 0, 0, 1073741824] if rotated else None
+    path = make_video(tmp_path / "bars.mp4", frames, options={"qp": "0"}, matrix=matrix)
+    clip = read_clip(path, 2, (32, 32), fit="crop")
+    assert clip.shape == (2, 32, 32, 3)
+    line = clip[0, :, 16] if rotated else clip[0, 16]
+    line = line[::-1] if rotated and int(line[0, 0]) > int(line[-1, 0]) else line
+    assert np.abs(line[4::8, 0].astype(int) - levels[1:5]).max() <= 2
+    # Where the shapes agree, nothing is cut.
+    size = (48, 32) if rotated else (32, 48)
+    assert np.array_equal(read_clip(path, 2, size, fit="crop"), read_clip(path, 2, size))
+    with pytest.raises(ValueError, match="fit must be one of stretch, crop. Received: fit='pad'"):
+        read_clip(path, 2, size, fit="pad")
+
+
+def test_a_crop_takes_the_shape_of_the_pixels_into_account(tmp_path, make_video):
+    frames = np.zeros((2, 64, 64, 3), np.uint8)
+    frames[:, :, 16:48] = 200
+    path = make_video(tmp_path / "wide.mp4", frames, options={"qp": "0"}, pixel_shape=Fraction(2, 1))
+    # Displayed 64 x 128: the middle 64 columns are the white ones.
+    assert read_clip(path, 1, (32, 32), fit="crop").min() > 190
+    assert read_clip(path, 1, (32, 32)).min() < 10

@@ -201,3 +201,11 @@ def test_too_few_frames_and_wrong_arguments(tmp_path):
     ):
         with pytest.raises((ValueError, TypeError)):
             read_still(path, **wrong)
+
+
+def test_a_picture_is_cropped_as_a_frame_is(tmp_path):
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[:, 20:60] = 200
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert (read_still(tmp_path / "a.png", 1, (20, 20), fit="crop") == 200).all()
+    assert read_still(tmp_path / "a.png", 1, (20, 20)).min() == 0
