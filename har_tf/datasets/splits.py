@@ -118,13 +118,13 @@ def hold_out(
 def overlap(train: ActionDataset, test: ActionDataset) -> OverlapReport:
     """Counts the test clips that have a sibling in training: a clip whose `VideoRecord.group` is equal."""
     groups = {record.group for record in train.records if record.group is not None}
-    paths = {record.path for record in train.records}
+    seen = {(record.path, record.segment) for record in train.records}
     siblings = [record for record in test.records if record.group in groups]
     return OverlapReport(
         test_clips=len(test.records),
         with_group=sum(record.group is not None for record in test.records),
         with_sibling=len(siblings),
-        same_file=sum(record.path in paths for record in test.records),
+        same_file=sum((record.path, record.segment) in seen for record in test.records),
         groups=tuple(sorted({record.group for record in siblings})),
     )
 
@@ -169,7 +169,8 @@ def _by_group(dataset: ActionDataset, seed: int, fraction: float) -> Iterable[Vi
     if without:
         raise DatasetError(
             f"{dataset.root}: {len(without)} of {len(dataset.records)} videos name no group, first "
-            f"{without[0].path.name}. Expected _gNN_ in the file names. Received: protocol='group'"
+            f"{without[0].path.name}. Expected a group of every video; in a folder of videos it is the _gNN_ of the "
+            f"file name. Received: protocol='group'"
         )
     members: dict[str, list[VideoRecord]] = {}
     for record in dataset.records:

@@ -128,3 +128,12 @@ def test_large_data_sets_are_split_quickly():
         train, test = large.split(protocol)
         assert np.ptp(list(test.counts.values())) == 0
         assert len(train) == 101 * 100
+
+
+def test_two_segments_of_a_video_are_siblings_and_not_the_same_clip():
+    def part(*segments):
+        records = tuple(VideoRecord(Path("a.mp4"), 0, "a", segment=segment) for segment in segments)
+        return ActionDataset("some", Path(), records, ("run", "sit"))
+
+    report = splits.overlap(part((0.0, 1.0), (2.0, 3.0)), part((2.0, 3.0), (4.0, 5.0)))
+    assert (report.with_sibling, report.same_file) == (2, 1)
