@@ -86,12 +86,12 @@ def prepare(
         manifest: of these videos, as `python -m har_tf check` writes it. The videos that have a problem in it are
             skipped, with that problem as the reason, without being decoded.
         drop_duplicates: whether of videos of the same content, by the manifest, only the first is kept.
-        beam: options of an Apache Beam pipeline that does the work, such as `["--runner=FlinkRunner", ...]`, see
+        beam: options of an Apache Beam pipeline that does the work, such as `["--runner=PortableRunner", ...]`, see
             `har_tf.datasets.beam`; `workers` has no meaning then. None: this machine does it, without Beam.
 
     Raises:
-        DatasetError: no video is readable, `out_dir` cannot be written, the disk is too small or gets full, or the
-            manifest is not one of these videos as they are now.
+        DatasetError: no video is readable, `out_dir` cannot be written, the disk is too small or gets full, the manifest
+            is not one of these videos as they are now, or Beam is not installed or fails.
         ValueError: an argument is out of its range.
 
     Example:
@@ -102,6 +102,10 @@ def prepare(
     _check(dataset, settings)
     if re.match(r"\w\w+:/", str(out_dir)):
         raise DatasetError(f"Prepared data goes to a folder of a mounted file system. Received: out_dir={out_dir}")
+    if workers is not None and workers < 0:
+        raise ValueError(f"workers must be None or at least 0. Received: workers={workers}")
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout is a positive number of seconds, or None. Received: timeout={timeout}")
     if drop_duplicates and manifest is None:
         raise ValueError("Duplicates are known from a manifest. Received: drop_duplicates=True, manifest=None")
     problems = {} if manifest is None else _problems(dataset, manifest, drop_duplicates)
@@ -117,7 +121,9 @@ def prepare(
         try:
             job.out_dir.mkdir(parents=True, exist_ok=True)
             with _alone(job.lock):
-                prepared = job.open() or job.run(write)
+                prepared = job.open()
+                if prepared is None:
+                    prepared = job.run(write)
                 shutil.rmtree(job.work, ignore_errors=True)
         except OSError as error:
             raise DatasetError(job.failure(error)) from error

@@ -265,7 +265,15 @@ def test_a_place_that_cannot_be_written(miniature, tmp_path):
 
 def test_wrong_arguments_come_before_the_work(miniature, tmp_path):
     dataset = datasets.load(miniature)
-    for change in ({"num_frames": 0}, {"num_frames": None}, {"size": (16,)}, {"size": (0, 16)}):
+    wrong = (
+        {"num_frames": 0},
+        {"num_frames": None},
+        {"size": (16,)},
+        {"size": (0, 16)},
+        {"workers": -1},
+        {"timeout": 0},
+    )
+    for change in wrong:
         with pytest.raises(ValueError, match=r"Received"):
             prepare(dataset, tmp_path / "out", **change)
     for change in ({"sampling": "all"}, {"short": "cut"}):
