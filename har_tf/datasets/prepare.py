@@ -90,8 +90,8 @@ def prepare(
             `har_tf.datasets.beam`; `workers` has no meaning then. None: this machine does it, without Beam.
 
     Raises:
-        DatasetError: no video is readable, `out_dir` cannot be written, the disk is too small or gets full, the manifest
-            is not one of these videos as they are now, or Beam is not installed or fails.
+        DatasetError: no video is readable, `out_dir` cannot be written, the disk is too small or gets full, the
+            manifest is not one of these videos as they are now, or Beam is not installed or fails.
         ValueError: an argument is out of its range.
 
     Example:
