@@ -16,8 +16,14 @@ from .errors import VideoError
 # Packets of smaller files stay in memory between the two passes; of larger ones they are counted only.
 _KEEP_BYTES = 256 * 2**20
 
-# FFmpeg opens these as well, but they are pictures, text, or lists that name other files.
-_NOT_VIDEO_FORMATS = frozenset(("image2", "tty", "bin", "xbin", "adf", "idf", "concat", "hls", "dash"))
+# FFmpeg opens these as well, but they are pictures or text.
+_NOT_VIDEO_FORMATS = frozenset(("image2", "tty", "bin", "xbin", "adf", "idf"))
+
+# Lists that name other files, devices or addresses: FFmpeg would open those while it opens the list.
+_LISTS = frozenset(
+    ("concat", "hls", "dash", "webm_dash_manifest", "imf", "sdp", "rtp", "rtsp", "sap", "vobsub", "lavfi")
+)
+_ALLOWED = {"format_whitelist": ",".join(sorted(av.formats_available - _LISTS))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +65,7 @@ def open_stream(path: Path, threads: int | None = None) -> Iterator[av.VideoStre
     """The video stream of a file, ready to decode; the file is closed at the end."""
     try:
         # The prefix keeps names with a colon or a percent sign from being read as something else.
-        container = av.open(f"file:{path}")
+        container = av.open(f"file:{path}", container_options=_ALLOWED)
     except OSError as error:
         raise VideoError(path, f"cannot be opened ({text_of(error)})") from error
     except (av.FFmpegError, ValueError) as error:
