@@ -122,9 +122,11 @@ class Prepare:
     sampling: Literal["uniform", "strided", "dense"] = "uniform"
     short: Literal["repeat_last", "wrap", "error"] = "repeat_last"
     """What to do with videos of fewer frames."""
+    fit: Literal["stretch", "crop"] = "stretch"
+    """Stretch the whole frame to the size, or scale it evenly and cut out the centre."""
     workers: int | None = None
     """Decoding processes. None: one a core."""
-    timeout: float = 60
+    timeout: float = 600
     """Seconds after which a video is given up and left out."""
     drop_duplicates: bool = False
     """Keep only the first of videos of the same content, by the manifest."""
@@ -293,6 +295,7 @@ def prepare(options: Prepare) -> None:
         options.size,
         sampling=options.sampling,
         short=options.short,
+        fit=options.fit,
         workers=options.workers,
         timeout=options.timeout,
         manifest=options.manifest,

@@ -142,6 +142,7 @@ class _Videos:
     size: tuple[int, int]
     sampling: str
     short: str
+    fit: str
     threads: ThreadPoolExecutor
 
     def __len__(self) -> int:
@@ -154,7 +155,7 @@ class _Videos:
     def read(self, positions: np.ndarray) -> np.ndarray:
         def one(position):
             record = self.records[position]
-            return record.read(self.num_frames, self.size, self.sampling, self.short, threads=1)
+            return record.read(self.num_frames, self.size, self.sampling, self.short, threads=1, fit=self.fit)
 
         return np.stack(list(self.threads.map(one, positions)))
 
@@ -171,6 +172,7 @@ def clips(
     size: tuple[int, int] = (128, 192),
     sampling: str = "uniform",
     short: str = "repeat_last",
+    fit: str = "stretch",
 ) -> tf.data.Dataset:
     """Batches of clips and labels.
 
@@ -186,6 +188,7 @@ def clips(
         size: (height, width) of a clip.
         sampling: as in `read_clip`.
         short: as in `read_clip`.
+        fit: as in `read_clip`.
 
     Returns:
         A finite `tf.data.Dataset` of known cardinality of (uint8 (B, T, H, W, 3) RGB, int32 (B,) labels).
@@ -200,7 +203,7 @@ def clips(
     if not isinstance(data, PreparedDataset):
         records = tuple(data.records if isinstance(data, ActionDataset) else data)
         threads = ThreadPoolExecutor(available_cores())
-        source = _Videos(records, num_frames, tuple(size), sampling, short, threads)
+        source = _Videos(records, num_frames, tuple(size), sampling, short, fit, threads)
     epochs = [0] if epochs is None else list(epochs)
     batches = len(epochs) * -(-len(source) // max(batch_size, 1))
     if not len(source):

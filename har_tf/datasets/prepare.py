@@ -47,6 +47,7 @@ from har_tf.datasets.shards import (
     write_shard,
 )
 from har_tf.video import frame_indices
+from har_tf.video.display import FITS
 
 VERSION = "1.0.0"  # TFDS wants the files in <name>/<version>
 
@@ -60,6 +61,7 @@ def prepare(
     size: tuple[int, int] = (128, 192),
     sampling: str = "uniform",
     short: str = "repeat_last",
+    fit: str = "stretch",
     workers: int | None = None,
     timeout: float | None = 600,
     manifest: Manifest | str | Path | None = None,
@@ -80,6 +82,7 @@ def prepare(
         size: (height, width) of a clip.
         sampling: "uniform", "strided" or "dense", see `read_clip`.
         short: "repeat_last", "wrap" or "error" for videos with fewer frames; under "error" they are skipped.
+        fit: "stretch" or "crop", which keeps the shape of things and cuts out the centre, see `read_clip`.
         workers: decoding processes; None: one a core; 0: decode in this process.
         timeout: seconds after which a video is given up and skipped; None, or workers=0: never. Long enough for an
             hour of video: what is given up depends on the machine, the rest does not.
@@ -98,7 +101,7 @@ def prepare(
         >>> prepared = prepare(dataset, "prepared", num_frames=16, size=(112, 112))
         >>> train = prepared.subset(dataset.split("group")[0])
     """
-    settings = ClipSettings(num_frames, tuple(size), sampling, short)
+    settings = ClipSettings(num_frames, tuple(size), sampling, short, fit)
     _check(dataset, settings)
     if re.match(r"\w\w+:/", str(out_dir)):
         raise DatasetError(f"Prepared data goes to a folder of a mounted file system. Received: out_dir={out_dir}")
@@ -148,6 +151,7 @@ def fingerprint_of(dataset: ActionDataset, settings: ClipSettings, problems: dic
         settings.size,
         settings.sampling,
         settings.short,
+        settings.fit,
         dataset.class_names,
         sorted((problems or {}).items()),
     ]
@@ -172,6 +176,8 @@ def _check(dataset: ActionDataset, settings: ClipSettings) -> None:
         raise ValueError("prepared clips have one length. Received: num_frames=None")
     frame_indices(1, settings.num_frames, settings.sampling)
     frame_indices(10**6, settings.num_frames, settings.sampling, short=settings.short)
+    if settings.fit not in FITS:
+        raise ValueError(f"fit must be one of {', '.join(FITS)}. Received: fit={settings.fit!r}")
 
 
 def _problems(dataset: ActionDataset, manifest: Manifest | str | Path, drop_duplicates: bool) -> dict[str, str]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, relative
 
-FORMAT = 2  # changes whenever the same videos would be prepared into other bytes or other files
+FORMAT = 3  # changes whenever the same videos would be prepared into other bytes or other files
 MAX_OPEN = 512  # shards that stay open; a process may often have 1024 files. The others are opened for each clip
 
 

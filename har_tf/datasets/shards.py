@@ -37,6 +37,7 @@ class ClipSettings:
     size: tuple[int, int]
     sampling: str
     short: str
+    fit: str = "stretch"
 
     @property
     def clip_bytes(self) -> int:
@@ -136,7 +137,9 @@ def decode(task: tuple[VideoRecord, ClipSettings]) -> np.ndarray:
     """The clip of a record, uint8 (T, H, W, 3)."""
     record, settings = task
     # One thread: the other cores have workers of their own.
-    return record.read(settings.num_frames, settings.size, settings.sampling, settings.short, threads=1)
+    return record.read(
+        settings.num_frames, settings.size, settings.sampling, settings.short, threads=1, fit=settings.fit
+    )
 
 
 def decoded(shards: Sequence[Shard], workers: int | None, timeout: float | None) -> Iterator[np.ndarray | Failed]:

@@ -188,13 +188,13 @@ def test_a_second_run_reuses_it_and_changes_are_noticed(with_broken, tmp_path, m
         assert prepare(datasets.load(with_broken), tmp_path / "out").path == first.path
     others = [
         prepare(dataset, tmp_path / "out", **change).path
-        for change in ({"size": (16, 16)}, {"num_frames": 2}, {"sampling": "dense"}, {"short": "wrap"})
+        for change in ({"size": (16, 16)}, {"num_frames": 2}, {"sampling": "dense"}, {"short": "wrap"}, {"fit": "crop"})
     ]
     os.utime(with_broken / "Archery" / "v_Archery_g01_c01.mp4", ns=(1, 1))
     others.append(prepare(datasets.load(with_broken), tmp_path / "out").path)
     (with_broken / "Archery" / "v_Archery_g01_c02.mp4").unlink()
     others.append(prepare(datasets.load(with_broken), tmp_path / "out").path)
-    assert len({first.path, *others}) == 7
+    assert len({first.path, *others}) == 8
 
 
 def test_a_damaged_shard_is_noticed_and_prepared_anew(miniature, tmp_path):
@@ -276,7 +276,7 @@ def test_wrong_arguments_come_before_the_work(miniature, tmp_path):
     for change in wrong:
         with pytest.raises(ValueError, match=r"Received"):
             prepare(dataset, tmp_path / "out", **change)
-    for change in ({"sampling": "all"}, {"short": "cut"}):
+    for change in ({"sampling": "all"}, {"short": "cut"}, {"fit": "pad"}):
         with pytest.raises(ValueError, match=next(iter(change.values()))):
             prepare(dataset, tmp_path / "out", **change)
     with pytest.raises(DatasetError, match=r"no video to prepare"):
