@@ -237,6 +237,9 @@ def _truth(path: Path) -> Truth | None:
                     continue
                 packets += not packet.is_corrupt and not packet.is_discard
                 corrupt = corrupt or packet.is_corrupt
+            except IndexError:  # PyAV met a stream that begins part-way
+                demuxer = container.demux(stream)
+                continue
             except StopIteration:
                 packet, ended = None, True
             except av.FFmpegError:
@@ -271,7 +274,7 @@ def _damaged_inside(path: Path) -> bool:
         stream.thread_type, stream.thread_count = "SLICE", 1
         cut = damaged = False
         packets = []
-        with suppress(av.FFmpegError):
+        with suppress(av.FFmpegError, IndexError):
             packets.extend(packet for packet in container.demux(stream) if packet.size)
         for packet in [*packets, None]:
             if packet is not None:

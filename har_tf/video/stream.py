@@ -111,13 +111,19 @@ def scan_packets(path: Path, stream: av.VideoStream, keep: bool) -> Scan:
 
 def demux(stream: av.VideoStream) -> Iterator[av.Packet | None]:
     """The packets that hold something, then None, which makes the decoder return what it holds back."""
-    try:
-        for packet in stream.container.demux(stream):
-            if packet.size:
-                yield packet
-    except av.FFmpegError:
-        # The container breaks off. `scan_packets` compares what came with what was claimed.
-        pass
+    broken = True
+    while broken:
+        broken = False
+        try:
+            for packet in stream.container.demux(stream):
+                if packet.size:
+                    yield packet
+        except IndexError:
+            # PyAV does not expect the first packet of a stream that begins part-way. It is none of ours: go on.
+            broken = True
+        except av.FFmpegError:
+            # The container breaks off. `scan_packets` compares what came with what was claimed.
+            pass
     yield None
 
 
