@@ -1,4 +1,4 @@
-"""The paper's figures: curves (Figure 4), confusion matrix (Figure 5), frame strips (Figures 6 to 8).
+"""The papers' figures: curves, confusion matrices, frame strips, bars.
 
 Figures are made without pyplot and under matplotlib's own defaults, so a caller's settings neither change
 them nor are changed by them. Colours are told apart by colour-blind readers too.
@@ -13,6 +13,7 @@ import numpy as np
 import seaborn
 from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -85,8 +86,7 @@ def _curves(histories, title=None, loss_scale="linear") -> Figure:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in figure.axes:
-        axes.set_xlim(1 - 0.03 * longest, longest + 0.03 * longest)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+        _whole_epochs(axes, longest)
     loss, accuracy = figure.axes
     if loss_scale == "log":
         loss.set_yscale("log")
@@ -109,11 +109,77 @@ def _curves(histories, title=None, loss_scale="linear") -> Figure:
     return figure
 
 
+def metric_by_epoch(
+    runs: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], metric: str, path, title: str | None = None
+) -> Path:
+    """Draws one metric of several networks by epoch, each as the mean of its runs (Figures 8 to 11 of Fusion-GRU).
+
+    Args:
+        runs: network -> the histories of its splits and seeds, as in `curves`. Where there are several, a band shows
+            the standard deviation over them; an epoch that not all of them reached is not drawn.
+        metric: such as "val_accuracy" or "val_loss".
+        path: where to write, ending in .png, .pdf or .svg.
+        title: a line above the panel.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: there is no network, or a run without this metric, or another ending.
+    """
+    with style.context("default"):
+        return _save(_metric_by_epoch(runs, metric, title), path)
+
+
+def _metric_by_epoch(runs, metric, title=None) -> Figure:
+    if not runs:
+        raise ValueError("runs must hold at least one network. Received: {}.")
+    figure = _figure(7.5, 4.6)
+    axes = figure.subplots()
+    colours = seaborn.color_palette("colorblind", len(runs))
+    longest = 1
+    for position, (name, histories) in enumerate(runs.items()):
+        if not histories or not all(len(history.get(metric, ())) for history in histories):
+            raise ValueError(f"every run of {name!r} must hold epochs of {metric}. Received: {len(histories)} runs.")
+        length = min(len(history[metric]) for history in histories)
+        values = np.array([history[metric][:length] for history in histories], dtype=float)  # (runs, epochs)
+        longest = max(longest, length)
+        epochs, mean = np.arange(1, length + 1), values.mean(axis=0)
+        axes.plot(
+            epochs,
+            mean,
+            color=colours[position],
+            marker=_MARKERS[position % len(_MARKERS)],
+            markersize=4 if length <= 30 else 0,
+            linewidth=1.5,
+            label=name,
+        )
+        if len(values) > 1:
+            spread = values.std(axis=0, ddof=1)
+            axes.fill_between(epochs, mean - spread, mean + spread, color=colours[position], alpha=0.15, linewidth=0)
+    part, _, quantity = metric.rpartition("_")
+    axes.set(xlabel="Epoch", ylabel=f"{'Validation' if part else 'Training'} {quantity}")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    _whole_epochs(axes, longest)
+    axes.set_ylim(*((-0.02, 1.02) if quantity == "accuracy" else (min(0, axes.get_ylim()[0]), None)))
+    figure.legend(loc="outside lower center", ncols=min(4, len(runs)), frameon=False)
+    if title:
+        figure.suptitle(_wrapped(title, figure))
+    return figure
+
+
+def _whole_epochs(axes, longest: int) -> None:
+    axes.set_xlim(1 - 0.03 * longest, longest + 0.03 * longest)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+
+
 def confusion_matrix(matrix, class_names: Sequence[str], path, title: str | None = None) -> Path:
     """Draws a confusion matrix coloured by the share of its row (Figure 5 of the CNN-GRU paper).
 
-    Up to twenty classes the counts other than zero are written into the cells; the row of a class without
-    clips is grey.
+    Up to twenty classes the counts other than zero are written into the cells. Beyond, the colour grows with the root
+    of the share, so that single clips are seen, and the names stand on all four sides. The row of a class without clips
+    is grey.
 
     Args:
         matrix: int (C, C) counts, rows the true class, columns the predicted one.
@@ -148,7 +214,8 @@ def _confusion_matrix(matrix, class_names, title=None) -> Figure:
     cell = 0.5 if annotated else 0.17
     side = max(3.0, cell * classes)
     names = 0.09 * max(map(len, class_names))
-    figure = _figure(1.08 * side + names + 1.4, side + names + 0.9)
+    sides = 1 if annotated else 2
+    figure = _figure(1.08 * side + sides * names + 1.4, side + sides * names + 0.9)
     axes = figure.subplots()
     axes.set_facecolor("0.88")
     seaborn.heatmap(
@@ -157,8 +224,7 @@ def _confusion_matrix(matrix, class_names, title=None) -> Figure:
         annot=np.where(counts > 0, counts.astype(str), "") if annotated else False,
         fmt="",
         annot_kws={"fontsize": 10},
-        vmin=0,
-        vmax=1,
+        norm=PowerNorm(1 if annotated else 0.5, 0, 1),
         cmap="Blues",
         square=True,
         linewidths=0.5 if annotated else 0.2,
@@ -172,8 +238,9 @@ def _confusion_matrix(matrix, class_names, title=None) -> Figure:
     axes.set_xlabel("Predicted class")
     axes.set_ylabel("True class")
     size = 10 if annotated else 8
-    axes.tick_params(axis="x", labelrotation=90, labelsize=size)
-    axes.tick_params(axis="y", labelrotation=0, labelsize=size)
+    both = not annotated
+    axes.tick_params(axis="x", labelrotation=90, labelsize=size, top=both, labeltop=both)
+    axes.tick_params(axis="y", labelrotation=0, labelsize=size, right=both, labelright=both)
     if title:
         axes.set_title(_wrapped(title, figure))
     return figure

@@ -90,6 +90,34 @@ def test_loss_can_be_logarithmic():
     assert "logarithmic" in loss.get_title()
 
 
+def test_a_metric_of_several_networks_is_the_mean_over_their_runs():
+    runs = {
+        "GoogLeNet": [{"val_accuracy": [0.2, 0.5, 0.6]}, {"val_accuracy": [0.4, 0.5]}],
+        "Fusion-GRU": [{"val_accuracy": [0.1, 0.9]}],
+    }
+    figure = plots._metric_by_epoch(runs, "val_accuracy", "Figure 8")
+    (axes,) = figure.axes
+    assert lines(axes) == {
+        "GoogLeNet": [[1, pytest.approx(0.3)], [2, 0.5]],  # the third epoch only one run reached
+        "Fusion-GRU": [[1, 0.1], [2, 0.9]],
+    }
+    (band,) = axes.collections  # of the network with two runs: sample deviation of 0.2 and 0.4 is 0.1414
+    low, high = band.get_paths()[0].vertices[:, 1].min(), band.get_paths()[0].vertices[:, 1].max()
+    assert (low, high) == pytest.approx((0.3 - 0.02**0.5, 0.5))
+    assert axes.get_ylabel() == "Validation accuracy"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(runs)
+    assert whole_ticks(figure) == [1, 2]
+    assert all_within(figure)
+
+
+def test_a_run_without_the_metric_is_refused(tmp_path):
+    for runs in ({}, {"m": []}, {"m": [{"loss": [1.0]}, {"val_loss": [1.0]}]}):
+        with pytest.raises(ValueError, match="Received"):
+            plots.metric_by_epoch(runs, "val_loss", tmp_path / "m.png")
+    assert plots._metric_by_epoch({"m": [{"loss": [1.0]}]}, "loss").axes[0].get_ylabel() == "Training loss"
+    assert not list(tmp_path.iterdir())
+
+
 def test_confusion_matrix_is_coloured_by_row_and_annotated_with_counts():
     axes, bar = plots._confusion_matrix([[3, 1, 0], [0, 2, 0], [0, 0, 0]], ["a", "b", "c"], "Figure 5").axes
     shares = axes.collections[0].get_array().reshape(3, 3)
@@ -113,12 +141,25 @@ def test_confusion_matrix_of_101_classes_names_all_and_annotates_none():
     names = [f"{LONG_NAMES[i % 4]}{i}" for i in range(101)]
     figure = plots._confusion_matrix(2 * np.eye(101, dtype=int), names, "UCF101")
     axes = figure.axes[0]
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == names
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == names
+    for axis in (axes.xaxis, axes.yaxis):
+        ticks = axis.get_major_ticks()
+        assert [tick.label1.get_text() for tick in ticks] == [tick.label2.get_text() for tick in ticks] == names
+        assert all(tick.label1.get_visible() and tick.label2.get_visible() for tick in ticks), "on both sides"
     assert not axes.texts
-    figure.canvas.draw()
-    boxes = [tick.get_window_extent() for tick in axes.get_yticklabels()]
+    assert all_within(figure)
+    boxes = [tick.label1.get_window_extent() for tick in axes.yaxis.get_major_ticks()]
     assert all(above.y0 >= below.y1 for above, below in pairwise(boxes))
+    assert axes.yaxis.get_major_ticks()[0].label1.get_fontsize() >= 8
+
+
+def test_one_clip_in_forty_is_seen_among_101_classes():
+    """The colour of a share of 2.5 % lies well away from that of nothing."""
+    counts = 40 * np.eye(101, dtype=int)
+    counts[0, :2] = (39, 1)
+    colours = plots._confusion_matrix(counts, [f"c{i}" for i in range(101)]).axes[0].collections[0]
+    scale = colours.get_cmap()(colours.norm([0, 1 / 40, 1]))
+    assert np.abs(scale[1] - scale[0])[:3].max() > 0.1
+    assert np.abs(scale[2] - scale[0])[:3].max() > 0.8
 
 
 def test_counts_are_annotated_up_to_twenty_classes():
