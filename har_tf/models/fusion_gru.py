@@ -1,0 +1,339 @@
+"""Fusion-GRU: frame features of several ImageNet networks side by side, two wide GRU layers over time.
+
+The networks are frozen, so their features are the same in every epoch: `har_tf.features` computes them once,
+`fusion_gru_head` trains on them, and `end_to_end` puts networks and trained head together again, into one model from
+raw frames to classes that can be saved, run and explained like any other.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+from keras import layers, ops
+
+from har_tf.models import backbones
+from har_tf.models.cnn_gru import check_input_shape
+
+FUSIONS = ("concatenate", "sum", "score_average")
+# Side of the square frames that a network was trained on; 224 where nothing is said.
+FRAME_SIZES = {"InceptionResNetV2": 299, "InceptionV3": 299, "Xception": 299}
+
+Weights = str | Path | None
+
+
+def fusion_gru(
+    input_shape=(10, 299, 299, 3),
+    num_classes=101,
+    backbones=("GoogLeNet", "InceptionResNetV2"),
+    backbone_weights=None,
+    backbone_trainable=False,
+    fusion="concatenate",
+    gru_units=(1000, 1000),
+    bidirectional=False,
+    dropout=0.0,
+    frame_sizes=None,
+    weights=None,
+):
+    """Fusion-GRU classifier of video clips, from raw frames to classes.
+
+    Source: the paper on human action recognition by a fusion of Inception-ResNet-V2 and GoogLeNet with a deep GRU,
+    section III and Figure 2. Every network sees every frame at its own size; its globally averaged last feature map is
+    the frame's activation. The activations are fused, a GRU of 1000 returns the sequence, a second one its last step,
+    and a softmax names the action. Where the paper is open or contradicts itself:
+
+    - Equation (3) applies the reset gate to the old state before the matrix, W (r * o), with one bias a gate. That is
+      Keras' `reset_after=False`; its default, `reset_after=True`, is another equation with two biases. Equation (4)
+      keeps the old state with weight z, as Keras does either way.
+    - `bidirectional`: section III has two unidirectional layers, and is the default; the conclusion speaks of a
+      "DB-GRU" that runs forward and backward. Both directions of a layer are then concatenated.
+    - `fusion`: the paper fuses activations by putting them side by side. "sum" adds them; the streams that are wider
+      than the narrowest are projected to its width first, by a matrix that is learnt (`project_<backbone>`).
+      "score_average" gives each stream a head of its own and averages their probabilities.
+    - The centre is cut out of the frames before they get here, see `har_tf.datasets.prepare(fit="crop")`.
+    - Dropout is not mentioned: it is off.
+
+    Layers of a network carry its name in front, as `GoogLeNet_conv1_7x7_s2`; `features_<backbone>` are the frame
+    activations (B, T, C).
+
+    Args:
+        input_shape: (time, height, width, channels) of a clip with height = width; RGB in [0, 255], uint8.
+        num_classes: size of the last layer, which is called `predictions`.
+        backbones: the networks, keys of `har_tf.models.backbones.BACKBONES`. One of them alone is the single-stream
+            row of the paper's Table II.
+        backbone_weights: what the networks start from: None (random) or "imagenet" for all of them, or for each its
+            own of None, "imagenet" and the path of a published file, in the order of `backbones` or by name.
+        backbone_trainable: False freezes the networks.
+        fusion: "concatenate", "sum" or "score_average".
+        gru_units: units of the GRU layers; the last returns its final state.
+        bidirectional: whether the GRU layers run in both directions.
+        dropout: rate before the last layer.
+        frame_sizes: side in pixels that frames are resized to for a network, by its name; None or a name that is
+            missing: what the network was trained on, 299 for the Inception networks from version 3 on and Xception,
+            224 for the others.
+        weights: None, or the path of a `.weights.h5` or `.keras` file of this architecture.
+
+    Returns:
+        A `keras.Model` from (B, T, H, W, 3) to (B, num_classes) probabilities.
+
+    Raises:
+        ValueError: an unknown or repeated backbone, frames that are not square, weights for other networks than the
+            model has, an unknown `fusion`, or GRU layers without units.
+        FileNotFoundError: a weights file that is not there.
+        har_tf.models.backbones.WeightsUnavailable: "imagenet" could not be downloaded.
+
+    Example:
+        >>> model = fusion_gru(num_classes=51, backbone_weights={"GoogLeNet": "googlenet_bvlc.npz",
+        ...                                                      "InceptionResNetV2": "imagenet"})
+    """
+    names = _checked_names(backbones)
+    _check_head(fusion, gru_units)
+    clip, features = _streams(input_shape, names, backbone_weights, backbone_trainable, frame_sizes)
+    probabilities = _classify(features, num_classes, fusion, gru_units, bidirectional, dropout)
+    model = keras.Model(clip, probabilities, name="fusion_gru")
+    if weights is not None:
+        model.load_weights(weights)
+    return model
+
+
+def fusion_gru_head(
+    num_frames,
+    features,
+    num_classes=101,
+    fusion="concatenate",
+    gru_units=(1000, 1000),
+    bidirectional=False,
+    dropout=0.0,
+):
+    """What stands behind the features in `fusion_gru`, with the same layer names: it trains on stored features.
+
+    Args:
+        num_frames: frames of a clip, T.
+        features: backbone -> channels C of its features, such as {"GoogLeNet": 1024, "InceptionResNetV2": 1536}.
+        num_classes: as in `fusion_gru`, like what follows.
+        fusion: "concatenate", "sum" or "score_average".
+        gru_units: units of the GRU layers.
+        bidirectional: whether they run in both directions.
+        dropout: rate before the last layer.
+
+    Returns:
+        A `keras.Model` from a dict of (B, T, C) features, one a backbone under `features_<backbone>`, to
+        (B, num_classes) probabilities.
+
+    Raises:
+        ValueError: no features, an unknown `fusion`, or GRU layers without units.
+
+    Example:
+        >>> head = fusion_gru_head(10, {"GoogLeNet": 1024}, num_classes=10)
+        >>> head.predict({"features_GoogLeNet": np.zeros((1, 10, 1024), "float32")}).shape
+        (1, 10)
+    """
+    if not features:
+        raise ValueError(f"A head needs the features of at least one backbone. Received: features={features}")
+    _check_head(fusion, gru_units)
+    inputs = {name: keras.Input((num_frames, size), name=f"features_{name}") for name, size in features.items()}
+    probabilities = _classify(inputs, num_classes, fusion, gru_units, bidirectional, dropout)
+    return keras.Model({f"features_{name}": x for name, x in inputs.items()}, probabilities, name="fusion_gru_head")
+
+
+def end_to_end(head, input_shape, backbone_weights, backbone_trainable=False, frame_sizes=None):
+    """The model from raw frames to classes that gives the answers of a head on the features of its networks.
+
+    Args:
+        head: a model of `fusion_gru_head`, or any other whose inputs are called `features_<backbone>`. It is copied.
+        input_shape: (time, height, width, channels) of a clip, as in `fusion_gru`.
+        backbone_weights: as in `fusion_gru`: what the head's features were computed with.
+        backbone_trainable: False freezes the networks.
+        frame_sizes: as in `fusion_gru`.
+
+    Returns:
+        A `keras.Model` as `fusion_gru` builds it, with the weights of networks and head.
+
+    Raises:
+        ValueError: inputs with other names, another number of frames, or features of another size than the networks
+            give.
+    """
+    inputs = {x._keras_history.operation.name: x for x in head.inputs}
+    unknown = [name for name in inputs if not name.startswith("features_")]
+    if unknown:
+        raise ValueError(f"Inputs of a head are called features_<backbone>. Received: inputs {list(inputs)}")
+    names = _checked_names([name.removeprefix("features_") for name in inputs])
+    clip, features = _streams(input_shape, names, backbone_weights, backbone_trainable, frame_sizes)
+    for name in names:
+        wanted, given = tuple(inputs[f"features_{name}"].shape[1:]), tuple(features[name].shape[1:])
+        if wanted != given:
+            raise ValueError(
+                f"The head was made for features (time, channels) of {name} of {wanted}. Received: clips of "
+                f"{tuple(input_shape)}, which give {given}"
+            )
+    copies = {}
+
+    # The head's own layers, called on these features, would stand in two graphs at once.
+    def copy_of(operation):
+        if operation.name not in copies:
+            copies[operation.name] = type(operation).from_config(operation.get_config())
+        return copies[operation.name]
+
+    tensors = {f"features_{name}": x for name, x in features.items()}
+    probabilities = head._run_through_graph(
+        tensors if isinstance(head.input, Mapping) else [tensors[name] for name in inputs], copy_of
+    )
+    for layer in head.layers:
+        if layer.weights:
+            copies[layer.name].set_weights(layer.get_weights())
+    return keras.Model(clip, probabilities, name="fusion_gru")
+
+
+def frame_encoder(backbone, size, weights=None, trainable=False, frame_size=None):
+    """The network that a stream of `fusion_gru` applies to single frames.
+
+    Args:
+        backbone: a key of `har_tf.models.backbones.BACKBONES`.
+        size: side of the frames in pixels.
+        weights: None, "imagenet" or the path of a published file.
+        trainable: False freezes the network.
+        frame_size: side that the frames are resized to; None: what the network was trained on.
+
+    Returns:
+        A `keras.Model` from uint8 frames (B, size, size, 3) to features (B, C).
+
+    Raises:
+        ValueError: unknown backbone, or a file that does not fit it.
+        FileNotFoundError: a weights file that is not there.
+    """
+    frames = keras.Input((size, size, 3), dtype="uint8", name="frames")
+    side = frame_size or frame_size_of(backbone)
+    return keras.Model(frames, _pooled(frames, backbone, weights, trainable, side), name=f"frame_{backbone.lower()}")
+
+
+def frame_size_of(backbone):
+    """Side in pixels of the square frames that a network was trained on."""
+    backbones.find(backbone)
+    return FRAME_SIZES.get(backbone, 224)
+
+
+def stream_taps(model):
+    """The last feature map of every stream of a model that `fusion_gru` or `end_to_end` has built, loaded ones too.
+
+    Returns:
+        backbone -> name of the layer, for `har_tf.explain.gradcam(tap=...)`; empty for any other model.
+
+    Example:
+        >>> stream_taps(fusion_gru(backbones=("MobileNet",)))
+        {'MobileNet': 'MobileNet_conv_pw_13_relu'}
+    """
+    pools = [layer for layer in model.layers if isinstance(layer, layers.GlobalAveragePooling2D)]
+    return {
+        pool.name.removeprefix("pool_"): pool.input._keras_history.operation.name
+        for pool in pools
+        if pool.name.removeprefix("pool_") in backbones.BACKBONES
+    }
+
+
+def _streams(input_shape, names, backbone_weights, trainable, frame_sizes):
+    """The clip and, by backbone, its features (B, T, C)."""
+    time, height, width, channels = check_input_shape(input_shape)
+    if height != width:
+        raise ValueError(
+            "The networks take square frames, such as prepare(size=(299, 299), fit='crop') cuts out of the middle. "
+            f"Received: input_shape={tuple(input_shape)}"
+        )
+    given = _checked_weights(names, backbone_weights)
+    frame_sizes = frame_sizes or {}
+    if set(frame_sizes) - set(names):
+        raise ValueError(f"The networks are {', '.join(names)}. Received: {frame_sizes=}")
+    clip = keras.Input(input_shape, dtype="uint8", name="clip")
+    frames = ops.reshape(clip, (-1, height, width, channels))  # (B·T, H, W, 3)
+    features = {}
+    for name in names:
+        x = _pooled(frames, name, given[name], trainable, frame_sizes.get(name) or frame_size_of(name))
+        x = ops.reshape(x, (-1, time, x.shape[-1]))  # (B, T, C)
+        features[name] = layers.Identity(name=f"features_{name}")(x)
+    return clip, features
+
+
+def _pooled(frames, name, weights, trainable, side):
+    """Features (B·T, C) of frames (B·T, H, W, 3)."""
+    if frames.shape[1:3] != (side, side):
+        frames = layers.Resizing(side, side, antialias=True, name=f"{name}_resize")(frames)
+    x = backbones.encode(frames, name, weights, trainable, prefix=f"{name}_")  # (B·T, h, w, C)
+    return layers.GlobalAveragePooling2D(name=f"pool_{name}")(x)
+
+
+def _classify(features, num_classes, fusion, gru_units, bidirectional, dropout):
+    """Probabilities (B, num_classes) of features (B, T, C), by backbone."""
+    if fusion == "score_average" and len(features) > 1:
+        scores = []
+        for name, x in features.items():
+            x = _over_time(x, gru_units, bidirectional, dropout, f"_{name}")
+            logits = layers.Dense(num_classes, dtype="float32", name=f"logits_{name}")(x)
+            scores.append(ops.log_softmax(logits))
+        # softmax(log(mean p)) is mean p. So the model ends, as others do, with a softmax of what counts as its logits;
+        # the logarithm is taken in a way that a probability of 0 does not spoil.
+        return layers.Softmax(dtype="float32", name="predictions")(ops.logsumexp(ops.stack(scores, axis=1), axis=1))
+    x = _fused(features, fusion)
+    x = _over_time(x, gru_units, bidirectional, dropout)
+    return layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)
+
+
+def _fused(features, fusion):
+    """One (B, T, C) of the features of all streams."""
+    if len(features) == 1:
+        return next(iter(features.values()))
+    if fusion == "concatenate":
+        return layers.Concatenate(name="concatenate")(list(features.values()))
+    narrowest = min(x.shape[-1] for x in features.values())
+    alike = [
+        x if x.shape[-1] == narrowest else layers.Dense(narrowest, use_bias=False, name=f"project_{name}")(x)
+        for name, x in features.items()
+    ]
+    return layers.Add(name="sum")(alike)
+
+
+def _over_time(x, gru_units, bidirectional, dropout, suffix=""):
+    """Equations (1) to (4), once a layer: (B, T, C) -> (B, units)."""
+    for i, units in enumerate(gru_units, start=1):
+        options = {"return_sequences": i < len(gru_units), "reset_after": False}
+        name = f"gru{i}{suffix}"
+        if bidirectional:
+            gru = layers.Bidirectional(layers.GRU(units, **options), name=name)
+        else:
+            gru = layers.GRU(units, name=name, **options)
+        x = gru(x)
+    return layers.Dropout(dropout, name=f"dropout{suffix}")(x) if dropout else x
+
+
+def _checked_names(names):
+    names = tuple(names)
+    for name in names:
+        backbones.find(name)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"At least one backbone, each of them once. Received: backbones={names}")
+    return names
+
+
+def _checked_weights(names: Sequence[str], given) -> dict[str, Weights]:
+    """What each network starts from."""
+    if given is None or given == "imagenet":
+        return dict.fromkeys(names, given)
+    if isinstance(given, str | Path):
+        given = [given]
+    if not isinstance(given, Mapping):
+        if len(given) != len(names):
+            raise ValueError(
+                f"Each of {', '.join(names)} has weights of its own. Received: {len(given)} for {len(names)} networks, "
+                f"{[str(each) for each in given]}"
+            )
+        given = dict(zip(names, given, strict=True))
+    if set(given) != set(names):
+        raise ValueError(f"Weights are needed of {', '.join(names)}. Received: weights of {', '.join(given)}")
+    for name, source in given.items():  # before any of them is built
+        if source not in (None, "imagenet") and not Path(source).is_file():
+            raise FileNotFoundError(f"{source}: no such weights file (of {name})")
+    return given
+
+
+def _check_head(fusion, gru_units):
+    if fusion not in FUSIONS:
+        raise ValueError(f"Features are fused by {', '.join(map(repr, FUSIONS))}. Received: {fusion=}")
+    if not gru_units or any(not isinstance(units, int) or units < 1 for units in gru_units):
+        raise ValueError(f"At least one GRU layer, each with at least one unit. Received: {gru_units=}")
