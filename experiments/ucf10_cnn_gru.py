@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from har_tf.command import words
+from har_tf.command import check_name, check_ranges, words
 from har_tf.datasets.figure_drawing import Figures
 
 EXPERIMENT = "ucf10_cnn_gru"
@@ -190,7 +190,7 @@ def main(recipe: Recipe) -> None:
     from har_tf.pipeline import Augment
     from har_tf.report.run_folder import environment
     from har_tf.training import TrainingRecipe
-    from har_tf.trial import Parts, run_trial
+    from har_tf.trial import Parts, run_trial, split_parts
 
     # What can be wrong is found out here, before anything is drawn, decoded or trained.
     schedule = TrainingRecipe(
@@ -208,7 +208,7 @@ def main(recipe: Recipe) -> None:
         dataset = _load(recipe)
     protocols = words(recipe.protocol)
     for protocol in protocols:
-        _parts(dataset, protocol, recipe)
+        split_parts(dataset, protocol, recipe.seed, recipe.validation)
     run = _run_folder(recipe, None if embedded else dataset)
 
     print(f"{dataset.name}: {len(dataset)} clips of {len(dataset.class_names)} classes in {dataset.root}", flush=True)
@@ -232,7 +232,7 @@ def main(recipe: Recipe) -> None:
     results = {"dataset": _described(dataset, len(unreadable), recipe), "protocols": {}}
     shown = None
     for protocol in protocols:
-        train, validation, test = _parts(dataset, protocol, recipe)
+        train, validation, test = split_parts(dataset, protocol, recipe.seed, recipe.validation)
         overlap = splits.overlap(dataset.subset([*train.records, *validation.records]), test)
         print(
             f"\n{protocol} split: {len(train)} training and {len(validation)} validation clips; {overlap}", flush=True
@@ -417,15 +417,10 @@ def resolved(recipe: Recipe) -> Recipe:
         "batch_size": (1, None), "num_frames": (1, None), "overlays": (0, None), "workers": (0, None),
         "validation": (0, 0.9), "dropout": (0, 0.9), "gru_dropout": (0, 0.9), "seed": (0, 2**32 - 1),
     }  # fmt: skip
-    for name, (low, high) in ranges.items():
-        value = getattr(recipe, name)
-        if value is not None and (value < low or (high is not None and value > high)):
-            wanted = f"at least {low}" if high is None else f"between {low} and {high}"
-            raise ValueError(f"--{name.replace('_', '-')} must be {wanted}. Received: {value}")
+    check_ranges(recipe, ranges)
+    check_name("--run", recipe.run)
     if min(recipe.size) < 16:
         raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {recipe.size[0]} x {recipe.size[1]}")
-    if recipe.run is not None and Path(recipe.run).name != recipe.run:
-        raise ValueError(f"--run must be the name of a folder, not a path. Received: {recipe.run!r}")
     return recipe
 
 
@@ -455,15 +450,10 @@ def _options(recipe: Recipe, model) -> dict:
 
 def _run_folder(recipe: Recipe, dataset):
     """The folder that this recipe on these videos goes to, so that the same command on the same data finds it again."""
-    from har_tf.report.run_folder import RunFolder, fingerprint
+    from har_tf.report.run_folder import RunFolder, run_name
 
-    data = "figures" if dataset is None else dataset.name
-    # Where and on how many cores it runs does not change what comes out.
-    settings = asdict(replace(recipe, out=Path(), prepared=None, workers=None, run=None))
-    videos = (
-        [] if dataset is None else [[record.path.name, record.group, *record.stamp()] for record in dataset.records]
-    )
-    name = recipe.run or f"{data}-{'+'.join(words(recipe.protocol))}-{fingerprint([settings, videos])}"
+    data, records = ("figures", ()) if dataset is None else (dataset.name, dataset.records)
+    name = recipe.run or run_name(f"{data}-{'+'.join(words(recipe.protocol))}", recipe, records)
     return RunFolder(recipe.out, EXPERIMENT, name)
 
 
@@ -479,16 +469,6 @@ def _load(recipe: Recipe):
         )  # fmt: skip
     source = recipe.data_dir if recipe.data_dir.startswith("tfds:") else Path(recipe.data_dir)
     return datasets.load(source, classes=classes, lists=recipe.lists)
-
-
-def _parts(dataset, protocol: str, recipe: Recipe) -> tuple:
-    """(training, validation, test) clips under a protocol; validation clips come out of the training part."""
-    from har_tf.datasets import splits
-
-    train, test = dataset.split(protocol, recipe.seed)
-    if recipe.validation == 0:
-        return train, train.subset([]), test
-    return *splits.hold_out(train, recipe.validation, recipe.seed, by_group=protocol != "random"), test
 
 
 def _described(dataset, skipped: int, recipe: Recipe) -> dict:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,21 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     known = type(error).__module__.startswith("har_tf") or isinstance(error, ValueError | OSError | FloatingPointError)
     return text if known and text else f"{type(error).__name__}: {text} (HAR_TF_TRACEBACK=1 shows where)"
+
+
+def check_ranges(options: Any, ranges: Mapping[str, tuple[float, float | None]]) -> None:
+    """Raises ValueError unless the options of these names lie between (lowest, highest); None is not checked."""
+    for name, (low, high) in ranges.items():
+        value = getattr(options, name)
+        if value is not None and (value < low or (high is not None and value > high)):
+            wanted = f"at least {low}" if high is None else f"between {low} and {high}"
+            raise ValueError(f"--{name.replace('_', '-')} must be {wanted}. Received: {value}")
+
+
+def check_name(option: str, value: str | None) -> None:
+    """Raises ValueError unless `value`, if there is one, can name a folder."""
+    if value is not None and (value in ("", "..") or Path(value).name != value):
+        raise ValueError(f"{option} must be the name of a folder, not a path. Received: {value!r}")
 
 
 def words(text: str) -> list[str]:

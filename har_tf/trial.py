@@ -2,20 +2,31 @@
 
 import functools
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf import pipeline, training
+from har_tf import features, pipeline, training
+from har_tf.datasets import splits
 from har_tf.datasets.prepared import PreparedDataset
+from har_tf.datasets.records import ActionDataset
 from har_tf.evaluate import classification
 from har_tf.evaluate.classification import ClassificationReport
-from har_tf.models.named import NamedModel
+from har_tf.features import FeatureStore
 from har_tf.models.saving import save_model
 from har_tf.training import History, TrainingRecipe
+
+
+class Buildable(Protocol):
+    """A model that can be built anew, such as a `har_tf.models.named.NamedModel`."""
+
+    def build(self, shape, num_classes: int, **options) -> keras.Model:
+        """A new model for inputs of `shape`, see `Parts.shape` and `FeatureParts.shape`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +37,47 @@ class Parts:
     validation: PreparedDataset | None
     test: PreparedDataset
 
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(time, height, width, channels) of a clip."""
+        return (self.train.num_frames, *self.train.size, 3)
+
+    def batches(self, part: PreparedDataset, batch_size: int, **options) -> tf.data.Dataset:
+        """See `pipeline.clips`."""
+        return pipeline.clips(part, batch_size, **options)
+
+    def fingerprint(self, part: PreparedDataset) -> str:
+        """Which clips; the prepared data set names its videos' sizes, times and settings."""
+        return _fingerprint([part.path.parent.name], part)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureParts:
+    """The clips of a trial as stored features: of each part a store for every stream, in the same order of clips."""
+
+    train: Sequence[FeatureStore]
+    validation: Sequence[FeatureStore] | None
+    test: Sequence[FeatureStore]
+
+    @property
+    def shape(self) -> dict[str, tuple[int, int]]:
+        """Backbone -> (time, channels) of its features."""
+        return {store.backbone: store.shape for store in self.train}
+
+    def batches(self, part: Sequence[FeatureStore], batch_size: int, augment=None, **options) -> tf.data.Dataset:
+        """See `features.batches`.
+
+        Raises:
+            ValueError: augmentation is asked for, which features have behind them.
+        """
+        if augment is not None:
+            raise ValueError(f"Stored features cannot be augmented. Received: augment={augment}")
+        return features.batches(part, batch_size, **options)
+
+    def fingerprint(self, part: Sequence[FeatureStore]) -> str:
+        """Which clips, and which features of them."""
+        return _fingerprint([store.path.name for store in part], part[0])
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -35,13 +87,38 @@ class Outcome:
     history: History
     report: ClassificationReport
     probabilities: np.ndarray
-    test: PreparedDataset
+    test: PreparedDataset | Sequence[FeatureStore]
+
+
+def split_parts(
+    dataset: ActionDataset, protocol: str, seed: int, validation: float
+) -> tuple[ActionDataset, ActionDataset, ActionDataset]:
+    """(training, validation, test) clips under a protocol; validation clips come out of the training part.
+
+    Args:
+        dataset: all clips.
+        protocol: see `ActionDataset.split`.
+        seed: of the split, where it is drawn, and of the validation part.
+        validation: share of the training clips; with 0 that part is empty.
+
+    Raises:
+        DatasetError: see `splits.split` and `splits.hold_out`.
+    """
+    train, test = dataset.split(protocol, seed)
+    return *hold_out(train, protocol, seed, validation), test
+
+
+def hold_out(train: ActionDataset, protocol: str, seed: int, share: float) -> tuple[ActionDataset, ActionDataset]:
+    """(training, validation) clips out of the training part of a split under `protocol`; with a share of 0 none."""
+    if share == 0:
+        return train, train.subset([])
+    return splits.hold_out(train, share, seed, by_group=protocol != "random")
 
 
 def run_trial(
-    named: NamedModel,
-    options: dict,
-    parts: Parts,
+    named: Buildable,
+    options: Mapping,
+    parts: Parts | FeatureParts,
     recipe: TrainingRecipe,
     folder: Path,
     batch_size: int,
@@ -54,8 +131,8 @@ def run_trial(
 
     Args:
         named: which model.
-        options: arguments of `NamedModel.build`.
-        parts: the clips.
+        options: arguments of its `build`.
+        parts: the clips, or their features.
         recipe: how to train.
         folder: receives what `training.fit` writes, and `model.keras`. A trial that finds its own unfinished state
             there goes on; the state of another is refused.
@@ -71,34 +148,40 @@ def run_trial(
     """
     strategy = strategy or tf.distribute.get_strategy()
     train, validation, test = parts.train, parts.validation, parts.test
+    known, tested = (_clips(part) for part in (train, test))
     training.seed_everything(seed)
     training.set_precision(precision)
     with strategy.scope():
-        model = named.build((train.num_frames, *train.size, 3), len(train.class_names), **options)
+        model = named.build(parts.shape, len(known.class_names), **options)
     history = training.fit(
         model,
-        functools.partial(pipeline.clips, train, batch_size, training=True, seed=seed, augment=augment),
-        None if validation is None else pipeline.clips(validation, batch_size),
+        functools.partial(parts.batches, train, batch_size, training=True, seed=seed, augment=augment),
+        None if validation is None else parts.batches(validation, batch_size),
         recipe,
         folder,
         strategy,
         inputs={
-            "training clips": _fingerprint(train),
-            "validation clips": None if validation is None else _fingerprint(validation),
-            "classes": ", ".join(train.class_names),
+            "training clips": parts.fingerprint(train),
+            "validation clips": None if validation is None else parts.fingerprint(validation),
+            "classes": ", ".join(known.class_names),
             "batch size": batch_size,
             "augmentation": augment,
             "seed": seed,
             "precision": precision,
         },
     )
-    probabilities = model.predict(pipeline.clips(test, batch_size), verbose=0)
-    save_model(model, folder / "model.keras", train.class_names)
-    report = classification.report(test.labels, probabilities, test.class_names)
+    probabilities = model.predict(parts.batches(test, batch_size), verbose=0)
+    save_model(model, folder / "model.keras", known.class_names)
+    report = classification.report(tested.labels, probabilities, tested.class_names)
     return Outcome(model, history, report, probabilities, test)
 
 
-def _fingerprint(clips: PreparedDataset) -> str:
-    """Which clips, in words and as a digest: the prepared data set names its videos' sizes, times and settings."""
-    names = "\n".join([clips.path.parent.name, *map(str, clips.record_paths), *map(str, clips.labels)])
+def _clips(part: PreparedDataset | Sequence[FeatureStore]) -> PreparedDataset | FeatureStore:
+    """What knows labels and class names; of several streams the first, for all are of the same clips."""
+    return part[0] if isinstance(part, Sequence) else part
+
+
+def _fingerprint(sources: Sequence[str], clips: PreparedDataset | FeatureStore) -> str:
+    """Where they are from and which clips, in words and as a digest."""
+    names = "\n".join([*sources, *map(str, clips.record_paths), *map(str, clips.labels)])
     return f"{len(clips)} clips, {hashlib.sha256(names.encode()).hexdigest()[:12]}"

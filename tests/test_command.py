@@ -1,8 +1,10 @@
 """The command line's habits: one line of reason, exit codes, names separated by commas."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from har_tf.command import guarded, words
+from har_tf.command import check_name, check_ranges, guarded, words
 from har_tf.video import VideoError
 
 
@@ -41,3 +43,20 @@ def test_words():
     assert words("a, b,,c ") == ["a", "b", "c"]
     with pytest.raises(ValueError, match="Received: ' , '"):
         words(" , ")
+
+
+def test_ranges_name_the_option_as_it_is_typed():
+    options = SimpleNamespace(batch_size=0, dropout=0.5, workers=None)
+    check_ranges(options, {"dropout": (0, 0.9), "workers": (0, None)})
+    with pytest.raises(ValueError, match="--batch-size must be at least 1. Received: 0"):
+        check_ranges(options, {"batch_size": (1, None)})
+    with pytest.raises(ValueError, match="--dropout must be between 0 and 0.4. Received: 0.5"):
+        check_ranges(options, {"dropout": (0, 0.4)})
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "..", ".", ""])
+def test_a_run_is_named_without_a_path(name):
+    check_name("--run", None)
+    check_name("--run", "first")
+    with pytest.raises(ValueError, match="--run must be the name of a folder"):
+        check_name("--run", name)

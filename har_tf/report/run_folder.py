@@ -9,6 +9,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,6 +63,20 @@ def check_writable(folder: str | Path) -> None:
 def fingerprint(settings) -> str:
     """A short name of JSON-like settings: equal ones have the same."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def run_name(prefix: str, recipe, records: Iterable = ()) -> str:
+    """The name of the folder for this recipe on these videos, so that the same command on the same data finds it again.
+
+    Args:
+        prefix: what a reader sees of it, such as data set and protocol.
+        recipe: a dataclass of options; where and on how many cores it runs (`out`, `prepared`, `workers`, `run`) does
+            not change what comes out, so it is not in the name.
+        records: the `VideoRecord`s, with their sizes and times; of data that follow from the recipe none.
+    """
+    settings = asdict(replace(recipe, out=Path(), prepared=None, workers=None, run=None))
+    videos = [[record.path.name, record.group, *record.stamp()] for record in records]
+    return f"{prefix}-{fingerprint([settings, videos])}"
 
 
 def command_line() -> str:
