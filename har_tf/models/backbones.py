@@ -1,4 +1,4 @@
-"""ImageNet networks as frame encoders: stock `keras.applications` graphs with their preprocessing and weights.
+"""ImageNet networks as frame encoders: `keras.applications` and GoogLeNet, with their preprocessing and weights.
 
 Every backbone is built on a tensor of the caller's graph (`input_tensor=`), so the video model stays flat and
 each of its layers can be tapped.
@@ -14,6 +14,9 @@ from pathlib import Path
 import h5py
 import keras
 from keras import applications, layers
+
+from har_tf.models import importers
+from har_tf.models.googlenet import MIN_SIZE, googlenet
 
 # What `keras.applications.imagenet_utils.preprocess_input` does, as arguments of a Rescaling layer, so that a saved
 # model takes raw uint8 frames. "caffe" networks see BGR.
@@ -31,26 +34,44 @@ _PREPROCESSING = {
 
 @dataclass(frozen=True)
 class Backbone:
-    """One network of `keras.applications`: how it is built, what it is fed, what its published files are called."""
+    """One ImageNet network: how it is built, what it is fed, what its published files are called.
+
+    Args:
+        name: the key in `BACKBONES`.
+        build: takes `include_top`, `weights`, `input_shape` and `input_tensor` as `keras.applications` does.
+        preprocessing: "tf", "caffe" or "torch"; None for a network that does it itself.
+        file_pattern: regular expression for the beginning of published file names.
+        channels: of the last feature map.
+        min_size: the smallest height and width of a frame.
+        endings: of published files.
+    """
 
     name: str
     build: Callable[..., keras.Model]
-    preprocessing: str
+    preprocessing: str | None
     file_pattern: str
+    channels: int
     min_size: int = 32
+    endings: tuple[str, ...] = (".h5",)
 
 
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
-        Backbone("ResNet50", applications.ResNet50, "caffe", r"resnet50_"),
-        Backbone("InceptionV3", applications.InceptionV3, "tf", r"inception_?v3_", min_size=75),
-        Backbone("MobileNet", applications.MobileNet, "tf", r"mobilenet_(?!v[23])"),
-        Backbone("Xception", applications.Xception, "tf", r"xception_", min_size=71),
-        Backbone("VGG16", applications.VGG16, "caffe", r"vgg16_"),
-        Backbone("VGG19", applications.VGG19, "caffe", r"vgg19_"),
-        Backbone("DenseNet121", applications.DenseNet121, "torch", r"densenet121_"),
-        Backbone("MobileNetV2", applications.MobileNetV2, "tf", r"mobilenet_?v2_"),
+        Backbone("ResNet50", applications.ResNet50, "caffe", r"resnet50_", 2048),
+        Backbone("InceptionV3", applications.InceptionV3, "tf", r"inception_?v3_", 2048, min_size=75),
+        Backbone("MobileNet", applications.MobileNet, "tf", r"mobilenet_(?!v[23])", 1024),
+        Backbone("Xception", applications.Xception, "tf", r"xception_", 2048, min_size=71),
+        Backbone("VGG16", applications.VGG16, "caffe", r"vgg16_", 512),
+        Backbone("VGG19", applications.VGG19, "caffe", r"vgg19_", 512),
+        Backbone("DenseNet121", applications.DenseNet121, "torch", r"densenet121_", 1024),
+        Backbone("MobileNetV2", applications.MobileNetV2, "tf", r"mobilenet_?v2_", 1280),
+        Backbone(
+            "GoogLeNet", googlenet, None, r"(bvlc_)?googlenet", 1024, MIN_SIZE, (".npz", ".caffemodel", ".pth", ".h5")
+        ),
+        Backbone(
+            "InceptionResNetV2", applications.InceptionResNetV2, "tf", r"inception_?resnet_?v2_", 1536, min_size=75
+        ),
     )
 }
 
@@ -76,7 +97,8 @@ def find_weights(name: str, folder: Path) -> Path:
     """The file with the published weights of backbone `name` in `folder`.
 
     Files keep the names they are published under (`resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5`,
-    `mobilenet_1_0_224_tf.h5`, ...); one without the top layers is preferred.
+    `mobilenet_1_0_224_tf.h5`, `bvlc_googlenet.caffemodel`, `googlenet-1378be20.pth`, ...); one without the top layers
+    is preferred.
 
     Raises:
         WeightsUnavailable: no file of that network is in the folder.
@@ -85,8 +107,9 @@ def find_weights(name: str, folder: Path) -> Path:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of weights")
-    pattern = re.compile(find(name).file_pattern, re.IGNORECASE)
-    files = sorted(f for f in folder.iterdir() if f.suffix == ".h5" and pattern.match(f.name))
+    backbone = find(name)
+    pattern = re.compile(backbone.file_pattern, re.IGNORECASE)
+    files = sorted(f for f in folder.iterdir() if f.suffix in backbone.endings and pattern.match(f.name))
     if not files:
         raise WeightsUnavailable(f"{name}: {folder} holds no weights file of this network")
     without_top = [f for f in files if re.search(r"no_?top", f.name)]
@@ -106,16 +129,42 @@ def download(name: str) -> str:
     return "imagenet"
 
 
-def encode(frames, name: str, weights: str | Path | None = None, trainable: bool = True, alpha: float | None = None):
+def feature_size(name: str, weights: str | Path | None = None) -> int:
+    """Channels of the last feature map of backbone `name`.
+
+    Args:
+        name: a key of `BACKBONES`.
+        weights: as for `encode`; only a MobileNet's file, whose width may be another than 1, makes a difference.
+
+    Raises:
+        ValueError: there is none of that name, or the file does not fit it.
+    """
+    backbone = find(name)
+    if name == "MobileNet" and weights not in (None, "imagenet"):
+        return round(backbone.channels * _mobilenet_width(Path(weights)))
+    return backbone.channels
+
+
+def encode(
+    frames,
+    name: str,
+    weights: str | Path | None = None,
+    trainable: bool = True,
+    alpha: float | None = None,
+    prefix: str | None = None,
+):
     """Applies an ImageNet network to frames, with its own preprocessing in front.
 
     Args:
         frames: symbolic tensor (B·T, H, W, 3), RGB in [0, 255].
         name: a key of `BACKBONES`.
         weights: None (random), "imagenet" (downloaded by Keras), or the path of a published `.h5` file, with or without
-            the classification layers.
+            the classification layers; for GoogLeNet of a `.npz`, `.caffemodel` or `.pth`, which also says which of its
+            two variants is built (without weights: "bvlc").
         trainable: False freezes the network; its BatchNorm layers then use their stored statistics.
         alpha: width of a MobileNet; None: the width of the weights file, or 1.
+        prefix: put before the name of every layer, so that several networks fit into one graph; layers that have no
+            published name are then numbered from the network's first, so that the names are the same in every process.
 
     Returns:
         The last feature map, (B·T, h, w, C).
@@ -132,25 +181,56 @@ def encode(frames, name: str, weights: str | Path | None = None, trainable: bool
             f"Received: {height} x {width}"
         )
     options = {}
+    from_file = Path(weights) if weights not in (None, "imagenet") else None
     if name == "MobileNet":
-        from_file = Path(weights) if weights not in (None, "imagenet") else None
         options["alpha"] = alpha or (_mobilenet_width(from_file) if from_file else 1.0)
+    if name == "GoogLeNet" and from_file:
+        options["variant"] = importers.googlenet_variant(from_file)
 
+    inputs = keras.utils.get_source_inputs(frames)  # of a branched graph it would go every way through it
+    before = keras.Function(inputs, frames).operations
     if backbone.preprocessing == "caffe":
         frames = keras.ops.flip(frames, axis=-1)
-    frames = layers.Rescaling(name="preprocess", **_PREPROCESSING[backbone.preprocessing])(frames)
+    if backbone.preprocessing is not None:
+        frames = layers.Rescaling(name="preprocess", **_PREPROCESSING[backbone.preprocessing])(frames)
     network = backbone.build(include_top=False, weights=None, input_tensor=frames, **options)
     if weights is not None:
         source = _load(backbone, weights, (height, width, 3), options)
         _copy_weights(source, network)
     for layer in network.layers:
         layer.trainable = trainable
-    return network.output
+    features = network.output
+    if prefix is not None:
+        known = {id(operation) for operation in before}
+        operations = keras.Function(inputs, features).operations
+        _rename([operation for operation in operations if id(operation) not in known], prefix)
+    return features
+
+
+def _rename(operations, prefix: str) -> None:
+    """Puts `prefix` before every name, and numbers anew those that Keras made up from the class of the layer.
+
+    A graph refers to its operations themselves, not to their names, so these can still change.
+    """
+    counts: dict[str, int] = {}
+    for operation in operations:
+        name = operation.name
+        stem = re.sub(r"_\d+$", "", name)
+        if stem.replace("_", "") == type(operation).__name__.lower():
+            number = counts[stem] = counts.get(stem, -1) + 1
+            name = f"{stem}_{number}" if number else stem
+        operation.name = prefix + name
 
 
 def _load(backbone: Backbone, weights, input_shape, options) -> keras.Model:
     """The standalone network without top, holding `weights`."""
     build = backbone.build
+    if weights == "imagenet" and build is googlenet:
+        raise WeightsUnavailable(
+            "GoogLeNet: Keras has no ImageNet weights of this network to download; fetch bvlc_googlenet.caffemodel "
+            "(github.com/BVLC/caffe, models/bvlc_googlenet) or torchvision's googlenet-1378be20.pth "
+            "(download.pytorch.org/models) and give its folder as --weights-dir"
+        )
     if weights == "imagenet":
         try:
             with warnings.catch_warnings():  # that frames are not 224 x 224, which convolutions do not mind
@@ -166,6 +246,8 @@ def _load(backbone: Backbone, weights, input_shape, options) -> keras.Model:
     path = Path(weights)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights file")
+    if build is googlenet and path.suffix != ".h5":
+        return importers.import_weights(build(input_shape, include_top=False, **options), path)
     reasons = []
     for include_top in (False, True):
         # The layers with weights do not depend on the input's size, but a top has to be built for the published one.

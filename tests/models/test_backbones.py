@@ -41,6 +41,6 @@ def test_a_failed_download_is_weights_unavailable(monkeypatch):
     def fail(*args, **kwargs):
         raise Exception("URL fetch failure on https://weights.invalid: None -- no route")
 
-    monkeypatch.setitem(backbones.BACKBONES, "VGG16", backbones.Backbone("VGG16", fail, "caffe", "vgg16_"))
+    monkeypatch.setitem(backbones.BACKBONES, "VGG16", backbones.Backbone("VGG16", fail, "caffe", "vgg16_", 512))
     with pytest.raises(backbones.WeightsUnavailable, match="VGG16: ImageNet weights could not be downloaded"):
         backbones.download("VGG16")
