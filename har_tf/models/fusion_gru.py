@@ -221,7 +221,9 @@ def stream_taps(model):
         >>> stream_taps(fusion_gru(backbones=("MobileNet",)))
         {'MobileNet': 'MobileNet_conv_pw_13_relu'}
     """
-    pools = [layer for layer in model.layers if isinstance(layer, layers.GlobalAveragePooling2D)]
+    pools = sorted(
+        (layer for layer in model.layers if isinstance(layer, layers.GlobalAveragePooling2D)), key=lambda x: x.name
+    )
     return {
         pool.name.removeprefix("pool_"): pool.input._keras_history.operation.name
         for pool in pools
