@@ -1,6 +1,7 @@
 """Clips that show what a classifier learned: frame strips and overlay videos of right and wrong answers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,13 @@ class Answered:
         model: the classifier.
         test: the `PreparedDataset` of the N test clips.
         probabilities: (N, C).
+        taps: what to explain at, name in captions -> tap, such as one a stream; empty: where Grad-CAM does by itself.
     """
 
     model: object
     test: object
     probabilities: np.ndarray
+    taps: Mapping[str, str] = field(default_factory=dict)
 
     def correct(self) -> list[int]:
         """Positions of correctly classified clips, one a class, the surest first."""
@@ -37,6 +40,21 @@ class Answered:
         order = np.argsort(-self.probabilities.max(axis=1), kind="stable")
         return [int(i) for i in order if wrong[i]]
 
+    def ranked_classes(self) -> list[tuple[int, int, int]]:
+        """(label, correctly classified clips, clips) of the classes with test clips, best recognised first."""
+        labels = np.asarray(self.test.labels)
+        right = self.probabilities.argmax(axis=1) == labels
+        counts = [(label, int(right[labels == label].sum()), int((labels == label).sum())) for label in set(labels)]
+        names = self.test.class_names
+        return sorted(counts, key=lambda row: (-row[1] / row[2], -row[2], names[row[0]]))
+
+    def explanations(self, clips: np.ndarray) -> dict:
+        """Grad-CAM of clips (B, T, H, W, 3) at every tap, by name; "" where the tap is its own choice."""
+        from har_tf.explain import gradcam
+
+        taps = self.taps or {"": None}
+        return {name: gradcam(self.model, clips, tap=tap) for name, tap in taps.items()}
+
     def caption(self, position: int) -> str:
         """Such as "Bowling taken for CricketBowling, 0.61"."""
         names, row = self.test.class_names, self.probabilities[position]
@@ -47,32 +65,67 @@ class Answered:
 
 def frame_strip(answered: Answered, positions: list[int], path: Path) -> page.Figure:
     """Draws clips above their Grad-CAM overlays, as in Figures 6 to 8 of Hossain et al. 2025."""
-    from har_tf.explain import gradcam, overlay
+    from har_tf.explain import overlay
 
     clips = answered.test.read(positions)
-    explanation = gradcam(answered.model, clips)
-    painted = overlay(clips, explanation)
+    explanations = answered.explanations(clips)
+    painted = {name: overlay(clips, explanation) for name, explanation in explanations.items()}
     rows = []
     for k, position in enumerate(positions):
-        rows += [(answered.caption(position), clips[k]), ("", painted[k])]
+        rows += [(answered.caption(position), clips[k]), *((name, frames[k]) for name, frames in painted.items())]
     plots.frame_strip(rows, path)
-    return page.Figure(path, f"Every clip above its Grad-CAM overlay, taken at {explanation.settings['tap']}.")
+    taps = " and ".join(explanation.settings["tap"] for explanation in explanations.values())
+    return page.Figure(path, f"Every clip above its Grad-CAM overlay, taken at {taps}.")
+
+
+def class_strips(answered: Answered, figures: Path, first_number: int, count: int = 3) -> list[page.Section]:
+    """Frames of a clip of each of the best and of the worst recognised classes, as in Figures 18 and 19 of Fusion-GRU.
+
+    Of a best class the surest correct clip is drawn, of a worst one the surest wrong one; a class without any wrong
+    clip is not among the worst.
+
+    Args:
+        answered: what was answered on the test clips; its model is not asked.
+        figures: folder for `figure_<number>_best.png` and `figure_<number + 1>_worst.png`.
+        first_number: number of the first figure.
+        count: classes a figure, at most.
+    """
+    labels, names = answered.test.labels, answered.test.class_names
+    ranked, correct, wrong = answered.ranked_classes(), answered.correct(), answered.misclassified()
+    best = [(row, next(i for i in correct if labels[i] == row[0])) for row in ranked if row[1]]
+    worst = [(row, next(i for i in wrong if labels[i] == row[0])) for row in reversed(ranked) if row[1] < row[2]]
+    found = []
+    for number, (what, chosen) in enumerate((("best", best[:count]), ("worst", worst[:count])), start=first_number):
+        if not chosen:
+            continue
+        path = figures / f"figure_{number}_{what}.png"
+        clips = answered.test.read([position for _, position in chosen])
+        rows = [
+            (f"{names[label]}, {right} of {all_clips} recognised; here: {answered.caption(position)}", frames)
+            for ((label, right, all_clips), position), frames in zip(chosen, clips, strict=True)
+        ]
+        plots.frame_strip(rows, path)
+        caption = f"A clip of each of the {len(chosen)} {what} recognised classes."
+        found.append(page.Section(f"Figure {number}: {what} recognised", figures=[page.Figure(path, caption)]))
+    return found
 
 
 def overlay_videos(answered: Answered, positions: list[int], folder: Path, stem: str) -> list[page.Video]:
-    """Writes an H.264 video for each clip, the clip beside its Grad-CAM overlay."""
-    from har_tf.explain import gradcam, save_overlay
+    """Writes an H.264 video for each clip and tap, the clip beside its Grad-CAM overlay."""
+    from har_tf.explain import save_overlay
 
     clips = answered.test.read(positions)
-    explanation = gradcam(answered.model, clips)
+    explanations = answered.explanations(clips)
     names = answered.test.class_names
     videos = []
     for k, position in enumerate(positions):
         video, label = answered.test.record_paths[position].stem, names[answered.test.labels[position]]
-        path = folder / f"{stem}_{k + 1}_{label}_{video.removeprefix(f'v_{label}_')}.mp4"
-        truth = f"true class: {label}"
-        save_overlay(path, clips, explanation, k, class_names=names, title=truth)
-        videos.append(page.Video(path, answered.caption(position)))
+        for tap, explanation in explanations.items():
+            end = f"_{tap}" if tap else ""
+            path = folder / f"{stem}_{k + 1}_{label}_{video.removeprefix(f'v_{label}_')}{end}.mp4"
+            truth = f"true class: {label}"
+            save_overlay(path, clips, explanation, k, class_names=names, title=truth)
+            videos.append(page.Video(path, answered.caption(position) + (f"; {tap}" if tap else "")))
     return videos
 
 

@@ -1,0 +1,92 @@
+"""Which clips stand for a class, and what is drawn of them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from har_tf.report import explained, plots
+from har_tf.report.explained import Answered, class_strips
+
+LABELS = [0, 0, 0, 1, 1, 2, 2, 2]
+# class a: 3 of 3, b: 1 of 2, c: 0 of 3; class d has no test clip
+SCORES = [
+    [0.7, 0.1, 0.1, 0.1],
+    [0.9, 0.1, 0.0, 0.0],
+    [0.5, 0.2, 0.2, 0.1],
+    [0.2, 0.6, 0.1, 0.1],
+    [0.8, 0.1, 0.1, 0.0],
+    [0.4, 0.2, 0.3, 0.1],
+    [0.1, 0.6, 0.2, 0.1],
+    [0.1, 0.0, 0.3, 0.6],
+]
+
+
+@pytest.fixture
+def answered():
+    clips = np.zeros((8, 3, 16, 24, 3), np.uint8) + np.arange(8, dtype=np.uint8)[:, None, None, None, None]
+    test = SimpleNamespace(
+        labels=np.array(LABELS, np.int32), class_names=("a", "b", "c", "d"), read=lambda positions: clips[positions],
+        record_paths=[Path(f"v_{i}.avi") for i in range(8)],
+    )  # fmt: skip
+    return Answered(None, test, np.array(SCORES))
+
+
+def test_classes_are_ranked_by_their_share(answered):
+    assert answered.ranked_classes() == [(0, 3, 3), (1, 1, 2), (2, 0, 3)]
+
+
+def test_best_and_worst_classes_are_shown_by_their_surest_clips(answered, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(plots, "frame_strip", lambda rows, path: drawn.setdefault(path.name, rows))
+    found = class_strips(answered, tmp_path, first_number=18, count=2)
+    assert [section.title for section in found] == ["Figure 18: best recognised", "Figure 19: worst recognised"]
+    assert {name: [(text, int(frames[0, 0, 0, 0])) for text, frames in rows] for name, rows in drawn.items()} == {
+        "figure_18_best.png": [
+            ("a, 3 of 3 recognised; here: a, 0.90", 1),
+            ("b, 1 of 2 recognised; here: b, 0.60", 3),
+        ],
+        "figure_19_worst.png": [
+            ("c, 0 of 3 recognised; here: c taken for b, 0.60", 6),
+            ("b, 1 of 2 recognised; here: b taken for a, 0.80", 4),
+        ],
+    }
+
+
+def test_without_a_wrong_answer_there_is_no_figure_of_the_worst(answered, tmp_path):
+    test = SimpleNamespace(**{**vars(answered.test), "labels": np.array(SCORES).argmax(axis=1)})
+    found = class_strips(Answered(None, test, np.array(SCORES)), tmp_path, 18)
+    assert [section.title for section in found] == ["Figure 18: best recognised"]
+    assert (tmp_path / "figure_18_best.png").is_file()
+
+
+def test_every_tap_has_its_overlay_and_its_video(answered, tmp_path, monkeypatch):
+    asked = []
+
+    def gradcam(model, clips, tap=None):
+        asked.append(tap)
+        return SimpleNamespace(settings={"tap": tap or "last"}, maps=np.zeros(clips.shape[:4]))
+
+    saved = []
+    monkeypatch.setattr("har_tf.explain.gradcam", gradcam)
+    monkeypatch.setattr("har_tf.explain.overlay", lambda clips, explanation: clips)
+    monkeypatch.setattr("har_tf.explain.save_overlay", lambda path, *args, **options: saved.append(path.name))
+    two = Answered(None, answered.test, answered.probabilities, {"GoogLeNet": "G_5b", "MobileNet": "M_13"})
+    videos = explained.overlay_videos(two, [1, 6], tmp_path, "clip")
+    assert asked == ["G_5b", "M_13"]
+    assert saved == [
+        "clip_1_a_v_1_GoogLeNet.mp4", "clip_1_a_v_1_MobileNet.mp4",
+        "clip_2_c_v_6_GoogLeNet.mp4", "clip_2_c_v_6_MobileNet.mp4",
+    ]  # fmt: skip
+    assert [video.caption for video in videos[2:]] == [
+        "c taken for b, 0.60; GoogLeNet",
+        "c taken for b, 0.60; MobileNet",
+    ]
+    rows = []
+    monkeypatch.setattr(plots, "frame_strip", lambda drawn, path: rows.extend(text for text, _ in drawn))
+    figure = explained.frame_strip(two, [1], tmp_path / "s.png")
+    assert rows == ["a, 0.90", "GoogLeNet", "MobileNet"]
+    assert figure.caption.endswith("taken at G_5b and M_13.")
+    explained.frame_strip(answered, [1], tmp_path / "s.png")
+    assert rows[3:] == ["a, 0.90", ""], "one overlay stands close under its clip"
