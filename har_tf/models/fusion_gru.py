@@ -256,7 +256,9 @@ def _streams(input_shape, names, backbone_weights, trainable, frame_sizes):
 def _pooled(frames, name, weights, trainable, side):
     """Features (B·T, C) of frames (B·T, H, W, 3)."""
     if frames.shape[1:3] != (side, side):
-        frames = layers.Resizing(side, side, antialias=True, name=f"{name}_resize")(frames)
+        # Of integers Keras' layer makes integers when it runs eagerly, and not when it is compiled.
+        frames = ops.cast(frames, "float32")
+        frames = layers.Resizing(side, side, antialias=True, dtype="float32", name=f"{name}_resize")(frames)
     x = backbones.encode(frames, name, weights, trainable, prefix=f"{name}_")  # (B·T, h, w, C)
     return layers.GlobalAveragePooling2D(name=f"pool_{name}")(x)
 

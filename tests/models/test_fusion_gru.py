@@ -158,6 +158,15 @@ def test_streams_are_the_networks_at_their_sizes(small, clips, weights):
     assert "MobileNet_resize" not in [layer.name for layer in small.layers]
 
 
+def test_compiled_and_eager_outputs_agree(small, clips):
+    """Resized frames were rounded in one and not in the other."""
+    for name in NAMES:
+        features = small.get_layer(f"features_{name}").output
+        eager = keras.Model(small.input, features)(clips, training=False)
+        compiled = layer_output(small, f"features_{name}", clips)
+        np.testing.assert_allclose(compiled, eager, atol=1e-4 * compiled.max())
+
+
 def test_networks_are_frozen_unless_asked(small):
     assert {weight.path.split("/")[0] for weight in small.trainable_weights} == {"gru1", "gru2", "predictions"}
     tuned = fusion_gru(SHAPE, 4, NAMES, backbone_trainable=True, gru_units=(6, 5), frame_sizes=SIZES)
@@ -171,7 +180,7 @@ def test_survives_saving(clips, tmp_path, fusion):
 
 
 def test_loads_where_har_tf_is_not_installed(small, clips, tmp_path):
-    path = save_model(small, tmp_path / "model.keras", "abcd")
+    save_model(small, tmp_path / "model.keras", "abcd")
     np.save(tmp_path / "clips.npy", clips)
     script = (
         "import sys, keras, numpy as np\n"
@@ -219,7 +228,7 @@ def test_both_streams_can_be_explained_after_loading(small, clips, tmp_path):
 
 
 def test_grad_cam_of_a_stream_is_the_gradient_times_the_map(small, clips):
-    """Against a tape on the unfolded layers behind the map, with the networks' BatchNorm and the GRU layers in between."""
+    """Against a tape on the layers behind the map, where explanations fold the networks' BatchNorm."""
     import tensorflow as tf
 
     tap = small.get_layer(LAST["MobileNetV2"]).output
