@@ -49,7 +49,8 @@ class Explain:
     class_name: str | None = None
     """The class to explain. None: the predicted one."""
     tap: str | None = None
-    """The feature map to explain on. None: the last one."""
+    """The feature map to explain on. Several, separated by commas, are shown side by side; of a model that fuses
+    networks, the name of a network is its last map. None: the last one."""
     pool: Literal["spatiotemporal", "spatial"] = "spatiotemporal"
     """Whether the channel weights are averaged over the clip or (the paper's equation 1) over each frame."""
     normalize: Literal["clip", "frame"] = "clip"
@@ -214,13 +215,25 @@ def explain(options: Explain) -> None:
     if options.class_name is not None and options.class_name not in names:
         raise ValueError(f"The model's classes are {', '.join(names)}. Received: --class-name {options.class_name}")
     from har_tf.explain import gradcam, save_overlay
+    from har_tf.explain.taps import find
+    from har_tf.models.fusion_gru import stream_taps
 
     index = None if options.class_name is None else names.index(options.class_name)
-    explanation = gradcam(model, clip, options.tap, index, pool=options.pool, normalize=options.normalize)
+    wanted = [None] if options.tap is None else words(options.tap)
+    streams = stream_taps(model)
+    taps = {name: find(model, streams.get(name, name)) for name in wanted}
+    found = {
+        name: gradcam(model, clip, tap.name, index, pool=options.pool, normalize=options.normalize)
+        for name, tap in taps.items()
+    }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    save_overlay(options.out, clip, explanation, class_names=names, title=options.video.name, alpha=options.alpha)
-    if explanation.empty[0]:
-        print(f"no evidence for {names[explanation.class_index[0]]} was found: the overlay shows the plain video")
+    shown = found if len(found) > 1 else found[wanted[0]]
+    save_overlay(options.out, clip, shown, class_names=names, title=options.video.name, alpha=options.alpha)
+    for name, explanation in found.items():
+        if explanation.empty[0]:
+            where = f" at {name}" if len(found) > 1 else ""
+            label = names[explanation.class_index[0]]
+            print(f"no evidence for {label} was found{where}: the overlay shows the plain video")
     print(options.out)
 
 

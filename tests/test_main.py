@@ -78,6 +78,16 @@ def test_explain_writes_the_overlay_of_what_was_asked(model_file, video, tmp_pat
     assert (read_clip(out, None, None) != read_clip(other, None, None)).any()
 
 
+def test_explain_shows_several_taps_side_by_side(model_file, video, tmp_path, capsys):
+    one, two = tmp_path / "one.mp4", tmp_path / "two.mp4"
+    main(Explain(video, model_file, one, tap="conv3d"))
+    main(Explain(video, model_file, two, tap="conv2d_1, conv3d"))
+    assert capsys.readouterr().out.splitlines()[-1] == str(two)
+    widths = [probe(path).width for path in (one, two)]
+    assert widths[1] / widths[0] == pytest.approx(3 / 2, abs=0.02)
+    assert "tap 'conv9' is not in the model" in failed(Explain(video, model_file, two, tap="conv3d,conv9"), capsys)
+
+
 def test_prepare_then_open(tiny_recipe, tiny_run, tmp_path, capsys):
     from har_tf.datasets.prepared import PreparedDataset
 

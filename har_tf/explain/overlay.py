@@ -1,6 +1,6 @@
 """Overlays: saliency painted on the frames it explains, as pictures and as a video with captions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from har_tf.explain.explanation import Explanation
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _PAPER, _INK, _GREY = (255, 255, 255), (20, 20, 20), (110, 110, 110)
+_GAP = 4  # pixels between pictures that stand side by side
 
 
 def overlay(
@@ -71,7 +72,7 @@ def overlay(
 def save_overlay(
     path: str | PathLike,
     clip: np.ndarray,
-    explanation: Explanation,
+    explanation: Explanation | Mapping[str, Explanation],
     index: int = 0,
     fps: float = 5,
     class_names: Sequence[str] | None = None,
@@ -84,12 +85,13 @@ def save_overlay(
     """Writes one clip and its overlay, side by side and with captions, as an H.264 video.
 
     Above the pictures stand `title`, the explained class and its probability; below them the frame's number
-    or time, how the map was made, and the colour scale.
+    or time, how the map was made, and the colour scale. Several explanations of the clip, such as one for each stream
+    of a model, stand side by side, each under its name. Each has its own scale: 1 is the largest saliency of its map.
 
     Args:
         path: file to write, ending in .mp4.
         clip: (T, H, W, 3) RGB in [0, 255], or the batch (B, T, H, W, 3) of which `index` is taken.
-        explanation: of the batch.
+        explanation: of the batch; or several of them, of the same classes, by the names to show.
         index: which clip of the explanation.
         fps: frames per second.
         class_names: names of the model's classes; None shows the class's number.
@@ -103,7 +105,8 @@ def save_overlay(
         The path.
 
     Raises:
-        ValueError: as in `overlay`, or an `index` that is not in the explanation.
+        ValueError: as in `overlay`, an `index` that is not in the explanation, no explanation, or several that explain
+            different classes.
         har_tf.video.VideoError: the path cannot be written.
     """
     from har_tf.video import write_video
@@ -124,7 +127,10 @@ def captioned(
     colormap="jet",
 ) -> np.ndarray:
     """The frames that `save_overlay` writes, uint8 (T, height, width, 3); arguments as there."""
-    explanation = explanation.only(index)
+    several = explanation if isinstance(explanation, Mapping) else {"": explanation}
+    several = {name: each.only(index) for name, each in several.items()}
+    _check_alike(several)
+    first = next(iter(several.values()))
     clip = np.asarray(clip)
     clip = clip[index] if clip.ndim == 5 else clip
     if times is not None and len(times) != len(clip):
@@ -133,29 +139,54 @@ def captioned(
     zoom = max(1, min_side / min(height, width))
     size = (round(height * zoom), round(width * zoom))
     plain = np.stack([_resized(frame, size) for frame in clip])
-    painted = overlay(plain[None], explanation, alpha, colormap)[0]
+    painted = [overlay(plain[None], each, alpha, colormap)[0] for each in several.values()]
 
-    class_index = int(explanation.class_index[0])
+    class_index = int(first.class_index[0])
     name = class_names[class_index] if class_names is not None else f"class {class_index}"
-    heading = f"{name}, p = {explanation.probability[0]:.1%}"
-    settings = [f"{k} {v}" for k, v in explanation.settings.items() if v is not None]
-    made = ", ".join([explanation.method, *settings])
-    if explanation.empty[0]:
-        made = f"no positive evidence ({made})"
-    gap = np.full((size[0], 4, 3), _PAPER, "uint8")
-    across = 2 * size[1] + gap.shape[1]
+    heading = f"{name}, p = {first.probability[0]:.1%}"
+    columns = 1 + len(several)
+    across = columns * size[1] + (columns - 1) * _GAP
     scale = size[0] / 256
     above = [_line(title, across, scale)] if title else []
     above.append(_line(heading, across, scale))
+    if any(several):
+        above.append(_side_by_side([_line(name, size[1], 0.8 * scale) for name in ("", *several)]))
     legend = _legend(_colours(colormap), scale)
+    small_print = _line(_made(several), across, 0.8 * scale, ink=_GREY)
     frames = []
-    for t, pair in enumerate(zip(plain, painted, strict=True)):
+    for t, pictures in enumerate(zip(plain, *painted, strict=True)):
         moment = f"frame {t + 1}/{len(clip)}" + (f", {times[t]:.2f} s" if times is not None else "")
-        pictures = np.concatenate([pair[0], gap, pair[1]], axis=1).astype("uint8")
         below = _line(moment, across, scale, right=legend)
-        small_print = _line(made, across, 0.8 * scale, ink=_GREY)
-        frames.append(np.concatenate([*above, pictures, below, small_print]))
+        frames.append(np.concatenate([*above, _side_by_side(pictures), below, small_print]))
     return np.stack(frames)
+
+
+def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures of one height as one, with a strip of paper between them."""
+    gap = np.full((len(pictures[0]), _GAP, 3), _PAPER, "uint8")
+    row = [piece for picture in pictures for piece in (gap, picture)]
+    return np.concatenate(row[1:], axis=1).astype("uint8")
+
+
+def _check_alike(explanations: Mapping[str, Explanation]) -> None:
+    if not explanations:
+        raise ValueError("An overlay needs at least one explanation. Received: none")
+    classes = {name: int(each.class_index[0]) for name, each in explanations.items()}
+    if len(set(classes.values())) > 1:
+        raise ValueError(f"Explanations that stand side by side are of one class. Received: classes {classes}")
+
+
+def _made(explanations: Mapping[str, Explanation]) -> str:
+    """How the maps were made: what they share once, and which of them are empty."""
+    first = next(iter(explanations.values()))
+    settings = [each.settings for each in explanations.values()]
+    shared = [f"{k} {v}" for k, v in first.settings.items() if v is not None and all(s.get(k) == v for s in settings)]
+    made = ", ".join([*dict.fromkeys(each.method for each in explanations.values()), *shared])
+    empty = [name for name, each in explanations.items() if each.empty[0]]
+    if not empty:
+        return made
+    where = f" in {', '.join(empty)}" if len(explanations) > 1 else ""
+    return f"no positive evidence{where} ({made})"
 
 
 def _line(text, across, scale, ink=_INK, right=None) -> np.ndarray:

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from har_tf.explain import Explanation, overlay, save_overlay
-from har_tf.explain.overlay import captioned
+from har_tf.explain.overlay import _made, captioned
 
 
 def explanation_of(maps, normalize="clip"):
@@ -111,3 +113,46 @@ def test_the_video_reads_back(tmp_path):
     assert (info.frames, info.fps) == (3, 4)
     back = read_clip(path, num_frames=None, size=None)[:, : expected.shape[1], : expected.shape[2]]
     assert np.abs(back.astype(int) - expected).mean() < 4
+
+
+def test_several_explanations_stand_side_by_side_under_their_names():
+    left, right, nothing = np.zeros((1, 2, 8, 12)), np.zeros((1, 2, 8, 12)), np.zeros((1, 2, 8, 12))
+    left[0, :, :, :6], right[0, :, :, 6:] = 1, 1
+    explanations = {"GoogLeNet": explanation_of(left), "MobileNet": explanation_of(right), "c": explanation_of(nothing)}
+    frames = captioned(grey((2, 8, 12)), explanations, class_names=["a", "walk"], min_side=128)
+    height, width = 128, 192
+    assert frames.shape == (2, 18 * 4 + height, 4 * width + 3 * 4, 3)  # the class, the names; two lines below
+    columns = [frames[:, :, i * (width + 4) : i * (width + 4) + width] for i in range(4)]
+    pictures = [column[:, 36 : 36 + height] for column in columns]
+    painted = [114, 50, 50]  # half of jet's (128, 0, 0)
+    assert (pictures[0] == 100).all() and (pictures[3] == 100).all()
+    assert (pictures[1][:, :, :64] == painted).all() and (pictures[1][:, :, -64:] == 100).all()
+    assert (pictures[2][:, :, -64:] == painted).all() and (pictures[2][:, :, :64] == 100).all()
+    names = [column[0, 18:36] for column in columns]
+    assert (names[0] == 255).all()  # the clip itself has none
+    assert all(name.min() < 100 for name in names[1:])
+    for i in range(3):  # paper between the pictures
+        assert (frames[:, :, i * (width + 4) + width : (i + 1) * (width + 4)][:, 18 : 36 + height] == 255).all()
+
+
+def test_what_several_explanations_share_is_said_once():
+    first, second = explanation_of(np.ones((1, 1, 2, 2))), explanation_of(np.zeros((1, 1, 2, 2)))
+    second = replace(second, settings={**second.settings, "tap": "other"})
+    assert _made({"": first}) == "Grad-CAM, tap conv3d, pool spatial, normalize clip"
+    assert _made({"": second}) == "no positive evidence (Grad-CAM, tap other, pool spatial, normalize clip)"
+    assert _made({"a": first, "b": second}) == "no positive evidence in b (Grad-CAM, pool spatial, normalize clip)"
+
+
+def test_one_name_is_shown_too():
+    alone = captioned(grey((1, 8, 12)), explanation_of(np.ones((1, 1, 8, 12))), min_side=128)
+    named = captioned(grey((1, 8, 12)), {"conv": explanation_of(np.ones((1, 1, 8, 12)))}, min_side=128)
+    np.testing.assert_array_equal(np.delete(named, range(18, 36), axis=1), alone)
+
+
+def test_explanations_of_different_classes_do_not_stand_side_by_side():
+    first = explanation_of(np.ones((1, 1, 2, 2)))
+    second = replace(first, class_index=np.array([0]))
+    with pytest.raises(ValueError, match=r"of one class. Received: classes {'a': 1, 'b': 0}"):
+        captioned(grey((1, 2, 2)), {"a": first, "b": second})
+    with pytest.raises(ValueError, match="at least one explanation. Received: none"):
+        captioned(grey((1, 2, 2)), {})
