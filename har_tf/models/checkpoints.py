@@ -1,33 +1,26 @@
 """Tensors of published checkpoint files by name, read without running anything that stands in the files."""
 
+import math
 import zipfile
-import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor of a file: its data is read when it is asked for, so that a claimed size costs nothing."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    read: Callable[[], np.ndarray]
+from har_tf.models import torch_file
+from har_tf.models.torch_file import DAMAGE, Tensor
 
 
 def read(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a `.npz`, `.caffemodel` or `.pth` file by name.
+    """The tensors of a `.npz`, `.caffemodel`, `.pth` or `.pt` file by name; their data is read later.
 
     Raises:
         ValueError: another ending, or a file that is damaged or not of the kind that its ending says.
     """
     path = Path(path)
-    readers = {".npz": _read_npz}
+    readers = {".npz": _read_npz, ".caffemodel": _read_caffe, ".pth": torch_file.read, ".pt": torch_file.read}
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path}: weights files end in {', '.join(readers)}. Received: {path.suffix or 'no ending'}")
     return readers[path.suffix.lower()](path)
@@ -46,10 +39,10 @@ def from_mapping(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def keras_layers(path: Path) -> list[str]:
-    """Names of the layers in a `.h5` file of weights."""
+    """Names of the groups of a `.h5` file of weights, one a layer."""
     try:
         with h5py.File(path) as file:
-            return list(file.get("layers", file))
+            return list(file.get("layers") or file.get("model_weights") or file)
     except OSError as error:
         raise ValueError(f"{path}: not an HDF5 file of weights ({error})") from error
 
@@ -67,7 +60,7 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
                     }[version]
                     shape, _, dtype = read_header(file)
                 tensors[member.removesuffix(".npy")] = Tensor(shape, dtype, lambda m=member: _npy(path, m))
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise ValueError(f"{path}: not a .npz file of arrays, or a damaged one ({error})") from error
     return tensors
 
@@ -76,5 +69,100 @@ def _npy(path: Path, member: str) -> np.ndarray:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
             return np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise ValueError(f"{path}: {member} is damaged ({error})") from error
+
+
+# Fields of caffe.proto: layers carry weights as blobs. The layers of files from before 2014 are of another message.
+_LAYER, _V1_LAYER = 100, 2
+_NAME_AND_BLOBS = {_LAYER: (1, 7), _V1_LAYER: (4, 6)}
+_V0_LAYER = 1  # of a V1 layer
+_NUM_CHANNELS_HEIGHT_WIDTH, _DATA, _SHAPE, _DOUBLE_DATA = (1, 2, 3, 4), 5, 7, 8
+
+
+def _read_caffe(path: Path) -> dict[str, Tensor]:
+    """Blobs 0 and 1 of a layer as `<layer>/weights` and `<layer>/biases`, with Caffe's order of axes."""
+    tensors: dict[str, Tensor] = {}
+    try:
+        # Mapped, not read: half of a trained file may be gradients.
+        net = memoryview(np.memmap(path, np.uint8, mode="r"))
+        for number, layer in _fields(net):
+            if number not in _NAME_AND_BLOBS or isinstance(layer, int):
+                continue
+            name_field, blobs_field = _NAME_AND_BLOBS[number]
+            fields = list(_fields(layer))
+            names = [bytes(value).decode() for field, value in fields if field == name_field]
+            blobs = [value for field, value in fields if field == blobs_field]
+            if number == _V1_LAYER and not names and any(field == _V0_LAYER for field, _ in fields):
+                raise ValueError("its layers are of the oldest kind; Caffe's upgrade_net_proto_binary renews it")
+            if blobs and not names:
+                raise ValueError("a layer with weights has no name")
+            for i, blob in enumerate(blobs):
+                part = ("weights", "biases")[i] if i < 2 else f"blob{i}"
+                if f"{names[-1]}/{part}" in tensors:
+                    raise ValueError(f"two layers are called {names[-1]}")
+                tensors[f"{names[-1]}/{part}"] = _blob(blob)
+    except (ValueError, TypeError) as error:  # memmap's word for an empty file among them
+        raise ValueError(f"{path}: not a .caffemodel, or a damaged one ({error})") from error
+    if not tensors:
+        raise ValueError(f"{path}: not a .caffemodel: it has no layer with weights")
+    return tensors
+
+
+def _blob(message) -> Tensor:
+    legacy, dims, chunks, item = {}, None, [], np.dtype("<f4")
+    for number, value in _fields(message):
+        if number in _NUM_CHANNELS_HEIGHT_WIDTH and isinstance(value, int):
+            legacy[number] = value
+        elif number == _SHAPE:
+            dims = [] if dims is None else dims
+            for field, sizes in _fields(value):
+                if field == 1:
+                    dims.extend([sizes] if isinstance(sizes, int) else _varints(sizes))
+        elif number in (_DATA, _DOUBLE_DATA):
+            item = np.dtype("<f4") if number == _DATA else np.dtype("<f8")
+            chunks.append(value)
+    shape = tuple(dims) if dims is not None else tuple(legacy.get(n, 1) for n in _NUM_CHANNELS_HEIGHT_WIDTH)
+    length = sum(len(chunk) for chunk in chunks)
+    if length != math.prod(shape) * item.itemsize:
+        raise ValueError(f"a blob of shape {shape} has {length} bytes")
+    return Tensor(shape, item, lambda: np.frombuffer(b"".join(chunks), item).reshape(shape))
+
+
+def _fields(message) -> Iterator[tuple[int, Any]]:
+    """(field number, value) of a protobuf message: a number, or the bytes of a longer value."""
+    position = 0
+    while position < len(message):
+        key, position = _varint(message, position)
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            value, position = _varint(message, position)
+            yield number, value
+            continue
+        if wire == 2:
+            length, position = _varint(message, position)
+        elif wire in (1, 5):
+            length = 8 if wire == 1 else 4
+        else:
+            raise ValueError(f"no protobuf message at byte {position}")
+        if number == 0 or length > len(message) - position:
+            raise ValueError(f"a field of {length} bytes, of which {len(message) - position} are there")
+        yield number, message[position : position + length]
+        position += length
+
+
+def _varint(message, position: int) -> tuple[int, int]:
+    value = 0
+    for i, byte in enumerate(message[position : position + 10]):
+        value |= (byte & 127) << (7 * i)
+        if byte < 128:
+            return value, position + i + 1
+    raise ValueError(f"no protobuf number at byte {position}")
+
+
+def _varints(message) -> list[int]:
+    numbers, position = [], 0
+    while position < len(message):
+        number, position = _varint(message, position)
+        numbers.append(number)
+    return numbers

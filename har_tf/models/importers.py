@@ -62,6 +62,9 @@ def import_weights(model: keras.Model, source: str | Path | Mapping[str, Any]) -
     variant = _variant(layer.name for layer in model.layers)
     if variant is None:
         raise ValueError(f"{where}: only googlenet's weights are imported. Received: a model called {model.name!r}")
+    given = _variant(map(_layer_name, tensors))
+    if given not in (None, variant):
+        raise ValueError(f"{where}: holds googlenet(variant={given!r}). Received: a model of variant {variant!r}")
     slots = _caffe_slots(model, kind == ".caffemodel") if variant == "bvlc" else _torch_slots(model)
     values, left_out = _match(slots, tensors, variant, where)
     for slot, value in values:  # all is checked: from here on nothing fails
@@ -81,8 +84,14 @@ def googlenet_variant(path: str | Path) -> str:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights file")
-    names = checkpoints.keras_layers(path) if path.suffix.lower() in (".h5", ".hdf5") else checkpoints.read(path)
-    variant = _variant(re.sub(r"[./]", "_", name) for name in names)
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        names = checkpoints.keras_layers(path)
+        # Keras 3 names the groups of a .weights.h5 after the classes of the layers.
+        kinds = {re.sub(r"_\d+$", "", name) for name in names}
+        by_class = "batchnorm" if "batch_normalization" in kinds else "bvlc" if "conv2d" in kinds else None
+    else:
+        names, by_class = checkpoints.read(path), None
+    variant = _variant(map(_layer_name, names)) or by_class
     if variant is None:
         raise ValueError(f"{path}: not the weights of GoogLeNet; it holds {_listed(list(names))}")
     return variant
@@ -104,6 +113,10 @@ def _variant(names) -> str | None:
         if name.startswith("conv1_conv"):
             return "batchnorm"
     return None
+
+
+def _layer_name(name: str) -> str:
+    return re.sub(r"[./]", "_", name)
 
 
 def _caffe_slots(model: keras.Model, blobs: bool) -> dict[str, _Slot]:

@@ -1,8 +1,11 @@
-"""Finding published weights by the names they are published under."""
+"""Backbones: published weights by the names they are published under, several networks in one graph."""
 
+import keras
+import numpy as np
 import pytest
 
 from har_tf.models import backbones
+from har_tf.models.googlenet import googlenet
 
 
 @pytest.mark.parametrize(
@@ -44,3 +47,91 @@ def test_a_failed_download_is_weights_unavailable(monkeypatch):
     monkeypatch.setitem(backbones.BACKBONES, "VGG16", backbones.Backbone("VGG16", fail, "caffe", "vgg16_", 512))
     with pytest.raises(backbones.WeightsUnavailable, match="VGG16: ImageNet weights could not be downloaded"):
         backbones.download("VGG16")
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("GoogLeNet", "bvlc_googlenet.caffemodel"),
+        ("GoogLeNet", "googlenet_bvlc.npz"),
+        ("GoogLeNet", "googlenet-1378be20.pth"),
+        ("InceptionResNetV2", "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"),
+    ],
+)
+def test_finds_the_files_of_the_fusion(tmp_path, name, file):
+    for other in ("googlenet.txt", "inception_v3_notop.h5", "resnet50_notop.h5", "resnet50.pth", file):
+        (tmp_path / other).touch()
+    assert backbones.find_weights(name, tmp_path).name == file
+
+
+def test_googlenet_is_not_downloaded_and_says_where_it_is():
+    with pytest.raises(backbones.WeightsUnavailable, match="fetch bvlc_googlenet.caffemodel"):
+        backbones.download("GoogLeNet")
+
+
+@pytest.mark.parametrize("name", backbones.BACKBONES)
+def test_feature_size_is_that_of_the_map(name):
+    frames = keras.Input((96, 96, 3))
+    assert backbones.encode(frames, name).shape[-1] == backbones.feature_size(name)
+
+
+def test_feature_size_of_a_narrow_mobilenet(tmp_path):
+    path = tmp_path / "mobilenet.weights.h5"
+    keras.applications.MobileNet(include_top=False, weights=None, alpha=0.25, input_shape=(32, 32, 3)).save_weights(
+        path
+    )
+    assert backbones.feature_size("MobileNet", path) == 256
+
+
+def two_networks(first, second):
+    """A flat model of two encoders on one input."""
+    clip = keras.Input((2, 75, 80, 3), dtype="uint8", name="clip")
+    frames = keras.ops.reshape(clip, (-1, 75, 80, 3))
+    maps = [
+        backbones.encode(frames, name, trainable=False, prefix=f"{prefix}_")
+        for name, prefix in ((first, "first"), (second, "second"))
+    ]
+    return keras.Model(clip, maps)
+
+
+@pytest.mark.parametrize("names", [("GoogLeNet", "InceptionResNetV2"), ("GoogLeNet", "GoogLeNet")])
+def test_two_networks_in_one_flat_graph(tmp_path, names):
+    model = two_networks(*names)
+    prefixes = {operation.name.partition("_")[0] for operation in model.operations[2:]}
+    assert prefixes == {"first", "second"}
+    again = two_networks(*names)
+    # The same names in the second model of the process: a file of weights or a list of taps fits both.
+    assert [o.name for o in again.operations[2:]] == [o.name for o in model.operations[2:]]
+    assert not model.trainable_weights
+    path = tmp_path / "two.keras"
+    model.save(path)
+    loaded = keras.models.load_model(path)
+    clip = np.random.default_rng(0).integers(0, 256, (1, 2, 75, 80, 3), dtype=np.uint8)
+    for ours, theirs in zip(model(clip), loaded(clip), strict=True):
+        assert np.ptp(ours) > 0
+        np.testing.assert_array_equal(ours, theirs)
+    assert [o.name for o in loaded.operations] == [o.name for o in model.operations]
+
+
+def test_prefix_changes_names_only(shared):
+    path = shared / "weights" / "googlenet_bvlc.npz"
+    frames = keras.Input((64, 64, 3), dtype="uint8")
+    plain, named = (backbones.encode(frames, "GoogLeNet", path, False, prefix=p) for p in (None, "googlenet_"))
+    picture = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    ours, theirs = keras.Model(frames, [plain, named])(picture)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("variant", "conv"), [("bvlc", "conv1_7x7_s2"), ("batchnorm", "conv1_conv")])
+def test_the_file_says_which_googlenet(tmp_path, variant, conv):
+    source = googlenet((64, 64, 3), variant=variant, include_top=False)
+    source.save_weights(path := tmp_path / "googlenet.weights.h5")
+    frames = keras.Input((64, 64, 3), dtype="uint8")
+    model = keras.Model(frames, backbones.encode(frames, "GoogLeNet", path))
+    np.testing.assert_array_equal(model.get_layer(conv).kernel, source.get_layer(conv).kernel)
+
+
+def test_weights_of_another_network_are_no_googlenet(tmp_path):
+    np.savez(path := tmp_path / "googlenet.npz", conv1_1=np.zeros((3, 3, 3, 64), "float32"))
+    with pytest.raises(ValueError, match=r"googlenet\.npz: not the weights of GoogLeNet; it holds conv1_1"):
+        backbones.encode(keras.Input((64, 64, 3)), "GoogLeNet", path)
