@@ -1,4 +1,4 @@
-"""Classify and explain videos, check and prepare data, look at the embedded data set.
+"""Classify and explain videos, check and prepare data, look at the embedded data set, import published weights.
 
 python -m har_tf predict VIDEO... --model model.keras
 python -m har_tf explain VIDEO --model model.keras --out overlay.mp4
@@ -6,9 +6,11 @@ python -m har_tf unpack ARCHIVE --out DIR
 python -m har_tf check DIR --out manifest.parquet
 python -m har_tf prepare DIR --out prepared
 python -m har_tf preview figures --out figures.png
+python -m har_tf import-weights googlenet bvlc_googlenet.caffemodel --out googlenet.keras
 """
 
 import json
+import logging
 import shlex
 import sys
 from dataclasses import asdict, dataclass
@@ -150,7 +152,27 @@ class Preview:
     seed: int = 0
 
 
-Command = Predict | Explain | Unpack | Check | Prepare | Preview
+@dataclass(frozen=True)
+class ImportWeights:
+    """Write a .keras model with weights that were published for another framework. All of them fit, or none is used."""
+
+    name: Annotated[Literal["googlenet"], tyro.conf.Positional]
+    """The network."""
+    file: Annotated[Path, tyro.conf.Positional]
+    """Its weights: Caffe's .caffemodel, torchvision's .pth, or a .npz of Caffe's layers."""
+    out: Path
+    """The model to write, ending in .keras."""
+    variant: Literal["bvlc", "batchnorm"] | None = None
+    """Caffe's network or torchvision's. None: the one that the file holds."""
+    num_classes: int = 1000
+    """Classes of the file's last layer."""
+    top: bool = True
+    """Keep the classifier. Without it the model ends at the last feature map."""
+    size: tuple[int, int] = (224, 224)
+    """Height and width of the pictures that the model takes."""
+
+
+Command = Predict | Explain | Unpack | Check | Prepare | Preview | ImportWeights
 
 
 def main(options: Command) -> None:
@@ -161,6 +183,7 @@ def main(options: Command) -> None:
         Check: check,
         Prepare: prepare,
         Preview: preview,
+        ImportWeights: import_weights,
     }
     commands[type(options)](options)
 
@@ -338,6 +361,33 @@ def preview(options: Preview) -> None:
     encoded = cv2.imencode(options.out.suffix, sheet[..., ::-1])[1]
     with whole_file(options.out) as temporary:
         temporary.write_bytes(encoded.tobytes())
+    print(options.out)
+
+
+def import_weights(options: ImportWeights) -> None:
+    from har_tf import quiet
+    from har_tf.atomic import whole_file
+
+    if options.out.suffix != ".keras":
+        raise ValueError(f"Model files end in .keras. Received: --out {options.out}")
+    if options.num_classes < 1:
+        raise ValueError(f"At least one class is needed. Received: --num-classes {options.num_classes}")
+    if not options.file.is_file():  # before TensorFlow is imported
+        raise FileNotFoundError(f"{options.file}: no such weights file")
+    quiet.import_tensorflow()
+    from har_tf.models import googlenet, importers
+
+    shown = logging.StreamHandler(sys.stdout)  # which parts of the file were left out on purpose
+    importers.LOG.addHandler(shown)
+    importers.LOG.setLevel(logging.INFO)
+    try:
+        variant = options.variant or importers.googlenet_variant(options.file)
+        model = googlenet((*options.size, 3), options.num_classes, variant, options.top, weights=options.file)
+    finally:
+        importers.LOG.removeHandler(shown)
+    with whole_file(options.out) as temporary:
+        model.save(temporary)
+    print(f"{options.name}, variant {variant}: {model.count_params():,} parameters")
     print(options.out)
 
 

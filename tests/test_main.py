@@ -1,4 +1,4 @@
-"""The command line: predict, explain, unpack, check, prepare, preview; what it prints, and what it refuses."""
+"""The command line: what its subcommands print, and what they refuse."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from har_tf.__main__ import Check, Explain, Predict, Prepare, Preview, Unpack, main
+from har_tf.__main__ import Check, Explain, ImportWeights, Predict, Prepare, Preview, Unpack, main
 from har_tf.command import guarded
 from har_tf.datasets.figures import ACTIONS
 from har_tf.models.saving import load_model
@@ -251,3 +251,39 @@ def test_a_broken_video_is_one_line_also_as_a_program(model_file, tmp_path):
     assert ended.stderr.count("\n") == 1
     assert ended.stderr.startswith(f"error: {tmp_path}: ")
     assert "Error:" not in ended.stderr
+
+
+def test_import_weights_writes_the_published_network(shared, tmp_path, capsys):
+    import keras
+
+    weights = shared / "weights" / "googlenet_bvlc.npz"
+    main(ImportWeights("googlenet", weights, tmp_path / "new" / "g.keras", size=(64, 80)))
+    assert capsys.readouterr().out.splitlines() == [
+        "googlenet, variant bvlc: 6,998,552 parameters",
+        str(tmp_path / "new" / "g.keras"),
+    ]
+    model = keras.models.load_model(tmp_path / "new" / "g.keras")
+    assert model.input_shape == (None, 64, 80, 3)
+    with np.load(weights) as arrays:
+        np.testing.assert_array_equal(model.get_layer("predictions").kernel, arrays["loss3/classifier/weights"])
+
+    main(ImportWeights("googlenet", weights, tmp_path / "g.keras", top=False, size=(64, 64)))
+    left_out, counted, _ = capsys.readouterr().out.splitlines()
+    assert left_out.endswith("left out on purpose: loss3/classifier/weights, loss3/classifier/biases")
+    assert counted == "googlenet, variant bvlc: 5,973,552 parameters"
+
+
+def test_import_weights_fails_in_one_line_and_writes_nothing(tmp_path, capsys):
+    out = tmp_path / "g.keras"
+    np.savez(other := tmp_path / "other.npz", **{"conv1/7x7_s2/weights": np.zeros((7, 7, 3, 64), "f4")})
+    (rubbish := tmp_path / "rubbish.pth").write_text("no weights")
+    assert "no such weights file" in failed(ImportWeights("googlenet", tmp_path / "none.npz", out), capsys)
+    assert "does not fit googlenet(variant='bvlc'). 115 missing:" in failed(
+        ImportWeights("googlenet", other, out), capsys
+    )
+    assert "rubbish.pth: not a state dict" in failed(ImportWeights("googlenet", rubbish, out), capsys)
+    assert "holds googlenet(variant='bvlc')" in failed(
+        ImportWeights("googlenet", other, out, variant="batchnorm"), capsys
+    )
+    assert "end in .keras" in failed(ImportWeights("googlenet", other, tmp_path / "g.h5"), capsys)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.npz", "rubbish.pth"]

@@ -19,7 +19,7 @@ import numpy as np
 from har_tf.models import checkpoints
 from har_tf.models.checkpoints import Tensor
 
-_LOG = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 _SHOWN = 10
 
 
@@ -70,7 +70,7 @@ def import_weights(model: keras.Model, source: str | Path | Mapping[str, Any]) -
     for slot, value in values:  # all is checked: from here on nothing fails
         slot.variable.assign(value)
     if left_out:
-        _LOG.info("%s: left out on purpose: %s", where, _listed(left_out))
+        LOG.info("%s: left out on purpose: %s", where, _listed(left_out))
     return model
 
 
