@@ -5,7 +5,8 @@ A `pickle.Unpickler` with a white list in `find_class` is not enough: its BUILD 
 what was let through, its memo and its buffers are allocated at the size that the file claims, and hashing a deep
 tuple overflows the C stack. So the instructions are read with the standard library's `pickletools` and carried
 out here. There is none that imports or calls: a global is only a name, and REDUCE knows the ten names that the
-pickles of protocols 0 to 5 of NumPy 1, NumPy 2 and Python 2 use. Memory stays in proportion to the file.
+pickles of protocols 0 to 5 of NumPy 1, NumPy 2 and Python 2 use. Memory stays in proportion to the file,
+and so does time: keys that are made to have the same hash are refused.
 """
 
 from __future__ import annotations
@@ -44,13 +45,17 @@ LITERALS = frozenset(
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 FIXED_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 KEYS = (str, bytes, int, float, complex, type(None), np.generic)
+# Python takes integers modulo this as their hash, so a dict of its multiples takes quadratic time to fill.
+HASHED = 2**61 - 1
+# Values of equal hash are easily made of tuples and complex numbers as well; so many of them, once each, do no harm.
+MOST_COMPOUND_KEYS = 10_000
 
 
 def load(path: str | Path) -> Any:
     """Reads a pickle that holds only NumPy arrays, dtypes and scalars, numbers, text, bytes and containers.
 
     Strings of Python 2 are read as Latin-1, arrays in the byte order of this machine. Keys of dicts and members of
-    sets are scalars or tuples of scalars.
+    sets are scalars, integers of at most 61 bits among them, or tuples of scalars.
 
     Raises:
         DatasetError: no such file, not a pickle, a truncated one, or one that names any other global, such as
@@ -105,6 +110,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.compound_keys = 0
 
     def run(self) -> Any:
         stack, memo = self.stack, self.memo
@@ -134,18 +140,18 @@ class _Machine:
             elif name == "LIST":
                 stack.append(_values(self.pop_marked()))
             elif name == "DICT":
-                stack.append(_pairs(self.pop_marked()))
+                stack.append(self.pairs(self.pop_marked()))
             elif name == "FROZENSET":
-                stack.append(frozenset(_keys(self.pop_marked())))
+                stack.append(frozenset(self.keys(self.pop_marked())))
             elif name in ("APPEND", "APPENDS"):
                 items = self.pop(1) if name == "APPEND" else self.pop_marked()
                 self.top(list).extend(_values(items))
             elif name in ("SETITEM", "SETITEMS"):
                 items = self.pop(2) if name == "SETITEM" else self.pop_marked()
-                self.top(dict).update(_pairs(items))
+                self.top(dict).update(self.pairs(items))
             elif name == "ADDITEMS":
                 items = self.pop_marked()
-                self.top(set).update(_keys(items))
+                self.top(set).update(self.keys(items))
             elif name == "GLOBAL":
                 stack.append(_global(*arg.split(" ", 1)))
             elif name == "STACK_GLOBAL":
@@ -282,7 +288,27 @@ class _Machine:
     def members(self, items: Any) -> list[Any]:
         if isinstance(items, list | tuple | set | frozenset):
             self.count(len(items))
-        return _keys(items)
+        return self.keys(items)
+
+    def pairs(self, items: list[Any]) -> dict:
+        if len(items) % 2:
+            raise ValueError("a key without a value")
+        return dict(zip(self.keys(items[::2]), _values(items[1::2]), strict=True))
+
+    def keys(self, items: Any) -> list[Any]:
+        """The items, if hashing them is neither deep nor impossible, and few can have the same hash."""
+        if not isinstance(items, list | tuple | set | frozenset):
+            raise ValueError(f"members are needed, not a {type(items).__name__}")
+        for item in items:
+            for part in item if type(item) is tuple else (item,):
+                if not isinstance(part, KEYS) or isinstance(part, _Global):
+                    raise ValueError(f"a {type(part).__name__} as a key")
+                if isinstance(part, int) and abs(part) >= HASHED:
+                    raise _RefusedError("refuses an integer of more than 61 bits as a key")
+            self.compound_keys += isinstance(item, tuple | complex | np.complexfloating)
+        if self.compound_keys > MOST_COMPOUND_KEYS:
+            raise _RefusedError(f"refuses more than {MOST_COMPOUND_KEYS} tuples and complex numbers as keys")
+        return list(items)
 
     def count(self, length: int) -> None:
         self.left -= length
@@ -326,23 +352,6 @@ def _values(items: list[Any]) -> list[Any]:
         if isinstance(item, _Global | _Arguments):
             raise _RefusedError("refuses a global as a value")
     return items
-
-
-def _pairs(items: list[Any]) -> dict:
-    if len(items) % 2:
-        raise ValueError("a key without a value")
-    return dict(zip(_keys(items[::2]), _values(items[1::2]), strict=True))
-
-
-def _keys(items: Any) -> list[Any]:
-    """The items, if hashing them is neither deep nor impossible."""
-    if not isinstance(items, list | tuple | set | frozenset):
-        raise ValueError(f"members are needed, not a {type(items).__name__}")
-    for item in items:
-        for part in item if type(item) is tuple else (item,):
-            if not isinstance(part, KEYS) or isinstance(part, _Global):
-                raise ValueError(f"a {type(part).__name__} as a key")
-    return list(items)
 
 
 def _shown(value: Any) -> str:

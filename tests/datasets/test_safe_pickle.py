@@ -310,3 +310,30 @@ def test_the_real_annotations_are_the_same_as_numpy_builds(shared):
             return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
     same(safe_pickle.load(path), Numpy(io.BytesIO(path.read_bytes())).load())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("kind", [dict.fromkeys, set, frozenset])
+def test_integers_that_all_have_the_same_hash_are_no_keys(tmp_path, kind, sign):
+    """Filling a dict of 40,000 such keys would take ten seconds, of ten times as many a quarter of an hour."""
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(kind([sign * n * (2**61 - 1) for n in range(1, 50)])))
+    with pytest.raises(DatasetError, match="refuses an integer of more than 61 bits as a key"):
+        safe_pickle.load(path)
+    path.write_bytes(pickle.dumps(kind([(1, sign * (2**61 - 1))])))
+    with pytest.raises(DatasetError, match="refuses an integer of more than 61 bits as a key"):
+        safe_pickle.load(path)
+    path.write_bytes(pickle.dumps(kind([sign * (2**61 - 2)])))
+    assert set(safe_pickle.load(path)) == {sign * (2**61 - 2)}
+
+
+@pytest.mark.parametrize("key", [lambda n: (n, 1), lambda n: complex(n, 1)])
+def test_tuples_and_complex_numbers_are_keys_in_small_numbers(tmp_path, monkeypatch, key):
+    path = tmp_path / "a.pkl"
+    keys = [key(n) for n in range(6)]
+    path.write_bytes(pickle.dumps([dict.fromkeys(keys[:3]), set(keys[3:5]), {"a", "b"}, keys]))
+    monkeypatch.setattr(safe_pickle, "MOST_COMPOUND_KEYS", 5)
+    assert set(safe_pickle.load(path)[0]) == set(keys[:3])
+    monkeypatch.setattr(safe_pickle, "MOST_COMPOUND_KEYS", 4)
+    with pytest.raises(DatasetError, match="refuses more than 4 tuples and complex numbers as keys"):
+        safe_pickle.load(path)
