@@ -30,7 +30,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import av
@@ -47,6 +48,7 @@ from har_tf.video.sampling import frame_indices, frames_needed
 GOOD = ("right clip", "VideoError")
 BAD = ("silently wrong", "refused", "crash", "hang", "memory", "other exception", "not judged")
 SUFFIXES = {".avi", ".mp4", ".mkv", ".mov", ".mpg", ".webm"}
+UNSPECIFIED = b""  # in place of a digest
 SLOW = 5  # seconds that one call may take
 LIMIT = 20  # seconds for all calls on a file, and the decode to compare with
 MEMORY = 600 * 10**6
@@ -134,7 +136,7 @@ def examine(case: Case) -> tuple[str, str, float]:
     phase.write_text("comparison")
     # A decode to compare with would follow a list, and wait for a pipe.
     no_video = case.mutation.kind in FILES and case.mutation.kind not in ("another suffix", "an odd name", "a picture")
-    fault = _fault(None if no_video else _truth(path), results, errors)
+    fault = _fault(None if no_video else _truth(path, case.mutation), results, errors)
     return (*fault, slowest) if fault else good
 
 
@@ -173,7 +175,8 @@ def _wrong(request: dict, clip: np.ndarray, truth: Truth) -> str | None:
     # Damage behind a frame that was not needed need not be noticed: then the packets are counted.
     ranked = truth.digests
     counts = [truth.sound]
-    if truth.damage:
+    # A damaged picture may also be no frame at all, and nobody tells: then the packets are counted, too.
+    if truth.damage or truth.sound != truth.packets:
         if None not in truth.stamps and len(set(truth.stamps)) == len(truth.stamps):
             ranked = [truth.digests[i] for i in np.argsort(truth.stamps)]
         counts += [len(truth.digests), truth.packets]
@@ -192,9 +195,11 @@ def _wrong(request: dict, clip: np.ndarray, truth: Truth) -> str | None:
             continue
         if len(wanted) != len(digests):
             continue
-        if max(wanted) < len(truth.digests) and digests == [truth.digests[i] for i in wanted]:
+        if max(wanted) < len(truth.digests) and all(
+            truth.digests[i] in (digest, UNSPECIFIED) for i, digest in zip(wanted, digests, strict=True)
+        ):
             return None
-        if truth.damage and _in_order(digests, wanted.tolist(), ranked):
+        if (truth.damage or truth.sound != truth.packets) and _in_order(digests, wanted.tolist(), ranked):
             return None
     return f"other frames than a full decode, which gives {_counts(truth)}"
 
@@ -206,6 +211,8 @@ def _in_order(digests: list[bytes], wanted: list[int], decoded: list[bytes]) -> 
         places.setdefault(digest, place)
     frames = {}
     for index, digest in zip(wanted, digests, strict=True):
+        if digest not in places and UNSPECIFIED in places:
+            continue
         # No frame can lie behind the place that it would have if none were lost.
         if digest not in places or frames.setdefault(index, digest) != digest or places[digest] > index:
             return False
@@ -213,8 +220,27 @@ def _in_order(digests: list[bytes], wanted: list[int], decoded: list[bytes]) -> 
     return found == sorted(found)
 
 
-def _truth(path: Path) -> Truth | None:
-    """Decodes everything, also past errors; None where the file cannot be opened as a video."""
+def _truth(path: Path, mutation: Mutation) -> Truth | None:
+    """Decodes everything, also past errors; None where the file cannot be opened as a video.
+
+    What a decoder shows of a damaged picture, or of one that refers to a lost one, may be what lay in its buffers
+    before (Motion JPEG, FFV1, MPEG-2, H.264), and not every decoder tells. So the frames that the undamaged videos
+    do not have count by their place only.
+    """
+    truth = _decode_all(path)
+    if truth is None:
+        return None
+    sound = _frames_of(mutation.source) | _frames_of(mutation.other)
+    return replace(truth, digests=[digest if digest in sound else UNSPECIFIED for digest in truth.digests])
+
+
+@cache
+def _frames_of(source: Path) -> frozenset[bytes]:
+    truth = _decode_all(source)
+    return frozenset(truth.digests if truth else ())
+
+
+def _decode_all(path: Path) -> Truth | None:
     digests, stamps, sound, damage, packets, corrupt = [], [], 0, False, 0, False
     reformatter = VideoReformatter()
     try:
@@ -428,6 +454,7 @@ def main() -> int:
                 source = case.mutation.source.name
                 line = {"case": case.number, "kind": case.mutation.kind, "source": source, "outcome": outcome}
                 bad.append(line | {"what": what})
+                tqdm.write("case {case}, {kind}, {source}: {outcome}: {what}".format(**bad[-1]))
                 if arguments.keep:
                     _keep(case.folder / "file", arguments.keep / str(case.number))
             shutil.rmtree(case.folder)
@@ -436,8 +463,6 @@ def main() -> int:
         f"{len(cases)} mutations of {len(made)} made and {len(picked)} found videos in "
         f"{time.perf_counter() - begin:.0f} s; the slowest call that ended took {slowest:.2f} s"
     )
-    for line in bad:
-        print("case {case}, {kind}, {source}: {outcome}: {what}".format(**line))
     if arguments.out:
         report = {"seed": arguments.seed, "seconds_of_slowest_call": slowest, "bad": bad}
         arguments.out.write_text(

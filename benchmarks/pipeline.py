@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from har_tf import datasets
+from har_tf import datasets, quiet
 from har_tf.datasets import ActionDataset, PreparedDataset, VideoRecord
 from har_tf.datasets.workers import available_cores
 from har_tf.video import read_clip, write_video
@@ -46,6 +46,7 @@ class Options:
 
 
 def main(options: Options) -> dict:
+    quiet.import_tensorflow()
     with tempfile.TemporaryDirectory() as folder:
         figures = _speed(options, Path(folder))
     figures["memory"] = _memory(options)
@@ -141,7 +142,9 @@ def _made(root: Path, videos: int = 32, frames: int = 180, size: tuple[int, int]
 class _Noise(VideoRecord):
     """A record that makes its clip up, so that the memory of many can be measured without their videos."""
 
-    def read(self, num_frames=10, size=(128, 192), sampling="uniform", short="repeat_last", threads=None):
+    def read(
+        self, num_frames=10, size=(128, 192), sampling="uniform", short="repeat_last", threads=None, fit="stretch"
+    ):
         rng = np.random.default_rng(int(self.path.name))
         return rng.integers(0, 256, (num_frames, *size, 3), np.uint8)
 

@@ -29,8 +29,8 @@ def packets(data: bytes, stream: int) -> list[bytes] | None:
     if 8 + int.from_bytes(data[4:8], "little") != len(data):
         return None
     movi, index = None, None
-    for name, start, end in _chunks(data):
-        if name is None:
+    for name, start, end in _chunks(data, 12, len(data)):
+        if name is None or (name == b"LIST" and data[start : start + 4] == b"hdrl" and not _fit(data, start, end)):
             return None
         if name == b"LIST" and data[start : start + 4] == b"movi":
             if movi is not None:
@@ -71,17 +71,24 @@ def _starts(data: bytes, index: np.ndarray, movi: int, end: int) -> np.ndarray |
     return places + 8 if (heads == expected).all() else None
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes | None, int, int]]:
-    """(name, start, end) of the outermost chunks; (None, 0, 0) where they do not fit."""
-    position = 12
-    while position < len(data):
-        if position + 8 > len(data):
+def _fit(data: bytes, start: int, end: int) -> bool:
+    """Whether the chunks of a list, and of the lists in it, end where it ends."""
+    return all(
+        name is not None and (name != b"LIST" or _fit(data, first, behind))
+        for name, first, behind in _chunks(data, start + 4, end)
+    )
+
+
+def _chunks(data: bytes, position: int, end: int) -> Iterator[tuple[bytes | None, int, int]]:
+    """(name, start, end) of the chunks between two places; (None, 0, 0) where they do not fit."""
+    while position < end:
+        if position + 8 > end:
             yield None, 0, 0
             return
         name, size = _CHUNK.unpack_from(data, position)
         start = position + 8
         position = start + size + (size & 1)
-        if position > len(data):
+        if position > end:
             yield None, 0, 0
             return
         yield name, start, start + size

@@ -89,7 +89,8 @@ def open_stream(path: Path, threads: int | None = None) -> Iterator[av.VideoStre
 
 def scan_packets(path: Path, stream: av.VideoStream, keep: bool) -> Scan:
     keep = keep and path.stat().st_size <= _KEEP_BYTES
-    if keep and stream.container.format.name == "avi" and stream.frames:
+    is_mpeg4 = stream.codec_context.codec.canonical_name == "mpeg4"
+    if keep and is_mpeg4 and stream.container.format.name == "avi" and stream.frames:
         data = riff.packets(path.read_bytes(), stream.index)
         if data is not None:
             return Scan(data, [None] * len(data), len(data), stream.frames)
