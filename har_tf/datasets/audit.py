@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from har_tf.datasets import manifest, splits
 from har_tf.datasets.check import Task, inspect
-from har_tf.datasets.folder import GROUP
 from har_tf.datasets.frame_hashes import THRESHOLD, near_identical
 from har_tf.datasets.manifest import Manifest, Row
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, relative
@@ -33,7 +32,7 @@ class Pair:
         distance: median share of differing bits of their frames, 0 to `THRESHOLD`.
         offset: seconds of the first at which the second begins; negative where it begins earlier.
         mirrored: whether one shows the other's mirror image.
-        same_source: whether their names say that they are cut from the same source (`_gNN_`, in one class).
+        same_source: whether they are cut from the same source, by the groups of the manifest.
         across: whether they are in different parts of the split.
     """
 
@@ -69,7 +68,7 @@ def pairs(found: Manifest, threshold: float = THRESHOLD) -> tuple[Pair, ...]:
         if _order(one) > _order(two):
             one, two, offset = two, one, -offset
         across = bool(one.part and two.part and one.part != two.part)
-        same = _source(one) is not None and _source(one) == _source(two)
+        same = one.group != "" and one.group == two.group
         result.append(Pair(one.path, two.path, match.distance, offset, match.mirrored, same, across))
     return tuple(result)
 
@@ -90,7 +89,7 @@ def _pairs(near: Sequence[Pair]) -> str:
 
 
 def _listed(near: Sequence[Pair]) -> list[str]:
-    """The pairs that no name explains come first."""
+    """The pairs that no group explains come first."""
     ordered = sorted(near, key=lambda pair: (pair.same_source, pair.distance))
     more = [f"  and {len(near) - SHOWN} more (--json prints all)"] if len(near) > SHOWN else []
     return [f"  {pair}" for pair in ordered[:SHOWN]] + more
@@ -174,9 +173,3 @@ def _sound(part: ActionDataset, rows: dict[Path, Row]) -> list[Path]:
 
 def _order(row: Row) -> tuple[bool, str]:
     return row.part == "test", row.path
-
-
-def _source(row: Row) -> str | None:
-    """The source that the name tells, or None."""
-    group = GROUP.search(PurePosixPath(row.path).stem)
-    return f"{row.class_name}/{group.group(1)}" if group else None

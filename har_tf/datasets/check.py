@@ -21,18 +21,19 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 
 import av
 from tqdm import tqdm
 
 from har_tf.datasets import frame_hashes, manifest
-from har_tf.datasets.folder import PARTS, SUFFIXES
+from har_tf.datasets.folder import GROUP, PARTS, SUFFIXES
 from har_tf.datasets.manifest import Manifest, Row
 from har_tf.datasets.records import ActionDataset, DatasetError, relative
 from har_tf.datasets.workers import Failed, outcomes
 from har_tf.video import VideoError, VideoInfo, probe
+from har_tf.video.stream import open_stream
 
 # The names that FFmpeg gives to the containers that belong to a file name's ending.
 _FORMATS = {
@@ -47,6 +48,8 @@ _FORMATS = {
 }
 TIMEOUT = 600.0  # seconds for a file; an hour of video in 640 x 480 takes one or two minutes
 MEMORY = 2 * 2**30  # bytes for a process; a 4K video takes less than 256 MiB
+# What a journal begins with; one that begins otherwise is of another version, and its rows are not believed.
+_JOURNAL = json.dumps({"format": 1, "fields": [field.name for field in fields(Row)]})
 _NAMED = 3  # files that the summary names of each kind
 
 
@@ -83,23 +86,29 @@ def check(
 
     Args:
         root: any folder. Class and part of a split follow from the folders in it as in `folder.load`: the first
-            folder below those around all files is the class, or the part where all are called train, val or test.
+            folder below those around all files is the class, or the part where all are called train, val or test. The
+            group is the `_gNN_` of a file's name in its class.
         out: the manifest to write, .parquet or .csv. If it is there, its rows of unchanged files are kept.
         workers: number of processes; None: one a core; 0: this process does the work.
         hashes: whether frames are hashed as well, which `audit` needs and takes a second decode.
-        dataset: takes class and part of the files from this data set, and its official split.
+        dataset: takes class, group and part of the files from this data set, and its official split.
         fresh: reads everything again.
         timeout: seconds after which a file is given up, which is its problem then; None, or workers=0: never.
 
     Raises:
         DatasetError: no such folder, no video in it, `out` is no manifest or cannot be written, or `dataset` has no
             official split or no file in `root`.
+        ValueError: `workers` or `timeout` is out of its range.
 
     Example:
         >>> manifest = check("UCF-101", "ucf101.parquet")
         >>> len(manifest.problems)
         0
     """
+    if workers is not None and workers < 0:
+        raise ValueError(f"workers must be None or at least 0. Received: workers={workers}")
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout is a positive number of seconds, or None. Received: timeout={timeout}")
     root = Path(root)
     if not root.is_dir():
         raise DatasetError(f"{root}: {'is a file' if root.exists() else 'no such folder'}. Expected a folder of videos")
@@ -199,8 +208,8 @@ def _sha256(path: Path) -> str:
 def _judged(path: Path, info: VideoInfo) -> tuple[str, str]:
     """(problem, note) of a video that can be decoded."""
     notes = []
-    with av.open(f"file:{path}") as container:
-        names = container.format.name
+    with open_stream(path, threads=1) as stream:
+        names = stream.container.format.name
     expected = _FORMATS.get(path.suffix.lower().lstrip("."))
     if expected and set(names.split(",")).isdisjoint(expected):
         notes.append(f"named {path.suffix}, but of the format {names}")
@@ -222,11 +231,9 @@ def _judged(path: Path, info: VideoInfo) -> tuple[str, str]:
 def _frames_and_packets(path: Path) -> tuple[int, bool]:
     """(number of whole packets, whether a packet or a frame is damaged) of the first video stream."""
     count, damaged = 0, False
-    with av.open(f"file:{path}") as container:
-        cover = av.stream.Disposition.attached_pic
-        stream = next(stream for stream in container.streams.video if not stream.disposition & cover)
+    with open_stream(path, threads=1) as stream:
         try:
-            for packet in container.demux(stream):
+            for packet in stream.container.demux(stream):
                 count += packet.size > 0 and not packet.is_corrupt
                 damaged |= packet.is_corrupt or any(frame.is_corrupt for frame in packet.decode())
         except av.FFmpegError:
@@ -270,11 +277,11 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-_NOWHERE = {"class_name": "", "part": ""}
+_NOWHERE = {"class_name": "", "part": "", "group": ""}
 
 
 def _places(listed: list[tuple[Path, str]], root: Path) -> dict[str, dict[str, str]]:
-    """Class and part of the files by the names of their folders; the keys are those of the rows."""
+    """Class, part and group of the files by the names of their folders; the keys are those of the rows."""
     top = Path(os.path.commonpath([path.parent for path, _ in listed]))
     below = {path: PurePosixPath(relative(path, top)).parts[:-1] for path, problem in listed if not problem}
     tops = {parts[0] for parts in below.values() if parts}
@@ -285,7 +292,13 @@ def _places(listed: list[tuple[Path, str]], root: Path) -> dict[str, dict[str, s
         part = PARTS[parts[0].lower()] if split else ""
         inner = parts[1:] if split else parts
         name = manifest.name_of(relative(path, root))
-        places[name] = {"class_name": manifest.name_of(inner[0]) if inner else "", "part": part}
+        class_name = manifest.name_of(inner[0]) if inner else ""
+        group = GROUP.search(path.stem)
+        places[name] = {
+            "class_name": class_name,
+            "part": part,
+            "group": f"{class_name}/{group.group(1)}" if group else "",
+        }
     return places
 
 
@@ -297,6 +310,7 @@ def _places_of(dataset: ActionDataset, root: Path) -> dict[str, dict[str, str]]:
         manifest.name_of(relative(record.path, root)): {
             "class_name": dataset.class_names[record.label],
             "part": "test" if record.path in test else "train" if record.path in train else "",
+            "group": manifest.text_of(record.group or ""),
         }
         for record in dataset.records
         if Path(os.path.abspath(record.path)).is_relative_to(os.path.abspath(root))  # noqa: PTH100
@@ -329,13 +343,17 @@ def _earlier(out: Path, fresh: bool) -> dict[str, Row]:
         return {}
     rows = {row.path: row for row in Manifest.read(out).rows} if out.exists() else {}
     if journal.exists():
-        # A killed run may have left half a line.
-        for line in journal.read_text(encoding="utf-8").splitlines():
+        header, *lines = journal.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+        if header != _JOURNAL:
+            journal.unlink()
+            return rows
+        for line in lines:
             try:
-                row = Row(*json.loads(line))
-            except (json.JSONDecodeError, TypeError):
+                row = manifest.row_of(json.loads(line))
+            except json.JSONDecodeError:  # half a line of a killed run, or an empty one
                 continue
-            rows[row.path] = row
+            if row is not None:
+                rows[row.path] = row
     return rows
 
 
@@ -352,6 +370,8 @@ def _journal(out: Path | None) -> Iterator[Callable[[Row], None]]:
     out.parent.mkdir(parents=True, exist_ok=True)
     journal = _journal_of(out)
     with journal.open("a", encoding="utf-8") as file:
+        if not file.tell():
+            file.write(_JOURNAL)
 
         def note(row: Row) -> None:
             # The line break comes first, so that it ends a half line of a killed run.

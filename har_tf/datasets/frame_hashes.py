@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 from scipy.fft import dctn
 
-from har_tf.video import read_clip
+from har_tf.video import read_frames
 
 STEP = 0.25  # seconds between two hashes
 MAX_SECONDS = 600  # of a video that are hashed
@@ -41,8 +41,8 @@ THRESHOLD = 0.2
 FLAT = 4.0  # a frame whose frequencies have a lower root mean square, in grey levels, has no content
 SIMILAR = 0.6  # cosine of two descriptors; copies have 0.78 or more
 WINDOWS = (44, 16)  # hashes in the stretches of a longer video that have descriptors: 11 s and 4 s
-_FRAMES_AT_ONCE = 2000
-_CLIPS_AT_ONCE = 1024
+_CLIPS_AT_ONCE = 1024  # descriptors compared with ...
+_OTHERS_AT_ONCE = 4096  # ... so many in one product, of 16 MB
 
 # The lowest frequencies (vertical, horizontal) without (0, 0), the mean.
 _FREQUENCIES = np.array(
@@ -90,14 +90,9 @@ def hashes_of(path: str | PathLike, frames: int, fps: float) -> str:
     times = np.arange(min(int(frames / fps / STEP) + 1, int(MAX_SECONDS / STEP)))
     wanted = np.round(times * (STEP * fps)).astype(int)
     wanted = np.unique(wanted[wanted < frames])
-    pictures = []
-    for start in range(0, int(wanted[-1]) + 1, _FRAMES_AT_ONCE):
-        stop = min(start + _FRAMES_AT_ONCE, int(wanted[-1]) + 1)
-        here = wanted[(wanted >= start) & (wanted < stop)] - start
-        if len(here):
-            clip = read_clip(path, None, (SIDE, SIDE), start=start, stop=stop, threads=1)
-            pictures += [cv2.cvtColor(clip[i], cv2.COLOR_RGB2GRAY) for i in here]
-    return frame_hashes(np.stack(pictures)).tobytes().hex()
+    pictures = read_frames(path, wanted, (SIDE, SIDE), threads=1)
+    grey = np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures])
+    return frame_hashes(grey).tobytes().hex()
 
 
 def frame_hashes(grey: np.ndarray) -> np.ndarray:
@@ -143,15 +138,18 @@ def _candidates(first: list[np.ndarray], second: list[np.ndarray] | None) -> Ite
     two, others = (one, owners) if second is None else _descriptors(second)
     if not len(one) or not len(two):
         return
-    both = np.concatenate([two, two * np.where(_ODD, -1, 1).astype(np.float32)])
-    others = np.concatenate([others, others])
     found: set[tuple[int, int]] = set()
-    for start in range(0, len(one), _CLIPS_AT_ONCE):
-        rows, columns = np.nonzero(one[start : start + _CLIPS_AT_ONCE] @ both.T >= SIMILAR)
-        pairs = np.stack([owners[start + rows], others[columns]], axis=1)
-        if second is None:
-            pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-        found.update(map(tuple, np.unique(pairs, axis=0).tolist()))
+    for begin in range(0, len(two), _OTHERS_AT_ONCE):
+        plain, here = two[begin : begin + _OTHERS_AT_ONCE], others[begin : begin + _OTHERS_AT_ONCE]
+        for these in (plain, plain * np.where(_ODD, -1, 1).astype(np.float32)):
+            for start in range(0, len(one), _CLIPS_AT_ONCE):
+                if second is None and owners[start] >= here[-1]:
+                    break  # the pairs from here on come in the other order
+                rows, columns = np.nonzero(one[start : start + _CLIPS_AT_ONCE] @ these.T >= SIMILAR)
+                pairs = np.stack([owners[start + rows], here[columns]], axis=1)
+                if second is None:
+                    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+                found.update(map(tuple, np.unique(pairs, axis=0).tolist()))
     yield from sorted(found)
 
 

@@ -6,7 +6,8 @@ modification time are those of the row. Paths are relative to the folder that wa
 named, so that the collection may be moved with its manifest.
 
 The columns, in this order, are the fields of `Row`; `class_name` is called `class`. In CSV an empty `claimed_frames` is
-None. Both formats give the same rows when they are read again.
+None. Both formats give the same rows when they are read again. Manifests of before there were groups lack that column,
+and are read all the same.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Row:
         path: the file below the folder that was checked, with slashes; see `name_of` for names that are not UTF-8.
         class_name: the folder that stands for its class; empty: not known.
         part: "train", "val" or "test"; empty: not known.
+        group: the source it was cut from, see `VideoRecord.group`; empty: not known.
         bytes: its size; -1 where it has none (a broken link).
         mtime_ns: its modification time in ns since 1970; -1 where it has none.
         sha256: of its bytes, in hexadecimal; empty where they cannot be read.
@@ -52,6 +54,7 @@ class Row:
     path: str
     class_name: str = ""
     part: str = ""
+    group: str = ""
     bytes: int = -1
     mtime_ns: int = -1
     sha256: str = ""
@@ -77,6 +80,8 @@ class Row:
 # The annotations are text; a column that may be None says so in it.
 _KINDS = {("class" if f.name == "class_name" else f.name): str(f.type).split(" ")[0] for f in fields(Row)}
 _OPTIONAL = {f.name for f in fields(Row) if str(f.type).endswith("None")}
+_TYPES = {"str": (str,), "int": (int,), "float": (float, int)}
+_LATER = ("group",)  # columns that older manifests lack
 
 
 @dataclass(frozen=True)
@@ -182,6 +187,15 @@ class Manifest:
         return cls(rows)
 
 
+def row_of(values: object) -> Row | None:
+    """The row of these values, which JSON may have given; None where they are not those of a row."""
+    if not isinstance(values, list) or len(values) != len(_KINDS):
+        return None
+    if not all(_is_of(name, value) for name, value in zip(_KINDS, values, strict=True)):
+        return None
+    return Row(*values)
+
+
 def suffix_of(path: Path) -> str:
     """ ".parquet" or ".csv".
 
@@ -195,7 +209,19 @@ def suffix_of(path: Path) -> str:
 
 def name_of(path: str | os.PathLike) -> str:
     r"""A path as it stands in a manifest: with slashes; bytes that are not UTF-8 become text like `\xff`."""
-    return os.fsencode(PurePath(path).as_posix()).decode("utf-8", "backslashreplace")
+    return text_of(PurePath(path).as_posix())
+
+
+def text_of(text: str) -> str:
+    """A text as it stands in a manifest, see `name_of`; a group may be made of names."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def _is_of(name: str, value: object) -> bool:
+    """Whether a value is one of this column."""
+    if value is None:
+        return name in _OPTIONAL
+    return isinstance(value, _TYPES[_KINDS[name]]) and not isinstance(value, bool)
 
 
 def _write_parquet(path: Path, rows: tuple[Row, ...]) -> None:
@@ -215,16 +241,15 @@ def _read_parquet(path: Path) -> list[list]:
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            _check_columns(path, file.schema_arrow.names)
-            table = file.read(columns=list(_KINDS))
+            there = _check_columns(path, file.schema_arrow.names)
+            table = file.read(columns=there)
     except (pyarrow.ArrowException, OSError) as error:
         first_line = str(error).partition("\n")[0]
         raise DatasetError(f"{path}: cannot be read as Parquet: {first_line}") from error
-    columns = [table.column(name).to_pylist() for name in _KINDS]
-    types = {"str": str, "int": int, "float": (float, int)}
+    columns = [table.column(name).to_pylist() if name in there else [""] * len(table) for name in _KINDS]
     for (name, kind), column in zip(_KINDS.items(), columns, strict=True):
         for value in column:
-            if not isinstance(value, types[kind]) and not (value is None and name in _OPTIONAL):
+            if not _is_of(name, value):
                 raise DatasetError(f"{path}: column {name} holds no {kind}. Received: {value!r}")
     return columns
 
@@ -233,12 +258,12 @@ def _read_csv(path: Path) -> list[list]:
     casts = {"str": str, "int": int, "float": float}
     columns: dict[str, list] = {name: [] for name in _KINDS}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # a spreadsheet writes a byte order mark
             table = csv.DictReader(file)
-            _check_columns(path, table.fieldnames or [])
+            there = _check_columns(path, table.fieldnames or [])
             for line in table:
                 for name, kind in _KINDS.items():
-                    text = line[name]
+                    text = line[name] if name in there else ""
                     if text is None:
                         raise DatasetError(f"{path}, line {table.line_num}: has too few columns")
                     try:
@@ -253,7 +278,9 @@ def _read_csv(path: Path) -> list[list]:
     return list(columns.values())
 
 
-def _check_columns(path: Path, found: Iterable[str]) -> None:
-    missing = [name for name in _KINDS if name not in found]
+def _check_columns(path: Path, found: Iterable[str]) -> list[str]:
+    """The columns of a manifest that are there."""
+    missing = [name for name in _KINDS if name not in found and name not in _LATER]
     if missing:
         raise DatasetError(f"{path}: is not a manifest, it lacks the columns {', '.join(missing)}")
+    return [name for name in _KINDS if name in found]

@@ -1,8 +1,10 @@
 """`check`: what it finds in a folder of sound and broken files, what a second run reads, what it refuses."""
 
 import hashlib
+import json
 import os
 import shutil
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import av
@@ -14,7 +16,7 @@ from har_tf.datasets import DatasetError
 from har_tf.datasets import check as module
 from har_tf.datasets.check import check, duplicates, kind_of, summary
 from har_tf.datasets.manifest import Manifest, Row
-from har_tf.video import write_video
+from har_tf.video import VideoError, VideoInfo, write_video
 
 
 def video(path: Path, value: int, frames: int = 6) -> Path:
@@ -69,7 +71,7 @@ def test_every_file_has_its_row(collection):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     status = path.stat()
     assert rows["a/deep/2.mp4"] == Row(
-        "a/deep/2.mp4", "a", "", status.st_size, status.st_mtime_ns, digest, "h264", 48, 32, 0, 10.0, 0.9, 9, 9
+        "a/deep/2.mp4", "a", "", "", status.st_size, status.st_mtime_ns, digest, "h264", 48, 32, 0, 10.0, 0.9, 9, 9
     )
     problems = {row.path: row.problem for row in found.problems}
     assert set(problems) == {"b/cut.avi", "b/empty.mp4", "b/lost.webm", "b/pipe.avi", "b/text.mkv"}
@@ -290,6 +292,11 @@ def test_bad_arguments_are_found_before_any_work(collection, tmp_path, probed):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(DatasetError, match=r"folder.csv: is a folder"):
         check(collection, tmp_path / "folder.csv")
+    for wrong in ({"timeout": -1}, {"timeout": 0}, {"workers": -1}):
+        ((name, value),) = wrong.items()
+        with pytest.raises(ValueError, match=f"^{name} .*Received: {name}={value}"):
+            check(collection, tmp_path / "m.csv", **wrong)
+    assert not list(tmp_path.glob(".m.csv*"))
     assert probed == []
     assert (tmp_path / "other.csv").read_text() == "a,b\n1,2\n"
 
@@ -316,3 +323,62 @@ def test_names_that_are_no_text(tmp_path):
         assert not found.problems
         assert Manifest.read(out) == found
         assert all(found.find(tmp_path / "videos" / name) is not None for name in names)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: [],
+        lambda row: row[:7],  # what a row of fewer columns would leave to the defaults: a sound file of 0 frames
+        lambda row: [*row, ""],
+        lambda row: [*row[:4], str(row[4]), *row[5:]],
+        lambda row: [*row[:4], True, *row[5:]],
+        lambda row: dict(enumerate(row)),
+        lambda row: 5,
+    ],
+)
+def test_a_journal_row_that_is_none_is_read_again(collection, tmp_path, probed, monkeypatch, change):
+    out, journal = tmp_path / "m.csv", tmp_path / ".m.csv.journal"
+    expected = check(collection, workers=0)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(Manifest, "write", lambda self, path: 1 / 0)
+        check(collection, out, workers=0)
+    header, *lines = [line for line in journal.read_text().splitlines() if line]
+    place = next(number for number, line in enumerate(lines) if "whole.avi" in line)
+    lines[place] = json.dumps(change(json.loads(lines[place])))
+    journal.write_text("\n".join([header, *lines]))
+    probed.clear()
+    assert check(collection, out, workers=0) == expected
+    assert "whole.avi" in probed
+    assert "1.mp4" not in probed
+
+
+@pytest.mark.parametrize("header", ["", "[1]", '{"format": 0}', "half a l"])
+def test_a_journal_of_another_format_is_not_believed(collection, tmp_path, probed, header):
+    out, journal = tmp_path / "m.csv", tmp_path / ".m.csv.journal"
+    expected = check(collection, workers=0)
+    row = next(row for row in expected.rows if row.path == "a/1.mp4")
+    journal.write_text(header + "\n" + json.dumps(astuple(replace(row, frames=99))))
+    assert check(collection, out, workers=0) == expected
+    assert not journal.exists()
+
+
+def test_the_group_is_in_the_name_or_comes_from_the_data_set(miniature):
+    plain = check(miniature, workers=0)
+    assert {row.group for row in plain.rows if row.class_name == "Biking"} == {f"Biking/g{n:02d}" for n in range(1, 6)}
+    dataset = datasets.load(miniature)
+    records = tuple(replace(record, group=f"film of {record.path.stem[:5]}") for record in dataset.records)
+    paths = [record.path for record in records]
+    named = replace(dataset, records=records, official=(frozenset(paths[1:]), frozenset(paths[:1])))
+    assert {row.group for row in check(miniature, workers=0, dataset=named).rows} == {
+        "film of v_Arc", "film of v_Bik", "film of v_Sur"
+    }  # fmt: skip
+
+
+def test_lists_that_name_other_files_are_not_opened(collection):
+    """Every look into a file goes through the reader's list of allowed formats."""
+    text = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n1.mp4\n#EXT-X-ENDLIST\n"
+    (collection / "a" / "list.mp4").write_text(text)
+    for look in (module._frames_and_packets, lambda path: module._judged(path, VideoInfo(*[None] * 9))):
+        with pytest.raises(VideoError):
+            look(collection / "a" / "list.mp4")

@@ -1,11 +1,14 @@
 """Perceptual hashes: bits worked out by hand, what a copy may differ in, and what is no copy."""
 
 import time
+import tracemalloc
 
+import av
 import cv2
 import numpy as np
 import pytest
 
+from har_tf.datasets import frame_hashes as module
 from har_tf.datasets.frame_hashes import (
     _FREQUENCIES,
     BITS,
@@ -87,15 +90,28 @@ def hashes_of_frames(path, indices) -> str:
     return frame_hashes(np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip])).tobytes().hex()
 
 
-def test_long_videos_are_read_in_parts_with_the_same_result(tmp_path, monkeypatch):
-    from har_tf.datasets import frame_hashes as module
-
-    path = write_video(tmp_path / "v.mp4", scene(1, 40), fps=FPS)
-    whole = hashes_of(path, 40, FPS)
-    monkeypatch.setattr(module, "_FRAMES_AT_ONCE", 7)
-    assert hashes_of(path, 40, FPS) == whole
+def test_a_long_video_is_read_once_and_its_beginning_hashed(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "v.mp4", scene(1, 4100, (16, 16)), fps=FPS)
+    opened, real = [], av.open
+    with monkeypatch.context() as patch:
+        patch.setattr(av, "open", lambda *args, **kwargs: opened.append(args) or real(*args, **kwargs))
+        whole = hashes_of(path, 4100, FPS)
+    assert len(opened) == 1
+    assert len(whole) == 32 * 2050
     monkeypatch.setattr(module, "MAX_SECONDS", 2)
-    assert hashes_of(path, 40, FPS) == whole[: 8 * 32]
+    assert hashes_of(path, 4100, FPS) == whole[: 8 * 32]
+
+
+def test_many_clips_are_compared_in_little_memory():
+    """6,000 clips have 6,000 x 12,000 pairs of descriptors, of which 1,024 x 12,000 would be 49 MB."""
+    clips = list(np.random.default_rng(0).integers(0, 256, (6000, 1, 16), np.uint8))
+    clips[5999] = clips[1] ^ module._MIRROR
+    clips[3000] = clips[4000]
+    tracemalloc.start()
+    assert list(module._candidates(clips, None)) == [(1, 5999), (3000, 4000)]
+    assert list(module._candidates(clips[:10], clips[2999:])) == [(1, 3000)]
+    assert tracemalloc.get_traced_memory()[1] < 35e6
+    tracemalloc.stop()
 
 
 def test_copies_are_found_and_say_how_they_differ(tmp_path):

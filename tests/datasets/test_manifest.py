@@ -10,7 +10,7 @@ from har_tf.datasets import DatasetError, VideoRecord
 from har_tf.datasets.manifest import Manifest, Row, name_of
 
 SOUND = Row(
-    "b/Übung, 1.avi", "b", "train", 2**40, 1_700_000_000_123_456_789, "ab" * 32, "mpeg4", 320, 240, 90,
+    "b/Übung, 1.avi", "b", "train", "b/g01", 2**40, 1_700_000_000_123_456_789, "ab" * 32, "mpeg4", 320, 240, 90,
     30000 / 1001, 6.239566666666667, 187, 188, "", "1 packets without a frame", "a.mp4", "0f" * 32,
 )  # fmt: skip
 BROKEN = Row('a/"x"\n2.mp4', problem='not a video, or "worse"')
@@ -31,7 +31,7 @@ def test_csv_is_for_other_programs_too(tmp_path):
     Manifest((SOUND,)).write(tmp_path / "m.csv")
     with (tmp_path / "m.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
-    assert list(row)[:4] == ["path", "class", "part", "bytes"]
+    assert list(row)[:5] == ["path", "class", "part", "group", "bytes"]
     assert (row["class"], row["frames"], row["claimed_frames"]) == ("b", "187", "188")
 
 
@@ -121,3 +121,26 @@ def test_a_parquet_column_of_another_kind_is_refused(tmp_path):
     pyarrow.parquet.write_table(table, tmp_path / "m.parquet")
     with pytest.raises(DatasetError, match=r"column bytes holds no int. Received: 'many'"):
         Manifest.read(tmp_path / "m.parquet")
+
+
+def test_csv_that_a_spreadsheet_saved_is_read(tmp_path):
+    """Excel writes a byte order mark and other line breaks."""
+    path = tmp_path / "m.csv"
+    Manifest((SOUND,)).write(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+    assert Manifest.read(path) == Manifest((SOUND,))
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_manifest_of_before_there_were_groups_is_read(tmp_path, ending):
+    import pandas
+
+    path = tmp_path / f"m.{ending}"
+    Manifest((SOUND,)).write(path)
+    if ending == "csv":
+        table = pandas.read_csv(path, dtype=str).drop(columns="group")
+        table.to_csv(path, index=False)
+    else:
+        table = pandas.read_parquet(path).drop(columns="group")
+        table.to_parquet(path, index=False)
+    assert Manifest.read(path) == Manifest((replace(SOUND, group=""),))
