@@ -47,6 +47,30 @@ def keras_layers(path: Path) -> list[str]:
         raise ValueError(f"{path}: not an HDF5 file of weights ({error})") from error
 
 
+def keras_shapes(path: Path) -> list[tuple[int, ...]]:
+    """Shapes of the weights in a `.h5`, `.weights.h5` or `.keras` file, sorted; what optimisers keep is not counted."""
+    shapes = []
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f" and not name.startswith("optimizer"):
+            shapes.append(item.shape)
+
+    try:
+        if path.suffix.lower() == ".keras":
+            with (
+                zipfile.ZipFile(path) as archive,
+                archive.open("model.weights.h5") as member,
+                h5py.File(member) as file,
+            ):
+                file.visititems(visit)
+        else:
+            with h5py.File(path) as file:
+                file.visititems(visit)
+    except DAMAGE as error:
+        raise ValueError(f"{path}: not a Keras file of weights, or a damaged one ({error})") from error
+    return sorted(shapes)
+
+
 def _read_npz(path: Path) -> dict[str, Tensor]:
     tensors = {}
     try:

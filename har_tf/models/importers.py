@@ -5,6 +5,7 @@ that stands in it, and its tensors are matched by name and shape before the mode
 """
 
 import logging
+import math
 import re
 import zipfile
 import zlib
@@ -224,6 +225,13 @@ def _squeezed(shape: tuple[int, ...], dimensions: int) -> tuple[int, ...]:
 
 
 def _load_keras(model: keras.Model, path: Path) -> keras.Model:
+    # Keras itself takes what it finds and passes over the rest of the file.
+    given, wanted = checkpoints.keras_shapes(path), sorted(tuple(weight.shape) for weight in model.weights)
+    if given != wanted:
+        raise ValueError(
+            f"{path}: not the weights of {model.name}: {len(given)} tensors for {len(wanted)} weights, "
+            f"{sum(map(math.prod, given)):,} values for {sum(map(math.prod, wanted)):,}"
+        )
     before = model.get_weights()
     try:
         model.load_weights(path)

@@ -6,6 +6,7 @@ import pytest
 
 from har_tf.models import backbones
 from har_tf.models.googlenet import googlenet
+from har_tf.models.named import named
 
 
 @pytest.mark.parametrize(
@@ -135,3 +136,14 @@ def test_weights_of_another_network_are_no_googlenet(tmp_path):
     np.savez(path := tmp_path / "googlenet.npz", conv1_1=np.zeros((3, 3, 3, 64), "float32"))
     with pytest.raises(ValueError, match=r"googlenet\.npz: not the weights of GoogLeNet; it holds conv1_1"):
         backbones.encode(keras.Input((64, 64, 3)), "GoogLeNet", path)
+
+
+def test_googlenet_in_the_models_by_name(shared):
+    """Real weights found in the folder, as frame encoder and alone."""
+    for name, frozen in (("CNN-GRU/GoogLeNet", "conv3d"), ("GoogLeNet", "predictions")):
+        found = named(name, folder=shared / "weights")
+        assert found.start == "googlenet_bvlc.npz, frozen"
+        model = found.build((2, 64, 80, 3), 3)
+        assert model(np.zeros((1, 2, 64, 80, 3), np.uint8)).shape == (1, 3)
+        assert model.trainable_weights[0].path.startswith(frozen)
+    assert "fetch bvlc_googlenet.caffemodel" in named("GoogLeNet").missing

@@ -557,3 +557,33 @@ def test_counters_of_torch_are_left_out_but_not_any_name(tmp_path):
         ValueError, match=r"googlenet\(variant='batchnorm'\)\. 287 missing: .*1 unexpected: odd\.bn\.num"
     ):
         import_weights(googlenet((32, 32, 3), 5, "batchnorm"), names)
+
+
+def test_damaged_files_of_the_older_layout(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "old.pth"
+    state = {"a": torch.arange(6.0), "b": torch.arange(4).half()}
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    content, rng, failed = path.read_bytes(), np.random.default_rng(0), 0
+    for trial in range(200):
+        mutated = bytearray(content[: rng.integers(len(content))] if trial % 2 else content)
+        for _ in range(min(3, len(mutated))):
+            mutated[rng.integers(len(mutated))] = rng.integers(256)
+        path.write_bytes(mutated)
+        try:
+            read_all(path)
+        except ValueError as error:
+            failed += 1
+            assert "old.pth" in str(error)
+    assert failed > 120
+
+
+def test_keras_files_are_strict_too(tmp_path):
+    """Without top into a model with one, and the other way round."""
+    whole, bare = googlenet((32, 32, 3), 5), googlenet((32, 32, 3), include_top=False)
+    for source, target in ((bare, whole), (whole, bare)):
+        source.save_weights(path := tmp_path / "g.weights.h5")
+        before = target.get_weights()
+        with pytest.raises(ValueError, match="not the weights of googlenet"):
+            import_weights(target, path)
+        assert all((a == b).all() for a, b in zip(before, target.get_weights(), strict=True))
