@@ -2,8 +2,9 @@
 
 The annotations are the corrected ones of Singh et al. 2017 (github.com/gurkirt/corrected-UCF101-Annots): 3,194 videos
 and 4,458 tubes in `pyannot.pkl`, and a test list of 910 videos, `testlist01.txt`; the other 2,284 are for training.
-There is only this split. The videos are those of UCF101 (`ucf101`), in a folder that may hold the other 77 classes as
-well. What stands in the pickle, which is read by `safe_pickle`:
+There is only this split; UCF101's first one is the same, so its lists serve as well. The videos are those of UCF101
+(`ucf101`), in a folder that may hold the other 77 classes as well. What stands in the pickle, which is read by
+`safe_pickle`:
 
     {"<Class>/v_<Class>_gNN_cMM": {"numf": frames, "label": 0-23,
         "annotations": [{"label": 0-23, "sf": first frame, "ef": frame after the last, "boxes": (ef - sf, 4)}, ...]}}
@@ -15,18 +16,21 @@ end-exclusive x2, as others do. The authors clipped x and y to 1 at least, so no
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from har_tf.datasets import folder, safe_pickle, ucf101
+from har_tf.datasets.lists import read_lines, some
 from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord, check_classes
+from har_tf.datasets.workers import Failed
+
+if TYPE_CHECKING:
+    from har_tf.datasets.manifest import Manifest
 
 CLASSES = (
     *("Basketball", "BasketballDunk", "Biking", "CliffDiving", "CricketBowling", "Diving", "Fencing"),
@@ -35,6 +39,7 @@ CLASSES = (
     *("TrampolineJumping", "VolleyballSpiking", "WalkingWithDog"),
 )
 VIDEOS, TEST_VIDEOS = 3194, 910  # of the published files
+UCF101_TEST_VIDEOS = 914  # of these classes in UCF101's list; four of them are not annotated
 SIZE = (240, 320)  # (height, width) of every video of UCF101
 ANNOTATIONS, TEST_LIST, TRAIN_LIST = "pyannot.pkl", "testlist01.txt", "trainlist01.txt"
 
@@ -60,11 +65,15 @@ def load(
     classes: Sequence[str] | None = None,
     lists: str | Path | None = None,
     count_frames: bool = True,
+    partial: bool = False,
+    manifest: Manifest | str | Path | None = None,
+    workers: int | None = None,
 ) -> ActionDataset:
     """Loads the annotated videos of UCF101 that are on disk, with their tubes and the split of the annotations.
 
-    Tubes are cut at the end of the video and boxes at the edge of the picture. What was cut, annotated videos that
-    are not on disk and videos without an annotation are counted in `notes`.
+    Tubes are cut at the end of the video and boxes at the edge of the picture. What was cut, classes that are not on
+    disk and videos without an annotation are counted in `notes`. With UCF101's own lists, videos in neither of them are
+    in neither part.
 
     Args:
         root: folder of UCF101's class folders, or one around it; other classes are left out.
@@ -73,10 +82,13 @@ def load(
         lists: folder of `pyannot.pkl` and `testlist01.txt`; None: in or beside `root`, or one folder deeper.
         count_frames: decode every video, with a progress bar, to count its frames (20 ms each on one core), and end
             tubes there. False: the count of the annotations holds, which in some videos is one to three too many.
+        partial: take a copy that lacks annotated videos of its classes; how many is told in `notes`.
+        manifest: what `har_tf.datasets.check` found, or its file, in which frames are counted already.
+        workers: processes that count frames; None: one a core; 0: this process.
 
     Raises:
-        DatasetError: no folder, class or annotated video of UCF24 in it, no annotations or test list, damaged ones,
-            or an unknown class.
+        DatasetError: no folder, class or annotated video of UCF24 in it; no annotations or test list, damaged ones, or
+            a test list that is not whole; annotated videos are missing, or there with two suffixes; an unknown class.
     """
     if root is None:
         raise DatasetError("ucf24: root, the folder of UCF-101 with its class folders, is needed")
@@ -84,38 +96,22 @@ def load(
         raise DatasetError(f"ucf24: the annotations have one split, 1. Received: split={split}")
     if classes is not None:
         check_classes(classes, CLASSES, "ucf24")
-    top = _class_root(Path(root))
-    file = _find(Path(root), top) if lists is None else Path(lists) / ANNOTATIONS
-    if file is None:
-        raise DatasetError(f"{root}: no {ANNOTATIONS} in it or beside it; name its folder with lists")
-    wanted = CLASSES if classes is None else tuple(classes)
-    present = [name for name in wanted if (top / name).is_dir()]
-    if classes is not None and len(present) < len(classes):
-        raise DatasetError(f"{top}: no folder of class {next(name for name in classes if name not in present)}")
-    dataset = replace(folder.load(top, present), name="ucf24", root=top)
-
-    annotations, notes = read_annotations(file)
-    notes = list(notes)
-    if len(present) < len(wanted):
-        absent = [name for name in wanted if name not in present]
-        notes.append(f"{len(absent)} of {len(wanted)} classes are not on disk, first {absent[0]}")
+    root = folder.check_folder(root, "UCF-101, a folder that holds a folder of videos per class")
+    top = _class_root(root)
+    file = _annotation_file(root, top, lists)
+    dataset, notes = _listed(top, classes)
+    annotations, told = read_annotations(file)
+    notes += told
     by_key = {name.casefold(): annotation for name, annotation in annotations.items()}
-    records = {_key(record, dataset.class_names): record for record in dataset.records}
-    found = {key: record for key, record in records.items() if key in by_key}
-    if not found:
-        raise DatasetError(f"{top}: none of the {len(annotations)} videos of {file} is in it")
-    of_classes = [name for name in annotations if name.split("/")[0] in present]
-    missing = sorted(name for name in of_classes if name.casefold() not in found)
-    if missing:
-        notes.append(f"{len(missing)} of {len(of_classes)} annotated videos are not on disk, first {missing[0]}")
-    without = sorted(records.keys() - found.keys())
-    if without:
-        name = records[without[0]].path.name
-        notes.append(f"{len(without)} videos have no annotation and are left out, first {name}")
+    found, told = _annotated(dataset, annotations, file, partial)
+    notes += told
+    test_list = _list_file(file, TEST_LIST, root, top)
+    (train, test), told = _parts(found, by_key, dataset.class_names, test_list)
+    notes += told
 
     frames = {}
     if count_frames:
-        frames, told = _count(found, by_key)
+        frames, told = _count(found, by_key, manifest, workers)
         notes += told
     kept, cut = [], Counter()
     for key, record in found.items():
@@ -123,21 +119,10 @@ def load(
         tubes = [_end(tube, frames.get(key, annotation.frames), record.label, cut) for tube in annotation.tubes]
         kept.append(replace(record, tubes=tuple(tube for tube in tubes if tube is not None)))
     notes += [f"{count} {what}" for what, count in cut.items()]
-
-    test = _read_list(_list_file(file, TEST_LIST, Path(root), top))
-    train_file = file.with_name(TRAIN_LIST)
-    if train_file.is_file():
-        unlisted = found.keys() - test.keys() - _read_list(train_file).keys()
-        if unlisted:
-            notes.append(f"{len(unlisted)} training videos are not in {TRAIN_LIST}, first {min(unlisted)}")
-    unannotated = [name for key, name in test.items() if name.split("/")[0] in CLASSES and key not in by_key]
-    if unannotated:
-        notes.append(f"{len(unannotated)} videos of {TEST_LIST} have no annotation, first {unannotated[0]}")
-    tested = frozenset(found[key].path for key in found.keys() & test.keys())
     return replace(
         dataset,
         records=tuple(kept),
-        official=(frozenset(record.path for record in kept) - tested, tested),
+        official=tuple(frozenset(found[key].path for key in part) for part in (train, test)),
         notes=dataset.notes + tuple(notes),
     )
 
@@ -211,38 +196,111 @@ def _end(tube: Tube, frames: int, label: int, cut: Counter[str]) -> Tube | None:
     return Tube(label, tube.start, boxes) if np.isfinite(boxes).any() else None
 
 
-def _count(found: dict[str, VideoRecord], annotations: dict[str, Annotation]) -> tuple[dict[str, int], list[str]]:
+def _listed(top: Path, classes: Sequence[str] | None) -> tuple[ActionDataset, list[str]]:
+    """The videos of the classes that are on disk, annotated or not."""
+    wanted = CLASSES if classes is None else tuple(classes)
+    present = [name for name in wanted if (top / name).is_dir()]
+    absent = [name for name in wanted if name not in present]
+    if classes is not None and absent:
+        raise DatasetError(f"{top}: no folder of class {absent[0]}")
+    notes = [f"{len(absent)} of {len(wanted)} classes are not on disk, first {absent[0]}"] if absent else []
+    return replace(folder.load(top, present), name="ucf24", root=top), notes
+
+
+def _annotated(
+    dataset: ActionDataset, annotations: dict[str, Annotation], file: Path, partial: bool
+) -> tuple[dict[str, VideoRecord], list[str]]:
+    """({key: record} of the videos that are annotated, notes on the others)."""
+    records: dict[str, VideoRecord] = {}
+    for record in dataset.records:
+        first = records.setdefault(f"{dataset.class_names[record.label]}/{record.path.stem}".casefold(), record)
+        if first is not record:
+            raise DatasetError(f"{record.path}: is there twice, see {first.path}")
+    known = {name.casefold() for name in annotations}
+    found = {key: record for key, record in records.items() if key in known}
+    if not found:
+        raise DatasetError(f"{dataset.root}: none of the {len(annotations)} videos of {file} is in it")
+    of_classes = [name for name in annotations if name.split("/")[0] in dataset.class_names]
+    notes = []
+    missing = sorted(name for name in of_classes if name.casefold() not in found)
+    if missing:
+        text = f"{len(missing)} of {len(of_classes)} annotated videos are not on disk, first {missing[0]}"
+        if not partial:
+            raise DatasetError(f"{dataset.root}: {text}; partial=True does without them")
+        notes.append(text)
+    without = [record.path.name for key, record in sorted(records.items()) if key not in found]
+    if without:
+        notes.append(f"{len(without)} videos have no annotation and are left out, first {without[0]}")
+    return found, notes
+
+
+def _parts(
+    found: dict[str, VideoRecord], annotations: dict[str, Annotation], class_names: Sequence[str], test_list: Path
+) -> tuple[tuple[set[str], set[str]], list[str]]:
+    """((training keys, test keys), notes). Training is what is not in the test list, which so has to be whole."""
+    test = _read_list(test_list)
+    of_classes = {key: name for key, name in test.items() if name.split("/")[0] in CLASSES}
+    if len({annotation.label for annotation in annotations.values()}) == len(CLASSES):
+        count = len(test.keys() & annotations.keys())
+        if count not in (TEST_VIDEOS, UCF101_TEST_VIDEOS):
+            raise DatasetError(
+                f"{test_list}: {count} annotated videos, but of all {len(CLASSES)} classes there are {TEST_VIDEOS}. "
+                f"The rest would be taken for training"
+            )
+    tested = {name.split("/")[0].casefold() for name in of_classes.values()}
+    untested = [name for name in class_names if name.casefold() not in tested]
+    if untested:
+        raise DatasetError(f"{test_list}: no video of {some(untested)}. Expected some of every class")
+    notes = []
+    unannotated = [name for key, name in of_classes.items() if key not in annotations]
+    if unannotated:
+        notes.append(f"{len(unannotated)} videos of {TEST_LIST} have no annotation, first {unannotated[0]}")
+    training = found.keys() - test.keys()
+    train_list = test_list.with_name(TRAIN_LIST)
+    if train_list.is_file():
+        listed = _read_list(train_list)
+        both = sorted(listed.keys() & test.keys())
+        if both:
+            raise DatasetError(f"{train_list}: {len(both)} videos are in {TEST_LIST} as well: {some(both)}")
+        unlisted = training - listed.keys()
+        if unlisted:
+            notes.append(
+                f"{len(unlisted)} videos are neither in {TRAIN_LIST} nor in {TEST_LIST}, and in no part, first "
+                f"{found[min(unlisted)].path.name}"
+            )
+        training -= unlisted
+    return (training, found.keys() & test.keys()), notes
+
+
+def _count(
+    found: dict[str, VideoRecord],
+    annotations: dict[str, Annotation],
+    manifest: Manifest | str | Path | None,
+    workers: int | None,
+) -> tuple[dict[str, int], list[str]]:
     """The number of frames that can be decoded, of every readable video, and what was noticed."""
-    from tqdm import tqdm
+    from har_tf.datasets.frame_counts import count_frames
 
-    from har_tf.video import VideoError, probe
-
-    def count(item: tuple[str, VideoRecord]):
-        try:
-            return item[0], probe(item[1].path, threads=1)
-        except VideoError as error:
-            return item[0], error
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        counted = dict(tqdm(pool.map(count, found.items()), "counting frames", len(found), disable=None))
-    broken = [key for key, info in counted.items() if isinstance(info, VideoError)]
-    good = {key: info for key, info in counted.items() if key not in broken}
-    other = [key for key, info in good.items() if info.frames != annotations[key].frames]
-    sized = [key for key, info in good.items() if (info.height, info.width) != SIZE]
+    counts = count_frames([record.path for record in found.values()], manifest, workers)
+    counted = dict(zip(found, counts, strict=True))
+    broken = [key for key, count in counted.items() if isinstance(count, Failed)]
+    good = {key: count for key, count in counted.items() if not isinstance(count, Failed)}
+    other = [key for key, count in good.items() if count.frames != annotations[key].frames]
+    sized = [key for key, count in good.items() if (count.height, count.width) != SIZE]
     notes = []
     if broken:
-        notes.append(f"{len(broken)} videos cannot be read, first {counted[broken[0]]}")
+        first = f"{found[broken[0]].path}: {counted[broken[0]].reason}"
+        notes.append(f"{len(broken)} videos cannot be read, first {first}")
     if other:
         first = f"{found[other[0]].path.name}: {good[other[0]].frames} for {annotations[other[0]].frames}"
         notes.append(f"{len(other)} videos have another number of frames than {ANNOTATIONS} says, first {first}")
     if sized:
         notes.append(f"{len(sized)} videos are not 320 x 240, as the boxes are, first {found[sized[0]].path.name}")
-    return {key: info.frames for key, info in good.items()}, notes
+    return {key: count.frames for key, count in good.items()}, notes
 
 
 def _class_root(root: Path) -> Path:
     """The folder in, or up to two folders below, `root` that holds most of the 24 class folders."""
-    folder.check_folder(root, "UCF-101, a folder that holds a folder of videos per class")
     places = Counter(
         place.parent for depth in ("", "*/", "*/*/") for name in CLASSES for place in root.glob(depth + name)
     )
@@ -251,12 +309,14 @@ def _class_root(root: Path) -> Path:
     return max(sorted(places), key=places.__getitem__)
 
 
-def _find(root: Path, top: Path) -> Path | None:
+def _annotation_file(root: Path, top: Path, lists: str | Path | None) -> Path:
+    if lists is not None:
+        return folder.check_folder(lists, f"a folder that holds {ANNOTATIONS} and {TEST_LIST}") / ANNOTATIONS
     for place in (root, top, root.resolve().parent, top.resolve().parent):
         for depth in ("", "*/"):
             for file in sorted(place.glob(depth + ANNOTATIONS)):
                 return file
-    return None
+    raise DatasetError(f"{root}: no {ANNOTATIONS} in it or beside it; name its folder with lists")
 
 
 def _list_file(annotations: Path, name: str, root: Path, top: Path) -> Path:
@@ -271,19 +331,16 @@ def _read_list(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise DatasetError(f"{path}: no such list. Expected it beside {ANNOTATIONS}, or the lists of UCF101")
     entries = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
-            name = line.split()[0].removesuffix(".avi")
+            # Copies of the videos are re-encoded, and their lists changed with them.
+            name = str(PurePosixPath(line.split()[0]).with_suffix(""))
             if len(PurePosixPath(name).parts) != 2:
                 raise DatasetError(f"{path}, line {number}: expected '<Class>/<video>'. Received: {line.strip()!r}")
             entries[name.casefold()] = name
     if not entries:
         raise DatasetError(f"{path}: an empty list")
     return entries
-
-
-def _key(record: VideoRecord, class_names: Sequence[str]) -> str:
-    return f"{class_names[record.label]}/{record.path.stem}".casefold()
 
 
 def _need(entry: Any, keys: Sequence[str], where: str) -> None:

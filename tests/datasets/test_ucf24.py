@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from har_tf import datasets
-from har_tf.datasets import DatasetError, ucf24
+from har_tf.datasets import DatasetError, frame_counts, ucf24
+from har_tf.datasets.workers import Failed
 from har_tf.video import probe
 
 FILES = {
@@ -116,7 +117,11 @@ def test_the_lists_may_lie_beside_around_or_elsewhere(empty_videos, tmp_path):
 
 def test_a_part_says_what_is_missing(empty_videos, tmp_path):
     files = {"Surfing": FILES["Surfing"][:1], "BasketballDunk": FILES["BasketballDunk"], "Biking": ["other.avi"]}
-    dataset = load(empty_videos("ucf", files), lists=write_lists(tmp_path / "lists"))
+    test = ("Surfing/v_Surfing_g01_c01", "BasketballDunk/v_BasketballDunk_g01_c01", "Biking/v_Biking_g01_c01")
+    root, lists = empty_videos("ucf", files), write_lists(tmp_path / "lists", test=test)
+    with pytest.raises(DatasetError, match=r"ucf: 2 of 5 annotated .* first Biking/v_Biking_g01_c01; partial=True"):
+        load(root, lists=lists)
+    dataset = load(root, lists=lists, partial=True)
     assert len(dataset) == 3
     assert dataset.notes == (
         "21 of 24 classes are not on disk, first Basketball",
@@ -130,14 +135,71 @@ def test_the_lists_of_ucf101_serve_as_well(empty_videos, tmp_path):
     lists = write_lists(tmp_path / "lists")
     (lists / "testlist01.txt").write_text(
         "Archery/v_Archery_g01_c01.avi\nSurfing/v_Surfing_g01_c01.avi\nSurfing/v_Surfing_g02_c07.avi\n"
+        "BasketballDunk/v_BasketballDunk_g01_c01.avi\n"
     )
     (lists / "trainlist01.txt").write_text("BasketballDunk/v_BasketballDunk_g08_c01.avi 10\n")
     dataset = load(root, lists=lists)
-    assert [path.name for path in dataset.official[1]] == ["v_Surfing_g01_c01.avi"]
+    train, test = (sorted(path.name for path in part) for part in dataset.official)
+    assert test == ["v_BasketballDunk_g01_c01.avi", "v_Surfing_g01_c01.avi"]
+    assert train == ["v_BasketballDunk_g08_c01.avi"]
     assert dataset.notes[2:] == (
-        "2 training videos are not in trainlist01.txt, first basketballdunk/v_basketballdunk_g01_c01",
         "1 videos of testlist01.txt have no annotation, first Surfing/v_Surfing_g02_c07",
+        "1 videos are neither in trainlist01.txt nor in testlist01.txt, and in no part, first v_Surfing_g08_c01.avi",
     )
+    (lists / "trainlist01.txt").write_text("Surfing/v_Surfing_g01_c01.mp4 10\n")
+    with pytest.raises(DatasetError, match="1 videos are in testlist01.txt as well: surfing/v_surfing_g01_c01"):
+        load(root, lists=lists)
+
+
+def test_the_train_list_of_ucf101_counts_wherever_its_test_list_is(root):
+    """The annotations lie elsewhere, without lists."""
+    lists = root.parent / "ucfTrainTestlist"
+    lists.mkdir()
+    (root / "splitfiles" / "testlist01.txt").rename(lists / "testlist01.txt")
+    (lists / "trainlist01.txt").write_text("BasketballDunk/v_BasketballDunk_g08_c01.avi 10\n")
+    assert [path.name for path in load(root).official[0]] == ["v_BasketballDunk_g08_c01.avi"]
+
+
+def test_a_test_list_of_other_suffixes_tests_the_same(root):
+    expected = load(root).official
+    write_lists(
+        root / "splitfiles", test=("Surfing/v_Surfing_g01_c01.mp4", "BasketballDunk/v_BasketballDunk_g01_c01.webm")
+    )
+    assert load(root).official == expected
+
+
+def test_a_test_list_that_is_not_whole_would_move_test_videos_into_training(root):
+    write_lists(root / "splitfiles", test=("Surfing/v_Surfing_g01_c01",))
+    with pytest.raises(DatasetError, match="testlist01.txt: no video of BasketballDunk. Expected some of every class"):
+        load(root)
+    everything = annotations() | {
+        f"{name}/a": {"numf": 1, "label": label, "annotations": []} for label, name in enumerate(ucf24.CLASSES)
+    }
+    write_lists(root / "splitfiles", everything)
+    with pytest.raises(DatasetError, match="2 annotated videos, but of all 24 classes there are 910. The rest would"):
+        load(root, partial=True)
+
+
+def test_the_published_number_of_test_videos_is_whole(root, monkeypatch):
+    everything = annotations() | {
+        f"{name}/a": {"numf": 1, "label": label, "annotations": []} for label, name in enumerate(ucf24.CLASSES)
+    }
+    write_lists(root / "splitfiles", everything)
+    monkeypatch.setattr(ucf24, "TEST_VIDEOS", 2)
+    assert len(load(root, partial=True).official[1]) == 2
+
+
+def test_lists_as_windows_saves_them(root):
+    expected = load(root).official
+    path = root / "splitfiles" / "testlist01.txt"
+    path.write_text(path.read_text().replace("\n", "\r\n"), encoding="utf-8-sig")
+    assert load(root).official == expected
+
+
+def test_a_clip_in_two_containers_is_refused(root):
+    (root / "Surfing" / "v_Surfing_g01_c01.mp4").touch()
+    with pytest.raises(DatasetError, match=r"v_Surfing_g01_c01.mp4: is there twice, see .*v_Surfing_g01_c01.avi"):
+        load(root)
 
 
 def test_what_reaches_over_the_end_or_the_edge_is_cut_and_counted(tmp_path):
@@ -174,7 +236,7 @@ def test_tubes_end_with_the_frames_that_can_be_decoded(root):
     make_avi(root / "Surfing" / "v_Surfing_g01_c01.avi", 3)
     make_avi(root / "Surfing" / "v_Surfing_g08_c01.avi", 6)
     make_avi(root / "BasketballDunk" / "v_BasketballDunk_g01_c01.avi", 4, (48, 64))
-    dataset = datasets.load("ucf24", root)
+    dataset = datasets.load("ucf24", root, workers=0)
     lengths = {record.path.stem: [len(tube.boxes) for tube in record.tubes] for record in dataset.records}
     assert lengths == {
         "v_Surfing_g01_c01": [3],
@@ -190,6 +252,16 @@ def test_tubes_end_with_the_frames_that_can_be_decoded(root):
     )
     assert sized == "1 videos are not 320 x 240, as the boxes are, first v_BasketballDunk_g01_c01.avi"
     assert cut == "1 tubes ran past the end of their video and were cut there"
+
+
+def test_frames_are_counted_in_other_processes_or_taken_from_a_manifest(root, monkeypatch):
+    asked = []
+    counts = [frame_counts.FrameCount(4, 240, 320), Failed("died"), *[frame_counts.FrameCount(3, 240, 320)] * 2]
+    monkeypatch.setattr(frame_counts, "count_frames", lambda paths, *options: asked.append(options) or counts)
+    dataset = datasets.load("ucf24", root, manifest="m.csv", workers=3)
+    assert asked == [("m.csv", 3)]
+    assert dataset.notes[2] == f"1 videos cannot be read, first {dataset.records[1].path}: died"
+    assert [len(tube.boxes) for tube in dataset.records[2].tubes] == [3]
 
 
 GOOD = tube(SURFING, 0, 1, [[1, 2, 3, 4]])
@@ -251,6 +323,8 @@ def test_what_is_not_there(root, empty_videos, tmp_path):
         load(root)
     with pytest.raises(DatasetError, match="pyannot.pkl: cannot be read"):
         load(root, lists=tmp_path)
+    with pytest.raises(DatasetError, match="nowhere: no such folder. Expected a folder that holds pyannot.pkl"):
+        load(root, lists=tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(("text", "message"), [("\n", "an empty list"), ("v_Surfing_g01_c01\n", "line 1: expected")])
@@ -279,7 +353,7 @@ def test_the_real_annotations(shared):
 
 def test_the_real_clips(shared):
     data = shared / "data"
-    dataset = datasets.load("ucf24", data / "ucf10", lists=data / "ucf24")
+    dataset = datasets.load("ucf24", data / "ucf10", lists=data / "ucf24", partial=True)
     assert dataset.counts == {"BasketballDunk": 26, "Surfing": 26, "TrampolineJumping": 24}
     train, test = dataset.split("official")
     assert (len(train), len(test)) == (36, 40)
