@@ -19,6 +19,8 @@ from har_tf.datasets import ActionDataset, PreparedDataset, VideoRecord
 from har_tf.datasets.workers import available_cores
 
 AHEAD = 2  # batches ready and waiting; with the ones under way this bounds the memory
+# How records are read where nothing else is said.
+READ = {"num_frames": 10, "size": (128, 192), "sampling": "uniform", "short": "repeat_last", "fit": "stretch"}
 DRAWS = ("flip", "area", "aspect", "top", "left", "down", "right", "frames")
 DRAWS += ("brightness", "contrast", "saturation", "hue")
 
@@ -135,7 +137,11 @@ class Augment:
 
 @dataclass(frozen=True, eq=False)
 class _Videos:
-    """Clips that are decoded whenever they are asked for; reads like a `PreparedDataset`."""
+    """Clips that are decoded whenever they are asked for; reads like a `PreparedDataset`.
+
+    Unlike `check` and `prepare`, it decodes in this process: a file that crashes the decoder ends the run, and one that
+    hangs it or takes much memory is not given up. Videos that nobody has checked go through one of those two first.
+    """
 
     records: tuple[VideoRecord, ...]
     num_frames: int
@@ -168,42 +174,51 @@ def clips(
     augment: Augment | None = None,
     epochs: Sequence[int] | None = None,
     skip: int = 0,
-    num_frames: int = 10,
-    size: tuple[int, int] = (128, 192),
-    sampling: str = "uniform",
-    short: str = "repeat_last",
-    fit: str = "stretch",
+    num_frames: int | None = None,
+    size: tuple[int, int] | None = None,
+    sampling: str | None = None,
+    short: str | None = None,
+    fit: str | None = None,
 ) -> tf.data.Dataset:
     """Batches of clips and labels.
 
     Args:
-        data: prepared clips, or records, which are decoded again in every pass.
+        data: prepared clips, or records, which are decoded again in every pass, in this process: a file that crashes
+            the decoder ends the run, which `prepare` and `check` survive.
         batch_size: clips a batch, B; the last batch of a pass may be smaller.
         training: shuffle, anew in every pass. Off: the order of `data`.
         seed: what the order and the augmentation are drawn from, together with the number of the pass.
         augment: random changes to the clips; None: the clips as they are.
         epochs: numbers of the passes to go through, such as `range(3, 20)`; None: the one pass 0.
         skip: batches at the start that were seen before; they are not read.
-        num_frames: frames of a clip, T. This and what follows is for records; prepared clips have theirs.
-        size: (height, width) of a clip.
-        sampling: as in `read_clip`.
-        short: as in `read_clip`.
-        fit: as in `read_clip`.
+        num_frames: frames of a clip, T; None: 10. This and what follows is for records; prepared clips have theirs.
+        size: (height, width) of a clip; None: (128, 192).
+        sampling: as in `read_clip`; None: "uniform".
+        short: as in `read_clip`; None: "repeat_last".
+        fit: as in `read_clip`; None: "stretch".
 
     Returns:
         A finite `tf.data.Dataset` of known cardinality of (uint8 (B, T, H, W, 3) RGB, int32 (B,) labels).
 
     Raises:
-        ValueError: no clips, or an argument is out of its range.
+        ValueError: no clips, an argument is out of its range, or one for records is given for prepared clips.
 
     Example:
         >>> batches = clips(prepared, 8, training=True, augment=Augment(flip=0.5), epochs=range(20))
     """
-    source = data
-    if not isinstance(data, PreparedDataset):
+    size = None if size is None else tuple(size)
+    asked = {"num_frames": num_frames, "size": size, "sampling": sampling, "short": short, "fit": fit}
+    given = {name: value for name, value in asked.items() if value is not None}
+    if isinstance(data, PreparedDataset):
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} is for records; these clips were prepared as {data.num_frames} frames of "
+                f"{data.size[0]} x {data.size[1]}. Received: {', '.join(f'{name}={v!r}' for name, v in given.items())}"
+            )
+        source = data
+    else:
         records = tuple(data.records if isinstance(data, ActionDataset) else data)
-        threads = ThreadPoolExecutor(available_cores())
-        source = _Videos(records, num_frames, tuple(size), sampling, short, fit, threads)
+        source = _Videos(records, **{**READ, **given}, threads=ThreadPoolExecutor(available_cores()))
     epochs = [0] if epochs is None else list(epochs)
     batches = len(epochs) * -(-len(source) // max(batch_size, 1))
     if not len(source):

@@ -140,6 +140,10 @@ def test_wrong_arguments(prepared):
     for wrong in ({"batch_size": 0}, {"batch_size": 4, "epochs": []}, {"batch_size": 4, "skip": 4}):
         with pytest.raises(ValueError, match="Received"):
             clips(prepared, **wrong)
+    read = {"num_frames": 4, "size": (16, 24), "sampling": "uniform", "short": "wrap", "fit": "crop"}
+    for name, value in read.items():
+        with pytest.raises(ValueError, match=rf"is for records.*{SHAPE[0]} frames of 16 x 24.*Received: {name}="):
+            clips(prepared, 4, **{name: value})
     with pytest.raises(ValueError, match="no clips"):
         clips(prepared.subset([]), 4)
     for wrong in ({"flip": 1.5}, {"crop": 0}, {"hue": 0.6}, {"frames": -1}):

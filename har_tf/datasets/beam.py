@@ -17,16 +17,20 @@ Workers need Python with this package and its extra `beam`; they need no network
 
 from __future__ import annotations
 
+import argparse
+import difflib
 import functools
 import hashlib
 import importlib.util
 import os
 import pickle
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from har_tf.atomic import whole_file
 from har_tf.datasets.records import DatasetError
@@ -40,12 +44,38 @@ def through_beam(options: Sequence[str], timeout: float | None) -> Callable:
 
     Raises:
         DatasetError: Beam is not installed.
+        ValueError: Beam does not know an option, or cannot read its value.
     """
     if importlib.util.find_spec("apache_beam") is None:
         raise DatasetError("Apache Beam is not installed. Install the extra: pip install 'har_tf[beam]'")
     if isinstance(options, str):
         raise TypeError(f"Beam's options are a list of texts. Received: {options!r}")
+    _check_options(options)
     return functools.partial(write_shards, options=options, timeout=timeout)
+
+
+def _check_options(options: Sequence[str]) -> None:
+    """Beam itself ignores the options that it does not know, and the pipeline runs without them."""
+    from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+
+    parsers = []
+
+    def keep(parser: argparse.ArgumentParser) -> None:
+        parser.error = refuse  # rather than end the process
+        parsers.append(parser)
+
+    def refuse(message: str) -> NoReturn:
+        raise ValueError(f"Apache Beam: {message}. Received: {shlex.join(options)}")
+
+    parsed = PipelineOptions(list(options))
+    known = parsed.get_all_options(add_extra_args_fn=keep)
+    unknown = parsers[0].parse_known_args(list(options))[1]
+    # What a remote runner can do only the server of its jobs knows; Beam asks it when the pipeline is started.
+    if unknown and not parsed.view_as(PortableOptions).job_endpoint:
+        known = [f"--{name}" for name in known]
+        close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+        hint = f". Closest: {close[0]}" if close else ""
+        raise ValueError(f"Apache Beam knows no options {shlex.join(unknown)}{hint}. Received: {shlex.join(options)}")
 
 
 def write_shards(

@@ -31,7 +31,7 @@ import numpy as np
 from tqdm import tqdm
 
 from har_tf.datasets.manifest import Manifest
-from har_tf.datasets.prepared import FORMAT, PreparedDataset
+from har_tf.datasets.prepared import FORMAT, SAME_CONTENT, PreparedDataset, check_system, left_out
 from har_tf.datasets.records import ActionDataset, DatasetError
 from har_tf.datasets.shards import (
     SPLIT,
@@ -70,14 +70,15 @@ def prepare(
 ) -> PreparedDataset:
     """Decodes the clips of a data set and writes them as a TFDS data set, or opens what was written before.
 
-    Videos that cannot be read are listed, with the reason, in `skipped.csv` and in `PreparedDataset.skipped`.
+    Videos that are left out are listed, with the reason, in `skipped.csv` and in `PreparedDataset.skipped`.
     A changed video (by size or modification time), list of videos, or setting is prepared anew, into a folder
     of its own. A run that was killed is taken up by the next one, shard by shard, and ends with the same bytes;
     so does one with more or fewer workers. A second run of the same at the same time waits for the first.
 
     Args:
         dataset: the videos.
-        out_dir: folder for prepared data sets; this one becomes `<name>_<fingerprint>/1.0.0` in it.
+        out_dir: folder for prepared data sets, outside that of the videos; this one becomes
+            `<name>_<fingerprint>/1.0.0` in it.
         num_frames: frames of a clip, T.
         size: (height, width) of a clip.
         sampling: "uniform", "strided" or "dense", see `read_clip`.
@@ -94,17 +95,24 @@ def prepare(
 
     Raises:
         DatasetError: no video is readable, `out_dir` cannot be written, the disk is too small or gets full, the
-            manifest is not one of these videos as they are now, or Beam is not installed or fails.
-        ValueError: an argument is out of its range.
+            manifest is not one of these videos as they are now, or Beam is not installed or fails; or `out_dir` lies
+            in the folder of the videos, or the system is Windows.
+        ValueError: an argument is out of its range, or Beam does not know one of its options.
 
     Example:
         >>> prepared = prepare(dataset, "prepared", num_frames=16, size=(112, 112))
         >>> train = prepared.subset(dataset.split("group")[0])
     """
+    check_system()
     settings = ClipSettings(num_frames, tuple(size), sampling, short, fit)
     _check(dataset, settings)
     if re.match(r"\w\w+:/", str(out_dir)):
         raise DatasetError(f"Prepared data goes to a folder of a mounted file system. Received: out_dir={out_dir}")
+    if _is_below(Path(out_dir), dataset.root):
+        # A folder of class folders would have one class more the next time.
+        raise DatasetError(
+            f"{out_dir}: lies in the folder of the videos. Expected a folder for prepared data outside {dataset.root}"
+        )
     if workers is not None and workers < 0:
         raise ValueError(f"workers must be None or at least 0. Received: workers={workers}")
     if timeout is not None and not timeout > 0:
@@ -131,8 +139,7 @@ def prepare(
         except OSError as error:
             raise DatasetError(job.failure(error)) from error
     if prepared.skipped:
-        place = prepared.path / "skipped.csv"
-        log.warning("%d of %d videos could not be read, see %s", len(prepared.skipped), len(dataset), place)
+        log.warning("%s: of %d videos %s", prepared.path / "skipped.csv", len(dataset), left_out(prepared.skipped))
     return prepared
 
 
@@ -180,6 +187,11 @@ def _check(dataset: ActionDataset, settings: ClipSettings) -> None:
         raise ValueError(f"fit must be one of {', '.join(FITS)}. Received: fit={settings.fit!r}")
 
 
+def _is_below(folder: Path, root: Path) -> bool:
+    """Whether a folder is `root` or lies in it, wherever links lead."""
+    return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root))
+
+
 def _problems(dataset: ActionDataset, manifest: Manifest | str | Path, drop_duplicates: bool) -> dict[str, str]:
     """Names of the records to leave out without decoding them, and why."""
     if not isinstance(manifest, Manifest):
@@ -193,7 +205,7 @@ def _problems(dataset: ActionDataset, manifest: Manifest | str | Path, drop_dupl
             # Segments of one video are not duplicates of each other.
             same = first.setdefault((row.sha256, record.segment), name)
             if same != name:
-                problems[name] = f"the same content as {same}"
+                problems[name] = f"{SAME_CONTENT}{same}"
     return problems
 
 
@@ -318,7 +330,7 @@ class _Job:
             "format": FORMAT,
             "fingerprint": self.fingerprint,
             "name": dataset.name,
-            "root": str(dataset.root.resolve()),
+            "root": os.path.abspath(dataset.root),  # noqa: PTH100 - the records are named below the links
             "class_names": dataset.class_names,
             **asdict(self.settings),
             "shards": {shard.file.name: note.size for shard, note in zip(shards, notes, strict=True)},

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +21,7 @@ import numpy as np
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, relative
 
 FORMAT = 3  # changes whenever the same videos would be prepared into other bytes or other files
+SAME_CONTENT = "the same content as "  # what the reason begins with of a video that is there twice
 MAX_OPEN = 512  # shards that stay open; a process may often have 1024 files. The others are opened for each clip
 
 
@@ -30,10 +32,24 @@ def to_text(name: bytes) -> str:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A video that could not be prepared, and why; of a segment, `path` ends as `VideoRecord.name` does."""
+    """A video that was left out, and why; of a segment, `path` ends as `VideoRecord.name` does."""
 
     path: Path
     reason: str
+
+
+def left_out(skipped: Sequence[Skipped]) -> str:
+    """How many videos were left out for which kind of reason: "3 left out: 2 with a problem, 1 of the same ..."."""
+    twice = sum(video.reason.startswith(SAME_CONTENT) for video in skipped)
+    kinds = {"with a problem": len(skipped) - twice, "of the same content as another": twice}
+    named = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+    return f"{len(skipped)} left out: {named}" if skipped else "none left out"
+
+
+def check_system() -> None:
+    """Raises DatasetError where the system lacks what prepared data need; Windows does."""
+    if not hasattr(os, "preadv"):
+        raise DatasetError(f"Prepared data need Linux or macOS (on Windows: WSL). Received: {sys.platform}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +59,11 @@ class PreparedDataset:
     Args:
         path: the folder of the TFDS data set.
         name: name of the data set.
-        root: the folder that the videos came from.
+        root: the folder that the videos came from, as the records call it.
         class_names: names in the order of the labels.
         num_frames: frames of a clip, T.
         size: (height, width) of a clip.
-        skipped: the videos that could not be read.
+        skipped: the videos that were left out.
     """
 
     path: Path
@@ -70,9 +86,10 @@ class PreparedDataset:
             root: where the videos lie now; None: where they lay when they were prepared.
 
         Raises:
-            DatasetError: not a prepared data set, or one with a missing or damaged file.
+            DatasetError: not a prepared data set, or one with a missing or damaged file; or the system is Windows.
         """
-        path = Path(path)
+        check_system()
+        path = Path(os.path.abspath(path))  # noqa: PTH100 - for a process that changes its folder; links stay
         try:
             about = json.loads((path / "prepared.json").read_text())
             with np.load(path / "index.npz") as arrays:
@@ -123,7 +140,7 @@ class PreparedDataset:
         """The clips of these records, in their order, over the same files; skipped videos are left out.
 
         Raises:
-            DatasetError: a record was not part of what was prepared, or has other classes.
+            DatasetError: a record was not part of what was prepared, or has another label or other classes.
         """
         if isinstance(records, ActionDataset):
             if records.class_names != self.class_names:
@@ -138,7 +155,13 @@ class PreparedDataset:
             found = self._rows_of.get(name)
             if found is not None:
                 # One segment may be listed once for each of its classes.
-                rows.append(next((row for row in found if self._index["label"][row] == record.label), found[0]))
+                labels = {int(self._index["label"][row]): row for row in reversed(found)}
+                if record.label not in labels:
+                    raise DatasetError(
+                        f"{self.path}: {record.path} was prepared with label {', '.join(map(str, sorted(labels)))}. "
+                        f"Received: label {record.label}. Labels are places in {', '.join(self.class_names)}"
+                    )
+                rows.append(labels[record.label])
             elif name not in self._skipped_names:
                 raise DatasetError(f"{self.path}: {record.path} was not prepared with this data set")
         return replace(self, _rows=np.array(rows, dtype=np.int64))

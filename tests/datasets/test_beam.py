@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from har_tf import datasets
-from har_tf.datasets import DatasetError, shards
+from har_tf.datasets import DatasetError, beam, shards
 
 CLIP = {"num_frames": 3, "size": (16, 24)}
 THREADS = ("--runner=DirectRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading")
@@ -89,6 +89,27 @@ def test_command(dataset, tmp_path):
         "29 clips, 1 unreadable left out",
         str(next((tmp_path / "out").iterdir()) / "1.0.0"),
     ]
+
+
+@needs_beam
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--runer=DirectRunner"], r"knows no options --runer=DirectRunner. Closest: --runner"),
+        (["--direct_num_workers=2", "stray"], "knows no options stray"),
+        (["--direct_num_workers=two"], "invalid int value: 'two'"),
+    ],
+)
+def test_options_that_beam_would_ignore_come_before_the_work(dataset, tmp_path, options, reason):
+    with pytest.raises(ValueError, match=reason):
+        datasets.prepare(dataset, tmp_path / "out", **CLIP, beam=options)
+    assert not (tmp_path / "out").exists()
+
+
+@needs_beam
+def test_options_of_a_remote_runner_are_its_own_matter():
+    """Which options it has is only known to the server of its jobs."""
+    beam.through_beam(["--runner=PortableRunner", "--job_endpoint=localhost:1", "--spark_version=3"], None)
 
 
 def test_without_beam_it_is_told_before_the_work(dataset, tmp_path, monkeypatch):

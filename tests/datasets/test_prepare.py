@@ -478,3 +478,23 @@ def test_names_that_are_no_utf8_are_kept(miniature, tmp_path):
     prepared = prepare(dataset, tmp_path / "out")
     assert prepared.subset([record]).record_paths == [record.path]
     np.testing.assert_array_equal(prepared.subset([record]).read([0])[0], record.read(**CLIP))
+
+
+@pytest.mark.parametrize("place", ["", "prepared", "Biking/deep", "../other/../UCF-101/prepared"])
+def test_output_in_the_data_folder_is_refused_before_the_work(with_broken, place):
+    before = everything_under(with_broken)
+    with pytest.raises(DatasetError, match=r"lies in the folder of the videos"):
+        prepare(datasets.load(with_broken), with_broken / place)
+    assert everything_under(with_broken) == before
+
+
+def test_output_that_a_link_leads_into_the_data_folder_is_refused(with_broken, tmp_path):
+    (tmp_path / "link").symlink_to(with_broken)
+    with pytest.raises(DatasetError, match=r"link/out: lies in the folder of the videos"):
+        prepare(datasets.load(with_broken), tmp_path / "link" / "out")
+
+
+def test_the_log_counts_duplicates_apart_from_problems(with_broken, tmp_path, manifest, caplog):
+    prepared = prepare(datasets.load(with_broken), tmp_path / "out", manifest=manifest, drop_duplicates=True)
+    assert f"{prepared.path / 'skipped.csv'}: of 30 videos " in caplog.text
+    assert "4 left out: 3 with a problem, 1 of the same content as another" in caplog.text

@@ -1,9 +1,13 @@
 """Prepared segments: several records of one video, told apart by their names."""
 
+import os
+
 import numpy as np
 import pytest
 
+from har_tf import datasets
 from har_tf.datasets import ActionDataset, DatasetError, PreparedDataset, VideoRecord, prepare
+from har_tf.datasets.prepared import Skipped, left_out
 from har_tf.video import write_video
 
 CLIP = {"num_frames": 2, "size": (32, 48)}
@@ -45,3 +49,50 @@ def test_other_segments_are_other_data(segments, tmp_path):
     first = prepare(segments, tmp_path, **CLIP, workers=0)
     fewer = segments.subset([*segments.records[:2], VideoRecord(segments.records[0].path, 0, segment=(0.5, 2.0))])
     assert prepare(fewer, tmp_path, **CLIP, workers=0).path != first.path
+
+
+def test_a_record_of_another_label_is_refused(miniature, tmp_path):
+    """The same videos with the classes in another order: the stored labels mean other classes."""
+    prepared = prepare(datasets.load(miniature), tmp_path, **CLIP, workers=0)
+    turned = datasets.load(miniature, classes=["Surfing", "Biking", "Archery"])
+    same = [record for record in turned.records if record.label == 1]
+    assert prepared.subset(same).labels.tolist() == [1] * 10
+    with pytest.raises(DatasetError, match=r"v_Surfing_g01_c01.mp4 was prepared with label 2. Received: label 0"):
+        prepared.subset(turned.records)
+
+
+def test_data_reached_through_a_link(miniature, tmp_path):
+    (tmp_path / "link").symlink_to(miniature)
+    dataset = datasets.load(tmp_path / "link")
+    prepared = PreparedDataset.open(prepare(dataset, tmp_path / "out", **CLIP, workers=0).path)
+    assert prepared.record_paths == [record.path for record in dataset.records]
+    assert len(prepared.subset(dataset.records)) == 30
+
+
+def test_another_current_folder_changes_nothing(miniature, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    dataset = datasets.load(os.path.relpath(miniature))
+    prepared = prepare(dataset, "out", **CLIP, workers=0)
+    assert prepared.record_paths == [record.path for record in dataset.records], "as the caller calls them"
+    monkeypatch.chdir(tmp_path)
+    assert prepared.read([0]).shape == (1, 2, 32, 48, 3)
+    assert prepared.path.is_absolute()
+    assert len(PreparedDataset.open(prepared.path).subset(datasets.load(miniature))) == 30
+
+
+def test_what_was_left_out_is_counted_by_its_reason():
+    problem, twice = Skipped("a", "empty file"), Skipped("b", "the same content as c/d.mp4")
+    assert left_out([]) == "none left out"
+    assert left_out([problem]) == "1 left out: 1 with a problem"
+    assert left_out([problem, twice, twice]) == "3 left out: 1 with a problem, 2 of the same content as another"
+
+
+def test_a_system_without_pread_is_told(miniature, tmp_path, monkeypatch):
+    dataset = datasets.load(miniature)
+    path = prepare(dataset, tmp_path / "out", **CLIP, workers=0).path
+    monkeypatch.delattr(os, "preadv")
+    for use in (lambda: prepare(dataset, tmp_path / "new", **CLIP, workers=0), lambda: PreparedDataset.open(path)):
+        with pytest.raises(DatasetError, match="need Linux or macOS"):
+            use()
+    assert not (tmp_path / "new").exists()
