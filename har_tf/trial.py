@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from har_tf import features, pipeline, training
+from har_tf.atomic import whole_file
 from har_tf.datasets import splits
 from har_tf.datasets.prepared import PreparedDataset
 from har_tf.datasets.records import ActionDataset
 from har_tf.evaluate import classification
 from har_tf.evaluate.classification import ClassificationReport
 from har_tf.features import FeatureStore
+from har_tf.models import backbones
+from har_tf.models.fusion_gru import frame_encoder, frame_size_of
 from har_tf.models.saving import save_model
 from har_tf.training import History, TrainingRecipe
 
@@ -174,6 +178,72 @@ def run_trial(
     save_model(model, folder / "model.keras", known.class_names)
     report = classification.report(tested.labels, probabilities, tested.class_names)
     return Outcome(model, history, report, probabilities, test)
+
+
+def train_on_frames(
+    backbone: str,
+    train: PreparedDataset,
+    validation: PreparedDataset | None,
+    epochs: int,
+    folder: Path,
+    frame_size: int | None = None,
+) -> Path:
+    """Trains a network from random weights to name the action from single frames, every third one of each clip.
+
+    It stands in for a network that was trained on photographs, where there is none. A MobileNet is built at half its
+    width, to be quick.
+
+    Args:
+        backbone: a key of `har_tf.models.backbones.BACKBONES`.
+        train: the training clips, of square frames.
+        validation: the clips that choose the epoch; None: the last one is kept.
+        epochs: passes over the frames.
+        folder: receives what `training.fit` writes, and the file; what is there is not made again.
+        frame_size: side that frames are resized to; None: what the network is made for.
+
+    Returns:
+        The file with the network's weights, without classification layers.
+    """
+    file = folder / f"{backbone.lower()}_trained_on_frames.weights.h5"
+    if file.is_file():
+        return file
+    side = frame_size or frame_size_of(backbone)
+    training.seed_everything(0)
+    narrow = {"alpha": 0.5} if backbone == "MobileNet" else {}
+    network = backbones.find(backbone).build(include_top=False, weights=None, input_shape=(side, side, 3), **narrow)
+    with tempfile.TemporaryDirectory() as temporary:
+        start = Path(temporary) / "start.weights.h5"
+        network.save_weights(start)
+        encoder = frame_encoder(backbone, train.size[0], start, trainable=True, frame_size=frame_size)
+    for layer in encoder.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9  # there are too few steps for 0.99
+    classes = len(train.class_names)
+    answers = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="predictions")(encoder.output)
+    training.fit(
+        keras.Model(encoder.input, answers),
+        functools.partial(_stills, train, training=True),
+        None if validation is None else _stills(validation),
+        TrainingRecipe(epochs, 2e-3),
+        folder,
+        inputs={"training clips": _fingerprint([train.path.parent.name], train)},
+    )
+    trained = [layer for layer in encoder.layers if layer.weights]
+    for ours, theirs in zip([layer for layer in network.layers if layer.weights], trained, strict=True):
+        ours.set_weights(theirs.get_weights())
+    with whole_file(file) as temporary:
+        network.save_weights(temporary)
+    return file
+
+
+def _stills(clips: PreparedDataset, **options) -> tf.data.Dataset:
+    """Batches of every third frame of eight clips, each with the label of its clip."""
+
+    def apart(batch, labels):
+        few = batch[:, ::3]
+        return tf.reshape(few, (-1, *batch.shape[2:])), tf.repeat(labels, tf.shape(few)[1])
+
+    return pipeline.clips(clips, 8, **options).map(apart)
 
 
 def _clips(part: PreparedDataset | Sequence[FeatureStore]) -> PreparedDataset | FeatureStore:

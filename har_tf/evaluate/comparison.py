@@ -166,13 +166,15 @@ class Comparison:
         found = [f"{self.first} against {self.second}: {self.verdict}; {100 * seeds.difference:+.2f} points."]
         if seeds.pairs == 1:
             found.append("One seed: no test over seeds.")
-        elif seeds.t_test is None:
-            found.append(f"Over {seeds.pairs} seeds the difference is always the same, so there is no t-test.")
         else:
+            t_test = "the same for all, so there is no t-test"
+            if seeds.t_test is not None:
+                t_test = (
+                    f"standard deviation {100 * seeds.deviation:.2f}; paired t-test p = {probability(seeds.t_test)}"
+                )
             found.append(
-                f"Over {seeds.pairs} seeds: mean difference {100 * seeds.difference:+.2f} points, standard deviation "
-                f"{100 * seeds.deviation:.2f}; paired t-test p = {probability(seeds.t_test)}, Wilcoxon's signed-rank "
-                f"test p = {probability(seeds.wilcoxon)} (with {seeds.pairs} seeds it cannot be below "
+                f"Over {seeds.pairs} seeds: mean difference {100 * seeds.difference:+.2f} points, {t_test}; Wilcoxon's "
+                f"signed-rank test p = {probability(seeds.wilcoxon)} (with {seeds.pairs} seeds it cannot be below "
                 f"{probability(seeds.wilcoxon_floor)})."
             )
         found.append(

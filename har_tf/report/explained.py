@@ -111,7 +111,7 @@ def class_strips(answered: Answered, figures: Path, first_number: int, count: in
 
 
 def overlay_videos(answered: Answered, positions: list[int], folder: Path, stem: str) -> list[page.Video]:
-    """Writes an H.264 video for each clip and tap, the clip beside its Grad-CAM overlay."""
+    """Writes an H.264 video for each clip, the clip beside its Grad-CAM overlay, or its overlays at several taps."""
     from har_tf.explain import save_overlay
 
     clips = answered.test.read(positions)
@@ -120,12 +120,10 @@ def overlay_videos(answered: Answered, positions: list[int], folder: Path, stem:
     videos = []
     for k, position in enumerate(positions):
         video, label = answered.test.record_paths[position].stem, names[answered.test.labels[position]]
-        for tap, explanation in explanations.items():
-            end = f"_{tap}" if tap else ""
-            path = folder / f"{stem}_{k + 1}_{label}_{video.removeprefix(f'v_{label}_')}{end}.mp4"
-            truth = f"true class: {label}"
-            save_overlay(path, clips, explanation, k, class_names=names, title=truth)
-            videos.append(page.Video(path, answered.caption(position) + (f"; {tap}" if tap else "")))
+        path = folder / f"{stem}_{k + 1}_{label}_{video.removeprefix(f'v_{label}_')}.mp4"
+        truth = f"true class: {label}"
+        save_overlay(path, clips, explanations, k, class_names=names, title=truth)
+        videos.append(page.Video(path, answered.caption(position)))
     return videos
 
 

@@ -78,9 +78,11 @@ def test_sentences_tell_the_floor_of_five_seeds():
     assert text.startswith(
         "Fusion against GoogLeNet: better over seeds, but not shown over clips (p = 0.45); +3.00 points."
     )
-    assert "paired t-test p = 0.0132, Wilcoxon's signed-rank test p = 0.0625" in text
+    assert "paired t-test p = 0.0132; Wilcoxon's signed-rank test p = 0.0625" in text
     assert "with 5 seeds it cannot be below 0.0625" in text
     assert "5 only Fusion got right, 2 only GoogLeNet" in text
+    same = " ".join(compared([0.9, 0.8], [0.8, 0.7], 5, 2).sentences())
+    assert "+10.00 points, the same for all, so there is no t-test; Wilcoxon's signed-rank test p = 0.50" in same
     assert "no test over seeds" in " ".join(compared([0.9], [0.8], 5, 2).sentences())
 
 

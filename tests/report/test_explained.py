@@ -61,28 +61,26 @@ def test_without_a_wrong_answer_there_is_no_figure_of_the_worst(answered, tmp_pa
     assert (tmp_path / "figure_18_best.png").is_file()
 
 
-def test_every_tap_has_its_overlay_and_its_video(answered, tmp_path, monkeypatch):
+def test_the_overlays_of_all_taps_stand_together(answered, tmp_path, monkeypatch):
     asked = []
 
     def gradcam(model, clips, tap=None):
         asked.append(tap)
         return SimpleNamespace(settings={"tap": tap or "last"}, maps=np.zeros(clips.shape[:4]))
 
-    saved = []
+    saved = {}
     monkeypatch.setattr("har_tf.explain.gradcam", gradcam)
     monkeypatch.setattr("har_tf.explain.overlay", lambda clips, explanation: clips)
-    monkeypatch.setattr("har_tf.explain.save_overlay", lambda path, *args, **options: saved.append(path.name))
+    monkeypatch.setattr(
+        "har_tf.explain.save_overlay",
+        lambda path, clips, several, index, **options: saved.setdefault(path.name, (list(several), index)),
+    )
     two = Answered(None, answered.test, answered.probabilities, {"GoogLeNet": "G_5b", "MobileNet": "M_13"})
     videos = explained.overlay_videos(two, [1, 6], tmp_path, "clip")
     assert asked == ["G_5b", "M_13"]
-    assert saved == [
-        "clip_1_a_v_1_GoogLeNet.mp4", "clip_1_a_v_1_MobileNet.mp4",
-        "clip_2_c_v_6_GoogLeNet.mp4", "clip_2_c_v_6_MobileNet.mp4",
-    ]  # fmt: skip
-    assert [video.caption for video in videos[2:]] == [
-        "c taken for b, 0.60; GoogLeNet",
-        "c taken for b, 0.60; MobileNet",
-    ]
+    streams = ["GoogLeNet", "MobileNet"]
+    assert saved == {"clip_1_a_v_1.mp4": (streams, 0), "clip_2_c_v_6.mp4": (streams, 1)}
+    assert [video.caption for video in videos] == ["a, 0.90", "c taken for b, 0.60"]
     rows = []
     monkeypatch.setattr(plots, "frame_strip", lambda drawn, path: rows.extend(text for text, _ in drawn))
     figure = explained.frame_strip(two, [1], tmp_path / "s.png")

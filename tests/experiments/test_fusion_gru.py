@@ -1,0 +1,424 @@
+"""The second experiment: what it leaves behind, that its tables are its results, and what it refuses."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from experiments import fusion_gru
+from experiments.fusion_gru import FUSION, Recipe, table_1, table_2, table_3, table_classes
+from har_tf.command import guarded
+from har_tf.models.saving import load_model
+from har_tf.video import probe
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NAMES = ["MobileNet", "MobileNetV2", FUSION]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """A folder with files of two small networks, with activations of a size that float16 holds."""
+    folder = tmp_path_factory.mktemp("weights")
+    frames = np.random.default_rng(0).uniform(-1, 1, (16, 32, 32, 3)).astype("float32")
+    for name, options in (("MobileNet", {"alpha": 0.25}), ("MobileNetV2", {})):
+        keras.utils.set_random_seed(0)
+        model = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(32, 32, 3), **options)
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = 0.0
+        model(frames, training=True)
+        model.save_weights(folder / f"{name.lower()}_notop.weights.h5")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(weights, tmp_path_factory) -> Recipe:
+    """Everything that the experiment does, on 40 small embedded clips: the last feature maps are 2 x 2."""
+    return Recipe(
+        weights="imagenet", weights_dir=weights, clips=40, size=64, frame_size=64, gru_units=(6, 5), epochs=2,
+        learning_rate=0.01, validation=0.3, splits="1", seeds="0,3", export_end_to_end=True, overlays=1, workers=1,
+        num_frames=4, out=tmp_path_factory.mktemp("runs"), run="tiny",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(recipe) -> Path:
+    fusion_gru.main(recipe)
+    return recipe.out / "fusion_gru" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def results(run):
+    return json.loads((run / "results.json").read_text())
+
+
+def test_the_run_folder_is_complete(run):
+    expected = {
+        "recipe.json", "environment.json", "results.json", "skipped.csv", "history.csv", "model.keras", "report.html",
+        "tables/table_1.md", "tables/table_2.csv", "tables/table_3.tex", "tables/classes.md",
+        "figures/figure_8_accuracy.png", "figures/figure_9_loss.png", "figures/figure_12_confusion_Fusion-GRU.png",
+        "figures/figure_13_confusion_MobileNetV2.png", "figures/figure_14_confusion_MobileNet.png",
+        "figures/figure_19_worst.png", "training/split1_seed0_MobileNet/history.csv",
+        "training/split1_seed3_Fusion-GRU/state.npz",
+    }  # fmt: skip
+    assert {name for name in expected if not (run / name).is_file()} == set()
+    assert not [path for path in run.rglob(".*")], "nothing half-written"
+    assert json.loads((run / "recipe.json").read_text())["gru_units"] == [6, 5]
+    videos = list((run / "overlays").glob("*.mp4"))
+    assert videos
+    for video in videos:  # of frames that are enlarged to 256 pixels the clip and the overlays of two streams
+        assert (probe(video).frames, probe(video).width) == (4, 3 * 256 + 2 * 4)
+
+
+def test_the_page_refers_only_to_files_beside_it(run):
+    page = (run / "report.html").read_text()
+    assert "http" not in page.replace("http://www.w3.org", "")
+    links = re.findall(r'(?:src|poster|href)="([^"#]+)"', page)
+    assert len(links) >= 8
+    assert all((run / link).is_file() for link in links)
+    for heading in ("Table I:", "Table II:", "Table III:", "Figure 8", "Figure 12", "Figure 19", "Overlay videos"):
+        assert heading in page
+    assert f"{FUSION} against MobileNet" in page
+    assert "it cannot be below 0.50" in page, "two seeds prove nothing, and the page says so"
+
+
+def test_table_2_prints_the_means_of_the_trials(run, results):
+    with (run / "tables" / "table_2.csv").open(newline="") as file:
+        rows = {row["Network"]: row for row in csv.DictReader(file)}
+    assert list(rows) == list(results["networks"]) == NAMES
+    for name, row in results["networks"].items():
+        first, second = (t["accuracy"] for t in row["trials"])
+        assert [(t["split"], t["seed"]) for t in row["trials"]] == [(1, 0), (1, 3)]
+        assert float(rows[name]["Accuracy"]) == row["accuracy"] == pytest.approx((first + second) / 2)
+        assert float(rows[name]["Deviation over seeds"]) == pytest.approx(abs(first - second) / 2**0.5)
+        assert rows[name]["Deviation over splits"] == "", "there is one"
+        assert np.sum(row["confusion"]) == sum(s["test_clips"] for s in results["splits"].values())
+        right = sum(t["accuracy"] * t["test_clips"] for t in row["trials"] if t["seed"] == 0)
+        assert np.trace(row["confusion"]) == pytest.approx(right)
+        assert all(len(t["history"]["val_loss"]) == 2 for t in row["trials"])
+    assert not any(column.startswith("Paper") for column in rows[FUSION])
+    single, other, fused = (results["networks"][name]["parameters"] for name in NAMES)
+    # GRU 6 then 5 on C channels, one bias a gate: 3 (6 C + 36 + 6) + 3 (30 + 25 + 5) + 10 (5 + 1).
+    assert [single, other, fused] == [3 * (6 * c + 42) + 180 + 60 for c in (256, 1280, 1536)]
+
+
+def test_features_are_computed_once_for_all_splits_and_seeds(recipe, results):
+    stores = [path for path in (recipe.out / "prepared" / "features").iterdir() if not path.name.startswith(".")]
+    assert len(stores) == 2
+    assert results["features"]["MobileNet"]["channels"] == 256
+    assert {f["clips"] for f in results["features"].values()} == {40}
+
+
+def test_siblings_are_counted(results):
+    assert results["protocol"] == "group"
+    assert {split["overlap"]["with_sibling"] for split in results["splits"].values()} == {0}
+
+
+def test_the_exported_model_takes_raw_frames_and_gives_the_measured_accuracy(run, recipe, results, tmp_path):
+    """In another process without har_tf, in safe mode; the clips of the first split's test part."""
+    from har_tf import datasets
+
+    full = fusion_gru.resolved(recipe)
+    dataset = fusion_gru._load(full, [1])[1]
+    prepared = datasets.prepare(dataset, recipe.out / "prepared", 4, (64, 64), workers=1, fit="crop")
+    test = prepared.subset(dataset.split("group", 1)[1])
+    np.save(tmp_path / "clips.npy", test.read(range(len(test))))
+    code = (
+        "import sys; sys.modules['har_tf'] = None\n"
+        "import keras, numpy as np\n"
+        f"model = keras.models.load_model({str(run / 'model.keras')!r}, safe_mode=True)\n"
+        "np.save('out.npy', model.predict(np.load('clips.npy'), verbose=0))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    (trial,) = (t for t in results["networks"][FUSION]["trials"] if (t["split"], t["seed"]) == (1, 0))
+    accuracy = (np.load(tmp_path / "out.npy").argmax(axis=1) == test.labels).mean()
+    assert accuracy == pytest.approx(trial["accuracy"])
+    assert results["end_to_end"]["largest_difference"] < 1e-3
+    assert load_model(run / "model.keras")[1] == dataset.class_names
+
+
+def test_the_same_command_finds_its_run_and_repeats_nothing(run, recipe, capsys):
+    trained = sorted((run / "training").rglob("state.npz"))
+    assert len(trained) == 6
+    before = [path.stat().st_mtime_ns for path in trained]
+    results = (run / "results.json").read_text()
+    fusion_gru.main(recipe)
+    assert [path.stat().st_mtime_ns for path in trained] == before
+    assert (run / "results.json").read_text() == results
+    assert "| Fusion-GRU" in capsys.readouterr().out
+
+
+def test_without_the_weights_of_one_network_the_others_run(recipe, capsys):
+    """GoogLeNet's are not there: its row and the fusion's say so. One split, one seed, no validation."""
+    fusion_gru.main(
+        replace(
+            recipe,
+            backbones="MobileNet,GoogLeNet,MobileNetV2",
+            splits="1",
+            seeds="1",
+            validation=0.0,
+            overlays=0,
+            export_end_to_end=False,
+            run="missing",
+        )
+    )
+    run = recipe.out / "fusion_gru" / "missing"
+    results = json.loads((run / "results.json").read_text())
+    assert [row["status"] for row in results["networks"].values()] == ["run", "not run", "run", "not run"]
+    for name in ("GoogLeNet", FUSION):
+        assert "holds no weights file of this network" in results["networks"][name]["reason"]
+    assert results["comparison"] is None
+    assert not (run / "model.keras").exists()
+    assert "GoogLeNet" in capsys.readouterr().out.splitlines()[0], "told before anything else"
+    table = table_2(results)
+    assert table.rows[1][:2] == ("GoogLeNet", "not run")
+    assert table.rows[0][2] is None, "one split has no deviation"
+    assert "training clips by epoch" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize("fusion", ["sum", "score_average"])
+def test_finetuning_trains_from_frames(recipe, fusion):
+    fusion_gru.main(
+        replace(
+            recipe,
+            finetune=True,
+            splits="1",
+            seeds="0",
+            epochs=1,
+            overlays=0,
+            fusion=fusion,
+            bidirectional=True,
+            batch_size=8,
+            validation=0.0,
+            run=f"finetuned-{fusion}",
+        )
+    )
+    run = recipe.out / "fusion_gru" / f"finetuned-{fusion}"
+    results = json.loads((run / "results.json").read_text())
+    assert results["features"] == {}
+    assert "finetuned" in results["networks"][FUSION]["starts_from"]
+    model, _ = load_model(run / "model.keras")
+    assert results["networks"][FUSION]["parameters"] == model.count_params() > 2_400_000
+    assert model.input_shape == (None, 4, 64, 64, 3)
+
+
+def test_official_splits_of_a_folder_with_lists(recipe, tmp_path):
+    """Two splits of part of UCF101: as many test clips as the lists name of it."""
+    import shutil
+
+    figures = next(path for path in (recipe.out / "figures").iterdir() if path.is_dir())
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for action in ("wave", "clap"):
+        shutil.copytree(figures / action, tmp_path / "videos" / action)
+    names = sorted(
+        f"{file.parent.name}/{file.stem}.avi" for file in (tmp_path / "videos").glob("*/*.mp4")
+    )  # the lists say .avi, copies may have another ending
+    for split, group in ((1, "g0001"), (2, "g0002")):
+        for part, wanted in (("train", False), ("test", True)):
+            chosen = [name for name in names if (group in name) is wanted]
+            (lists / f"{part}list{split:02d}.txt").write_text("\n".join([*chosen, f"wave/v_wave_{part}_c01.avi"]))
+    small = replace(
+        recipe, dataset=str(tmp_path / "videos"), lists=lists, splits="1,2", epochs=1, overlays=0, seeds="0", validation=0.0,
+        out=tmp_path, export_end_to_end=False, backbones="MobileNet,MobileNetV2", gru_units=(6, 5),
+    )  # fmt: skip
+    fusion_gru.main(small)
+    results = json.loads((tmp_path / "fusion_gru" / "tiny" / "results.json").read_text())
+    assert results["protocol"] == "official"
+    assert [split["test_clips"] for split in results["splits"].values()] == [2, 2]
+    assert any("are not on disk" in note for note in results["dataset"]["notes"])
+    for row in results["networks"].values():
+        first, second = (t["accuracy"] for t in row["trials"])
+        assert row["accuracy"] == pytest.approx((first + second) / 2)
+        assert row["deviation_over_splits"] == pytest.approx(abs(first - second) / 2**0.5)
+        assert row["deviation_over_seeds"] is None
+    assert results["networks"][FUSION]["trials"][0]["validation_clips"] == 0
+
+
+def trial(split, seed, accuracy, answers=None):
+    return {"split": split, "seed": seed, "accuracy": accuracy, "answers": answers or {}}
+
+
+def fake_results(name="my_videos", as_in_paper=False, seeds=(0,), splits="123"):
+    def row(accuracy, deviation):
+        return {
+            "status": "run", "reason": None, "starts_from": "a.h5, frozen", "accuracy": accuracy,
+            "deviation_over_splits": deviation, "deviation_over_seeds": 0.01, "parameters": 17_081_101,
+            "training_seconds": 90.0, "extraction_seconds": 600.0, "confusion": [[2, 1, 0], [0, 4, 0], [1, 0, 2]],
+        }  # fmt: skip
+
+    part = {"training_clips": 9537, "test_clips": 3783, "overlap_text": "0 of 3783 test clips (0 %) have a sibling"}
+    data = {"name": name, "classes": ["a", "b", "c"], "clips": 13320, "skipped": 0, "notes": []}
+    return {
+        "dataset": data | {"as_in_paper": as_in_paper}, "protocol": "official", "seeds": list(seeds),
+        "splits": dict.fromkeys(splits, part), "features": {"GoogLeNet": {"seconds": 600.0}}, "comparison": None,
+        "networks": {"GoogLeNet": row(0.9, 0.004), "InceptionResNetV2": row(0.94, None), FUSION: row(0.95, 0.003)},
+    }  # fmt: skip
+
+
+def test_the_paper_s_figures_stand_only_beside_the_paper_s_data():
+    same = table_2(fake_results("ucf101", as_in_paper=True))
+    row = dict(zip(same.columns, same.rows[2], strict=True))
+    assert (row["Paper: accuracy"], row["Paper: minutes"]) == (0.9797, 184)
+    assert (row["Training (min)"], row["Extraction (min)"], row["Deviation over splits"]) == (1.5, 10.0, 0.003)
+    assert "Deviation over seeds" not in same.columns
+    other = table_2(fake_results("ucf101", seeds=(0, 1)))
+    assert "Paper: accuracy" not in other.columns
+    assert "Deviation over seeds" in other.columns
+    assert any("sample standard deviation" in note for note in other.notes)
+
+
+def test_table_3_keeps_other_data_apart():
+    real = table_3(fake_results("hmdb51", as_in_paper=True))
+    assert real.rows[-1] == (f"{FUSION} (this run)", None, 95.0, "measured, official splits 1, 2, 3")
+    other = table_3(fake_results())
+    assert {row[3] for row in other.rows} == {"quoted"}
+    assert any("no place beside these" in note for note in other.notes)
+
+
+def test_table_1_counts_and_quotes():
+    rows = table_1(fake_results()).rows
+    assert rows[0] == ("my_videos", 13320, 3, "counted here")
+    assert rows[1:] == (("UCF-101", 13320, 101, "the paper"), ("HMDB-51", 6766, 51, "the paper"))
+
+
+def test_classes_are_listed_from_best_to_worst():
+    rows = table_classes(fake_results()).rows
+    assert rows == (("b", 4, 4, 1.0, None), ("a", 3, 2, pytest.approx(2 / 3), "b (1)"),
+                    ("c", 3, 2, pytest.approx(2 / 3), "a (1)"))  # fmt: skip
+    assert [row[0] for row in table_classes(fake_results(), count=1).rows] == ["b", "c"]
+
+
+def test_the_fusion_is_compared_with_the_better_network_over_seeds_and_clips():
+    results = fake_results(seeds=(0, 1, 2), splits="12")
+    right, wrong = (0, 0), (0, 1)
+    trials = {
+        # Clips x and y are test clips of both splits; of them the first split counts.
+        FUSION: [
+            trial(1, 0, 0.9, {"x": right, "y": right}), trial(2, 0, 1.0, {"y": wrong, "z": right}),
+            trial(1, 1, 0.9), trial(2, 1, 0.9), trial(1, 2, 0.8), trial(2, 2, 0.9),
+        ],
+        "InceptionResNetV2": [
+            trial(1, 0, 0.8, {"x": wrong, "y": right}), trial(2, 0, 0.9, {"y": right, "z": wrong}),
+            trial(1, 1, 0.9), trial(2, 1, 0.8), trial(1, 2, 0.9), trial(2, 2, 0.9),
+        ],
+        "GoogLeNet": [],
+    }  # fmt: skip
+    compared = fusion_gru._comparison(results, trials)
+    assert (compared["first"], compared["second"]) == (FUSION, "InceptionResNetV2"), "the better of the two"
+    # Means over splits 0.95, 0.9, 0.85 against 0.85, 0.85, 0.9: differences 0.1, 0.05, -0.05.
+    assert compared["seeds"]["difference"] == pytest.approx(0.1 / 3)
+    assert compared["seeds"]["wilcoxon"] == pytest.approx(6 / 8)  # ranks 3, 1.5 and -1.5
+    assert compared["clips"] == {"clips": 3, "only_first": 2, "only_second": 0, "p": 0.5}
+    assert compared["verdict"].startswith("not better")
+
+
+def test_real_videos_with_real_weights(shared, tmp_path):
+    """Two classes of UCF101 with the official lists, real GoogLeNet and MobileNetV2, two frames a clip."""
+    fusion_gru.main(
+        Recipe(
+            dataset=str(shared / "data" / "ucf10"),
+            lists=shared / "data" / "splits" / "ucf101",
+            splits="1",
+            weights_dir=shared / "weights",
+            classes="Surfing,Archery",
+            backbones="GoogLeNet,MobileNetV2",
+            num_frames=2,
+            gru_units=(32, 32),
+            epochs=8,
+            overlays=1,
+            validation=0.0,
+            export_end_to_end=True,
+            out=tmp_path,
+            run="real",
+        )
+    )
+    results = json.loads((tmp_path / "fusion_gru" / "real" / "results.json").read_text())
+    assert results["splits"]["1"]["overlap"]["with_sibling"] == 0
+    assert results["splits"]["1"]["training_clips"] + results["splits"]["1"]["test_clips"] == 52
+    assert results["networks"]["GoogLeNet"]["starts_from"] == "googlenet_bvlc.npz, frozen"
+    assert results["networks"][FUSION]["accuracy"] > 0.85, "the sea and a lawn are told apart on real features"
+    assert results["end_to_end"]["largest_difference"] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"dataset": "missing"}, "missing"),
+        ({"dataset": "ucf101"}, "--data-dir, the folder where ucf101 lies, is needed"),
+        ({"dataset": "figures", "data_dir": Path("x")}, "--data-dir"),
+        ({"backbones": "MobileNet"}, "two or more different networks"),
+        ({"backbones": "MobileNet,MobileNet"}, "two or more different networks"),
+        ({"backbones": "MobileNet,MobileNetV9"}, "MobileNetV9"),
+        ({"classes": "wave,waive"}, "waive"),
+        ({"splits": "0"}, "--splits must be whole numbers from 1 on"),
+        ({"splits": "1,1"}, "--splits must be different"),
+        ({"seeds": "a"}, "--seeds must be whole numbers"),
+        ({"protocol": "official"}, "official"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"gru_units": (0,)}, "gru_units"),
+        ({"validation": 1.0}, "--validation"),
+        ({"size": 8}, "--size"),
+        ({"run": "../x"}, "--run"),
+        ({"weights": "MobileNet"}, "NAME=FILE"),
+        ({"weights": "MobileNet=nowhere.h5"}, "nowhere.h5: no such weights file"),
+        ({"weights_dir": Path("nowhere")}, "nowhere"),
+        ({"backbones": "GoogLeNet,InceptionResNetV2"}, "None of the networks has its weights"),
+    ],
+)
+def test_wrong_options_end_in_one_line_before_any_work(recipe, tmp_path, capsys, change, words):
+    assert guarded(lambda: fusion_gru.main(replace(recipe, **{"out": tmp_path, **change}))) == 1
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert words in error[0]
+    assert not list(tmp_path.rglob("results.json"))
+    assert change.keys() & {"classes", "protocol"} or not (tmp_path / "figures").exists(), "nothing was drawn"
+    assert not (tmp_path / "prepared").exists(), "nothing was decoded"
+
+
+def test_weights_of_another_network_are_refused_before_any_work(recipe, weights, tmp_path, capsys):
+    wrong = weights / "mobilenetv2_notop.weights.h5"
+    given = f"MobileNet={weights / 'mobilenet_notop.weights.h5'},MobileNetV2={wrong}"
+    swapped = given.replace("MobileNetV2=", "X=").replace("MobileNet=", "MobileNetV2=").replace("X=", "MobileNet=")
+    assert guarded(lambda: fusion_gru.main(replace(recipe, weights=swapped, weights_dir=None, out=tmp_path))) == 1
+    assert str(wrong) in capsys.readouterr().err
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_a_folder_has_one_official_split(recipe, tmp_path, capsys):
+    import shutil
+
+    figures = next(path for path in (recipe.out / "figures").iterdir() if path.is_dir())
+    for part in ("train", "test"):
+        for action in ("wave", "clap"):
+            shutil.copytree(figures / action, tmp_path / "videos" / part / action)
+    again = replace(
+        recipe, dataset=str(tmp_path / "videos"), splits="1,2", backbones="MobileNet,MobileNetV2", out=tmp_path / "runs"
+    )
+    assert guarded(lambda: fusion_gru.main(again)) == 1
+    assert "has one official split. Received: --splits 1,2" in capsys.readouterr().err
+
+
+def test_help_comes_before_tensorflow_and_wrong_usage_exits_with_2():
+    def run(*arguments):
+        code = (
+            "import atexit, runpy, sys\n"
+            f"sys.argv = ['fusion_gru', *{arguments!r}]\n"
+            "atexit.register(lambda: print('heavy:', {'tensorflow', 'matplotlib', 'sklearn'} & sys.modules.keys()))\n"
+            "runpy.run_module('experiments.fusion_gru', run_name='__main__')\n"
+        )
+        return subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+
+    shown = run("--help")
+    assert shown.returncode == 0
+    assert "--export-end-to-end" in shown.stdout
+    assert "heavy: set()" in shown.stdout
+    assert run("--epochs", "many").returncode == 2
+    assert run("--epoch", "3").returncode == 2
