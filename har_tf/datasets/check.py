@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 import av
 from tqdm import tqdm
 
-from har_tf.datasets import frame_hashes, manifest
+from har_tf.datasets import frame_hashes, manifest, walk
 from har_tf.datasets.folder import GROUP, PARTS, SUFFIXES
 from har_tf.datasets.manifest import Manifest, Row
 from har_tf.datasets.records import ActionDataset, DatasetError, relative
@@ -243,30 +243,10 @@ def _frames_and_packets(path: Path) -> tuple[int, bool]:
 
 def _listed(root: Path) -> Iterator[tuple[Path, str]]:
     """(path, "") of everything that is named like a video; (folder, problem) of what cannot be listed."""
-    above = {root: frozenset({_identity(root)})}  # to follow links, but in no circle
     broken: list[OSError] = []
-    for place, folders, files in os.walk(root, onerror=broken.append, followlinks=True):
-        place = Path(place)
-        keep = []
-        for name in sorted(folders):
-            identity = None if name.startswith(".") else _identity(place / name)
-            if identity is not None and identity not in above[place]:
-                above[place / name] = above[place] | {identity}
-                keep.append(name)
-        folders[:] = keep
-        for name in sorted(files):
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield place / name, ""
+    yield from ((path, "") for path in walk.files(root, SUFFIXES, refused=broken.append))
     for error in broken:
         yield Path(os.fsdecode(error.filename)), f"a folder that cannot be listed ({error.strerror})"
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-    try:
-        status = folder.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _stamp(path: Path) -> tuple[int, int]:

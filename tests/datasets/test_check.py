@@ -331,8 +331,8 @@ def test_names_that_are_no_text(tmp_path):
         lambda row: [],
         lambda row: row[:7],  # what a row of fewer columns would leave to the defaults: a sound file of 0 frames
         lambda row: [*row, ""],
-        lambda row: [*row[:4], str(row[4]), *row[5:]],
-        lambda row: [*row[:4], True, *row[5:]],
+        lambda row: [*row[:13], str(row[13]), *row[14:]],  # the number of frames
+        lambda row: [*row[:13], True, *row[14:]],
         lambda row: dict(enumerate(row)),
         lambda row: 5,
     ],
