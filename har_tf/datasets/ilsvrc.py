@@ -28,17 +28,19 @@ from __future__ import annotations
 import csv
 import difflib
 import math
-import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial as bound
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 from tqdm import tqdm
 
+from har_tf.datasets import folder, walk
+from har_tf.datasets.lists import read_lines, some
 from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord, check_classes
 from har_tf.datasets.workers import available_cores
 from har_tf.video import VideoError
@@ -120,66 +122,25 @@ def load(
         raise DatasetError(f"ilsvrc has one split; its parts are part='val' and 'train'. Received: split={split}")
     if part not in PUBLISHED:
         raise DatasetError(f"part must be one of {', '.join(PUBLISHED)}. Received: {part!r}")
-    root, lists = Path(root), Path(root if lists is None else lists)
-    for path in (root, lists):
-        if not path.is_dir():
-            raise DatasetError(f"{path}: no such folder")
-    pictures = _index(root, part, "Data", SUFFIXES)
-    if not pictures:
-        raise DatasetError(f"{root}: no picture of {part}. Expected ILSVRC/Data/CLS-LOC/{part}, or see the layouts")
-    xmls = _index(lists, part, "Annotations", frozenset((".xml",)))
-    if not xmls:
-        raise DatasetError(f"{lists}: no annotation of {part}. Expected ILSVRC/Annotations/CLS-LOC/{part}/*.xml")
-    notes: list[str] = []
-    solution = _find("LOC_val_solution.csv", lists, root) if part == "val" else None
-    listed = {} if solution is None else read_solution(solution)
-    mapping = _find("LOC_synset_mapping.txt", lists, root)
-    words = {} if mapping is None else read_synset_mapping(mapping)
-
-    known = {stem: _known_class(pictures[stem], listed.get(stem)) for stem in sorted(pictures)}
+    root = folder.check_folder(root, "the folder of the pictures, such as the one that holds ILSVRC")
+    lists = root if lists is None else folder.check_folder(lists, "the folder of the annotations")
+    files = _Files.find(root, lists, part)
     chosen: tuple[str, ...] | None = None
-    if classes is not None and (words or all(known.values())):
+    if classes is not None and (files.words or all(files.known.values())):
         # Before the annotations are read, where the classes are known without them.
-        chosen = _choose(classes, sorted(words or set(known.values())), words, str(root))
-
-    def concerns(stem: str) -> bool:
-        wnid = known.get(stem) or listed.get(stem) or _class_in_name(stem)
-        return chosen is None or wnid is None or wnid in chosen
-
-    def lacking(stems: Iterable[str], text: str, where: Path) -> None:
-        names = sorted(stem for stem in stems if concerns(stem))
-        if names and not partial:
-            raise DatasetError(f"{where}: {len(names)} {text}: {_some(names)}; partial=True does without them")
-        if names:
-            notes.append(f"{len(names)} {text}: {_some(names)}")
-
-    lacking(listed.keys() - pictures.keys(), "pictures of LOC_val_solution.csv are not there", root)
-    lacking(xmls.keys() - pictures.keys() - listed.keys(), "annotations have no picture", root)
-    if part == "val":
-        lacking(pictures.keys() - xmls.keys(), "pictures have no annotation", lists)
-    stems = [stem for stem in known if concerns(stem)]
-    found = dict(zip(stems, _annotate([(pictures[s], xmls.get(s), known[s]) for s in stems]), strict=True))
-    errors = [boxes.error for boxes in found.values() if boxes.error]
-    if errors and not partial:
-        others = f" (and {len(errors) - 1} others cannot be used)" if len(errors) > 1 else ""
-        raise DatasetError(f"{errors[0]}{others}; partial=True does without its boxes")
-    if errors:
-        notes.append(f"{len(errors)} annotations cannot be used, first {errors[0]}")
-    lacking((stem for stem, boxes in found.items() if boxes.wnid is None), "pictures have no class", root)
+        chosen = _choose(classes, sorted(files.words or set(files.known.values())), files.words, str(root))
+    notes: list[str] = []
+    found = _annotated(files, chosen, partial, notes)
 
     present = sorted({boxes.wnid for boxes in found.values() if boxes.wnid is not None})
-    if chosen is None:
-        chosen = tuple(sorted(words) or present) if classes is None else _choose(classes, present, words, str(root))
-    unknown = sorted(set(present) - words.keys()) if words else []
-    if unknown:
-        raise DatasetError(f"{mapping}: lacks {len(unknown)} classes that have pictures: {_some(unknown)}")
-    if len(chosen) < 2:
-        raise DatasetError(f"{root}: at least two classes are needed. Received: {_some(chosen) or 'none'}")
-    empty = sorted(set(chosen) - set(present)) if classes is not None else []
-    if empty:
-        raise DatasetError(f"{root}: no picture of {_some([_class_name(wnid, words) for wnid in empty])}")
+    if chosen is None and classes is None:
+        chosen = tuple(sorted(files.words) or present)
+    elif chosen is None:
+        chosen = _choose(classes, present, files.words, str(root))
+    _check_present(files, chosen, present, asked_for=classes is not None)
     if classes is None:
-        notes += _against_published(part, len(pictures), len(pictures.keys() & xmls.keys()), len(chosen))
+        annotated = len(files.pictures.keys() & files.xmls.keys())
+        notes += _against_published(part, len(files.pictures), annotated, len(chosen))
     notes += _told(found)
     label = {wnid: position for position, wnid in enumerate(chosen)}
     rows = sorted((label[boxes.wnid], stem) for stem, boxes in found.items() if boxes.wnid in label)
@@ -187,12 +148,100 @@ def load(
         name=f"ilsvrc_{part}",
         root=root,
         records=tuple(
-            VideoRecord(pictures[stem], number, tubes=tuple(Tube(number, 0, box[None]) for box in found[stem].boxes))
+            VideoRecord(
+                files.pictures[stem], number, tubes=tuple(Tube(number, 0, box[None]) for box in found[stem].boxes)
+            )
             for number, stem in rows
         ),
-        class_names=tuple(_class_name(wnid, words) for wnid in chosen),
+        class_names=tuple(_class_name(wnid, files.words) for wnid in chosen),
         notes=tuple(notes),
     )
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What lies on disk of a part.
+
+    Args:
+        root: the folder of the pictures.
+        lists: the folder of the annotations.
+        part: "val" or "train".
+        pictures: {stem: picture}.
+        xmls: {stem: annotation}.
+        listed: {stem: WordNet id} of LOC_val_solution.csv, empty without.
+        mapping: LOC_synset_mapping.txt.
+        words: {WordNet id: its words} of it, empty without.
+        known: {stem: WordNet id, or None where only the annotation says it}, sorted.
+    """
+
+    root: Path
+    lists: Path
+    part: str
+    pictures: dict[str, Path]
+    xmls: dict[str, Path]
+    listed: dict[str, str]
+    mapping: Path | None
+    words: dict[str, str]
+    known: dict[str, str | None]
+
+    @classmethod
+    def find(cls, root: Path, lists: Path, part: str) -> _Files:
+        pictures = _index(root, part, "Data", SUFFIXES)
+        if not pictures:
+            raise DatasetError(f"{root}: no picture of {part}. Expected ILSVRC/Data/CLS-LOC/{part}, or see the layouts")
+        xmls = _index(lists, part, "Annotations", frozenset((".xml",)))
+        if not xmls:
+            raise DatasetError(f"{lists}: no annotation of {part}. Expected ILSVRC/Annotations/CLS-LOC/{part}/*.xml")
+        solution = _find("LOC_val_solution.csv", lists, root) if part == "val" else None
+        listed = {} if solution is None else read_solution(solution)
+        mapping = _find("LOC_synset_mapping.txt", lists, root)
+        words = {} if mapping is None else read_synset_mapping(mapping)
+        known = {stem: _known_class(pictures[stem], listed.get(stem)) for stem in sorted(pictures)}
+        return cls(root, lists, part, pictures, xmls, listed, mapping, words, known)
+
+
+def _annotated(files: _Files, chosen: tuple[str, ...] | None, partial: bool, notes: list[str]) -> dict[str, _Boxes]:
+    """{stem: its boxes} of the pictures that may be of the chosen classes; raises, or tells, what they lack."""
+
+    def concerns(stem: str) -> bool:
+        wnid = files.known.get(stem) or files.listed.get(stem) or _class_in_name(stem)
+        return chosen is None or wnid is None or wnid in chosen
+
+    def lacking(stems: Iterable[str], text: str, where: Path) -> None:
+        names = sorted(stem for stem in stems if concerns(stem))
+        if names and not partial:
+            raise DatasetError(f"{where}: {len(names)} {text}: {some(names)}; partial=True does without them")
+        if names:
+            notes.append(f"{len(names)} {text}: {some(names)}")
+
+    pictures, xmls, listed = files.pictures, files.xmls, files.listed
+    lacking(listed.keys() - pictures.keys(), "pictures of LOC_val_solution.csv are not there", files.root)
+    lacking(xmls.keys() - pictures.keys() - listed.keys(), "annotations have no picture", files.root)
+    if files.part == "val":
+        lacking(pictures.keys() - xmls.keys(), "pictures have no annotation", files.lists)
+    stems = [stem for stem in files.known if concerns(stem)]
+    tasks = [(pictures[stem], xmls.get(stem), files.known[stem]) for stem in stems]
+    found = dict(zip(stems, _annotate(tasks), strict=True))
+    errors = [boxes.error for boxes in found.values() if boxes.error]
+    if errors and not partial:
+        others = f" (and {len(errors) - 1} others cannot be used)" if len(errors) > 1 else ""
+        raise DatasetError(f"{errors[0]}{others}; partial=True does without its boxes")
+    if errors:
+        notes.append(f"{len(errors)} annotations cannot be used, first {errors[0]}")
+    lacking((stem for stem, boxes in found.items() if boxes.wnid is None), "pictures have no class", files.root)
+    return found
+
+
+def _check_present(files: _Files, chosen: Sequence[str], present: Sequence[str], asked_for: bool) -> None:
+    """Raises where the classes do not fit to the pictures that are there."""
+    unknown = sorted(set(present) - files.words.keys()) if files.words else []
+    if unknown:
+        raise DatasetError(f"{files.mapping}: lacks {len(unknown)} classes that have pictures: {some(unknown)}")
+    if len(chosen) < 2:
+        raise DatasetError(f"{files.root}: at least two classes are needed. Received: {some(chosen) or 'none'}")
+    empty = sorted(set(chosen) - set(present)) if asked_for else []
+    if empty:
+        raise DatasetError(f"{files.root}: no picture of {some(_class_name(wnid, files.words) for wnid in empty)}")
 
 
 def read_annotation(path: str | Path) -> Annotation:
@@ -238,7 +287,7 @@ def read_solution(path: str | Path) -> dict[str, str]:
         DatasetError: a line is malformed, or names several classes or a picture that came before.
     """
     classes: dict[str, str] = {}
-    for number, row in enumerate(csv.reader(_text(path).splitlines()), start=1):
+    for number, row in enumerate(csv.reader(read_lines(path)), start=1):
         if not row or (number == 1 and row[0] == "ImageId"):
             continue
         fields = row[1].split() if len(row) == 2 else []
@@ -259,7 +308,7 @@ def read_synset_mapping(path: str | Path) -> dict[str, str]:
         DatasetError: a line is malformed, or names a class that came before.
     """
     words: dict[str, str] = {}
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         wnid, _, meaning = line.strip().partition(" ")
         if wnid and (not _WNID.fullmatch(wnid) or not meaning.strip() or wnid in words):
             raise DatasetError(f"{path}, line {number}: expected '<wnid> <words>', each once. Received: {line!r}")
@@ -274,7 +323,12 @@ def _index(top: Path, part: str, kind: str, suffixes: frozenset[str]) -> dict[st
     places += [top / "CLS-LOC" / part, top / part, top / f"ILSVRC2012_img_{part}", top]
     for place in places:
         found: dict[str, Path] = {}
-        for file in _files(place, suffixes):
+        if not place.is_dir():
+            continue
+        # Of the folders in it only those of classes count; others may hold other parts, or be closed.
+        for file in walk.files(place, suffixes, depth=1, refused=bound(_refuse, place)):
+            if file.parent != place and not _WNID.fullmatch(file.parent.name):
+                continue
             if file.stem in found:
                 raise DatasetError(f"{file}: is there twice, see {found[file.stem]}")
             found[file.stem] = file
@@ -283,19 +337,10 @@ def _index(top: Path, part: str, kind: str, suffixes: frozenset[str]) -> dict[st
     return {}
 
 
-def _files(folder: Path, suffixes: frozenset[str], deeper: bool = True) -> Iterator[Path]:
-    if not folder.is_dir():
-        return
-    try:
-        with os.scandir(folder) as entries:
-            entries = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise DatasetError(f"{folder}: cannot be listed: {error.strerror}") from error
-    for entry in entries:
-        if os.path.splitext(entry.name)[1].lower() in suffixes and not entry.name.startswith("."):  # noqa: PTH122
-            yield folder / entry.name
-        elif deeper and _WNID.fullmatch(entry.name) and entry.is_dir():
-            yield from _files(folder / entry.name, suffixes, deeper=False)
+def _refuse(place: Path, error: OSError) -> None:
+    closed = Path(error.filename)
+    if closed == place or _WNID.fullmatch(closed.name):
+        raise DatasetError(f"{closed}: cannot be listed: {error.strerror}") from error
 
 
 def _find(name: str, *folders: Path) -> Path | None:
@@ -303,13 +348,6 @@ def _find(name: str, *folders: Path) -> Path | None:
     places = [place for folder in folders for place in (folder, folder.resolve())]
     places = [place.parent if place.name == "ILSVRC" else place for place in places]
     return next((place / name for place in (*folders, *places) if (place / name).is_file()), None)
-
-
-def _text(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: cannot be read as text: {error}") from error
 
 
 def _number(path: str | Path, element: ElementTree.Element, place: str) -> float:
@@ -334,8 +372,8 @@ def _known_class(picture: Path, listed: str | None) -> str | None:
     Raises:
         DatasetError: they give different ones.
     """
-    folder = picture.parent.name if _WNID.fullmatch(picture.parent.name) else None
-    given = {wnid for wnid in (folder, listed, _class_in_name(picture.stem)) if wnid is not None}
+    parent = picture.parent.name if _WNID.fullmatch(picture.parent.name) else None
+    given = {wnid for wnid in (parent, listed, _class_in_name(picture.stem)) if wnid is not None}
     if len(given) > 1:
         raise DatasetError(f"{picture}: folder, name and LOC_val_solution.csv give different classes: {sorted(given)}")
     return next(iter(given), None)
@@ -448,7 +486,3 @@ def _told(found: dict[str, _Boxes]) -> list[str]:
         if stems:
             notes.append(f"{len(stems)} {text}, first {stems[0]}")
     return notes
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

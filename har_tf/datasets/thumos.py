@@ -24,14 +24,14 @@ What the annotations get wrong, and what is done about it, told in `notes`:
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from har_tf.datasets import folder
+from har_tf.datasets import folder, walk
+from har_tf.datasets.lists import read_lines, some
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes
 
 # Also the order of detclasslist.txt.
@@ -96,10 +96,8 @@ def load(
         raise DatasetError(f"thumos has one split. Received: split={split}")
     if annotations not in ANNOTATIONS:
         raise DatasetError(f"annotations must be one of {', '.join(ANNOTATIONS)}. Received: {annotations!r}")
-    root, lists = Path(root), Path(root if lists is None else lists)
-    for path in (root, lists):
-        if not path.is_dir():
-            raise DatasetError(f"{path}: no such folder")
+    root = folder.check_folder(root, "the folder of the videos, video_validation_0000051.mp4 and so on")
+    lists = root if lists is None else folder.check_folder(lists, "the folder of the annotations")
     read = read_thumos if annotations == "thumos14" else read_multithumos
     class_names, segments, notes = read(lists, classes)
     if drop_wrong:
@@ -112,13 +110,7 @@ def load(
     if one_label:
         segments = _one_label_each(segments, class_names, notes)
 
-    videos = _find_videos(root)
-    missing = sorted({segment.video for segment in segments} - videos.keys())
-    if missing:
-        text = f"{len(missing)} of {len({s.video for s in segments})} annotated videos are not there: {_some(missing)}"
-        if not partial or len(missing) == len({segment.video for segment in segments}):
-            raise DatasetError(f"{root}: {text}" + ("" if partial else "; partial=True does without them"))
-        notes.append(text)
+    videos = _videos_of(segments, root, partial, notes)
     label = {name: position for position, name in enumerate(class_names)}
     records = tuple(
         VideoRecord(videos[s.video], label[s.class_name], s.video, segment=(s.start, s.end))
@@ -147,7 +139,7 @@ def read_thumos(lists: Path, classes: Sequence[str] | None = None) -> tuple[tupl
         DatasetError: there is none, one of a class is missing or there twice, or a line is malformed.
     """
     found: dict[tuple[str, str], Path] = {}
-    for file in _files(lists, ".txt"):
+    for file in walk.files(lists, (".txt",)):
         class_name, _, ending = file.stem.rpartition("_")
         if ending in PARTS and class_name in (*CLASSES, AMBIGUOUS):
             _only(found, (class_name, PARTS[ending]), file)
@@ -162,7 +154,7 @@ def read_thumos(lists: Path, classes: Sequence[str] | None = None) -> tuple[tupl
     for part in parts:
         absent = [name for name in class_names if (name, part) not in found]
         if absent:
-            raise DatasetError(f"{lists}: no {part} annotation of {_some(absent)}, but of other classes")
+            raise DatasetError(f"{lists}: no {part} annotation of {some(absent)}, but of other classes")
         of_part = [s for name in class_names for s in _read(found[name, part], name, notes, part)]
         count = len(of_part), len({segment.video for segment in of_part})
         if classes is None and count != PUBLISHED[part]:
@@ -183,7 +175,7 @@ def read_multithumos(
     Raises:
         DatasetError: there is no such list, a class lacks its annotation, or a line is malformed.
     """
-    indices = [file for file in _files(lists, ".txt") if file.name == "class_list.txt"]
+    indices = [file for file in walk.files(lists, (".txt",)) if file.name == "class_list.txt"]
     if len(indices) != 1:
         found = ", ".join(map(str, indices)) or "none"
         raise DatasetError(f"{lists}: expected one class_list.txt, beside the folder 'annotations'. Received: {found}")
@@ -192,10 +184,10 @@ def read_multithumos(
     if classes is not None:
         check_classes(classes, known, str(lists))
         class_names = tuple(classes)
-    files = {file.stem: file for file in _files(indices[0].parent / "annotations", ".txt")}
+    files = {file.stem: file for file in walk.files(indices[0].parent / "annotations", (".txt",))}
     absent = [name for name in class_names if name not in files]
     if absent:
-        raise DatasetError(f"{indices[0].parent / 'annotations'}: no annotation of {_some(absent)}")
+        raise DatasetError(f"{indices[0].parent / 'annotations'}: no annotation of {some(absent)}")
     notes: list[str] = []
     segments = [segment for name in class_names for segment in _read(files[name], name, notes)]
     if len(known) != 65:
@@ -239,11 +231,7 @@ def _read(path: Path, class_name: str, notes: list[str], part: str | None = None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: cannot be read as text: {error}") from error
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
             yield number, line.strip()
 
@@ -268,40 +256,28 @@ def _one_label_each(segments: list[Segment], class_names: Sequence[str], notes: 
         several.update((other, kept) for other in others)
     if several:
         pairs = [f"{other} as {kept} ({count})" for (other, kept), count in several.most_common()]
-        notes.append(f"{several.total()} segments are of a rarer class as well, and count as that: {_some(pairs)}")
+        notes.append(f"{several.total()} segments are of a rarer class as well, and count as that: {some(pairs)}")
     return [Segment(min(names, key=rank.__getitem__), *stretch) for stretch, names in stretches.items()]
 
 
-def _find_videos(root: Path) -> dict[str, Path]:
+def _videos_of(segments: list[Segment], root: Path, partial: bool, notes: list[str]) -> dict[str, Path]:
+    """The videos of THUMOS'14 below a folder; raises, or tells, what the segments lack."""
     found: dict[str, Path] = {}
-    for file in _files(root, *folder.SUFFIXES):
+    for file in walk.files(root, folder.SUFFIXES):
         if _VIDEO.fullmatch(file.stem):
             _only(found, file.stem, file)
+    annotated = {segment.video for segment in segments}
+    missing = sorted(annotated - found.keys())
+    if missing:
+        text = f"{len(missing)} of {len(annotated)} annotated videos are not there: {some(missing)}"
+        if not partial or len(missing) == len(annotated):
+            raise DatasetError(f"{root}: {text}" + ("" if partial else "; partial=True does without them"))
+        notes.append(text)
     return found
 
 
 def _only(found: dict, key, file: Path) -> None:
-    if key in found:
+    # The same file may be reached through two links.
+    if key in found and (walk.identity_of(file) or file) != walk.identity_of(found[key]):
         raise DatasetError(f"{file}: is there twice, see {found[key]}")
     found[key] = file
-
-
-def _files(top: Path, *suffixes: str) -> Iterator[Path]:
-    """The files below a folder, links to folders included, with one of these suffixes, sorted."""
-
-    def refuse(error: OSError) -> None:
-        raise DatasetError(f"{error.filename}: cannot be listed: {error.strerror}") from error
-
-    seen = set()
-    for place, folders, files in os.walk(top, onerror=refuse, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        if real not in seen:
-            seen.add(real)
-            for name in sorted(files):
-                if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
-                    yield Path(place, name)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

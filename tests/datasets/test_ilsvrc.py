@@ -1,4 +1,5 @@
 import os
+import tarfile
 
 import numpy as np
 import pytest
@@ -328,6 +329,40 @@ def test_wrong_arguments_and_empty_folders(tmp_path):
     picture(tmp_path / "val" / "a.JPEG")
     with pytest.raises(DatasetError, match="no annotation of val. Expected ILSVRC/Annotations/CLS-LOC/val"):
         datasets.load("ilsvrc", tmp_path)
+
+
+def test_archives_are_no_folder(tmp_path):
+    with tarfile.open(tmp_path / "ILSVRC2012_img_val.tar", "w") as archive:
+        archive.add(write(tmp_path / "in"), "ILSVRC")
+    with pytest.raises(DatasetError, match=r"ILSVRC2012_img_val.tar: is an archive. .* Unpack it"):
+        datasets.load("ilsvrc", tmp_path / "ILSVRC2012_img_val.tar")
+    with pytest.raises(DatasetError, match=r"ILSVRC2012_img_val.tar: is an archive. Expected the folder of the ann"):
+        datasets.load("ilsvrc", tmp_path / "in", lists=tmp_path / "ILSVRC2012_img_val.tar")
+
+
+def test_lists_saved_as_utf_16_are_named(tmp_path):
+    root = write(tmp_path)
+    (root / "LOC_synset_mapping.txt").write_text(MAPPING, encoding="utf-16")
+    with pytest.raises(DatasetError, match=r"LOC_synset_mapping.txt: cannot be read as text: it is UTF-16"):
+        datasets.load("ilsvrc", root)
+
+
+def test_only_class_folders_count_beside_the_pictures(tmp_path):
+    """A folder of another part, or a thumbnail's, would give a picture twice."""
+    root = write(tmp_path)
+    place = root / "ILSVRC/Data/CLS-LOC/val"
+    (place / "thumbnails").mkdir()
+    (place / "thumbnails" / f"{VAL[0][0]}.JPEG").touch()
+    (place / TENCH / "deeper").mkdir(parents=True)
+    (place / TENCH / "deeper" / f"{VAL[0][0]}.JPEG").touch()
+    assert summary(datasets.load("ilsvrc", root)) == EXPECTED
+
+
+def test_closed_folders_of_classes_are_errors_and_others_are_not(tmp_path):
+    closed = PermissionError(13, "Permission denied", str(tmp_path / TENCH))
+    with pytest.raises(DatasetError, match=f"{TENCH}: cannot be listed: Permission denied"):
+        ilsvrc._refuse(tmp_path, closed)
+    ilsvrc._refuse(tmp_path, PermissionError(13, "Permission denied", str(tmp_path / "lost+found")))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -216,6 +218,32 @@ def test_linked_folders_are_followed_once(tmp_path):
     (tmp_path / "here" / "data").symlink_to(tmp_path / "disk")
     (tmp_path / "disk" / "loop").symlink_to(tmp_path / "here")
     assert len(datasets.load("thumos", tmp_path / "here")) == 6
+    (tmp_path / "here" / "again").symlink_to(tmp_path / "disk")
+    assert len(datasets.load("thumos", tmp_path / "here")) == 6
+
+
+def test_archives_and_files_are_no_folder(tmp_path):
+    with zipfile.ZipFile(tmp_path / "TH14_test_set_mp4.zip", "w") as archive:
+        archive.writestr("video_test_0000004.mp4", "")
+    with pytest.raises(DatasetError, match=r"TH14_test_set_mp4.zip: is an archive. .* Unpack it"):
+        datasets.load("thumos", tmp_path / "TH14_test_set_mp4.zip")
+    with pytest.raises(DatasetError, match=r"TH14_test_set_mp4.zip: is an archive. Expected the folder of the ann"):
+        datasets.load("thumos", write(tmp_path), lists=tmp_path / "TH14_test_set_mp4.zip")
+
+
+def test_a_dangling_link_named_like_a_video_is_for_its_reader_to_refuse(tmp_path):
+    root = write(tmp_path)
+    (root / VIDEOS[0]).unlink()
+    (root / VIDEOS[0]).symlink_to(tmp_path / "gone.mp4")
+    assert len(datasets.load("thumos", root)) == 6
+
+
+def test_annotations_saved_as_utf_16_are_named(tmp_path):
+    root = write(tmp_path)
+    path = root / FOLDERS["val"] / "Diving_val.txt"
+    path.write_text(path.read_text(), encoding="utf-16")
+    with pytest.raises(DatasetError, match=r"Diving_val.txt: cannot be read as text: it is UTF-16"):
+        datasets.load("thumos", root)
 
 
 def test_multithumos(tmp_path):
