@@ -173,13 +173,13 @@ def _wrong(request: dict, clip: np.ndarray, truth: Truth) -> str | None:
     if truth.claimed >= start + needed > max(truth.sound, truth.packets):
         return f"{start + needed} frames are needed and claimed, a full decode gives {_counts(truth)}"
     # Damage behind a frame that was not needed need not be noticed: then the packets are counted.
-    ranked = truth.digests
-    counts = [truth.sound]
+    counts, orders = [truth.sound], []
     # A damaged picture may also be no frame at all, and nobody tells: then the packets are counted, too.
     if truth.damage or truth.sound != truth.packets:
-        if None not in truth.stamps and len(set(truth.stamps)) == len(truth.stamps):
-            ranked = [truth.digests[i] for i in np.argsort(truth.stamps)]
         counts += [len(truth.digests), truth.packets]
+        orders = [truth.digests]
+        if None not in truth.stamps and len(set(truth.stamps)) == len(truth.stamps):
+            orders.append([truth.digests[i] for i in np.argsort(truth.stamps)])
     for count in counts:
         try:
             wanted = frame_indices(
@@ -199,7 +199,7 @@ def _wrong(request: dict, clip: np.ndarray, truth: Truth) -> str | None:
             truth.digests[i] in (digest, UNSPECIFIED) for i, digest in zip(wanted, digests, strict=True)
         ):
             return None
-        if (truth.damage or truth.sound != truth.packets) and _in_order(digests, wanted.tolist(), ranked):
+        if any(_in_order(digests, wanted.tolist(), order) for order in orders):
             return None
     return f"other frames than a full decode, which gives {_counts(truth)}"
 

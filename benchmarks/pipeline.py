@@ -164,6 +164,7 @@ def _memory(options: Options) -> dict:
 
 
 def _grow(count: int, options: Options) -> dict:
+    quiet.import_tensorflow()
     from har_tf.pipeline import clips
 
     records = tuple(_Noise(Path(str(number)), number % 2) for number in range(count))
