@@ -17,19 +17,23 @@ is the film that it was cut from, as in `hmdb51`.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from har_tf.datasets import folder, hmdb51, safe_pickle
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes
+from har_tf.datasets.workers import Failed, available_cores
+
+if TYPE_CHECKING:
+    from har_tf.datasets.frame_counts import FrameCount
+    from har_tf.datasets.manifest import Manifest
 
 CLASSES = (
     *("brush_hair", "catch", "clap", "climb_stairs", "golf", "jump", "kick_ball", "pick", "pour", "pullup", "push"),
@@ -64,6 +68,9 @@ def load(
     lists: str | Path | None = None,
     boxes: str = "mask",
     margin: float = 0.0,
+    partial: bool = False,
+    manifest: Manifest | str | Path | None = None,
+    workers: int | None = None,
 ) -> ActionDataset:
     """Loads JHMDB with joints, person boxes and an official split, classes sorted by name.
 
@@ -81,12 +88,17 @@ def load(
             which also gives the split where there are no lists.
         margin: by which share of their width and height boxes of joints are enlarged on every side. Joints lie within
             the body, so their box cuts off hair, hands and feet.
+        partial: take a copy that lacks videos of its classes; how many is told in `notes`.
+        manifest: what `har_tf.datasets.check` found, or its file, in which frames are counted already.
+        workers: processes that count frames; None: one a core; 0: this process.
 
     Raises:
         DatasetError: a folder, list, .mat file or entry is missing, damaged or has another shape; only pictures are
-            there and no videos; none of the listed videos is there; an unknown class.
+            there and no videos; listed videos are missing, or there with two suffixes; an unknown class.
         ValueError: `boxes` or `margin` is wrong.
     """
+    from har_tf.datasets.frame_counts import count_frames
+
     if boxes not in BOXES:
         raise ValueError(f"expected boxes to be one of {', '.join(BOXES)}. Received: boxes={boxes!r}")
     if not 0 <= margin <= 1:
@@ -96,6 +108,8 @@ def load(
     if classes is not None:
         check_classes(classes, CLASSES, "jhmdb")
     root = folder.check_folder(root, "JHMDB, with ReCompress_Videos, joint_positions and puppet_mask in it")
+    if lists is not None:
+        lists = folder.check_folder(lists, f"the folder of <class>_test_split{split}.txt, or of {GROUND_TRUTH}")
     top, videos = _video_folder(root)
     wanted = CLASSES if classes is None else tuple(classes)
     present = [name for name in wanted if (videos / name).is_dir()]
@@ -106,10 +120,12 @@ def load(
     ground_truth = _ground_truth(root, top, lists) if boxes == "pickle" else None
     parts, where = _split(root, top, lists, split, ground_truth)
     annotate = _reader(top, boxes, margin) if ground_truth is None else _pickle_reader(top, *ground_truth)
-    found = {f"{present[r.label]}/{r.path.stem}": r for r in listed.records}
+    found = _by_name(listed)
     if found.keys().isdisjoint(parts[0] | parts[1]):
         raise DatasetError(f"{videos}: none of the {len(parts[0] | parts[1])} videos of {where} is in it")
-    annotations = _read_all(found, annotate)
+    notes = _notes(found.keys(), parts, present, wanted, split, None if partial else videos)
+    counts = count_frames([record.path for record in found.values()], manifest, workers)
+    annotations = _read_all(dict(zip(found, counts, strict=True)), annotate)
 
     records = [
         VideoRecord(
@@ -123,7 +139,7 @@ def load(
     ]
     paths = {name: record.path for name, record in found.items()}
     official = tuple(frozenset(paths[name] for name in part & paths.keys()) for part in parts)
-    notes = _notes(found.keys(), parts, present, wanted, split) + _told(annotations)
+    notes += _told(annotations)
     return ActionDataset("jhmdb", videos, tuple(records), tuple(present), official, tuple(notes))
 
 
@@ -204,6 +220,16 @@ def _first(root: Path, names: Sequence[str]) -> Path | None:
                 if place.is_dir():
                     return place
     return None
+
+
+def _by_name(dataset: ActionDataset) -> dict[str, VideoRecord]:
+    """{<class>/<video>: record}."""
+    found: dict[str, VideoRecord] = {}
+    for record in dataset.records:
+        first = found.setdefault(f"{dataset.class_names[record.label]}/{record.path.stem}", record)
+        if first is not record:
+            raise DatasetError(f"{record.path}: is there twice, see {first.path}")
+    return found
 
 
 def _split(
@@ -330,28 +356,23 @@ def _only_tube(content: dict, name: str, where: str) -> np.ndarray:
 
 
 def _read_all(
-    found: dict[str, VideoRecord], annotate: Callable[[str, int | None], _Annotation]
+    counts: dict[str, FrameCount | Failed], annotate: Callable[[str, int | None], _Annotation]
 ) -> dict[str, _Annotation]:
     from tqdm import tqdm
 
-    from har_tf.video import VideoError, probe
-
-    def read(item: tuple[str, VideoRecord]) -> _Annotation:
-        name, record = item
-        try:
-            info, problem = probe(record.path, threads=1), None
-        except VideoError as error:
-            info, problem = None, error
-        annotation = annotate(name, None if info is None else info.frames)
-        sized = info is not None and (info.height, info.width) != SIZE
+    def read(item: tuple[str, FrameCount | Failed]) -> _Annotation:
+        name, count = item
+        broken = isinstance(count, Failed)
+        annotation = annotate(name, None if broken else count.frames)
+        sized = not broken and (count.height, count.width) != SIZE
         annotation.told["videos are not 320 x 240, as the annotations are"] = int(sized)
-        annotation.told["videos cannot be read"] = int(problem is not None)
+        annotation.told["videos cannot be read"] = int(broken)
         return annotation
 
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(available_cores())
     try:
-        results = tqdm(pool.map(read, found.items()), "reading annotations", len(found), disable=None)
-        return dict(zip(found, results, strict=True))
+        results = tqdm(pool.map(read, counts.items()), "reading annotations", len(counts), disable=None)
+        return dict(zip(counts, results, strict=True))
     finally:
         # At the first error the rest is not read: there are 928 of them.
         pool.shutdown(cancel_futures=True)
@@ -435,8 +456,14 @@ def _mat(path: Path, key: str) -> np.ndarray:
 
 
 def _notes(
-    found: Sequence[str], parts: Sequence[set[str]], present: Sequence[str], wanted: Sequence[str], split: int
+    found: Collection[str],
+    parts: Sequence[set[str]],
+    present: Sequence[str],
+    wanted: Sequence[str],
+    split: int,
+    whole: Path | None,
 ) -> list[str]:
+    """What differs between the lists and the videos; raises if videos are missing in `whole`, if it is given."""
     listed = parts[0] | parts[1]
     notes = []
     absent = [name for name in wanted if name not in present]
@@ -447,9 +474,10 @@ def _notes(
     of_classes = {name for name in listed if name.split("/")[0] in present}
     missing = sorted(of_classes - set(found))
     if missing:
-        notes.append(
-            f"official split {split}: {len(missing)} of {len(of_classes)} videos are not on disk, first {missing[0]}"
-        )
+        text = f"official split {split}: {len(missing)} of {len(of_classes)} videos are not on disk, first {missing[0]}"
+        if whole is not None:
+            raise DatasetError(f"{whole}: {text}; partial=True does without them")
+        notes.append(text)
     without = sorted(set(found) - listed)
     if without:
         notes.append(f"official split {split}: {len(without)} videos are in no list, first {without[0]}")

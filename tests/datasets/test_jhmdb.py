@@ -9,7 +9,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from har_tf import datasets
-from har_tf.datasets import DatasetError, jhmdb
+from har_tf.datasets import DatasetError, frame_counts, jhmdb
+from har_tf.datasets.workers import Failed
 from har_tf.video import read_clip
 
 FRAMES = 3
@@ -58,6 +59,11 @@ def write_mat(path: Path, **content):
     savemat(path, content, do_compression=True)
 
 
+def load(root, **options):
+    """In this process, which is quick for a few short videos."""
+    return datasets.load("jhmdb", root, **{"workers": 0} | options)
+
+
 def write_lists(folder: Path, split: int = 1):
     folder.mkdir(parents=True, exist_ok=True)
     for name, videos in VIDEOS.items():
@@ -94,7 +100,7 @@ def first(root: Path, kind: str) -> Path:
 
 
 def test_labels_groups_and_split(original):
-    dataset = datasets.load("jhmdb", original)
+    dataset = load(original)
     assert dataset.name == "jhmdb"
     assert dataset.class_names == ("golf", "wave")
     assert dataset.labels.tolist() == [0, 0, 0, 1, 1]
@@ -110,7 +116,7 @@ def test_labels_groups_and_split(original):
 
 
 def test_joints_count_from_0_and_keep_their_order(original):
-    record = datasets.load("jhmdb", original).records[0]
+    record = load(original).records[0]
     assert record.joints.dtype == np.float32
     assert record.joints.shape == (FRAMES, 15, 2)
     assert record.joints[0, jhmdb.JOINTS.index("neck")].tolist() == [100, 50]
@@ -120,16 +126,16 @@ def test_joints_count_from_0_and_keep_their_order(original):
 
 
 def test_boxes_of_masks_are_tight_and_end_exclusive(original):
-    record = datasets.load("jhmdb", original).records[0]
+    record = load(original).records[0]
     assert record.boxes.dtype == np.float32
     np.testing.assert_array_equal(record.boxes, [[10, 20, 40, 60], [319, 239, 320, 240], [np.nan] * 4])
 
 
 def test_boxes_of_joints_hold_the_joints_in_the_picture(original):
-    record = datasets.load("jhmdb", original, boxes="joints").records[0]
+    record = load(original, boxes="joints").records[0]
     # x 100 to 126, y 50 to 63 in frame 0: the ankle above the picture does not count.
     assert record.boxes.tolist() == [[100, 50, 127, 64], [100, 60, 127, 74], [100, 70, 127, 84]]
-    record = datasets.load("jhmdb", original, boxes="joints", margin=1.0).records[0]
+    record = load(original, boxes="joints", margin=1.0).records[0]
     assert record.boxes.tolist()[0] == [73, 36, 154, 78]
 
 
@@ -138,38 +144,38 @@ def test_a_wide_margin_ends_at_the_edge_and_no_joint_is_no_box(root):
     moved[0, :, 0] += 190  # x of joints 0 to 13: 290 to 316
     moved[1, :, 2] = 400
     write_mat(first(root, "joints"), pos_img=moved)
-    dataset = datasets.load("jhmdb", root, boxes="joints", margin=0.5)
+    dataset = load(root, boxes="joints", margin=0.5)
     np.testing.assert_array_equal(dataset.records[0].boxes[[0, 2]], [[276.5, 43, 320, 71], [np.nan] * 4])
     assert dataset.notes[1].startswith("1 frames have no joint in the picture, and no box, first in golf/")
 
 
 def test_a_video_without_a_mask_has_the_box_of_its_joints(root):
     first(root, "mask").unlink()
-    dataset = datasets.load("jhmdb", root)
+    dataset = load(root)
     assert dataset.records[0].boxes[0].tolist() == [100, 50, 127, 64]
     assert dataset.records[1].boxes[0].tolist() == [10, 20, 40, 60]
     assert dataset.notes[1].startswith("1 videos have no puppet mask, their boxes are those of the joints, first in")
     shutil.rmtree(root / "puppet_mask")
-    assert datasets.load("jhmdb", root).notes[1].startswith("5 videos have no puppet mask")
+    assert load(root).notes[1].startswith("5 videos have no puppet mask")
 
 
 def test_without_joints_there_are_the_masks(root):
     shutil.rmtree(root / "joint_positions")
-    record = datasets.load("jhmdb", root).records[0]
+    record = load(root).records[0]
     assert record.joints is None
     assert record.boxes[0].tolist() == [10, 20, 40, 60]
     with pytest.raises(DatasetError, match="no joint_positions. Expected joint_positions/<class>/<video>/"):
-        datasets.load("jhmdb", root, boxes="joints")
+        load(root, boxes="joints")
     shutil.rmtree(root / "puppet_mask")
     with pytest.raises(DatasetError, match="no puppet_mask and no joint_positions"):
-        datasets.load("jhmdb", root)
+        load(root)
 
 
 def test_annotations_are_as_long_as_their_video(root):
     longer, shorter = (root / "ReCompress_Videos" / "golf" / f"{video}.avi" for video in VIDEOS["golf"][:2])
     make_avi(longer, 5)
     make_avi(shorter, 2)
-    dataset = datasets.load("jhmdb", root)
+    dataset = load(root)
     assert [record.boxes.shape for record in dataset.records[:3]] == [(5, 4), (2, 4), (3, 4)]
     assert [record.joints.shape for record in dataset.records[:3]] == [(5, 15, 2), (2, 15, 2), (3, 15, 2)]
     assert np.isnan(dataset.records[0].joints[3:]).all()
@@ -181,7 +187,7 @@ def test_annotations_are_as_long_as_their_video(root):
 
 def test_masks_shorter_than_the_joints_are_told(root):
     write_mat(first(root, "mask"), part_mask=mask(2))
-    dataset = datasets.load("jhmdb", root)
+    dataset = load(root)
     assert dataset.records[0].boxes.shape == (3, 4)
     assert dataset.notes[1].startswith(
         "1 videos have another number of frames than their annotations, first in golf/Golf_Tips"
@@ -192,7 +198,7 @@ def test_one_frame_is_a_matrix_in_matlab(root):
     write_mat(first(root, "mask"), part_mask=mask(1)[..., 0])
     write_mat(first(root, "joints"), pos_img=positions(1)[..., 0])
     make_avi(first(root, "video"), 1)
-    record = datasets.load("jhmdb", root).records[0]
+    record = load(root).records[0]
     assert record.boxes.tolist() == [[10, 20, 40, 60]]
     assert record.joints.shape == (1, 15, 2)
 
@@ -200,7 +206,7 @@ def test_one_frame_is_a_matrix_in_matlab(root):
 def test_odd_videos_are_told(root):
     first(root, "video").write_bytes(b"no video")
     make_avi(root / "ReCompress_Videos" / "wave" / f"{VIDEOS['wave'][0]}.avi", FRAMES, (120, 160))
-    dataset = datasets.load("jhmdb", root)
+    dataset = load(root)
     assert dataset.records[0].boxes.shape == (3, 4)
     assert dataset.notes[2:] == (
         "1 videos cannot be read, first in golf/Golf_Tips_golf_f_cm_np1_ri_med_0",
@@ -209,7 +215,7 @@ def test_odd_videos_are_told(root):
 
 
 def test_classes_lists_and_folders_around(root, tmp_path):
-    dataset = datasets.load("jhmdb", tmp_path, classes=["wave", "golf"])
+    dataset = load(tmp_path, classes=["wave", "golf"])
     assert dataset.class_names == ("wave", "golf")
     assert dataset.labels.tolist() == [0, 0, 1, 1, 1]
     assert dataset.notes == (
@@ -218,20 +224,39 @@ def test_classes_lists_and_folders_around(root, tmp_path):
     elsewhere = (root / "splits").rename(tmp_path / "elsewhere")
     (elsewhere / "cartwheel_test_split1.txt").write_text("a.avi 1\n")  # now they look like those of HMDB51
     with pytest.raises(DatasetError, match="no <class>_test_split1.txt in it or beside it"):
-        datasets.load("jhmdb", root)
-    assert len(datasets.load("jhmdb", root, lists=elsewhere).official[1]) == 2
+        load(root)
+    assert len(load(root, lists=elsewhere).official[1]) == 2
     with pytest.raises(DatasetError, match=r"no <class>_test_split2.txt. Found: lists of split 1"):
-        datasets.load("jhmdb", root, split=2, lists=elsewhere)
+        load(root, split=2, lists=elsewhere)
 
 
 def test_a_part_says_what_is_missing(root):
     (root / "ReCompress_Videos" / "golf" / f"{VIDEOS['golf'][2]}.avi").unlink()
     path = root / "splits" / "wave_test_split1.txt"
     path.write_text(path.read_text().split("\n")[0])
-    assert datasets.load("jhmdb", root).notes[1:3] == (
+    with pytest.raises(DatasetError, match=r"ReCompress_Videos: official split 1: 1 of 4 videos .*; partial=True does"):
+        load(root)
+    assert load(root, partial=True).notes[1:3] == (
         "official split 1: 1 of 4 videos are not on disk, first golf/Swing!_(2)_golf_f_nm_np1_le_goo_0",
         "official split 1: 1 videos are in no list, first wave/Wie_man_winkt!!_wave_u_cm_np1_fr_med_0",
     )
+
+
+def test_a_clip_in_two_containers_is_refused(root):
+    video = first(root, "video")
+    shutil.copy(video, video.with_suffix(".mp4"))
+    with pytest.raises(DatasetError, match=r"golf_f_cm_np1_ri_med_0.mp4: is there twice, see .*_0.avi"):
+        load(root)
+
+
+def test_frames_are_counted_in_other_processes_or_taken_from_a_manifest(root, monkeypatch):
+    asked = []
+    counts = [frame_counts.FrameCount(2, 240, 320), *[Failed("died")] * 4]
+    monkeypatch.setattr(frame_counts, "count_frames", lambda paths, *options: asked.append(options) or counts)
+    dataset = load(root, manifest="m.csv", workers=3)
+    assert asked == [("m.csv", 3)]
+    assert [len(record.boxes) for record in dataset.records] == [2, 3, 3, 3, 3]
+    assert dataset.notes[-1] == "4 videos cannot be read, first in golf/Golf_Tips_golf_f_cm_np1_ri_med_1"
 
 
 def damage(change):
@@ -264,7 +289,7 @@ def test_damaged_annotations_are_errors(root, kind, act, message):
     path = first(root, kind)
     act(path)
     with pytest.raises(DatasetError, match=message) as caught:
-        datasets.load("jhmdb", root)
+        load(root)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
 
@@ -288,26 +313,28 @@ def test_damaged_bytes_of_a_mat_file_never_do_more_than_fail(tmp_path):
 
 def test_what_is_not_there(root, tmp_path):
     with pytest.raises(DatasetError, match="jhmdb: root, the folder that holds ReCompress_Videos"):
-        datasets.load("jhmdb")
+        load(None)
     with pytest.raises(DatasetError, match="no such folder. Expected JHMDB"):
-        datasets.load("jhmdb", tmp_path / "none")
+        load(tmp_path / "none")
+    with pytest.raises(DatasetError, match=r"nowhere: no such folder. Expected the folder of <class>_test_split1.txt"):
+        load(root, lists=tmp_path / "nowhere")
     with pytest.raises(DatasetError, match="unknown class 'gulf'. Closest: golf"):
-        datasets.load("jhmdb", root, classes=["gulf", "wave"])
+        load(root, classes=["gulf", "wave"])
     with pytest.raises(DatasetError, match="no folder of class run"):
-        datasets.load("jhmdb", root, classes=["run", "wave"])
+        load(root, classes=["run", "wave"])
     with pytest.raises(ValueError, match="boxes='masks'"):
-        datasets.load("jhmdb", root, boxes="masks")
+        load(root, boxes="masks")
     with pytest.raises(ValueError, match="margin=-1"):
-        datasets.load("jhmdb", root, margin=-1)
+        load(root, margin=-1)
     with pytest.raises(DatasetError, match=r"no JHMDB-GT.pkl in it or beside it"):
-        datasets.load("jhmdb", root, boxes="pickle")
+        load(root, boxes="pickle")
     for path in (root / "splits").iterdir():
         path.write_text("other.avi 1\nanother.avi 2\n")
     with pytest.raises(DatasetError, match="none of the 4 videos of .*splits is in it"):
-        datasets.load("jhmdb", root)
+        load(root)
     shutil.rmtree(root / "ReCompress_Videos")
     with pytest.raises(DatasetError, match="no ReCompress_Videos in it"):
-        datasets.load("jhmdb", root)
+        load(root)
 
 
 def ground_truth(**change) -> dict:
@@ -327,7 +354,7 @@ def ground_truth(**change) -> dict:
 
 def test_boxes_and_split_of_the_pickle(root):
     (root / "JHMDB-GT.pkl").write_bytes(pickle.dumps(ground_truth(), 2))
-    dataset = datasets.load("jhmdb", root, boxes="pickle")
+    dataset = load(root, boxes="pickle")
     np.testing.assert_array_equal(dataset.records[4].boxes, [[10, 20, 40, 60], [0, 0, 320, 240], [np.nan] * 4])
     assert dataset.records[4].joints.shape == (3, 15, 2)
     assert [record.path.stem for record in dataset.split("official")[1].records] == [
@@ -336,14 +363,14 @@ def test_boxes_and_split_of_the_pickle(root):
     ]
     for folder in ("splits", "joint_positions", "puppet_mask"):
         shutil.rmtree(root / folder)
-    dataset = datasets.load("jhmdb", root, boxes="pickle")
+    dataset = load(root, boxes="pickle")
     assert dataset.records[0].joints is None
     assert [record.path.stem for record in dataset.split("official")[1].records] == [
         VIDEOS["golf"][0],
         VIDEOS["wave"][1],
     ]
     with pytest.raises(DatasetError, match=r"JHMDB-GT.pkl: has no split 2; the lists"):
-        datasets.load("jhmdb", root, split=2, boxes="pickle")
+        load(root, split=2, boxes="pickle")
 
 
 GOLF = f"golf/{VIDEOS['golf'][0]}"
@@ -366,14 +393,14 @@ GOLF = f"golf/{VIDEOS['golf'][0]}"
 def test_a_wrong_pickle_is_refused(root, change, message):
     (root / "JHMDB-GT.pkl").write_bytes(pickle.dumps(ground_truth(**change), 2))
     with pytest.raises(DatasetError, match=message) as caught:
-        datasets.load("jhmdb", root, boxes="pickle")
+        load(root, boxes="pickle")
     assert str(caught.value).startswith(str(root / "JHMDB-GT.pkl"))
 
 
 def test_a_pickle_that_runs_code_is_refused(root):
     (root / "JHMDB-GT.pkl").write_bytes(b"cos\nsystem\n(S'echo hacked'\ntR.")
     with pytest.raises(DatasetError, match=r"JHMDB-GT.pkl, byte 0: refuses to import os.system"):
-        datasets.load("jhmdb", root, boxes="pickle")
+        load(root, boxes="pickle")
 
 
 def test_videos_of_pictures_are_exact(root):
@@ -387,9 +414,9 @@ def test_videos_of_pictures_are_exact(root):
         for number, picture in enumerate(pictures[video], start=1):
             Image.fromarray(picture).save(folder / f"{number:05d}.png")
     with pytest.raises(DatasetError, match=r"pictures, but no ReCompress_Videos beside them. .*videos_from_frames"):
-        datasets.load("jhmdb", root)
+        load(root)
     assert jhmdb.videos_from_frames(root) == root / "Lossless_Videos"
-    dataset = datasets.load("jhmdb", root)
+    dataset = load(root)
     assert len(dataset) == 5
     for record in dataset.records:
         np.testing.assert_array_equal(read_clip(record.path, None, None), pictures[record.path.stem])
