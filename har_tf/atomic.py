@@ -39,34 +39,38 @@ def whole_file(path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path) -> Iterator[Path]:
+def whole_folder(path, alike: bool = True) -> Iterator[Path]:
     """Gives a temporary folder beside `path` to fill, and moves it into place if all went well.
 
-    Where another run fills the same folder and is faster, its folder stays: both are taken to be alike.
-
     Args:
-        path: the folder to be made; it does not exist yet.
+        path: the folder to be made; it does not exist yet, or is empty and is replaced.
+        alike: where another run fills the same folder and is faster, its folder stays, and is taken to be like this
+            one; False: it stays, and that is an error.
 
     Yields:
         The temporary folder, empty.
 
     Raises:
+        FileExistsError: not `alike`, and there is a folder that is not empty.
         OSError: a folder cannot be made, filled or moved.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    part = _part(path)
-    try:
-        part.mkdir()
-        yield part
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - "." and ".." have no name to put another beside
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        part = _part(path)
         try:
-            part.rename(path)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            yield part
+            try:
+                part.rename(path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                if not alike:
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _part(path: Path) -> Path:

@@ -77,3 +77,27 @@ def test_an_error_names_the_file_that_was_wanted(tmp_path):
     with pytest.raises(OSError, match="a.txt") as raised, whole_file(tmp_path / "a.txt") as temporary:
         temporary.write_text("a")
     assert raised.value.filename == str(tmp_path / "a.txt")
+
+
+def test_an_error_names_the_folder_that_was_wanted(tmp_path):
+    (tmp_path / "folder").touch()
+    with pytest.raises(OSError, match="folder") as raised, whole_folder(tmp_path / "folder"):
+        pass
+    assert raised.value.filename == str(tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_foreign_folder_is_refused_where_it_may_be_another(tmp_path):
+    with pytest.raises(FileExistsError) as raised, whole_folder(tmp_path / "folder", alike=False):
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "a.txt").touch()
+    assert raised.value.filename == str(tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_named_by_dots(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with whole_folder(".") as part:
+        (part / "a.txt").touch()
+    assert [path.name for path in (tmp_path / "empty").iterdir()] == ["a.txt"]

@@ -56,6 +56,7 @@ INSTALL = "apt install unrar, 7zip or libarchive-tools; brew install sevenzip; o
 
 CHUNK = 1 << 20
 END_RECORD = 22 + 0xFFFF  # bytes of a zip's end record with the longest comment
+INSIDE = ".unpacked by har_tf"  # the folder within an empty folder that is to be filled
 MAX_HEADER = 1 << 20  # bytes of a long name or a PAX header, which tarfile reads into memory
 
 
@@ -104,6 +105,9 @@ def how_to_unpack(archive: str | Path, folder: str | Path = "DIR") -> str:
 def unpack(archive: str | Path, folder: str | Path) -> Path:
     """Unpacks a zip or a (compressed) tar into a new folder, which is there whole or not at all.
 
+    An empty folder is filled and stays the same one, because a shell may stand in it (`--out .`), a link lead to it or
+    a disk be mounted there: the files are moved into it when all are unpacked.
+
     Args:
         archive: the file; its content says what it is, not its name.
         folder: the folder to make; it may exist if it is empty.
@@ -114,7 +118,7 @@ def unpack(archive: str | Path, folder: str | Path) -> Path:
     Raises:
         DatasetError: no such file, another kind of archive, an archive that is truncated, damaged or encrypted, holds
             a link, a device, a name that leads out of the folder or a name twice, or does not fit on the disk; or
-            `folder` holds something already.
+            `folder` holds something already, or when all is unpacked.
         OSError: `folder` cannot be written.
     """
     archive, folder = Path(archive), Path(folder)
@@ -131,10 +135,11 @@ def unpack(archive: str | Path, folder: str | Path) -> Path:
             f"{archive}: a {found} archive, which Python cannot unpack. Expected {SUPPORTED}. "
             f"Make the folder and unpack it with {how_to_unpack(archive, folder)}"
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    target = Path(os.path.realpath(folder))
+    if target.exists() and not _is_empty(target):
         raise DatasetError(f"{folder}: is there already. Expected a new or an empty folder to unpack {archive} into")
     try:
-        with whole_folder(folder) as part:
+        with _filled(target) if target.exists() else whole_folder(target, alike=False) as part:
             if found == "zip":
                 _unzip(archive, part)
             else:
@@ -142,8 +147,29 @@ def unpack(archive: str | Path, folder: str | Path) -> Path:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DatasetError(f"{archive}: the disk of {folder} is full. Nothing was kept") from error
+        if isinstance(error, FileExistsError):
+            raise DatasetError(f"{folder}: was filled by another meanwhile. {archive} was not unpacked") from error
         raise
     return folder
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing but what killed runs of `_filled` left."""
+    left = f".part.{INSIDE}"
+    return folder.is_dir() and all(name.startswith(".") and name.endswith(left) for name in os.listdir(folder))  # noqa: PTH208
+
+
+@contextmanager
+def _filled(folder: Path) -> Iterator[Path]:
+    """A temporary folder within this empty folder; what it holds is moved up if all went well."""
+    whole = folder / INSIDE
+    with whole_folder(whole, alike=False) as part:
+        yield part
+        if [name for name in os.listdir(folder) if name != part.name]:  # noqa: PTH208
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
+    for entry in sorted(whole.iterdir()):
+        entry.rename(folder / entry.name)
+    whole.rmdir()
 
 
 def _unzip(archive: Path, part: Path) -> None:

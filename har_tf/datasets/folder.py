@@ -8,17 +8,18 @@ Understood layouts, where a class folder may hold its videos in folders of its o
 
 Of the last, val counts as training data, because the checkpoint is chosen on a part held out of the training
 data, and as test data where there is no test folder. Files beside the class folders and hidden files
-are ignored.
+are ignored. Links to folders are followed, but in no circle; see `walk`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from har_tf.datasets import archives
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes
+from har_tf.datasets import archives, walk
+from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes, composed
 
 SUFFIXES = frozenset(
     f".{ending}"
@@ -32,7 +33,7 @@ PARTS = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-MAX_DEPTH = 6  # of folders in folders; also what ends a loop of links
+MAX_DEPTH = 6  # of folders in folders
 GROUP = re.compile(r"_(g\d+)(?=_|$)")
 
 
@@ -54,13 +55,12 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> ActionDatase
     parts = _parts(top)
     class_folders: dict[str, list[Path]] = {}
     for folder in (top,) if parts is None else parts.values():
-        for sub in _folders(folder):
+        for sub in walk.folders(folder):
             if not _holds_lists(sub):
-                class_folders.setdefault(sub.name, []).append(sub)
+                class_folders.setdefault(composed(sub.name), []).append(sub)
     names = sorted(class_folders)
     if classes is not None:
-        check_classes(classes, names, str(path))
-        names = list(classes)
+        names = check_classes(classes, names, str(path))
     if len(names) < 2:
         raise DatasetError(f"{path}: at least two classes are needed. Received: {names[0] if names else 'none'}")
 
@@ -83,16 +83,31 @@ def check_folder(path: str | Path, expected: str = "a folder that holds a folder
     """`path` as a Path, if it is a folder.
 
     Raises:
-        DatasetError: no such folder, or a file; of an archive the message tells the command that unpacks it.
+        DatasetError: no such folder, a file, or a folder that cannot be listed; of an archive the message tells the
+            command that unpacks it.
     """
     path = Path(path)
-    if not path.exists():
-        raise DatasetError(f"{path}: no such folder. Expected {expected}")
-    if path.is_file() and archives.kind(path):
-        raise DatasetError(f"{path}: is an archive. Expected {expected}. Unpack it: {archives.how_to_unpack(path)}")
-    if not path.is_dir():
-        raise DatasetError(f"{path}: is a file. Expected {expected}")
+    try:
+        with os.scandir(path) as entries:
+            next(entries, None)
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such folder. Expected {expected}") from error
+    except NotADirectoryError as error:
+        raise DatasetError(f"{path}: {_what_file(path)}. Expected {expected}{_unpack_it(path)}") from error
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be listed: {error.strerror}. Expected {expected}") from error
     return path
+
+
+def _what_file(path: Path) -> str:
+    try:
+        return "is an archive" if path.is_file() and archives.kind(path) else "is a file"
+    except OSError as error:
+        return f"is a file that cannot be read: {error.strerror}"
+
+
+def _unpack_it(path: Path) -> str:
+    return f". Unpack it: {archives.how_to_unpack(path)}" if _what_file(path) == "is an archive" else ""
 
 
 def data_set_name(path: Path) -> str:
@@ -105,12 +120,12 @@ def _class_root(path: Path) -> Path:
     """Goes down through lone folders, as in UCF101/UCF-101/<Class>, to the folder that holds the classes."""
     top = path
     for _ in range(MAX_DEPTH):
-        with_video = [folder for folder in _folders(top) if next(_videos(folder), None)]
-        loose = sum(_is_video(file) for file in top.iterdir())
+        with_video = [folder for folder in walk.folders(top) if next(_videos(folder), None)]
+        loose = len(list(walk.files(top, SUFFIXES, depth=0)))
         if not with_video:
             found = f"{loose} videos that are in no class folder" if loose else "no video"
             raise DatasetError(f"{path}: {found}. Expected a folder of videos per class in it")
-        if len(with_video) > 1 or any(_is_video(file) for file in with_video[0].iterdir()):
+        if len(with_video) > 1 or next(walk.files(with_video[0], SUFFIXES, depth=0), None):
             return top
         top = with_video[0]
     raise DatasetError(f"{path}: more than {MAX_DEPTH} folders deep. Expected a folder of videos per class")
@@ -118,7 +133,7 @@ def _class_root(path: Path) -> Path:
 
 def _parts(top: Path) -> dict[str, Path] | None:
     """{"train": folder, ...} where the folders in `top` are the parts of a split, else None."""
-    folders = [folder for folder in _folders(top) if next(_videos(folder), None)]
+    folders = [folder for folder in walk.folders(top) if next(_videos(folder), None)]
     parts = {PARTS.get(folder.name.lower(), ""): folder for folder in folders}
     return parts if "" not in parts and "train" in parts and len(parts) == len(folders) > 1 else None
 
@@ -129,32 +144,8 @@ def _official(parts: dict[str, Path], records: list[VideoRecord]) -> tuple[froze
     return frozenset(record.path for record in records) - test, test
 
 
-def _folders(folder: Path) -> list[Path]:
-    try:
-        return sorted(sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith("."))
-    except PermissionError as error:
-        raise DatasetError(f"{folder}: cannot be listed: {error.strerror}") from error
-
-
-def _videos(folder: Path, depth: int = 0) -> Iterator[Path]:
-    folders = []
-    try:
-        for entry in sorted(folder.iterdir()):
-            if entry.name.startswith("."):
-                continue
-            if entry.suffix.lower() in SUFFIXES and entry.is_file():
-                yield entry
-            elif entry.is_dir():
-                folders.append(entry)
-    except PermissionError as error:
-        raise DatasetError(f"{folder}: cannot be listed: {error.strerror}") from error
-    if depth < MAX_DEPTH:
-        for sub in folders:
-            yield from _videos(sub, depth + 1)
-
-
-def _is_video(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+def _videos(folder: Path) -> Iterator[Path]:
+    return walk.files(folder, SUFFIXES, MAX_DEPTH)
 
 
 def _holds_lists(folder: Path) -> bool:

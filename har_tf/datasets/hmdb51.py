@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from har_tf.datasets import archives, folder
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+from har_tf.datasets import archives, folder, walk
+from har_tf.datasets.lists import read_lines
+from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, by_clip, composed
 
 CLASSES, TRAIN, TEST, UNUSED = 51, 70, 30, 1666  # of every split: classes, clips a class and part, clips in no part
 LIST_NAME = re.compile(r"(?P<class_name>.+)_test_split(?P<split>\d+)\.txt")
@@ -42,6 +43,7 @@ def load(
     split: int = 1,
     classes: Sequence[str] | None = None,
     lists: str | Path | None = None,
+    partial: bool = False,
 ) -> ActionDataset:
     """Loads HMDB51 with an official split, classes sorted by name.
 
@@ -54,21 +56,22 @@ def load(
         classes: keep these classes, labelled in this order.
         lists: folder of the official lists; None: `testTrainMulti_7030_splits`, or another folder that holds them, in
             or beside the folder of the videos.
+        partial: do without videos that the lists name and that are not on disk; they are told in `notes`.
 
     Raises:
-        DatasetError: see `folder.load` and `read_lists`; or the classes are still packed, the lists are not found,
-            lack a class that is on disk, or name videos that are not on disk; or all 51 classes are there and a list
-            does not have its 70 training and 30 test clips.
+        DatasetError: see `folder.load`, `read_lists` and `with_lists`; or the classes are still packed, the lists are
+            not found, lack a class that is on disk, or, unless `partial`, name videos that are not on disk; or all 51
+            classes are there and a list does not have its 70 training and 30 test clips.
     """
     if root is None:
         raise DatasetError("hmdb51: root, the folder of HMDB51 with its class folders, is needed")
     root = folder.check_folder(root)
     rars = sorted([*root.glob("*.rar"), *root.glob("*/*.rar")])
-    packed = {file.stem: file for file in rars if not file.with_suffix("").is_dir()}
+    packed = {composed(file.stem): file for file in rars if not file.with_suffix("").is_dir()}
     try:
         dataset = replace(folder.load(root, classes), name="hmdb51")
     except DatasetError as error:
-        _refuse_packed(packed, [name for name in packed if classes is None or name in classes], error)
+        _refuse_packed(packed, _named(packed, classes), error)
         raise
     found = find_lists(root, dataset.root) if lists is None else Path(lists)
     if found is None:
@@ -78,7 +81,7 @@ def load(
     absent = [name for name in entries.class_names if name not in dataset.class_names]
     if classes is None:
         _refuse_packed(packed, [name for name in packed if name in absent])
-    dataset = with_lists(dataset, entries, split)
+    dataset = with_lists(dataset, entries, split, partial)
     if absent and classes is None:
         note = f"{len(absent)} of {len(entries.class_names)} classes are not on disk, first {absent[0]}"
         dataset = replace(dataset, notes=(note, *dataset.notes))
@@ -108,15 +111,14 @@ def read_lists(path: str | Path, split: int = 1) -> Lists:
             classes, and one of them does not hold 70 training and 30 test clips, or they leave out other than 1,666.
     """
     path = folder.check_folder(path, f"the folder of the lists <class>_test_split{split}.txt")
-    files = [found for found in map(LIST_NAME.fullmatch, sorted(file.name for file in path.iterdir())) if found]
-    of_split = sorted(found["class_name"] for found in files if found["split"] == str(split))
+    files = [found for found in map(LIST_NAME.fullmatch, walk.names(path)) if found]
+    of_split = {composed(found["class_name"]): path / found[0] for found in files if found["split"] == str(split)}
     if not of_split:
         there = ", ".join(sorted({found["split"] for found in files}))
         found = f"lists of split {there}" if there else "no lists"
         raise DatasetError(f"{path}: no <class>_test_split{split}.txt. Found: {found}")
     parts: dict[str, list[tuple[str, str]]] = {flag: [] for flag in PARTS}
-    for name in of_split:
-        file = path / f"{name}_test_split{split}.txt"
+    for name, file in sorted(of_split.items()):
         flags = _read_list(file)
         for video, flag in flags.items():
             parts[flag].append((name, video))
@@ -125,14 +127,15 @@ def read_lists(path: str | Path, split: int = 1) -> Lists:
             raise DatasetError(f"{file}: {train} training and {test} test clips. Expected {TRAIN} and {TEST}")
     if len(of_split) == CLASSES and len(parts["0"]) != UNUSED:
         raise DatasetError(f"{path}: {len(parts['0'])} clips unused in split {split}. Expected {UNUSED}")
-    return Lists(path, tuple(parts["1"]), tuple(parts["2"]), tuple(parts["0"]), tuple(of_split))
+    return Lists(path, tuple(parts["1"]), tuple(parts["2"]), tuple(parts["0"]), tuple(sorted(of_split)))
 
 
-def with_lists(dataset: ActionDataset, lists: Lists, split: int = 1) -> ActionDataset:
+def with_lists(dataset: ActionDataset, lists: Lists, split: int = 1, partial: bool = False) -> ActionDataset:
     """Gives `dataset` the official split of these lists and the groups of its clips.
 
     Raises:
-        DatasetError: a class has no list, or videos of its list are not on disk.
+        DatasetError: a class has no list, a clip is there twice, with two suffixes, or videos of a list are not on
+            disk: any of them, or with `partial` all of the training or of the test part.
     """
     without = [name for name in dataset.class_names if name not in lists.class_names]
     if without:
@@ -142,21 +145,24 @@ def with_lists(dataset: ActionDataset, lists: Lists, split: int = 1) -> ActionDa
         )
     names = dataset.class_names
     records = tuple(replace(record, group=source(record.path.stem, names[record.label])) for record in dataset.records)
-    on_disk = {_key(names[record.label], record.path.stem): record for record in records}
-    parts = {}
+    on_disk = by_clip(records, lambda record: _key(names[record.label], record.path.stem))
+    parts, notes = {}, []
     for part, wanted in (("training", lists.train), ("test", lists.test), ("unused", lists.unused)):
         wanted = [entry for entry in wanted if entry[0] in names]
         missing = [f"{name}/{video}" for name, video in wanted if _key(name, Path(video).stem) not in on_disk]
+        where = f"(lists: {lists.folder}, split {split})"
+        if missing and partial and part != "unused" and len(missing) == len(wanted):
+            raise DatasetError(f"{dataset.root}: none of the {len(wanted)} {part} entries is on disk {where}")
         if missing:
-            raise DatasetError(
-                f"{dataset.root}: {len(missing)} of {len(wanted)} {part} entries are not on disk, first {missing[0]} "
-                f"(lists: {lists.folder}, split {split})"
-            )
-        parts[part] = [on_disk[_key(name, Path(video).stem)] for name, video in wanted]
+            text = f"{len(missing)} of {len(wanted)} {part} entries are not on disk, first {missing[0]}"
+            if not partial:
+                raise DatasetError(f"{dataset.root}: {text} {where}; partial=True does without")
+            notes.append(f"official split {split}: {text}")
+        keys = [_key(name, Path(video).stem) for name, video in wanted]
+        parts[part] = [on_disk[key] for key in keys if key in on_disk]
     train, test, unused = parts.values()
     listed = {record.path for record in (*train, *test, *unused)}
     unlisted = [record.path.name for record in records if record.path not in listed]
-    notes = []
     if unused:
         notes.append(f"official split {split}: {len(unused)} clips are in neither part")
     if unlisted:
@@ -195,7 +201,8 @@ def _read_list(path: Path) -> dict[str, str]:
     """{video: flag} in the order of the file."""
     flags: dict[str, str] = {}
     seen: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="surrogateescape").split("\n"), start=1):
+    # Old systems wrote names of files in other encodings; the list then has them as the disk has.
+    for number, line in enumerate(read_lines(path, errors="surrogateescape"), start=1):
         line = line.strip()
         if not line:
             continue
@@ -204,13 +211,18 @@ def _read_list(path: Path) -> dict[str, str]:
         name = name.rstrip()
         if not name or "/" in name or flag not in PARTS:
             raise DatasetError(f"{path}, line {number}: expected '<video> <0, 1 or 2>'. Received: {line!r}")
-        first = seen.setdefault(Path(name).stem.casefold(), number)
+        first = seen.setdefault(composed(Path(name).stem).casefold(), number)
         if first != number:
             raise DatasetError(f"{path}, line {number}: {name} is in this list already, in line {first}")
         flags[name] = flag
     if not flags:
         raise DatasetError(f"{path}: an empty list")
     return flags
+
+
+def _named(packed: dict[str, Path], classes: Sequence[str] | None) -> list[str]:
+    wanted = None if classes is None else set(map(composed, classes))
+    return [name for name in packed if wanted is None or name in wanted]
 
 
 def _refuse_packed(packed: dict[str, Path], names: Sequence[str], error: Exception | None = None) -> None:
@@ -224,4 +236,4 @@ def _refuse_packed(packed: dict[str, Path], names: Sequence[str], error: Excepti
 
 
 def _key(class_name: str, stem: str) -> str:
-    return f"{class_name}/{stem}".casefold()
+    return composed(f"{class_name}/{stem}").casefold()

@@ -16,14 +16,15 @@ its YouTube video: some gave several clips.
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from har_tf.datasets import archives, folder
+from har_tf.datasets import archives, folder, walk
+from har_tf.datasets.lists import read_lines, some
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
@@ -69,8 +70,8 @@ def load(
         test: the list of the test part: "val", or "test" where it has labels.
 
     Raises:
-        DatasetError: no such folder; no list, or several of one part; a wrong header, a row that is malformed; or
-            none of the clips is on disk.
+        DatasetError: no such folder; no list, or several of one part; a wrong header, a row that is malformed; none
+            of the clips is on disk, or one is there twice.
     """
     if root is None:
         raise DatasetError("kinetics: root, the folder that holds the videos, is needed")
@@ -81,13 +82,10 @@ def load(
     parts, notes = _read_parts(root, disk, lists, test)
     class_names = sorted({clip.label for clips in parts.values() for clip in clips})
     if classes is not None:
-        check_classes(classes, class_names, str(root))
-        class_names = list(classes)
+        class_names = check_classes(classes, class_names, str(root))
     label = {name: position for position, name in enumerate(class_names)}
 
-    if disk.twice:
-        taken, other = disk.twice[0]
-        notes.append(f"{len(disk.twice)} videos are there twice, first {taken} (taken) and {other}")
+    _refuse_twice(disk, (clip.stem for clips in parts.values() for clip in clips if clip.label in label))
     official, records = [], []
     for part, clips in parts.items():
         wanted = [clip for clip in clips if clip.label in label]
@@ -143,20 +141,14 @@ def read_list(path: str | Path) -> list[Clip]:
     """The rows of a list, in its order.
 
     Raises:
-        DatasetError: no such file, no text, a column is missing, or a row is malformed; with the line.
+        DatasetError: no such file, no UTF-8 text, a column is missing, or a row is malformed; with the line.
     """
     path = Path(path)
+    rows = csv.reader(read_lines(path), strict=True)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
-            try:
-                return list(_clips(path, rows))
-            except csv.Error as error:
-                raise DatasetError(f"{path}, line {rows.line_num}: {error}") from error
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: is no text: {error.reason} at byte {error.start}") from error
+        return list(_clips(path, rows))
+    except csv.Error as error:
+        raise DatasetError(f"{path}, line {rows.line_num}: {error}") from error
 
 
 def _clips(path: Path, rows: Iterator[list[str]]) -> Iterator[Clip]:
@@ -191,12 +183,13 @@ def _read_parts(
     if test not in ("val", "test"):
         raise DatasetError(f"kinetics: the test part is 'val' or 'test'. Received: {test=}")
     if lists is not None:
-        found = _lists(_below(folder.check_folder(lists, "the folder of train.csv and val.csv"), depth=1))
+        found = _lists(walk.files(folder.check_folder(lists, "the folder of train.csv and val.csv"), {".csv"}, depth=1))
         where = str(lists)
     else:
         where = f"{root}, or beside it"
         beside = (root.parent, root.parent / "annotations", root.parent / "lists")
-        found = _lists(disk.tables) or _lists(file for place in beside for file in _below(place, depth=0))
+        there = (walk.files(place, {".csv"}, depth=0) for place in beside if place.is_dir())
+        found = _lists(disk.tables) or _lists(chain.from_iterable(there))
     files = {"training": found.get("train", ()), "test": found.get(test, ())}
     if not any(files.values()):
         there = ", ".join(file.name for same in found.values() for file in same)
@@ -207,14 +200,15 @@ def _read_parts(
     parts: dict[str, dict[str, Clip]] = {}
     for part, same in files.items():
         if len(same) > 1:
-            raise DatasetError(f"{where}: several lists of the {part} part; name the folder of one: {_some(same)}")
+            raise DatasetError(f"{where}: several lists of the {part} part; name the folder of one: {some(same)}")
         if not same:
             notes.append(f"no list of the {part} part")
         parts[part] = _once(part, read_list(same[0]), notes) if same else {}
     both = parts["training"].keys() & parts["test"].keys()
     if both:
         notes.append(
-            f"{len(both)} clips of the training list are in the test list too and taken for the test: {_some(both)}"
+            f"{len(both)} clips of the training list are in the test list too and taken for the test: "
+            f"{some(sorted(both))}"
         )
     training = tuple(clip for stem, clip in parts["training"].items() if stem not in both)
     return {"training": training, "test": tuple(parts["test"].values())}, notes
@@ -230,9 +224,9 @@ def _once(part: str, clips: Iterable[Clip], notes: list[str]) -> dict[str, Clip]
         if (first := once.setdefault(stem, clip)) is not clip:
             (twice if first.label == clip.label else ambiguous).add(stem)
     if twice:
-        notes.append(f"{len(twice)} {part} clips are listed more than once: {_some(twice)}")
+        notes.append(f"{len(twice)} {part} clips are listed more than once: {some(sorted(twice))}")
     if ambiguous:
-        notes.append(f"{len(ambiguous)} {part} clips have two labels and are left out: {_some(ambiguous)}")
+        notes.append(f"{len(ambiguous)} {part} clips have two labels and are left out: {some(sorted(ambiguous))}")
     return {stem: clip for stem, clip in once.items() if stem not in ambiguous}
 
 
@@ -241,7 +235,7 @@ class _Disk:
     """What lies below a folder; `videos` by the stems of their clips."""
 
     videos: dict[str, Path] = field(default_factory=dict)
-    twice: list[tuple[Path, Path]] = field(default_factory=list)  # (taken, not taken)
+    twice: dict[str, tuple[Path, Path]] = field(default_factory=dict)  # two files of a clip
     others: list[Path] = field(default_factory=list)  # videos that are not called like a clip
     tables: list[Path] = field(default_factory=list)
     archives: list[Path] = field(default_factory=list)
@@ -249,23 +243,42 @@ class _Disk:
 
 def _scan(root: Path) -> _Disk:
     disk = _Disk()
-    for file in _below(root, folder.MAX_DEPTH):
+    for file in walk.files(root, folder.SUFFIXES | {".csv", *ARCHIVES}, folder.MAX_DEPTH):
         suffix = file.suffix.lower()
         if suffix == ".csv":
             disk.tables.append(file)
         elif suffix in ARCHIVES:
             disk.archives.append(file)
-        elif suffix not in folder.SUFFIXES:
-            continue
         elif (name := VIDEO_NAME.fullmatch(file.stem)) is None:
             disk.others.append(file)
         else:
             stem = Clip("", name[1], int(name[2]), int(name[3])).stem
-            if stem not in disk.videos or _replaces(file, root):
+            other = disk.videos.setdefault(stem, file)
+            if other is file or _same(other, file):
+                continue
+            if _replaces(other, root) == _replaces(file, root):
+                disk.twice[stem] = (other, file)
+            elif _replaces(file, root):
                 disk.videos[stem] = file
-            elif not _replaces(disk.videos[stem], root):
-                disk.twice.append((disk.videos[stem], file))
+                disk.twice.pop(stem, None)
     return disk
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether these are two names of one file, which links give it."""
+    identity = walk.identity_of(one)
+    return identity is not None and identity == walk.identity_of(other)
+
+
+def _refuse_twice(disk: _Disk, wanted: Iterable[str]) -> None:
+    """Raises where a clip is there twice: nothing tells which of the files is the good one."""
+    twice = [disk.twice[stem] for stem in wanted if stem in disk.twice] if disk.twice else []
+    if twice:
+        first, second = min(twice)
+        raise DatasetError(
+            f"{first}: is the same clip as {second} ({len(twice)} clips are there twice). "
+            f"Expected one file of a clip; move the other away"
+        )
 
 
 def _replaces(file: Path, root: Path) -> bool:
@@ -286,27 +299,6 @@ def _nothing_fits(root: Path, disk: _Disk) -> str:
     return text
 
 
-def _below(top: Path, depth: int) -> Iterator[Path]:
-    """The files in a folder and in the folders below it, sorted, without hidden ones."""
-    folders = []
-    try:
-        with os.scandir(top) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    folders.append(entry.path)
-                elif entry.is_file():
-                    yield Path(entry.path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise DatasetError(f"{top}: cannot be listed: {error.strerror}") from error
-    if depth > 0:
-        for path in folders:
-            yield from _below(Path(path), depth - 1)
-
-
 def _lists(files: Iterable[Path]) -> dict[str, list[Path]]:
     """{"train" | "val" | "test": files that are called like a list of this part}."""
     found: dict[str, list[Path]] = {}
@@ -315,8 +307,3 @@ def _lists(files: Iterable[Path]) -> dict[str, list[Path]]:
         if name:
             found.setdefault(folder.PARTS.get(name[1].lower(), "val"), []).append(file)
     return found
-
-
-def _some(names: Iterable[object]) -> str:
-    names = sorted(str(name) for name in names)
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

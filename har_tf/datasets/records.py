@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -63,11 +64,15 @@ class VideoRecord:
     segment: tuple[float, float] | None = None
 
     def boxes_at(self, frame: int) -> np.ndarray:
-        """(N, 4) boxes of the persons in this frame, whether they come from `boxes` or from `tubes`."""
+        """(N, 4) boxes of the persons in this frame, whether they come from `boxes` or from `tubes`.
+
+        A box that is not finite says that nobody is annotated in this frame, and is left out.
+        """
         found = [tube.boxes[frame - tube.start] for tube in self.tubes if 0 <= frame - tube.start < len(tube.boxes)]
         if self.boxes is not None and 0 <= frame < len(self.boxes):
             found.append(self.boxes[frame])
-        return np.array(found, np.float32).reshape(-1, 4)
+        boxes = np.array(found, np.float32).reshape(-1, 4)
+        return boxes[np.isfinite(boxes).all(axis=1)]
 
     def name(self, root: Path) -> str:
         """What the record is called in its data set: its path below `root`, so that the whole may be moved.
@@ -156,7 +161,7 @@ class ActionDataset:
         Raises:
             DatasetError: a name is unknown or given twice, or fewer than two classes are left.
         """
-        check_classes(classes, self.class_names, str(self.root))
+        classes = check_classes(classes, self.class_names, str(self.root))
         label = {self.class_names.index(name): position for position, name in enumerate(classes)}
         records = (
             replace(r, label=label[r.label], tubes=_relabelled(r.tubes, label))
@@ -214,18 +219,46 @@ def relative(path: Path, root: Path) -> str:
     return (full.relative_to(root) if full.is_relative_to(root) else full).as_posix()
 
 
-def check_classes(classes: Sequence[str], known: Sequence[str], where: str) -> None:
-    """Raises DatasetError unless `classes` are two or more different names out of `known`."""
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC): macOS writes é as e and an accent, others as one character."""
+    return unicodedata.normalize("NFC", name)
+
+
+def check_classes(classes: Sequence[str], known: Sequence[str], where: str) -> list[str]:
+    """`classes` as `known` spells them, which may be another form of Unicode; see `composed`.
+
+    Raises:
+        DatasetError: they are not two or more different names out of `known`.
+    """
     import difflib
 
+    spelt = {composed(name): name for name in known}
     for name in classes:
-        if name not in known:
+        if composed(name) not in spelt:
             lower = {k.lower(): k for k in known}
             close = [lower[c] for c in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.5)]
             hint = f"Closest: {', '.join(close)}. " if close else ""
             raise DatasetError(f"{where}: unknown class {name!r}. {hint}Classes: {', '.join(known)}")
-    twice = sorted({name for name in classes if list(classes).count(name) > 1})
+    classes = [spelt[composed(name)] for name in classes]
+    twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:
         raise DatasetError(f"{where}: classes given twice: {', '.join(twice)}")
     if len(classes) < 2:
-        raise DatasetError(f"{where}: at least two classes are needed. Received: classes={list(classes)}")
+        raise DatasetError(f"{where}: at least two classes are needed. Received: {classes=}")
+    return classes
+
+
+def by_clip(records: Iterable[VideoRecord], key: Callable[[VideoRecord], str]) -> dict[str, VideoRecord]:
+    """{key: record}, where equal keys mean the same clip.
+
+    Raises:
+        DatasetError: two files are the same clip, as a.avi and a.mp4; a random split would put it on both sides.
+    """
+    found: dict[str, VideoRecord] = {}
+    for record in records:
+        other = found.setdefault(key(record), record)
+        if other is not record:
+            raise DatasetError(
+                f"{other.path}: is the same clip as {record.path}. Expected one file of a clip; move the other away"
+            )
+    return found

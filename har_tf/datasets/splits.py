@@ -7,10 +7,12 @@ so a model may recognise the scene instead of the action. `group` keeps the clip
 
 from __future__ import annotations
 
+import os
 import warnings
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +29,7 @@ class OverlapReport:
         test_clips: number of test clips.
         with_group: number of test clips whose source is known.
         with_sibling: number of test clips with a clip of the same source (`VideoRecord.group`) in training.
-        same_file: number of test clips that are in training themselves.
+        same_file: number of test clips that are in training themselves, also by another name that a link gives them.
         groups: the sources on both sides, sorted.
         identical: (test path, training path, 0.0) of other files of the same content; None: not looked for.
         near_identical: (test path, training path, distance) of clips that look the same frame after frame, nearest
@@ -118,15 +120,30 @@ def hold_out(
 def overlap(train: ActionDataset, test: ActionDataset) -> OverlapReport:
     """Counts the test clips that have a sibling in training: a clip whose `VideoRecord.group` is equal."""
     groups = {record.group for record in train.records if record.group is not None}
-    seen = {(record.path, record.segment) for record in train.records}
+    real = _RealPaths()
+    seen = {(real(record.path), record.segment) for record in train.records}
     siblings = [record for record in test.records if record.group in groups]
     return OverlapReport(
         test_clips=len(test.records),
         with_group=sum(record.group is not None for record in test.records),
         with_sibling=len(siblings),
-        same_file=sum((record.path, record.segment) in seen for record in test.records),
+        same_file=sum((real(record.path), record.segment) in seen for record in test.records),
         groups=tuple(sorted({record.group for record in siblings})),
     )
+
+
+class _RealPaths:
+    """Paths without links. Folders are resolved once: to resolve every path costs a call for each folder around it."""
+
+    def __init__(self):
+        self._folders: dict[Path, str] = {}
+
+    def __call__(self, path: Path) -> str:
+        if path.is_symlink():
+            return os.path.realpath(path)
+        if path.parent not in self._folders:
+            self._folders[path.parent] = os.path.realpath(path.parent)
+        return os.path.join(self._folders[path.parent], path.name)  # noqa: PTH118
 
 
 def _official(dataset: ActionDataset) -> tuple[ActionDataset, ActionDataset]:

@@ -8,14 +8,18 @@ re-encoded to other containers, so without the suffix.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from har_tf.datasets import folder
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+from har_tf.datasets import folder, walk
+from har_tf.datasets.lists import read_lines, some
+from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, by_clip, composed
 
 LISTS = "ucfTrainTestlist"
+CLASSES, VIDEOS = 101, 13320
+SIZES = {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}  # {split: (training, test) videos}
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ def load(
     split: int = 1,
     classes: Sequence[str] | None = None,
     lists: str | Path | None = None,
+    partial: bool = False,
 ) -> ActionDataset:
     """Loads UCF101 with an official split, classes in the order of classInd.txt.
 
@@ -41,18 +46,22 @@ def load(
         split: 1, 2 or 3.
         classes: keep these classes, labelled in this order.
         lists: folder of the official lists; None: `ucfTrainTestlist` in, or beside, the folder of the videos.
+        partial: do without videos that the lists name and that are not on disk; they are told in `notes`.
 
     Raises:
-        DatasetError: see `folder.load` and `read_lists`; or the lists are not found, or name videos of the
-            classes present that are not on disk.
+        DatasetError: see `folder.load`, `read_lists` and `with_lists`; or the lists are not found, or, unless
+            `partial`, name videos of the classes present that are not on disk.
     """
     if root is None:
         raise DatasetError("ucf101: root, the folder of UCF-101 with its class folders, is needed")
     dataset = replace(folder.load(root, classes), name="ucf101")
+    if len(dataset.class_names) == CLASSES and len(dataset) != VIDEOS:
+        note = f"{len(dataset)} videos of all {CLASSES} classes. UCF101 has {VIDEOS}"
+        dataset = replace(dataset, notes=(*dataset.notes, note))
     found = find_lists(Path(root), dataset.root) if lists is None else Path(lists)
     if found is None:
         raise DatasetError(f"{root}: no {LISTS} in it or beside it; name the folder of the official lists")
-    dataset = with_lists(dataset, found, split, complete=True)
+    dataset = with_lists(dataset, found, split, complete=not partial)
     order = [name for name in read_lists(found, split).class_names if name in dataset.class_names]
     if classes is None and len(order) == len(dataset.class_names):
         dataset = dataset.only(order)
@@ -77,10 +86,10 @@ def read_lists(path: str | Path, split: int = 1) -> Lists:
 
     Raises:
         DatasetError: a list is missing or malformed, names a video twice or in both parts, or gives another
-            label than classInd.txt.
+            label than classInd.txt; or the lists name all 101 classes, but not as many videos as the official split.
     """
-    path = Path(path)
-    class_names = _read_classes(path / "classInd.txt")
+    path = folder.check_folder(path, f"the folder of trainlist{split:02d}.txt and testlist{split:02d}.txt")
+    class_names = _read_classes(path / "classInd.txt") if "classInd.txt" in walk.names(path) else ()
     train = _read_entries(path / f"trainlist{split:02d}.txt", class_names)
     test = _read_entries(path / f"testlist{split:02d}.txt", class_names)
     both = {_key(entry) for entry in train} & {_key(entry) for entry in test}
@@ -88,7 +97,14 @@ def read_lists(path: str | Path, split: int = 1) -> Lists:
         names = [entry for entry in test if _key(entry) in both]
         raise DatasetError(
             f"{path}: {len(names)} videos are in both trainlist{split:02d}.txt and testlist{split:02d}.txt: "
-            f"{_some(names)}"
+            f"{some(names)}"
+        )
+    found = (len(train), len(test))
+    listed = {_key(entry).split("/")[0] for entry in train + test}
+    if len(listed) == CLASSES and found != SIZES.get(split, found):
+        raise DatasetError(
+            f"{path}: {found[0]} training and {found[1]} test entries in split {split}. "
+            f"Expected {SIZES[split][0]} and {SIZES[split][1]}"
         )
     return Lists(path, train, test, class_names)
 
@@ -96,7 +112,8 @@ def read_lists(path: str | Path, split: int = 1) -> Lists:
 def fits(dataset: ActionDataset, lists: str | Path, split: int = 1) -> bool:
     """Whether these lists name any video of `dataset`; lists beside a folder may be of other data."""
     entries = read_lists(lists, split)
-    return not _by_entry(dataset).keys().isdisjoint(map(_key, entries.train + entries.test))
+    names = dataset.class_names
+    return not {_entry(record, names) for record in dataset.records}.isdisjoint(map(_key, entries.train + entries.test))
 
 
 def with_lists(dataset: ActionDataset, lists: str | Path, split: int = 1, complete: bool = False) -> ActionDataset:
@@ -105,22 +122,22 @@ def with_lists(dataset: ActionDataset, lists: str | Path, split: int = 1, comple
     Entries without a video, videos without an entry, and groups in both parts are told in `notes`.
 
     Raises:
-        DatasetError: see `read_lists`; or no entry fits; or, with `complete`, a class that is present lacks a
-            video that the lists name.
+        DatasetError: see `read_lists`; or no entry fits; or a clip is there twice, with two suffixes; or, with
+            `complete`, a class that is present lacks a video that the lists name.
     """
     entries = read_lists(lists, split)
-    on_disk = _by_entry(dataset)
-    present = {name.casefold() for name in dataset.class_names}
+    on_disk = by_clip(dataset.records, lambda record: _entry(record, dataset.class_names))
+    present = {composed(name).casefold() for name in dataset.class_names}
     parts, notes = [], []
     for part, wanted in (("training", entries.train), ("test", entries.test)):
-        wanted = [entry for entry in wanted if entry.split("/")[0].casefold() in present]
+        wanted = [entry for entry in wanted if _key(entry).split("/")[0] in present]
         missing = [entry for entry in wanted if _key(entry) not in on_disk]
         if len(missing) == len(wanted):
             raise DatasetError(f"{lists}: none of the {part} entries of split {split} is in {dataset.root}")
         if missing:
             text = f"{len(missing)} of {len(wanted)} {part} entries are not on disk, first {missing[0]}"
             if complete:
-                raise DatasetError(f"{dataset.root}: {text} (lists: {lists}, split {split})")
+                raise DatasetError(f"{dataset.root}: {text} (lists: {lists}, split {split}); partial=True does without")
             notes.append(f"official split {split}: {text}")
         parts.append([on_disk[_key(entry)] for entry in wanted if _key(entry) in on_disk])
     train, test = parts
@@ -130,21 +147,18 @@ def with_lists(dataset: ActionDataset, lists: str | Path, split: int = 1, comple
         notes.append(f"official split {split}: {len(unlisted)} videos are in no list, first {unlisted[0].name}")
     shared = sorted({r.group for r in train if r.group} & {r.group for r in test})
     if shared:
-        notes.append(f"official split {split}: {len(shared)} groups are in both parts: {_some(shared)}")
+        notes.append(f"official split {split}: {len(shared)} groups are in both parts: {some(shared)}")
     official = (frozenset(record.path for record in train), frozenset(record.path for record in test))
     return replace(dataset, official=official, notes=dataset.notes + tuple(notes))
 
 
-def _by_entry(dataset: ActionDataset) -> dict[str, VideoRecord]:
-    names = dataset.class_names
-    return {f"{names[r.label]}/{r.path.stem}".casefold(): r for r in dataset.records}
+def _entry(record: VideoRecord, class_names: Sequence[str]) -> str:
+    return composed(f"{class_names[record.label]}/{record.path.stem}").casefold()
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:
-    if not path.exists():
-        return ()
     classes = {}
-    for number, line in enumerate(path.read_text().split("\n"), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
             label, _, name = line.strip().partition(" ")
             if not label.isdigit() or not name:
@@ -156,11 +170,12 @@ def _read_classes(path: Path) -> tuple[str, ...]:
 
 
 def _read_entries(path: Path, class_names: tuple[str, ...]) -> tuple[str, ...]:
-    if not path.is_file():
-        there = sorted(file.name for file in path.parent.glob("t*list*.txt"))
+    names = walk.names(path.parent)
+    if path.name not in names:
+        there = fnmatch.filter(names, "t*list*.txt")
         raise DatasetError(f"{path}: no such list. Found: {', '.join(there) or 'no lists'}")
     entries: dict[str, str] = {}
-    for number, line in enumerate(path.read_text().split("\n"), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         line = line.strip()
         if not line:
             continue
@@ -178,8 +193,4 @@ def _read_entries(path: Path, class_names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _key(entry: str) -> str:
-    return str(PurePosixPath(entry).with_suffix("")).casefold()
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return composed(str(PurePosixPath(entry).with_suffix(""))).casefold()

@@ -43,17 +43,7 @@ def files(
     while waiting:
         place, level, above = waiting.pop()
         inner = []
-        try:
-            with os.scandir(place) as entries:
-                entries = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            if refused is None:
-                raise DatasetError(f"{place}: cannot be listed: {error.strerror}") from error
-            refused(error)
-            continue
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
+        for entry in _entries(place, refused):
             if _is_folder(entry):
                 inner.append(entry.path)
             elif os.path.splitext(entry.name)[1].lower() in suffixes:  # noqa: PTH122
@@ -65,6 +55,29 @@ def files(
                     waiting.append((path, level + 1, above | {identity}))
 
 
+def folders(folder: str | Path) -> list[Path]:
+    """The folders in a folder, sorted, without hidden ones and without links to it or to one around it.
+
+    Raises:
+        DatasetError: it cannot be listed.
+    """
+    top = os.fspath(folder)
+    above = _around(top)
+    return [Path(entry.path) for entry in _entries(top) if _is_folder(entry) and identity_of(entry.path) not in above]
+
+
+def names(folder: str | Path) -> list[str]:
+    """The names of all files and folders in a folder, sorted, hidden ones too.
+
+    Raises:
+        DatasetError: it cannot be listed.
+    """
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be listed: {error.strerror}") from error
+
+
 def identity_of(path: str | Path) -> tuple[int, int] | None:
     """(device, inode), equal for all names of a file or a folder; None where there is nothing or access is refused."""
     try:
@@ -72,6 +85,17 @@ def identity_of(path: str | Path) -> tuple[int, int] | None:
     except (OSError, ValueError):  # the latter: a null byte in a name
         return None
     return status.st_dev, status.st_ino
+
+
+def _entries(place: str, refused: Callable[[OSError], object] | None = None) -> list[os.DirEntry]:
+    try:
+        with os.scandir(place) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        if refused is None:
+            raise DatasetError(f"{place}: cannot be listed: {error.strerror}") from error
+        refused(error)
+        return []
 
 
 def _around(top: str) -> frozenset[tuple[int, int] | None]:

@@ -4,10 +4,14 @@ import io
 import lzma
 import os
 import shutil
+import socket
 import stat
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +99,61 @@ def test_an_empty_folder_is_filled_and_a_full_one_is_kept(tmp_path):
     assert contents(out) == FILES
     refused(archive, out, "out: is there already. Expected a new or an empty folder")
     refused(archive, archive, "is there already")
+
+
+def test_an_empty_folder_stays_the_same_folder(tmp_path, monkeypatch):
+    """A shell may stand in it, a link lead to it, a disk be mounted there."""
+    archive, out = make_zip(tmp_path / "a.zip"), tmp_path / "out"
+    out.mkdir()
+    number = out.stat().st_ino
+    monkeypatch.chdir(out)
+    assert archives.unpack(archive, ".") == Path()
+    assert (contents(out), out.stat().st_ino) == (FILES, number)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "out"]
+    refused(archive, out, "is there already")
+
+
+def test_links_to_an_empty_folder_and_to_none(tmp_path):
+    archive = make_zip(tmp_path / "a.zip")
+    (tmp_path / "real").mkdir()
+    for name, target in (("link", "real"), ("dangling", "new")):
+        (tmp_path / name).symlink_to(target)
+        assert archives.unpack(archive, tmp_path / name) == tmp_path / name
+        assert contents(tmp_path / target) == FILES
+        assert (tmp_path / name).is_symlink()
+
+
+def test_a_failure_leaves_an_empty_folder_empty(tmp_path):
+    (tmp_path / "out").mkdir()
+    damaged = make_zip(tmp_path / "a.zip")
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    refused(damaged, tmp_path / "out", "truncated or damaged")
+    assert list((tmp_path / "out").iterdir()) == []
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    killed = tmp_path / "out" / f".{socket.gethostname()}.{ended.pid}.part.{archives.INSIDE}"
+    killed.mkdir()
+    assert contents(archives.unpack(make_zip(tmp_path / "a.zip"), tmp_path / "out")) == FILES
+    assert not killed.exists()
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_what_another_made_there_meanwhile_is_not_taken_for_ours(tmp_path, monkeypatch, exists):
+    out = tmp_path / "out"
+    if exists:
+        out.mkdir()
+    unzip = archives._unzip
+
+    def slow(archive, part):
+        unzip(archive, part)
+        out.mkdir(exist_ok=True)
+        (out / "other.txt").touch()
+
+    monkeypatch.setattr(archives, "_unzip", slow)
+    with pytest.raises(DatasetError, match=r"out: is there already|out: was filled by another meanwhile"):
+        archives.unpack(make_zip(tmp_path / "a.zip"), out)
+    assert [path.name for path in out.iterdir()] == ["other.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "out"]
 
 
 def test_folders_and_resource_forks(tmp_path):

@@ -1,8 +1,12 @@
+import os
+import unicodedata
+
 import numpy as np
 import pytest
 
 from har_tf import datasets
-from har_tf.datasets import DatasetError, folder
+from har_tf.datasets import DatasetError, archives, folder, hmdb51, ucf101
+from har_tf.video import VideoError
 
 TWO = {"Archery": ["v_Archery_g01_c01.avi", "v_Archery_g02_c01.avi"], "Surfing": ["v_Surfing_g01_c01.AVI"]}
 
@@ -95,3 +99,63 @@ def test_only_one_class_or_one_twice_is_refused(empty_videos):
         dataset.only(["Archery"])
     with pytest.raises(DatasetError, match="given twice: Archery"):
         dataset.only(["Archery", "Archery"])
+
+
+@pytest.mark.parametrize("link", ["Archery/up", "Archery/part/up", "loop"])
+def test_links_to_a_folder_around_them_list_no_video_twice(empty_videos, link):
+    """The videos of the neighbours would be labelled with the class of the link."""
+    root = empty_videos("ucf", TWO | {"Archery/part": ["v_Archery_g03_c01.avi"]})
+    before = names(datasets.load(root))
+    (root / link).symlink_to(root, target_is_directory=True)
+    assert names(datasets.load(root)) == before
+    assert len(before) == 4
+
+
+def test_what_is_named_like_a_video_and_cannot_be_read_is_kept(empty_videos):
+    root = empty_videos("ucf", TWO)
+    (root / "Surfing" / "v_Surfing_g02_c01.avi").symlink_to("nowhere")
+    os.mkfifo(root / "Surfing" / "v_Surfing_g03_c01.avi")
+    dataset = datasets.load(root)
+    assert dataset.counts == {"Archery": 2, "Surfing": 3}
+    with pytest.raises(VideoError, match="v_Surfing_g03_c01.avi: not a regular file"):
+        dataset.records[-1].read()
+
+
+@pytest.mark.parametrize("on_disk, given", [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_names_of_macos_are_the_names_of_others(empty_videos, on_disk, given):
+    """A Mac's tools write é as e with an accent behind it."""
+    root = empty_videos("ucf", {unicodedata.normalize(on_disk, "café"): ["a_g01.avi"], "bar": ["b.avi"]})
+    dataset = datasets.load(root, classes=[unicodedata.normalize(given, "café"), "bar"])
+    assert dataset.class_names == ("caf\u00e9", "bar")
+    assert dataset.records[0].group == "caf\u00e9/g01"
+    assert dataset.records[0].path.exists()
+    assert dataset.only(["bar", unicodedata.normalize(given, "café")]).class_names == ("bar", "caf\u00e9")
+
+
+@pytest.mark.parametrize("call", ["scandir", "stat"])
+def test_a_closed_folder_is_named(tmp_path, monkeypatch, call):
+    real = getattr(os, call)
+
+    def closed(path, *args, **options):
+        if os.fspath(path).endswith("closed/data"):  # not by permissions: the tests may run as root
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return real(path, *args, **options)
+
+    (tmp_path / "closed" / "data").mkdir(parents=True)
+    if call == "stat":  # as where the folder around it is closed
+        monkeypatch.setattr(os, "scandir", closed)
+    monkeypatch.setattr(os, call, closed)
+    for load in (folder.check_folder, datasets.load, hmdb51.read_lists, ucf101.read_lists):
+        with pytest.raises(DatasetError, match="closed/data: cannot be listed: Permission denied"):
+            load(tmp_path / "closed" / "data")
+
+
+def test_an_archive_that_cannot_be_read_is_a_file(tmp_path, monkeypatch):
+    (tmp_path / "a.zip").touch()
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(archives, "kind", closed)
+    with pytest.raises(DatasetError, match=r"a.zip: is a file that cannot be read: Permission denied"):
+        datasets.load(tmp_path / "a.zip")

@@ -1,4 +1,6 @@
+import os
 import shutil
+import unicodedata
 
 import pytest
 
@@ -233,6 +235,68 @@ def test_the_counts_of_a_whole_set_of_lists(tmp_path):
         hmdb51.read_lists(lists(class07=(69, 30, 0)))
     with pytest.raises(DatasetError, match="lists: 1665 clips unused in split 1. Expected 1666"):
         hmdb51.read_lists(lists(class00=(70, 30, 1665)))
+
+
+def test_missing_videos_are_notes_on_request(root, tmp_path):
+    lists = write_lists(tmp_path / "lists")
+    (root / "kick" / KICK[0]).unlink()
+    (root / "kick" / KICK[3]).unlink()
+    with pytest.raises(DatasetError, match="1 of 3 training entries are not on disk, .*; partial=True does without"):
+        datasets.load("hmdb51", root, lists=lists)
+    dataset = datasets.load("hmdb51", root, lists=lists, partial=True)
+    assert [len(part) for part in dataset.official] == [2, 2]
+    assert dataset.notes[:3] == (
+        f"official split 1: 1 of 3 training entries are not on disk, first kick/{KICK[0]}",
+        "official split 1: 1 of 2 unused entries are not on disk, first kick/strange-name.avi",
+        "official split 1: 1 clips are in neither part",
+    )
+
+
+def test_without_any_training_video_partial_is_no_way_out(root, tmp_path):
+    lists = write_lists(tmp_path / "lists")
+    for folder, videos in (("kick", KICK[:2]), ("kick_ball", KICK_BALL[:1])):
+        for video in videos:
+            (root / folder / video).unlink()
+    with pytest.raises(DatasetError, match="none of the 3 training entries is on disk"):
+        datasets.load("hmdb51", root, lists=lists, partial=True)
+
+
+def test_a_clip_that_is_there_with_two_suffixes_is_refused(root, tmp_path):
+    (root / "kick" / "STRANGE-NAME.mp4").touch()
+    with pytest.raises(DatasetError, match=r"kick/STRANGE-NAME.mp4: is the same clip as \S*kick/strange-name.avi"):
+        datasets.load("hmdb51", root, lists=write_lists(tmp_path / "lists"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_as_windows_saves_them(root, tmp_path, encoding):
+    lists = write_lists(tmp_path / "lists")
+    for name in LISTS:
+        (lists / name).write_text((lists / name).read_text(), encoding=encoding)
+    if encoding == "utf-16":
+        with pytest.raises(DatasetError, match=r"_test_split1.txt: cannot be read as text: it is UTF-16"):
+            datasets.load("hmdb51", root, lists=lists)
+    else:
+        assert len(datasets.load("hmdb51", root, lists=lists).official[0]) == 3
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_lists_and_files_in_two_forms_of_unicode(empty_videos, tmp_path, forms):
+    disk, listed = (lambda text, form=form: unicodedata.normalize(form, text) for form in forms)
+    root = empty_videos("mac", {disk("café"): [disk("é1.avi"), "2.avi"], "bar": ["3.avi", "4.avi"]})
+    (tmp_path / "lists").mkdir()
+    for name, text in (("café", listed("é1.avi 1\n2.avi 2\n")), ("bar", "3.avi 1\n4.avi 2\n")):
+        (tmp_path / "lists" / f"{listed(name)}_test_split1.txt").write_text(text, encoding="utf-8")
+    dataset = datasets.load("hmdb51", root, lists=tmp_path / "lists")
+    assert dataset.class_names == ("bar", "caf\u00e9")
+    assert [len(part) for part in dataset.official] == [2, 2]
+
+
+def test_names_that_are_no_utf_8(empty_videos, tmp_path):
+    name = os.fsdecode(b"a\xe9.avi")
+    root = empty_videos("old", {"one": [name, "b.avi"], "two": ["c.avi", "d.avi"]})
+    lists = write_lists(tmp_path / "lists", {"two_test_split1.txt": [("c.avi", 1), ("d.avi", 2)]})
+    (lists / "one_test_split1.txt").write_bytes(b"a\xe9.avi 1\nb.avi 2\n")
+    assert root / "one" / name in datasets.load("hmdb51", root, lists=lists).official[0]
 
 
 @pytest.mark.parametrize(("split", "siblings"), [(1, 457), (2, 527), (3, 529)])

@@ -115,6 +115,7 @@ def test_other_layouts_give_the_same(empty_videos, tmp_path):
     # Times without zeros before them, another container, a folder of links.
     other = empty_videos("short", {"a": ["A_b_000001__0_10.mkv"], "b": ["-3B32lodo2M_250_260.WEBM"]})
     (other / "linked").symlink_to(tmp_path / "plain" / "videos" / "train")
+    (other / "linked" / "A_b_000001__000000_000010.mp4").unlink()
     dataset = datasets.load("kinetics", other, lists=tmp_path / "plain" / "annotations")
     assert sorted(record.path.name for record in dataset.records) == [
         "-3B32lodo2M_000059_000069.mp4",
@@ -205,9 +206,37 @@ def test_videos_that_are_there_twice(empty_videos):
     assert len(dataset.notes) == 3
     (root / "replacement").rename(root / "zz")
     (root / "zz" / "replacement_for_corrupted_k400").rename(root / "zz" / "copy")
-    dataset = datasets.load("kinetics", root)
-    first = root / "train" / again[0]
-    assert dataset.notes[0] == f"2 videos are there twice, first {first} (taken) and {root / 'zz' / 'copy' / again[0]}"
+    with pytest.raises(DatasetError) as caught:
+        datasets.load("kinetics", root)
+    first, second = root / "train" / again[0], root / "zz" / "copy" / again[0]
+    assert str(caught.value) == (
+        f"{first}: is the same clip as {second} (2 clips are there twice). Expected one file of a clip; move the other "
+        f"away"
+    )
+
+
+def test_a_replacement_that_is_there_twice_is_refused_and_a_clip_in_no_list_is_not(empty_videos):
+    root = write_lists(flat(empty_videos))
+    empty_videos(
+        "k400", {"replacement/one": [f"{ON_DISK['train'][0]}.mp4"], "train": ["nolist_id12_000001_000002.avi"]}
+    )
+    empty_videos("k400", {"again": ["nolist_id12_000001_000002.mp4"]})
+    assert len(datasets.load("kinetics", root)) == 5
+    empty_videos("k400", {"replacement/two": [f"{ON_DISK['train'][0]}.webm"]})
+    with pytest.raises(DatasetError, match=r"replacement/one/\S*.mp4: is the same clip as \S*replacement/two/\S*.webm"):
+        datasets.load("kinetics", root)
+
+
+def test_links_end_and_broken_videos_stay(empty_videos):
+    root = write_lists(flat(empty_videos))
+    clip = root / "train" / f"{ON_DISK['train'][0]}.mp4"
+    (root / "train" / "up").symlink_to("..")
+    (root / "more").symlink_to("train")  # its files are no second ones
+    assert len(datasets.load("kinetics", root)) == 5
+    (root / "more").unlink()
+    clip.unlink()
+    clip.symlink_to("nowhere")
+    assert clip in {record.path for record in datasets.load("kinetics", root).records}
 
 
 @pytest.mark.parametrize(
@@ -223,7 +252,8 @@ def test_videos_that_are_there_twice(empty_videos):
         (f"{HEADER}\n,id,1,2\n", "line 2: expected a label"),
         (f"{HEADER}\nx,,1,2\n", "line 2: expected a label"),
         (f'{HEADER}\n"x,id,1,2\n', "line 2: unexpected end of data"),
-        (b"\xff\xfe\x00", "train.csv: is no text: .* at byte 0"),
+        (b"\xff\xfe\x00", "train.csv: cannot be read as text: it is UTF-16"),
+        (b"a\n\xe9", "train.csv: cannot be read as text: .* at byte 2, in line 2"),
     ],
 )
 def test_wrong_lists_are_refused(empty_videos, text, message):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from har_tf.datasets import ActionDataset, DatasetError, Tube, VideoRecord
+from har_tf.datasets.records import check_classes
 from har_tf.video import VideoError, read_clip
 
 
@@ -15,6 +16,14 @@ def test_boxes_come_from_boxes_and_from_tubes():
     assert found == [[[0, 0, 1, 1]], [], [[1, 2, 3, 4]], [[5, 6, 7, 8], [9, 9, 10, 10]], []]
     assert record.boxes_at(4).shape == (0, 4)
     assert record.boxes_at(-1).shape == (0, 4)
+
+
+def test_frames_without_a_person_have_no_box():
+    nothing = [np.nan] * 4
+    tubes = (Tube(0, 0, np.array([nothing, [5, 6, 7, 8], [1, 2, 3, np.inf]])),)
+    record = VideoRecord(Path("a.avi"), 0, boxes=np.array([[0, 0, 1, 1], nothing, nothing]), tubes=tubes)
+    assert [record.boxes_at(frame).tolist() for frame in range(3)] == [[[0, 0, 1, 1]], [[5, 6, 7, 8]], []]
+    assert record.boxes_at(2).shape == (0, 4)
 
 
 def test_segments_of_a_video_have_names_of_their_own(tmp_path):
@@ -56,3 +65,13 @@ def test_a_picture_is_a_video_of_one_frame(tmp_path, name):
         VideoRecord(tmp_path / name, 0).read(3, short="error")
     with pytest.raises(DatasetError, match="a picture has no segment"):
         VideoRecord(tmp_path / name, 0, segment=(0.0, 1.0)).read()
+
+
+def test_classes_are_found_in_either_form_of_unicode():
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    assert check_classes([apart, "bar"], ["bar", composed], "here") == [composed, "bar"]
+    assert check_classes([composed, "bar"], ["bar", apart], "here") == [apart, "bar"]
+    with pytest.raises(DatasetError, match="here: classes given twice: caf"):
+        check_classes([apart, composed], ["bar", composed], "here")
+    with pytest.raises(DatasetError, match=r"unknown class 'cafes'. Closest: caf.\. Classes"):
+        check_classes(["cafes", "bar"], ["bar", composed], "here")

@@ -137,3 +137,18 @@ def test_two_segments_of_a_video_are_siblings_and_not_the_same_clip():
 
     report = splits.overlap(part((0.0, 1.0), (2.0, 3.0)), part((2.0, 3.0), (4.0, 5.0)))
     assert (report.with_sibling, report.same_file) == (2, 1)
+
+
+def test_a_file_that_two_links_lead_to_is_one_file(tmp_path):
+    for place in ("real/part", "train", "test"):
+        (tmp_path / place).mkdir(parents=True)
+    for name in ("a.avi", "b.avi", "c.avi"):
+        (tmp_path / "real/part" / name).touch()
+    (tmp_path / "train/a.avi").symlink_to(tmp_path / "real/part/a.avi")
+    (tmp_path / "train/c.avi").symlink_to("nowhere")
+    (tmp_path / "test/linked").symlink_to(tmp_path / "real/part")
+    train = [VideoRecord(tmp_path / "train/a.avi", 0), VideoRecord(tmp_path / "train/c.avi", 0)]
+    test = [VideoRecord(tmp_path / "test/linked" / name, 0) for name in ("a.avi", "b.avi", "c.avi")]
+    test.append(VideoRecord(tmp_path / "test/linked/a.avi", 0, segment=(1.0, 2.0)))
+    parts = [ActionDataset("made", tmp_path, tuple(part), ("x", "y")) for part in (train, test)]
+    assert splits.overlap(*parts).same_file == 1

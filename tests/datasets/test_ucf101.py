@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 
 from har_tf import datasets
@@ -133,3 +135,95 @@ def test_the_real_clips(shared):
     assert dataset.overlap_report("official").with_sibling == 0
     assert dataset.overlap_report("random").with_sibling > 10
     assert dataset.overlap_report("group").with_sibling == 0
+
+
+def test_missing_videos_are_notes_on_request(empty_videos, tmp_path):
+    root = empty_videos("UCF-101", {"Hammering": FILES["Hammering"][:2], "HammerThrow": FILES["HammerThrow"]})
+    lists = write_lists(tmp_path / "lists")
+    with pytest.raises(DatasetError, match="1 of 3 training entries are not on disk, .*; partial=True does without"):
+        datasets.load("ucf101", root, lists=lists)
+    dataset = datasets.load("ucf101", root, lists=lists, partial=True)
+    assert dataset.class_names == ("Hammering", "HammerThrow")
+    assert [len(part) for part in dataset.official] == [2, 2]
+    assert dataset.notes == (
+        "official split 1: 1 of 3 training entries are not on disk, first Hammering/v_Hammering_g08_c02.avi",
+    )
+
+
+@pytest.mark.parametrize("extra", ["v_Hammering_g01_c01.MP4", "v_Hammering_g99_c01.mkv"])
+def test_a_clip_that_is_there_with_two_suffixes_is_refused(empty_videos, tmp_path, extra):
+    """A random split would put one of them on each side; also where no list names it."""
+    root = empty_videos("UCF-101", FILES | {"Hammering": [*FILES["Hammering"], "v_Hammering_g99_c01.avi", extra]})
+    lists = write_lists(tmp_path / "lists")
+    avi = root / "Hammering" / extra.replace(".MP4", ".avi").replace(".mkv", ".avi")
+    for given in (("ucf101", root), (root,)):
+        with pytest.raises(DatasetError) as caught:
+            datasets.load(*given, lists=lists)
+        assert str(caught.value) in {
+            f"{a}: is the same clip as {b}. Expected one file of a clip; move the other away"
+            for a, b in ((avi, root / "Hammering" / extra), (root / "Hammering" / extra, avi))
+        }
+
+
+def test_the_counts_of_a_whole_set_of_lists(empty_videos, tmp_path):
+    """101 classes, of which the first has all videos but one of each other."""
+    sizes = {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}
+    names = [f"Class{n:03d}" for n in range(101)]
+
+    def write(split, train, test, classes=names):
+        for part, size in (("train", train), ("test", test)):
+            rest = [f"{classes[0]}/v_{part}_{n}.avi" for n in range(size - len(classes) + 1)]
+            lines = rest + [f"{name}/v_{part}_0.avi" for name in classes[1:]]
+            (tmp_path / f"{part}list{split:02d}.txt").write_text("\n".join(lines), encoding="utf-8")
+
+    for split, (train, test) in sizes.items():
+        write(split, train, test)
+        assert len(ucf101.read_lists(tmp_path, split).test) == test
+        for short in ((train - 1, test), (train, test - 1)):
+            write(split, *short)
+            with pytest.raises(
+                DatasetError,
+                match=rf"{short[0]} training and {short[1]} test entries in split {split}. Expected {train} and {test}",
+            ):
+                ucf101.read_lists(tmp_path, split)
+    write(1, 9000, 3000, names[:100])
+    assert len(ucf101.read_lists(tmp_path, 1).train) == 9000
+
+
+def test_a_whole_set_of_classes_has_a_known_number_of_videos(empty_videos, tmp_path, shared):
+    lists = shared / "data" / "splits" / "ucf101"
+    read = ucf101.read_lists(lists)
+    files: dict[str, list[str]] = {}
+    for entry in read.train + read.test:
+        files.setdefault(entry.split("/")[0], []).append(entry.split("/")[1])
+    root = empty_videos("UCF-101", files)
+    assert datasets.load("ucf101", root, lists=lists).notes == ()
+    (root / "Archery" / "v_Archery_g01_c99.avi").touch()
+    assert datasets.load("ucf101", root, lists=lists).notes[0] == "13321 videos of all 101 classes. UCF101 has 13320"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_as_windows_saves_them(empty_videos, tmp_path, encoding):
+    lists = write_lists(tmp_path / "lists")
+    for name in ("classInd.txt", "trainlist01.txt", "testlist01.txt"):
+        (lists / name).write_text((lists / name).read_text(), encoding=encoding)
+    root = empty_videos("ucf", FILES)
+    if encoding == "utf-16":
+        with pytest.raises(DatasetError, match=r"classInd.txt: cannot be read as text: it is UTF-16"):
+            datasets.load(root, lists=lists)
+    else:
+        assert [len(part) for part in datasets.load("ucf101", root, lists=lists).official] == [4, 3]
+
+
+def test_lists_and_files_in_two_forms_of_unicode(empty_videos, tmp_path):
+    def form(name, texts):
+        return [unicodedata.normalize(name, text) for text in texts]
+
+    files = {"café": ["a_é1.avi", "a_2.avi"], "bar": ["b_1.avi", "b_2.avi"]}
+    root = empty_videos("mac", {form("NFD", [name])[0]: form("NFD", videos) for name, videos in files.items()})
+    (tmp_path / "lists").mkdir()
+    for part, entries in (("train", ["café/a_é1.avi", "bar/b_1.avi"]), ("test", ["café/a_2.avi", "bar/b_2.avi"])):
+        (tmp_path / "lists" / f"{part}list01.txt").write_text("\n".join(form("NFC", entries)), encoding="utf-8")
+    dataset = datasets.load("ucf101", root, lists=tmp_path / "lists")
+    assert [len(part) for part in dataset.official] == [2, 2]
+    assert dataset.notes == ()
