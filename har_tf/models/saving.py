@@ -1,8 +1,9 @@
-"""A `.keras` file that knows its class names, and nothing else that Keras would not expect."""
+"""A `.keras` file that knows its class names and how its clips were taken, and nothing else unexpected by Keras."""
 
 import json
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -10,21 +11,26 @@ import keras
 from har_tf.atomic import whole_file
 
 _MEMBER = "class_names.json"
+_CLIP_MEMBER = "clip.json"
+
+# The arguments of `read_clip` that a model's shape does not tell, as they are where a file says nothing.
+CLIP = {"sampling": "uniform", "short": "repeat_last", "fit": "stretch"}
 
 
-def save_model(model: keras.Model, path: str | Path, class_names) -> Path:
-    """Saves a classifier with the names of its classes.
+def save_model(model: keras.Model, path: str | Path, class_names, clip: Mapping[str, str] | None = None) -> Path:
+    """Saves a classifier with the names of its classes and how it was given its clips.
 
-    The names are one more member of the zip archive that a `.keras` file is, so `keras.models.load_model` reads the
-    file as any other, also where `har_tf` is not installed.
+    Both are further members of the zip archive that a `.keras` file is, so `keras.models.load_model` reads the file as
+    any other, also where `har_tf` is not installed.
 
     Args:
         model: its last axis has one entry a class.
         path: a file ending in `.keras`; replaced only when the new one is complete.
         class_names: names in the order of the outputs.
+        clip: sampling, short and fit, the arguments of `read_clip` that its clips were read with; None: `CLIP`.
 
     Raises:
-        ValueError: another ending, or another number of names than outputs.
+        ValueError: another ending, another number of names than outputs, or another setting of clips.
         OSError: the file cannot be written.
     """
     path = Path(path)
@@ -33,13 +39,35 @@ def save_model(model: keras.Model, path: str | Path, class_names) -> Path:
         raise ValueError(f"Model files end in .keras. Received: path={path}")
     if len(names) != model.output_shape[-1]:
         raise ValueError(f"{path}: {model.output_shape[-1]} outputs need as many names. Received: {len(names)} names")
+    clip = CLIP if clip is None else CLIP | dict(clip)
+    if clip.keys() != CLIP.keys():
+        raise ValueError(
+            f"Clips are taken by {', '.join(CLIP)}. Received: {', '.join(sorted(clip.keys() - CLIP.keys()))}"
+        )
     # The same layers without optimiser: what is saved is for inference, and a third of the size.
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
     with whole_file(path) as temporary:
         bare.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(_MEMBER, json.dumps(names))
+            archive.writestr(_CLIP_MEMBER, json.dumps(clip))
     return path
+
+
+def clip_settings(path: str | Path) -> dict[str, str]:
+    """The arguments sampling, short and fit of `read_clip` for clips of a saved model; `CLIP` where it says nothing.
+
+    Raises:
+        ValueError: not a .keras file, or settings that are none.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = json.loads(archive.read(_CLIP_MEMBER)) if _CLIP_MEMBER in archive.namelist() else {}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a .keras model file ({error})") from error
+    if not isinstance(found, dict) or not found.keys() <= CLIP.keys():
+        raise ValueError(f"{path}: {_CLIP_MEMBER} says how clips are taken by {', '.join(CLIP)}. Received: {found}")
+    return CLIP | found
 
 
 def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:

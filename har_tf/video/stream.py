@@ -88,10 +88,10 @@ def open_stream(path: Path, threads: int | None = None) -> Iterator[av.VideoStre
 
 
 def scan_packets(path: Path, stream: av.VideoStream, keep: bool) -> Scan:
-    keep = keep and path.stat().st_size <= _KEEP_BYTES
+    keep = keep and regular_file(path).stat().st_size <= _KEEP_BYTES
     is_mpeg4 = stream.codec_context.codec.canonical_name == "mpeg4"
     if keep and is_mpeg4 and stream.container.format.name == "avi" and stream.frames:
-        data = riff.packets(path.read_bytes(), stream.index)
+        data = riff.packets(_bytes_of(path), stream.index)
         if data is not None:
             return Scan(data, [None] * len(data), len(data), stream.frames)
     data, stamps, count, whole = [], [], 0, True
@@ -126,6 +126,13 @@ def demux(stream: av.VideoStream) -> Iterator[av.Packet | None]:
             # The container breaks off. `scan_packets` compares what came with what was claimed.
             pass
     yield None
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise VideoError(path, f"cannot be read ({text_of(error)})") from error
 
 
 def _claimed(stream: av.VideoStream, count: int, latest: int | None) -> int | None:

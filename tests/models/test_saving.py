@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from har_tf.models.saving import load_model, save_model
+from har_tf.models.saving import CLIP, clip_settings, load_model, save_model
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +78,17 @@ def test_the_optimiser_stays_behind(tmp_path):
     assert path.stat().st_size < 0.6 * (tmp_path / "with.keras").stat().st_size
     x = np.ones((1, 50), "float32")
     np.testing.assert_array_equal(load_model(path)[0](x), trained(x))
+
+
+def test_how_clips_are_taken_travels_with_the_model(model, tmp_path):
+    assert clip_settings(save_model(model, tmp_path / "plain.keras", "abc")) == CLIP
+    path = save_model(model, tmp_path / "cropped.keras", "abc", {"fit": "crop", "sampling": "dense"})
+    assert clip_settings(path) == {"sampling": "dense", "short": "repeat_last", "fit": "crop"}
+    keras.models.load_model(path)
+    with pytest.raises(ValueError, match="Clips are taken by sampling, short, fit. Received: size"):
+        save_model(model, tmp_path / "other.keras", "abc", {"size": "small"})
+    model.save(tmp_path / "keras.keras")
+    assert clip_settings(tmp_path / "keras.keras") == CLIP
+    (tmp_path / "text.keras").write_text("text")
+    with pytest.raises(ValueError, match="text.keras: not a .keras model file"):
+        clip_settings(tmp_path / "text.keras")

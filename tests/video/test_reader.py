@@ -427,3 +427,10 @@ def test_a_crop_takes_the_shape_of_the_pixels_into_account(tmp_path, make_video)
     # Displayed 64 x 128: the middle 64 columns are the white ones.
     assert read_clip(path, 1, (32, 32), fit="crop").min() > 190
     assert read_clip(path, 1, (32, 32)).min() < 10
+
+
+def test_a_file_that_disappears_while_it_is_read_is_told(tmp_path, make_video, numbered, monkeypatch):
+    path = make_video(tmp_path / "clip.avi", numbered(12), "mpeg4")
+    monkeypatch.setattr(Path, "read_bytes", lambda self: (_ for _ in ()).throw(FileNotFoundError(2, "No such file")))
+    with pytest.raises(VideoError, match="clip.avi: cannot be read .No such file"):
+        read_clip(path, 4)
