@@ -9,13 +9,16 @@ python -m har_tf preview figures --out figures.png
 python -m har_tf import-weights googlenet bvlc_googlenet.caffemodel --out googlenet.keras
 """
 
+import importlib
+import inspect
 import json
 import logging
 import shlex
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -91,6 +94,9 @@ class Check:
     """Folder of the official lists. They may be of UCF101 where no data set is named."""
     split: int | None = None
     """Number of the official split. None: 1."""
+    options: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """More about how the data set is loaded: KEY=VALUE,... such as partial=true of one that is not whole; may be
+    repeated. The keys are the arguments of its `load` in har_tf.datasets."""
     workers: int | None = None
     """Decoding processes. None: one a core."""
     fresh: bool = False
@@ -115,6 +121,9 @@ class Prepare:
     """Folder of its official lists or annotations, where they do not lie with the videos."""
     split: int = 1
     """Number of its official split."""
+    options: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """More about how it is loaded: KEY=VALUE,... such as annotations=multithumos,partial=true; may be repeated. The
+    keys are the arguments of its `load` in har_tf.datasets."""
     manifest: Path | None = None
     """What `check` wrote: videos with a problem are left out without being read."""
     classes: str | None = None
@@ -275,11 +284,18 @@ def check(options: Check) -> None:
     from har_tf.datasets import audit
     from har_tf.datasets.check import check, duplicates, summary
 
+    if not options.timeout > 0:
+        raise ValueError(f"A file is given some time, in seconds. Received: --timeout {options.timeout:g}")
     dataset = None
+    if options.dataset is None and options.options:
+        raise ValueError(f"A folder has no options; --dataset names what it holds. Received: {options.options[0]}")
     if options.dataset is not None and options.dataset not in datasets.PUBLISHED:
         raise ValueError(f"Data sets are {', '.join(datasets.PUBLISHED)}. Received: --dataset {options.dataset}")
     if options.dataset is not None:
-        dataset = datasets.load(options.dataset, options.directory, split=options.split or 1, lists=options.lists)
+        loading = loader_options(options.dataset, options.options)
+        dataset = datasets.load(
+            options.dataset, options.directory, split=options.split or 1, lists=options.lists, **loading
+        )
     elif options.lists is not None or options.split is not None:
         dataset = datasets.load(options.directory, split=options.split or 1, lists=options.lists)
     found = check(
@@ -322,7 +338,10 @@ def prepare(options: Prepare) -> None:
     else:
         source = Path(options.directory)
     classes = None if options.classes is None else words(options.classes)
-    dataset = datasets.load(source, options.root, options.split, classes, options.lists)
+    if not options.timeout > 0:
+        raise ValueError(f"A video is given some time, in seconds. Received: --timeout {options.timeout:g}")
+    loading = loader_options(source, options.options)
+    dataset = datasets.load(source, options.root, options.split, classes, options.lists, **loading)
     quiet.import_tensorflow()
     prepared = datasets.prepare(
         dataset,
@@ -340,6 +359,59 @@ def prepare(options: Prepare) -> None:
     )
     print(f"{len(prepared)} clips, {len(prepared.skipped)} unreadable left out")
     print(prepared.path)
+
+
+def loader_options(name: str | Path, given: Sequence[str]) -> dict[str, Any]:
+    """What `--options KEY=VALUE,...` pass to the loader of a data set, as the types that its arguments have.
+
+    Raises:
+        ValueError: it has no argument of this name, one is given twice, or a value is of another type.
+    """
+    if not given:
+        return {}
+    known = loader_arguments(name)
+    found: dict[str, Any] = {}
+    for pair in (pair for text in given for pair in words(text)):
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if key not in known or not equals:
+            raise ValueError(f"--options of {name} are {', '.join(f'{k}=...' for k in known) or 'none'}. Got: {pair}")
+        if key in found:
+            raise ValueError(f"--options: {key} is given twice. Received: {', '.join(given)}")
+        try:
+            found[key] = known[key](value)
+        except ValueError as error:
+            kind = "true or false" if known[key] is truth else f"a value of type {known[key].__name__}"
+            raise ValueError(f"--options: {key} is {kind}. Received: {pair}") from error
+    return found
+
+
+def loader_arguments(name: str | Path) -> dict[str, Callable[[str], Any]]:
+    """{argument: how text becomes its value} of the loader of a data set, without those that have an option here."""
+    from har_tf import datasets
+
+    if name == "figures":  # its loader's other arguments are the fields of its settings
+        return {field.name: type(field.default) for field in fields(Figures) if not isinstance(field.default, tuple)}
+    if name not in datasets.PUBLISHED:
+        return {}
+    load = importlib.import_module(f"har_tf.datasets.{name}").load
+    arguments = inspect.signature(load).parameters.values()
+    return {
+        argument.name: kind_of(argument.default, argument.annotation)
+        for argument in arguments
+        if argument.name not in ("root", "split", "classes", "lists")
+    }
+
+
+def kind_of(default: Any, annotation: str) -> Callable[[str], Any]:
+    """The type of the default; where that is None, the number that the annotation names, or else text."""
+    kind = type(default).__name__ if default is not None else str(annotation).partition(" ")[0]
+    return {"bool": truth, "int": int, "float": float}.get(kind, str)
+
+
+def truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
 
 
 def preview(options: Preview) -> None:

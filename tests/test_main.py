@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from har_tf.__main__ import Check, Explain, ImportWeights, Predict, Prepare, Preview, Unpack, main
+from har_tf.__main__ import Check, Command, Explain, ImportWeights, Predict, Prepare, Preview, Unpack, main
 from har_tf.command import guarded
 from har_tf.datasets.figures import ACTIONS
 from har_tf.models.saving import load_model
@@ -164,6 +164,72 @@ def test_check_refuses_before_it_reads(videos, tmp_path, capsys):
     assert "m.txt" in failed(Check(videos, tmp_path / "m.txt"), capsys)
     assert "no official split" in failed(Check(videos, split=2), capsys)
     assert "none: no such folder" in failed(Check(tmp_path / "none"), capsys)
+
+
+def test_options_reach_the_loader_as_the_types_of_its_arguments(monkeypatch, videos, tmp_path):
+    from har_tf import datasets
+    from har_tf.datasets import DatasetError
+
+    asked = []
+
+    def load(*args, **options):
+        asked.append(options)
+        raise DatasetError("enough")
+
+    monkeypatch.setattr(datasets, "load", load)
+    given = ("boxes=joints, margin=0.25", "partial=True,workers=3,manifest=m.csv")
+    with pytest.raises(DatasetError, match="enough"):
+        main(Prepare("jhmdb", tmp_path, root=videos, options=given))
+    assert asked == [{"boxes": "joints", "margin": 0.25, "partial": True, "workers": 3, "manifest": "m.csv"}]
+    with pytest.raises(DatasetError, match="enough"):
+        main(Check(videos, dataset="thumos", options=("one_label=false",)))
+    assert asked[1] == {"split": 1, "lists": None, "one_label": False}
+    with pytest.raises(DatasetError, match="enough"):
+        main(Prepare("figures", tmp_path, options=("clips=8,noise=0",)))
+    assert asked[2] == {"clips": 8, "noise": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            "part=train",
+            "--options of thumos are annotations=..., one_label=..., drop_wrong=..., partial=.... Got: part=t",
+        ),
+        (
+            "partial",
+            "--options of thumos are annotations=..., one_label=..., drop_wrong=..., partial=.... Got: partial",
+        ),
+        ("root=a", "--options of thumos are"),
+        ("partial=yes", "--options: partial is true or false. Received: partial=yes"),
+        ("partial=true,partial=false", "--options: partial is given twice"),
+    ],
+)
+def test_wrong_options_are_refused_before_the_work(videos, tmp_path, capsys, given, message):
+    assert message in failed(Prepare("thumos", tmp_path, root=videos, options=(given,)), capsys)
+    assert message in failed(Check(videos, dataset="thumos", options=(given,)), capsys)
+
+
+def test_options_are_of_named_data_sets(videos, tmp_path, capsys):
+    message = failed(Prepare("jhmdb", tmp_path, root=videos, options=("margin=much",)), capsys)
+    assert "--options: margin is a value of type float. Received: margin=much" in message
+    assert "options of" in failed(Prepare(str(videos), tmp_path, options=("partial=true",)), capsys)
+    assert "A folder has no options" in failed(Check(videos, options=("partial=true",)), capsys)
+
+
+def test_options_may_be_repeated_on_the_command_line():
+    import tyro
+
+    text = ["check", ".", "--dataset", "thumos", "--options", "partial=true,one_label=false", "--options", "a=b"]
+    options = tyro.cli(Command, args=text, config=(tyro.conf.OmitSubcommandPrefixes,))
+    assert options.options == ("partial=true,one_label=false", "a=b")
+
+
+@pytest.mark.parametrize("timeout", [-1, 0, float("nan")])
+def test_a_wrong_timeout_is_called_so(videos, tmp_path, capsys, timeout):
+    assert f"--timeout {timeout:g}" in failed(Check(videos, timeout=timeout), capsys)
+    assert f"--timeout {timeout:g}" in failed(Prepare(str(videos), tmp_path / "new", timeout=timeout), capsys)
+    assert not (tmp_path / "new").exists()
 
 
 def test_unpack_makes_the_folder(tmp_path, capsys):
