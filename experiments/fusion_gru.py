@@ -401,6 +401,7 @@ def _trial(split: int, seed: int, outcome, test, validation_clips: int) -> dict:
 def _summary(row: Network, trials: list[dict], diverged: str | None, results: dict) -> dict:
     """A row of Table II as `results.json` has it: means over splits of means over seeds, and what they are made of."""
     import numpy as np
+    from scipy import stats
 
     about = {"status": "run", "reason": None, "starts_from": row.start, "backbones": list(row.weights)}
     if row.missing or diverged:
@@ -417,8 +418,13 @@ def _summary(row: Network, trials: list[dict], diverged: str | None, results: di
     for trial in trials:
         if trial["seed"] == results["seeds"][0]:
             np.add.at(confusion, tuple(np.array(list(trial["answers"].values())).T), 1)
+    clips, interval = trials[0]["test_clips"], None
+    if len(accuracies) == 1:
+        found = stats.binomtest(round(accuracies.mean() * clips), clips).proportion_ci(method="wilson")
+        interval = [float(found.low), float(found.high)]
     return about | {
         "accuracy": float(accuracies.mean()),
+        "accuracy_interval": interval,
         "deviation_over_splits": _deviation(accuracies.mean(axis=1)),
         "deviation_over_seeds": _deviation(accuracies.mean(axis=0)),
         "parameters": trials[0]["parameters"],
@@ -521,7 +527,9 @@ def _publish(results: dict, about: dict, answered, recipe: Recipe, run) -> None:
             title = f"{name}: {clips} test clips of {_splits_line(results)}, seed {results['seeds'][0]}"
             plots.confusion_matrix(ran[name]["confusion"], results["dataset"]["classes"], path, title=title)
             caption = f"Confusion matrix of {name}. Select it to see it at its full size."
-            confusions.append(page.Section(f"Figure {number}: confusion", figures=[page.Figure(path, caption)]))
+            confusions.append(
+                page.Section(f"Figure {number}: confusion of {name}", figures=[page.Figure(path, caption)])
+            )
     videos = []
     if recipe.overlays:
         for what, chosen in (("correct", answered.correct()), ("misclassified", answered.misclassified())):
@@ -546,7 +554,7 @@ def _publish(results: dict, about: dict, answered, recipe: Recipe, run) -> None:
         facts,
         [
             page.Section("Table I: data", tables=[tables[0]]),
-            page.Section("Table II: the networks and their fusion", " ".join(verdict), tables=[tables[1]]),
+            page.Section("Table II: the networks and their fusion", tables=[tables[1]]),
             page.Section("Table III: the literature", tables=[tables[2]]),
             *curves,
             *confusions,
@@ -554,6 +562,7 @@ def _publish(results: dict, about: dict, answered, recipe: Recipe, run) -> None:
             page.Section("Best and worst recognised classes", tables=[tables[3]]),
             *videos,
         ],
+        summary=_summary_line(recipe),
     )
     print(f"\n{tables[1].markdown()}")
     print("\n".join(verdict))
@@ -583,14 +592,21 @@ def table_2(results: dict):
 
     paper = PAPER_TABLE_2[results["dataset"]["name"]] if results["dataset"]["as_in_paper"] else None
     several_seeds = len(results["seeds"]) > 1
-    columns = ["Network", "Accuracy", "Deviation over splits"]
+    several_splits = len(results["splits"]) > 1
+    columns = ["Network", "Accuracy"]
+    columns += ["Deviation over splits"] if several_splits else ["95 % interval"]
     columns += ["Deviation over seeds"] if several_seeds else []
     columns += ["Training (min)", "Extraction (min)", "Parameters"]
     columns += ["Paper: accuracy", "Paper: minutes"] if paper else []
     rows = []
     for name, row in results["networks"].items():
         if row["status"] == "run":
-            cells = [name, row["accuracy"], row["deviation_over_splits"]]
+            cells = [name, row["accuracy"]]
+            if several_splits:
+                cells.append(row["deviation_over_splits"])
+            else:
+                low, high = row["accuracy_interval"]
+                cells.append(f"{low:.3f}\N{EN DASH}{high:.3f}")
             cells += [row["deviation_over_seeds"]] if several_seeds else []
             cells += [row["training_seconds"] / 60, row["extraction_seconds"] / 60, row["parameters"]]
         else:
@@ -600,7 +616,9 @@ def table_2(results: dict):
     if several_seeds:
         seeds = f"mean of {len(results['seeds'])} seeds, their sample standard deviation beside it"
     count = len(results["splits"])
-    over = f"mean of {count} splits and their sample standard deviation" if count > 1 else "one split, so no deviation"
+    over = f"mean of {count} splits and their sample standard deviation"
+    if not several_splits:
+        over = "one split, so no deviation over splits; the interval (Wilson) is that of its test clips"
     notes = [
         f"Measured on {_data_line(results)}, {_splits_line(results)}: {over}; {seeds}.",
     ]
@@ -810,6 +828,15 @@ def _described(dataset, recipe: Recipe, protocol: str, skipped: int, notes: list
         "as_in_paper": complete and protocol == "official" and sorted(words(recipe.splits)) == ["1", "2", "3"],
         "notes": notes,
     }
+
+
+def _summary_line(recipe: Recipe) -> str | None:
+    if recipe.weights != "none" or recipe.finetune:
+        return None
+    return (
+        "The networks were trained here, on single frames of the training clips, in place of photographs: this page "
+        "shows the whole path, not what networks with ImageNet weights reach."
+    )
 
 
 def _splits_line(results: dict) -> str:

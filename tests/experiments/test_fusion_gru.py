@@ -15,6 +15,7 @@ import pytest
 from experiments import fusion_gru
 from experiments.fusion_gru import FUSION, Recipe, table_1, table_2, table_3, table_classes
 from har_tf.command import guarded
+from har_tf.features import FeatureStore
 from har_tf.models.saving import load_model
 from har_tf.video import probe
 
@@ -98,7 +99,10 @@ def test_table_2_prints_the_means_of_the_trials(run, results):
         assert [(t["split"], t["seed"]) for t in row["trials"]] == [(1, 0), (1, 3)]
         assert float(rows[name]["Accuracy"]) == row["accuracy"] == pytest.approx((first + second) / 2)
         assert float(rows[name]["Deviation over seeds"]) == pytest.approx(abs(first - second) / 2**0.5)
-        assert rows[name]["Deviation over splits"] == "", "there is one"
+        assert "Deviation over splits" not in rows[name], "there is one"
+        low, high = row["accuracy_interval"]
+        assert low <= row["accuracy"] <= high
+        assert rows[name]["95 % interval"] == f"{low:.3f}–{high:.3f}"  # noqa: RUF001
         assert np.sum(row["confusion"]) == sum(s["test_clips"] for s in results["splits"].values())
         right = sum(t["accuracy"] * t["test_clips"] for t in row["trials"] if t["seed"] == 0)
         assert np.trace(row["confusion"]) == pytest.approx(right)
@@ -179,8 +183,24 @@ def test_without_the_weights_of_one_network_the_others_run(recipe, capsys):
     assert "GoogLeNet" in capsys.readouterr().out.splitlines()[0], "told before anything else"
     table = table_2(results)
     assert table.rows[1][:2] == ("GoogLeNet", "not run")
-    assert table.rows[0][2] is None, "one split has no deviation"
     assert "training clips by epoch" in (run / "report.html").read_text()
+
+
+def test_networks_without_weights_are_first_trained_on_single_frames(recipe):
+    alone = replace(
+        recipe, weights="none", weights_dir=None, seeds="0", epochs=1, frame_epochs=1, overlays=0, size=32,
+        frame_size=32, export_end_to_end=False, run="none",
+    )  # fmt: skip
+    fusion_gru.main(alone)
+    run = recipe.out / "fusion_gru" / "none"
+    results = json.loads((run / "results.json").read_text())
+    row = results["networks"]["MobileNet"]
+    assert row["starts_from"] == "mobilenet_trained_on_frames.weights.h5, frozen"
+    assert results["features"]["MobileNet"]["channels"] == 512, "half of its width"
+    stores = [FeatureStore.open(path) for path in (recipe.out / "prepared" / "features").glob("figures_*")]
+    (store,) = (store for store in stores if store.weights.startswith("mobilenet_trained"))
+    assert store.read(range(40)).std() > 1e-3, "random weights alone give zeros"
+    assert "trained here, on single frames" in (run / "report.html").read_text()
 
 
 @pytest.mark.parametrize("fusion", ["sum", "score_average"])
@@ -226,8 +246,8 @@ def test_official_splits_of_a_folder_with_lists(recipe, tmp_path):
             chosen = [name for name in names if (group in name) is wanted]
             (lists / f"{part}list{split:02d}.txt").write_text("\n".join([*chosen, f"wave/v_wave_{part}_c01.avi"]))
     small = replace(
-        recipe, dataset=str(tmp_path / "videos"), lists=lists, splits="1,2", epochs=1, overlays=0, seeds="0", validation=0.0,
-        out=tmp_path, export_end_to_end=False, backbones="MobileNet,MobileNetV2", gru_units=(6, 5),
+        recipe, dataset=str(tmp_path / "videos"), lists=lists, splits="1,2", epochs=1, overlays=0, seeds="0",
+        validation=0.0, out=tmp_path, export_end_to_end=False, backbones="MobileNet,MobileNetV2", gru_units=(6, 5),
     )  # fmt: skip
     fusion_gru.main(small)
     results = json.loads((tmp_path / "fusion_gru" / "tiny" / "results.json").read_text())
@@ -367,6 +387,7 @@ def test_real_videos_with_real_weights(shared, tmp_path):
         ({"validation": 1.0}, "--validation"),
         ({"size": 8}, "--size"),
         ({"run": "../x"}, "--run"),
+        ({"weights": "none", "splits": "1,2"}, "--weights none"),
         ({"weights": "MobileNet"}, "NAME=FILE"),
         ({"weights": "MobileNet=nowhere.h5"}, "nowhere.h5: no such weights file"),
         ({"weights_dir": Path("nowhere")}, "nowhere"),
