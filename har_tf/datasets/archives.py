@@ -147,7 +147,7 @@ def unpack(archive: str | Path, folder: str | Path) -> Path:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DatasetError(f"{archive}: the disk of {folder} is full. Nothing was kept") from error
-        if isinstance(error, FileExistsError):
+        if isinstance(error, FileExistsError) and error.filename == str(target):
             raise DatasetError(f"{folder}: was filled by another meanwhile. {archive} was not unpacked") from error
         raise
     return folder

@@ -123,6 +123,13 @@ def test_links_to_an_empty_folder_and_to_none(tmp_path):
         assert (tmp_path / name).is_symlink()
 
 
+def test_a_file_where_the_folder_around_it_should_be_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file'$") as caught:
+        archives.unpack(make_zip(tmp_path / "a.zip"), tmp_path / "file" / "out")
+    assert caught.value.filename == str(tmp_path / "file")
+
+
 def test_a_failure_leaves_an_empty_folder_empty(tmp_path):
     (tmp_path / "out").mkdir()
     damaged = make_zip(tmp_path / "a.zip")
