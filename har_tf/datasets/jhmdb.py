@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from har_tf.datasets import folder, hmdb51, safe_pickle
+from har_tf.datasets import folder, hmdb51, safe_pickle, walk
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes
 from har_tf.datasets.workers import Failed, available_cores
 
@@ -210,6 +210,7 @@ def _video_folder(root: Path) -> tuple[Path, Path]:
             f"{frames}: pictures, but no {VIDEO_FOLDERS[0]} beside them. Get JHMDB_video.zip, or make videos of the "
             f"pictures with har_tf.datasets.jhmdb.videos_from_frames({str(root)!r})"
         )
+    list(walk.files(root, (), depth=2))  # says which folder cannot be listed, which `glob` passes over
     raise DatasetError(f"{root}: no {VIDEO_FOLDERS[0]} in it. Expected {VIDEO_FOLDERS[0]}/<class>/<video>.avi")
 
 

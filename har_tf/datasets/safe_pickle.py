@@ -62,9 +62,9 @@ def load(path: str | Path) -> Any:
             os.system, or holds arrays of objects, or claims more data than the file has.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
-        raise DatasetError(f"{path}: is not a file. {WANTED}")
     try:
+        if path.exists() and not path.is_file():
+            raise DatasetError(f"{path}: is not a file. {WANTED}")
         data = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror}. {WANTED}") from error

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from har_tf.datasets import folder, safe_pickle, ucf101
+from har_tf.datasets import folder, safe_pickle, ucf101, walk
 from har_tf.datasets.lists import read_lines, some
 from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord, check_classes
 from har_tf.datasets.workers import Failed
@@ -305,6 +305,7 @@ def _class_root(root: Path) -> Path:
         place.parent for depth in ("", "*/", "*/*/") for name in CLASSES for place in root.glob(depth + name)
     )
     if not places:
+        list(walk.files(root, (), depth=2))  # says which folder cannot be listed, which `glob` passes over
         raise DatasetError(f"{root}: no folder of a class of UCF24 ({', '.join(CLASSES[:3])}, ...) in it")
     return max(sorted(places), key=places.__getitem__)
 

@@ -1,3 +1,4 @@
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -424,3 +425,14 @@ def test_videos_of_pictures_are_exact(root):
     (root / "Lossless_Videos" / "wave" / f"{VIDEOS['wave'][1]}.avi").unlink()
     with pytest.raises(DatasetError, match=r"expected 00001.png and on without a gap. Found: 2 pictures"):
         jhmdb.videos_from_frames(root)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_closed_folder_in_the_root_is_named(tmp_path):
+    closed = tmp_path / "JHMDB"
+    closed.mkdir(mode=0)
+    try:
+        with pytest.raises(DatasetError, match="JHMDB: cannot be listed: Permission denied"):
+            load(tmp_path)
+    finally:
+        closed.chmod(0o755)

@@ -1,5 +1,6 @@
 import collections
 import io
+import os
 import pickle
 import resource
 import subprocess
@@ -337,3 +338,14 @@ def test_tuples_and_complex_numbers_are_keys_in_small_numbers(tmp_path, monkeypa
     monkeypatch.setattr(safe_pickle, "MOST_COMPOUND_KEYS", 4)
     with pytest.raises(DatasetError, match="refuses more than 4 tuples and complex numbers as keys"):
         safe_pickle.load(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_in_a_closed_folder(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    try:
+        with pytest.raises(DatasetError, match=r"a.pkl: cannot be read: Permission denied"):
+            safe_pickle.load(closed / "a.pkl")
+    finally:
+        closed.chmod(0o755)

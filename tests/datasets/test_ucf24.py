@@ -1,3 +1,4 @@
+import os
 import pickle
 from pathlib import Path
 
@@ -369,3 +370,14 @@ def test_the_real_clips(shared):
         frames = probe(record.path).frames
         assert all(tube.start >= 0 and tube.start + len(tube.boxes) <= frames for tube in record.tubes)
     assert sum(len(record.tubes) for record in dataset.records) == 113
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_closed_folder_in_the_root_is_named(tmp_path):
+    closed = tmp_path / "UCF-101"
+    closed.mkdir(mode=0)
+    try:
+        with pytest.raises(DatasetError, match="UCF-101: cannot be listed: Permission denied"):
+            load(tmp_path)
+    finally:
+        closed.chmod(0o755)
