@@ -331,7 +331,7 @@ def main(recipe: Recipe) -> None:
     if recipe.export_end_to_end:
         from har_tf.models.saving import save_model
 
-        save_model(model, run.path / "model.keras", prepared.class_names)
+        save_model(model, run.path / "model.keras", prepared.class_names, prepared.clip)
     run.keep(run.training / _trial_name(shown, numbers[0], seeds[0]) / "history.csv")
     run.write_json("results.json", results)
     # Of very small frames a stream's last feature map has no place in the frame to show.

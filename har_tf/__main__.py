@@ -202,15 +202,15 @@ def predict(options: Predict) -> None:
         print("error: at least one video is needed", file=sys.stderr)
         sys.exit(2)
     model, names = _load_model(options.model)
-    shape = _clip_shape(model, options.model)
+    how = _clip_arguments(model, options.model)
     if options.top < 1:
         raise ValueError(f"At least one class is printed. Received: --top {options.top}")
-    from har_tf.video import VideoError
+    from har_tf.video import VideoError, read_clip
 
     failed = []
     for video in options.videos:
         try:
-            clip = _read(video, shape)
+            clip = read_clip(video, **how)
         except VideoError as error:  # the others are still wanted; the exit code tells
             failed.append(error)
             if options.json:
@@ -243,13 +243,15 @@ def explain(options: Explain) -> None:
     if not 0 <= options.alpha <= 1:
         raise ValueError(f"alpha lies in [0, 1]. Received: --alpha {options.alpha}")
     model, names = _load_model(options.model)
-    clip = _read(options.video, _clip_shape(model, options.model))[None]
+    how = _clip_arguments(model, options.model)
     if options.class_name is not None and options.class_name not in names:
         raise ValueError(f"The model's classes are {', '.join(names)}. Received: --class-name {options.class_name}")
     from har_tf.explain import gradcam, save_overlay
     from har_tf.explain.taps import find
     from har_tf.models.fusion_gru import stream_taps
+    from har_tf.video import read_clip
 
+    clip = read_clip(options.video, **how)[None]
     index = None if options.class_name is None else names.index(options.class_name)
     wanted = [None] if options.tap is None else words(options.tap)
     streams = stream_taps(model)
@@ -331,6 +333,7 @@ def check(options: Check) -> None:
 
 def prepare(options: Prepare) -> None:
     from har_tf import datasets, quiet
+    from har_tf.datasets.prepared import left_out
 
     named = options.directory in ("figures", *datasets.PUBLISHED)
     if options.directory.startswith("tfds:") or (named and (options.root or not Path(options.directory).exists())):
@@ -357,7 +360,7 @@ def prepare(options: Prepare) -> None:
         drop_duplicates=options.drop_duplicates,
         beam=None if options.beam is None else shlex.split(options.beam),
     )
-    print(f"{len(prepared)} clips, {len(prepared.skipped)} unreadable left out")
+    print(f"{len(prepared)} clips, {left_out(prepared.skipped)}")
     print(prepared.path)
 
 
@@ -474,19 +477,14 @@ def _load_model(path: Path):
     return load_model(path)
 
 
-def _clip_shape(model, path: Path) -> tuple[int, int, int]:
-    """(frames, height, width) that the model takes."""
+def _clip_arguments(model, path: Path) -> dict:
+    """The arguments of `read_clip` for clips as the model was trained on."""
+    from har_tf.models.saving import clip_settings
+
     shape = model.input_shape
     if not isinstance(shape, tuple) or len(shape) != 5 or None in shape[1:] or shape[-1] != 3:
         raise ValueError(f"{path}: takes {shape}, not clips of (batch, time, height, width, 3)")
-    return shape[1:4]
-
-
-def _read(video: Path, shape):
-    from har_tf.video import read_clip
-
-    frames, height, width = shape
-    return read_clip(video, num_frames=frames, size=(height, width))
+    return {"num_frames": shape[1], "size": shape[2:4], **clip_settings(path)}
 
 
 if __name__ == "__main__":

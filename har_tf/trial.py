@@ -46,6 +46,11 @@ class Parts:
         """(time, height, width, channels) of a clip."""
         return (self.train.num_frames, *self.train.size, 3)
 
+    @property
+    def clip(self) -> dict[str, str]:
+        """How the clips were taken, see `saving.save_model`."""
+        return self.train.clip
+
     def batches(self, part: PreparedDataset, batch_size: int, **options) -> tf.data.Dataset:
         """See `pipeline.clips`."""
         return pipeline.clips(part, batch_size, **options)
@@ -67,6 +72,11 @@ class FeatureParts:
     def shape(self) -> dict[str, tuple[int, int]]:
         """Backbone -> (time, channels) of its features."""
         return {store.backbone: store.shape for store in self.train}
+
+    @property
+    def clip(self) -> None:
+        """A model of features is not given clips."""
+        return None
 
     def batches(self, part: Sequence[FeatureStore], batch_size: int, augment=None, **options) -> tf.data.Dataset:
         """See `features.batches`.
@@ -175,7 +185,7 @@ def run_trial(
         },
     )
     probabilities = model.predict(parts.batches(test, batch_size), verbose=0)
-    save_model(model, folder / "model.keras", known.class_names)
+    save_model(model, folder / "model.keras", known.class_names, parts.clip)
     report = classification.report(tested.labels, probabilities, tested.class_names)
     return Outcome(model, history, report, probabilities, test)
 

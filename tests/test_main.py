@@ -10,7 +10,7 @@ import pytest
 from har_tf.__main__ import Check, Command, Explain, ImportWeights, Predict, Prepare, Preview, Unpack, main
 from har_tf.command import guarded
 from har_tf.datasets.figures import ACTIONS
-from har_tf.models.saving import load_model
+from har_tf.models.saving import load_model, save_model
 from har_tf.video import probe, read_clip, write_video
 
 
@@ -41,6 +41,14 @@ def test_predict_prints_the_model_s_probabilities(model_file, video, capsys):
     order = np.argsort(-probabilities)[:3]
     assert title == str(video)
     assert rows == [f"  {probabilities[i]:6.4f}  {names[i]}" for i in order]
+
+
+def test_predict_takes_clips_as_the_model_was_trained_on_them(model_file, video, tmp_path, capsys):
+    model, names = load_model(model_file)
+    cropped = save_model(model, tmp_path / "cropped.keras", names, {"fit": "crop", "sampling": "dense"})
+    main(Predict((video,), cropped, top=1))
+    clip = read_clip(video, num_frames=10, size=(32, 48), sampling="dense", fit="crop")
+    assert f"{model.predict(clip[None], verbose=0)[0].max():6.4f}" in capsys.readouterr().out
 
 
 def test_predict_json_is_one_object_a_video(model_file, video, capsys):
@@ -94,7 +102,7 @@ def test_prepare_then_open(tiny_recipe, tiny_run, tmp_path, capsys):
     folder = next((tiny_recipe.out / "figures").iterdir())
     main(Prepare(str(folder), tmp_path, classes="wave, clap", num_frames=4, size=(16, 24), workers=0))
     count, path = capsys.readouterr().out.splitlines()[-2:]
-    assert count == "12 clips, 0 unreadable left out"
+    assert count == "12 clips, none left out"
     assert PreparedDataset.open(Path(path)).class_names == ("wave", "clap")
 
 
@@ -130,7 +138,7 @@ def test_check_then_prepare_by_the_manifest(videos, tmp_path, capsys):
     options = {"num_frames": 4, "size": (16, 24), "workers": 0}
     main(Prepare("ucf101", tmp_path, root=videos, lists=tmp_path / "lists", manifest=out, **options))
     count, path = capsys.readouterr().out.splitlines()[-2:]
-    assert count == "5 clips, 1 unreadable left out"
+    assert count == "5 clips, 1 left out: 1 with a problem"
     prepared = PreparedDataset.open(Path(path))
     assert prepared.class_names == ("Archery", "Biking")
     assert [skip.path.name for skip in prepared.skipped] == ["v_Biking_g01_c01.mp4"]

@@ -18,6 +18,7 @@ import numpy as np
 
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
 from har_tf.video import VideoError, frame_indices
+from har_tf.video.display import Target
 
 NEAR = 64  # records that are passed over rather than looking for the place anew
 
@@ -38,21 +39,23 @@ class TfdsRecord(VideoRecord):
         sampling: str = "uniform",
         short: str = "repeat_last",
         threads: int | None = None,
+        fit: str = "stretch",
     ) -> np.ndarray:
         """As `VideoRecord.read`; only the frames of the clip are decoded, with TensorFlow's threads."""
         import cv2
         import tensorflow as tf
 
+        target = Target(size, fit)
         pictures = _examples(self.folder, self.split).video(self.position)
         try:
             indices = frame_indices(len(pictures), num_frames, sampling, short=short)
             frames = {i: tf.io.decode_image(pictures[i], channels=3).numpy() for i in set(indices.tolist())}
         except (ValueError, tf.errors.InvalidArgumentError) as error:
             raise VideoError(self.path, str(error).partition("\n")[0]) from error
-        if size is not None:
+        for i, frame in frames.items():
             # Averages areas where it shrinks, as the reader of video files does.
-            height, width = size
-            frames = {i: cv2.resize(f, (width, height), interpolation=cv2.INTER_AREA) for i, f in frames.items()}
+            height, width = target.scaled(frame.shape[:2])
+            frames[i] = target.cut(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA))
         return np.stack([frames[i] for i in indices.tolist()])
 
     def stamp(self) -> tuple[int, int]:

@@ -63,6 +63,7 @@ class PreparedDataset:
         class_names: names in the order of the labels.
         num_frames: frames of a clip, T.
         size: (height, width) of a clip.
+        clip: sampling, short and fit, the arguments of `read_clip` that clips were read with.
         skipped: the videos that were left out.
     """
 
@@ -72,6 +73,7 @@ class PreparedDataset:
     class_names: tuple[str, ...]
     num_frames: int
     size: tuple[int, int]
+    clip: dict[str, str]
     skipped: tuple[Skipped, ...]
     _shards: _Shards = field(repr=False)
     _index: dict[str, np.ndarray] = field(repr=False)
@@ -112,6 +114,7 @@ class PreparedDataset:
             class_names=tuple(about["class_names"]),
             num_frames=about["num_frames"],
             size=tuple(about["size"]),
+            clip={name: about[name] for name in ("sampling", "short", "fit")},
             skipped=tuple(Skipped(root / row["path"], row["reason"]) for row in rows),
             _shards=_Shards([path / name for name in about["shards"]]),
             _index=index,

@@ -86,7 +86,7 @@ def test_command(dataset, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == [
-        "29 clips, 1 unreadable left out",
+        "29 clips, 1 left out: 1 with a problem",
         str(next((tmp_path / "out").iterdir()) / "1.0.0"),
     ]
 
