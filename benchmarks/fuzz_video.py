@@ -106,7 +106,7 @@ def examine(case: Case) -> tuple[str, str, float]:
     """Makes the file, reads it, and says (outcome, what exactly, seconds of the slowest call)."""
     phase = case.folder / "phase"
     content = case.folder / "file"
-    content.mkdir()
+    content.mkdir(exist_ok=True)  # a task whose process died is tried once more
     path = case.mutation.write(content)
     phase.write_text("reader")
     calls = [("probe", {}, probe)] + [(f"read_clip({_told(r)})", {"size": None} | r, case.reader) for r in REQUESTS]

@@ -17,6 +17,9 @@ from av.bitstream import BitStreamFilterContext
 # An MPEG-4 picture that says "not coded" ends a few bytes behind its start code.
 _LARGEST_NOT_CODED = 20
 
+# What stands in a packed stream where a picture travelled with an earlier one, as FFmpeg takes it.
+_LARGEST_PLACEHOLDER = 19
+
 # The start code of an MPEG-4 picture.
 _VOP = b"\x00\x00\x01\xb6"
 
@@ -91,6 +94,9 @@ def _mpeg4(stream: av.VideoStream, headers: bytes, data: Sequence[bytes]) -> Lay
     unpacked = None
     if _PACKED.search(headers) or _PACKED.search(data[0][:_HEADERS]):
         # "Packed bitstream": AVI wants a picture a packet, so a B picture travels with the P picture it needs.
+        travelling = sum(part.find(_VOP, part.find(_VOP) + len(_VOP)) >= 0 for part in data)
+        if travelling != sum(len(part) <= _LARGEST_PLACEHOLDER for part in data):
+            return None  # packets are lost, and what the decoder makes of that is for it to say
         unpacking = BitStreamFilterContext("mpeg4_unpack_bframes", stream)
         packets = [*(as_packet(part) for part in data), None]
         data = unpacked = [bytes(part) for packet in packets for part in unpacking.filter(packet)]
