@@ -94,8 +94,7 @@ def _mpeg4(stream: av.VideoStream, headers: bytes, data: Sequence[bytes]) -> Lay
     unpacked = None
     if _PACKED.search(headers) or _PACKED.search(data[0][:_HEADERS]):
         # "Packed bitstream": AVI wants a picture a packet, so a B picture travels with the P picture it needs.
-        travelling = sum(part.find(_VOP, part.find(_VOP) + len(_VOP)) >= 0 for part in data)
-        if travelling != sum(len(part) <= _LARGEST_PLACEHOLDER for part in data):
+        if not _packed_regularly(data):
             return None  # packets are lost, and what the decoder makes of that is for it to say
         unpacking = BitStreamFilterContext("mpeg4_unpack_bframes", stream)
         packets = [*(as_packet(part) for part in data), None]
@@ -132,6 +131,21 @@ def _mpeg4(stream: av.VideoStream, headers: bytes, data: Sequence[bytes]) -> Lay
     if not start[0] or (leading & (np.cumsum(start) == 1)).any():
         return None
     return Layout(frame, start, ~bipredictive, leading, unpacked)
+
+
+def _packed_regularly(data: Sequence[bytes]) -> bool:
+    """Whether a placeholder follows every packet of two pictures before the next; the end may lack the last one."""
+    travelling = False
+    for part in data:
+        if len(part) <= _LARGEST_PLACEHOLDER:
+            if not travelling:
+                return False
+            travelling = False
+        elif part.find(_VOP, part.find(_VOP) + len(_VOP)) >= 0:
+            if travelling:
+                return False
+            travelling = True
+    return True
 
 
 def _time_bits(headers: bytes) -> int | None:
