@@ -2,11 +2,11 @@
 
     python -m benchmarks.read_clip UCF-101 --out read_clip.json
 
-Ten uniform frames at 128x192 RGB are taken from every video of a folder by six readers, with one thread
+Ten uniform frames at 128x192 RGB are taken from every video of a folder by several readers, with one thread
 and with each reader's default number of threads: OpenCV that seeks to each frame, OpenCV that grabs them
 all and retrieves the wanted ones, PyAV that decodes all and converts the wanted ones, decord (package
-decord2), torchcodec (in its faster mode, which trusts the file's header; left out where it cannot be
-imported) and `read_clip`. The same is done on H.264 copies of some of the videos, with a key frame every 250
+decord2), torchcodec (as it comes, which scans the file first, and in its approximate mode, which trusts the
+file's header; left out where it cannot be imported) and `read_clip`. The same is done on H.264 copies of some of the videos, with a key frame every 250
 frames, made here by x264 in two ways: with three B pictures between P pictures, a pattern that about fits the
 videos of Kinetics, and with the few that x264's defaults find worth it in these videos. Pictures that others
 refer to must be decoded by every reader, so the second kind leaves little to save.
@@ -97,11 +97,19 @@ def decord2(path: Path, threads: int | None) -> np.ndarray:
     return reader.get_batch(frame_indices(len(reader), FRAMES)).asnumpy()
 
 
-def torchcodec_(path: Path, threads: int | None) -> np.ndarray:
+def torchcodec_exact(path: Path, threads: int | None) -> np.ndarray:
+    return _torchcodec(path, threads, "exact")
+
+
+def torchcodec_approximate(path: Path, threads: int | None) -> np.ndarray:
+    return _torchcodec(path, threads, "approximate")
+
+
+def _torchcodec(path: Path, threads: int | None, mode: str) -> np.ndarray:
     decoder = torchcodec.decoders.VideoDecoder(
         str(path),
         num_ffmpeg_threads=threads or 0,
-        seek_mode="approximate",
+        seek_mode=mode,
         dimension_order="NHWC",
         transforms=[Resize(SIZE)],
     )
@@ -117,7 +125,7 @@ READERS: dict[str, Callable[[Path, int | None], np.ndarray]] = {
     "OpenCV, grab and retrieve": opencv_grab,
     "PyAV": pyav,
     "decord2": decord2,
-    **({"torchcodec": torchcodec_} if torchcodec else {}),
+    **({"torchcodec": torchcodec_exact, "torchcodec, approximate": torchcodec_approximate} if torchcodec else {}),
     "read_clip": ours,
 }
 

@@ -53,13 +53,14 @@ class Layout:
 
     def needed(self, wanted: np.ndarray) -> np.ndarray:
         """Positions of the packets to decode for the wanted frames, (N,) int64 in decoding order."""
-        is_wanted = np.isin(self.frame, wanted)
+        chosen = np.zeros(self.frames + 1, bool)
+        chosen[wanted] = True
+        is_wanted = chosen[self.frame]  # what becomes no frame, -1, looks at the last place, which nobody wants
         segment = np.cumsum(self.start) - 1
         last = np.full(segment[-1] + 1, -1)
         np.maximum.at(last, segment[is_wanted], np.flatnonzero(is_wanted))
         # All of the segment before: its last picture of reference is what a leading one refers to.
-        for before in segment[is_wanted & self.leading] - 1:
-            last[before] = len(segment)
+        last[segment[is_wanted & self.leading] - 1] = len(segment)
         keep = (np.arange(len(segment)) <= last[segment]) & (self.reference | is_wanted)
         # The first packet may carry headers that say how to read all the others.
         keep[0] = True
@@ -100,21 +101,26 @@ def _mpeg4(stream: av.VideoStream, headers: bytes, data: Sequence[bytes]) -> Lay
         packets = [*(as_packet(part) for part in data), None]
         data = unpacked = [bytes(part) for packet in packets for part in unpacking.filter(packet)]
     places = [part.find(_VOP) + len(_VOP) for part in data]
-    if any(not len(_VOP) <= place < len(part) for part, place in zip(data, places, strict=True)):
+    left = np.array([len(part) for part in data]) - places  # bytes behind the start code
+    if min(places) < len(_VOP) or left.min() < 1:
         return None
     kinds = np.array([part[place] >> 6 for part, place in zip(data, places, strict=True)])
     coded = np.ones(len(data), bool)
     time_bits = None
-    for position, (part, place) in enumerate(zip(data, places, strict=True)):
-        if len(part) - place <= _LARGEST_NOT_CODED:
-            time_bits = time_bits or _time_bits(headers) or _time_bits(data[0])
-            if not time_bits:
-                return None
-            coded[position] = _is_coded(part[place:], time_bits)
+    for position in np.flatnonzero(left <= _LARGEST_NOT_CODED).tolist():
+        time_bits = time_bits or _time_bits(headers) or _time_bits(data[0])
+        if not time_bits:
+            return None
+        coded[position] = _is_coded(data[position][places[position] :], time_bits)
     bipredictive = kinds == 2
     if bipredictive.any() and not coded.all():
         return None
     start = (kinds == 0) & coded
+    if not bipredictive.any():
+        if not start[0]:
+            return None
+        frame = np.where(coded, np.cumsum(coded) - 1, -1)
+        return Layout(frame, start, np.ones(len(data), bool), np.zeros(len(data), bool), unpacked)
     # A B picture comes out at once, every other one when the next of them is decoded.
     shown, waiting = [], []
     for position in np.flatnonzero(coded).tolist():
