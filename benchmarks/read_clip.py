@@ -6,10 +6,11 @@ Ten uniform frames at 128x192 RGB are taken from every video of a folder by seve
 and with each reader's default number of threads: OpenCV that seeks to each frame, OpenCV that grabs them
 all and retrieves the wanted ones, PyAV that decodes all and converts the wanted ones, decord (package
 decord2), torchcodec (as it comes, which scans the file first, and in its approximate mode, which trusts the
-file's header; left out where it cannot be imported) and `read_clip`. The same is done on H.264 copies of some of the videos, with a key frame every 250
-frames, made here by x264 in two ways: with three B pictures between P pictures, a pattern that about fits the
-videos of Kinetics, and with the few that x264's defaults find worth it in these videos. Pictures that others
-refer to must be decoded by every reader, so the second kind leaves little to save.
+file's header; left out where it cannot be imported) and `read_clip`. The same is done on H.264 copies of some
+of the videos, with a key frame every 250 frames, made here by x264 in two ways: with three B pictures between
+P pictures, a pattern that about fits the videos of Kinetics, and with the few that x264's defaults find worth
+it in these videos. Pictures that others refer to must be decoded by every reader, so the second kind leaves
+little to save.
 
 The readers take turns at every video, so that whatever else the machine does hits them alike; speeds are
 medians over the repeats, and so is the ratio to the fastest peer, which is taken within a repeat. With one

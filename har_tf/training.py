@@ -24,6 +24,9 @@ from har_tf.atomic import whole_file
 Train = Callable[[range], tf.data.Dataset]
 
 
+LONG_SAVE = 1.0  # seconds; a state that is written faster is written after every epoch
+
+
 @dataclass(frozen=True)
 class TrainingRecipe:
     """How a model is trained.
@@ -36,6 +39,7 @@ class TrainingRecipe:
         label_smoothing: share of the target that is spread over all classes.
         clipnorm: largest norm of any weight's gradient; None: not clipped.
         weight_decay: decoupled, as in AdamW; 0: plain Adam.
+        jit: compile the training step with XLA, which makes long GRU layers quicker; it rounds differently.
     """
 
     epochs: int = 20
@@ -45,6 +49,7 @@ class TrainingRecipe:
     label_smoothing: float = 0.0
     clipnorm: float | None = None
     weight_decay: float = 0.0
+    jit: bool = False
 
     def __post_init__(self):
         if self.epochs < 1:
@@ -178,6 +183,7 @@ def fit(
             optimizer=_optimizer(recipe, steps),
             loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
             metrics=["accuracy"],
+            jit_compile=True if recipe.jit else "auto",
         )
         model.optimizer.build(model.trainable_variables)
     state = _State(model, run_dir, _identity(model, recipe, inputs or {}))
@@ -272,6 +278,8 @@ class _State:
         self.identity = identity
         self.history = History()
         self.next_epoch = 0
+        self._best_weights: list[np.ndarray] | None = None  # of the best epoch, where they are not on disk yet
+        self._saved, self._seconds = 0.0, 0.0  # when the state was written, and how long that took
 
     def _variables(self):
         return [*self.model.variables, *self.model.optimizer.variables]
@@ -299,8 +307,12 @@ class _State:
             for i, weight in enumerate(self.model.weights):
                 weight.assign(stored[f"w{i}"])
 
-    def save(self, epoch: int, logs: dict[str, float]) -> None:
-        """Writes the best weights, the history and then the state, each whole."""
+    def save(self, epoch: int, logs: dict[str, float], last: bool) -> None:
+        """Writes the best weights, the history and then the state, each whole.
+
+        A large state is not written after every epoch but so rarely that training takes a tenth longer at most; what
+        a run that is killed loses are the epochs since.
+        """
         epochs = {name: [*self.history.epochs.get(name, []), value] for name, value in logs.items()}
         rank = [
             (epochs["val_accuracy"][i], -epochs["val_loss"][i]) if "val_accuracy" in epochs else i
@@ -308,14 +320,19 @@ class _State:
         ]
         best = max(range(epoch + 1), key=rank.__getitem__)
         if best == epoch:
-            weights = {f"w{i}": keras.ops.convert_to_numpy(w) for i, w in enumerate(self.model.weights)}
-            with whole_file(self.best_path) as temporary:
-                np.savez(temporary, **weights)
+            self._best_weights = [np.array(keras.ops.convert_to_numpy(w)) for w in self.model.weights]
         self.history = History(epochs, best)
         with whole_file(self.csv_path) as temporary, temporary.open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["epoch", *epochs])
             rows.writerows([i + 1, *values] for i, values in enumerate(zip(*epochs.values(), strict=True)))
+        begin = time.perf_counter()
+        if not last and self._seconds > LONG_SAVE and begin - self._saved < 10 * self._seconds:
+            return
+        if self._best_weights is not None:
+            with whole_file(self.best_path) as temporary:
+                np.savez(temporary, **{f"w{i}": weight for i, weight in enumerate(self._best_weights)})
+            self._best_weights = None
         about = {
             "identity": self.identity,
             "history": epochs,
@@ -325,6 +342,8 @@ class _State:
         arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())}
         with whole_file(self.path) as temporary:
             np.savez(temporary, about=json.dumps(about), **arrays)
+        self._saved = time.perf_counter()
+        self._seconds = self._saved - begin
 
     def callback(self) -> keras.callbacks.Callback:
         state = self
@@ -337,7 +356,8 @@ class _State:
                 rate = float(keras.ops.convert_to_numpy(state.model.optimizer.learning_rate))
                 seconds = time.perf_counter() - self.started
                 measured = {name: float(value) for name, value in (logs or {}).items()}
-                state.save(epoch, measured | {"learning_rate": rate, "seconds": seconds})
+                last = epoch + 1 == self.params["epochs"]
+                state.save(epoch, measured | {"learning_rate": rate, "seconds": seconds}, last)
 
         return SaveState()
 

@@ -2,6 +2,8 @@
 
 import csv
 import functools
+import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -121,6 +123,29 @@ def test_killed_and_started_again_ends_with_the_same_weights(data, tmp_path, bat
     assert again.best_epoch == history.best_epoch
     for name in history.epochs.keys() - {"seconds"}:
         assert again.epochs[name] == history.epochs[name]
+
+
+def test_a_state_that_takes_long_is_written_rarely_and_continues_all_the_same(data, tmp_path, monkeypatch):
+    whole, history = train(data, tmp_path / "whole")
+    # Of any length, and due when ten times as long has passed: written after the first epoch and the last.
+    monkeypatch.setattr(training, "LONG_SAVE", -1.0)
+    clock = iter(np.arange(0.0, 1e6))
+    monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock))
+    with pytest.raises((Killed, tf.errors.OpError)):
+        fit(build(), KillingBatches(data, 11), batches(data, range(1)), RECIPE, tmp_path / "cut", verbose=0)
+    about = json.loads(str(np.load(tmp_path / "cut" / "state.npz")["about"]))
+    assert about["next_epoch"] == 1
+    continued, again = train(data, tmp_path / "cut")
+    for first, second in zip(whole.weights, continued.weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert again.epochs["loss"] == history.epochs["loss"]
+    assert len(list(csv.DictReader((tmp_path / "cut" / "history.csv").open()))) == 4
+
+
+def test_a_compiled_step_learns_the_same(data, tmp_path):
+    _, plain = train(data, tmp_path / "plain")
+    _, compiled = train(data, tmp_path / "compiled", recipe=replace(RECIPE, jit=True))
+    np.testing.assert_allclose(compiled.epochs["val_loss"], plain.epochs["val_loss"], rtol=0.05)
 
 
 def test_a_complete_run_is_not_trained_again(data, tmp_path):
