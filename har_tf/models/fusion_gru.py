@@ -296,7 +296,8 @@ def _fused(features, fusion):
 def _over_time(x, gru_units, bidirectional, dropout, suffix=""):
     """Equations (1) to (4), once a layer: (B, T, C) -> (B, units)."""
     for i, units in enumerate(gru_units, start=1):
-        options = {"return_sequences": i < len(gru_units), "reset_after": False}
+        # cuDNN has no GRU of this form; where Keras thinks it might be used, XLA is refused.
+        options = {"return_sequences": i < len(gru_units), "reset_after": False, "use_cudnn": False}
         name = f"gru{i}{suffix}"
         if bidirectional:
             gru = layers.Bidirectional(layers.GRU(units, **options), name=name)
