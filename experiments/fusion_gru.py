@@ -136,8 +136,6 @@ class Recipe:
     overlays: int = 2
     """Overlay videos of correct clips, one a class, and as many of misclassified ones; both networks'
     stand side by side."""
-    jit: bool = False
-    """Compile the training steps with XLA, which about halves their time on a CPU."""
     strategy: Literal["one", "mirrored", "tpu"] = "one"
     """One device, all GPUs of this machine, or a TPU."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
@@ -232,7 +230,7 @@ def main(recipe: Recipe) -> None:
     # What can be wrong is found out here, before anything is drawn, decoded, computed or trained.
     schedule = TrainingRecipe(
         recipe.epochs, recipe.learning_rate, recipe.schedule, recipe.warmup_epochs, recipe.label_smoothing,
-        recipe.clipnorm, recipe.weight_decay, recipe.jit,
+        recipe.clipnorm, recipe.weight_decay,
     )  # fmt: skip
     strategy = training.strategy(recipe.strategy)
     training.set_precision(recipe.precision)

@@ -39,7 +39,6 @@ class TrainingRecipe:
         label_smoothing: share of the target that is spread over all classes.
         clipnorm: largest norm of any weight's gradient; None: not clipped.
         weight_decay: decoupled, as in AdamW; 0: plain Adam.
-        jit: compile the training step with XLA, which makes long GRU layers quicker; it rounds differently.
     """
 
     epochs: int = 20
@@ -49,7 +48,6 @@ class TrainingRecipe:
     label_smoothing: float = 0.0
     clipnorm: float | None = None
     weight_decay: float = 0.0
-    jit: bool = False
 
     def __post_init__(self):
         if self.epochs < 1:
@@ -183,7 +181,6 @@ def fit(
             optimizer=_optimizer(recipe, steps),
             loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
             metrics=["accuracy"],
-            jit_compile=True if recipe.jit else "auto",
         )
         model.optimizer.build(model.trainable_variables)
     state = _State(model, run_dir, _identity(model, recipe, inputs or {}))

@@ -3,7 +3,6 @@
 import csv
 import functools
 import json
-from dataclasses import replace
 
 import keras
 import numpy as np
@@ -140,12 +139,6 @@ def test_a_state_that_takes_long_is_written_rarely_and_continues_all_the_same(da
         np.testing.assert_array_equal(first, second)
     assert again.epochs["loss"] == history.epochs["loss"]
     assert len(list(csv.DictReader((tmp_path / "cut" / "history.csv").open()))) == 4
-
-
-def test_a_compiled_step_learns_the_same(data, tmp_path):
-    _, plain = train(data, tmp_path / "plain")
-    _, compiled = train(data, tmp_path / "compiled", recipe=replace(RECIPE, jit=True))
-    np.testing.assert_allclose(compiled.epochs["val_loss"], plain.epochs["val_loss"], rtol=0.05)
 
 
 def test_a_complete_run_is_not_trained_again(data, tmp_path):

@@ -296,8 +296,8 @@ def _fused(features, fusion):
 def _over_time(x, gru_units, bidirectional, dropout, suffix=""):
     """Equations (1) to (4), once a layer: (B, T, C) -> (B, units)."""
     for i, units in enumerate(gru_units, start=1):
-        # cuDNN has no GRU of this form; where Keras thinks it might be used, XLA is refused.
-        options = {"return_sequences": i < len(gru_units), "reset_after": False, "use_cudnn": False}
+        # Unrolled, a training step of two layers of 1000 units takes half as long; cuDNN has no GRU of this form.
+        options = {"return_sequences": i < len(gru_units), "reset_after": False, "unroll": True}
         name = f"gru{i}{suffix}"
         if bidirectional:
             gru = layers.Bidirectional(layers.GRU(units, **options), name=name)
