@@ -291,7 +291,8 @@ def _read_needed(stream: av.VideoStream, scan: Scan, request: _Request, target: 
                 number, position = expected[received]
                 if frame.pts != position:
                     return None
-                clip.offer(stream, number, frame)
+                if number in clip.places:
+                    clip.offer(stream, number, frame)
                 received += 1
     except av.FFmpegError:
         # What is wrong, and where, is for the decode of everything to say.
