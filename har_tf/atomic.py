@@ -1,13 +1,16 @@
-"""Files and folders that are there whole or not at all."""
+"""Files and folders that are there whole or not at all, and work that one process does at a time."""
 
 import errno
 import glob
+import logging
 import os
 import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -71,6 +74,46 @@ def whole_folder(path, alike: bool = True) -> Iterator[Path]:
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Waits until no other process is in here with the same path.
+
+    The lock is the kernel's, so it ends with the process that holds it, however that ends. On a network file system it
+    holds between machines where the file system was mounted with locks, which is the rule.
+    """
+    import fcntl  # which Windows has not
+
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+                log.warning("%s: worked on by %s at this moment; waiting for it", path, holder)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                    raise
+                # Two runs would still end with the same bytes; they would only do the work twice.
+                log.warning("%s: the file system knows no locks; do not do the same work twice at a time", path)
+            try:
+                current = os.path.samestat(os.fstat(descriptor), path.stat())
+            except FileNotFoundError:
+                current = False
+            if not current:  # the one that was waited for has removed the file
+                continue
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(descriptor)
 
 
 def _part(path: Path) -> Path:

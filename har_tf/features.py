@@ -34,8 +34,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from har_tf.atomic import alone
 from har_tf.datasets import ActionDataset, DatasetError, PreparedDataset, VideoRecord
-from har_tf.datasets.prepare import _alone
 from har_tf.datasets.prepared import to_text
 from har_tf.datasets.records import relative
 from har_tf.datasets.shards import sync
@@ -259,7 +259,7 @@ def extract(
     described = {None: "random", "imagenet": "imagenet"}.get(weights) or Path(weights).name
     try:
         job.out_dir.mkdir(parents=True, exist_ok=True)
-        with _alone(job.lock):
+        with alone(job.lock):
             return job.open() or job.run(encoder, described)
     except OSError as error:
         raise DatasetError(job.failure(error)) from error

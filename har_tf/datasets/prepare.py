@@ -21,15 +21,15 @@ import logging
 import os
 import re
 import shutil
-import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from har_tf.atomic import alone
 from har_tf.datasets.manifest import Manifest
 from har_tf.datasets.prepared import FORMAT, SAME_CONTENT, PreparedDataset, check_system, left_out
 from har_tf.datasets.records import ActionDataset, DatasetError
@@ -131,7 +131,7 @@ def prepare(
     if prepared is None or job.work.exists():
         try:
             job.out_dir.mkdir(parents=True, exist_ok=True)
-            with _alone(job.lock):
+            with alone(job.lock):
                 prepared = job.open()
                 if prepared is None:
                     prepared = job.run(write)
@@ -388,46 +388,6 @@ def _complete(shard: Shard) -> Notes:
     if notes is None:
         raise OSError(errno.EIO, f"{shard.file.name} was written and is not there", str(shard.file))
     return notes
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Waits until no other process is in here with the same path.
-
-    The lock is the kernel's, so it ends with the process that holds it, however that ends. On a network file system it
-    holds between machines where the file system was mounted with locks, which is the rule.
-    """
-    import fcntl  # which Windows has not
-
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
-                log.warning("%s: prepared by %s at this moment; waiting for it", path, holder)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                    raise
-                # Two runs would still end with the same bytes; they would only do the work twice.
-                log.warning("%s: the file system knows no locks; do not prepare the same data twice at a time", path)
-            try:
-                current = os.path.samestat(os.fstat(descriptor), path.stat())
-            except FileNotFoundError:
-                current = False
-            if not current:  # the one that was waited for has removed the file
-                continue
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-        finally:
-            os.close(descriptor)
 
 
 def _megabytes(count: int) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from har_tf import datasets
+from har_tf.atomic import alone
 from har_tf.datasets import DatasetError, PreparedDataset, VideoRecord, shards
 from har_tf.datasets.manifest import Manifest, Row
 
@@ -394,11 +395,11 @@ def test_two_at_a_time_do_the_work_once(miniature, tmp_path, caplog):
     name = prepare(dataset, tmp_path / "a").path.parent.name
     (tmp_path / "b").mkdir()
     with ThreadPoolExecutor(1) as pool:
-        with prepare_module._alone(tmp_path / "b" / f".{name}.lock"):
+        with alone(tmp_path / "b" / f".{name}.lock"):
             second = pool.submit(prepare, dataset, tmp_path / "b")
             while not caplog.records:
                 time.sleep(0.001)
-            assert f"prepared by process {os.getpid()} on" in caplog.text
+            assert f"worked on by process {os.getpid()} on" in caplog.text
             # The first is ready.
             shutil.copytree(tmp_path / "a" / name, tmp_path / "b" / name)
             at = (tmp_path / "b" / name / "1.0.0" / "index.npz").stat().st_mtime_ns
