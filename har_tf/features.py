@@ -116,6 +116,8 @@ class FeatureStore:
                 _left_out=frozenset(about["left_out"]),
                 _rows=np.arange(len(features)),
             )
+        except DatasetError:
+            raise
         except (OSError, ValueError, KeyError) as error:
             raise DatasetError(f"{path}: not a feature store, or a damaged one: {error}") from error
 
@@ -161,7 +163,12 @@ class FeatureStore:
             found = self._rows_of.get(name)
             if found is not None:
                 # One segment may be listed once for each of its classes.
-                rows.append(next((row for row in found if self._index["label"][row] == record.label), found[0]))
+                row = next((row for row in found if self._index["label"][row] == record.label), None)
+                if row is None:
+                    raise DatasetError(
+                        f"{self.path}: {record.path} has another label here. Received: label={record.label}"
+                    )
+                rows.append(row)
             elif name not in self._left_out:
                 raise DatasetError(f"{self.path}: no features of {record.path} were computed for this store")
         return replace(self, _rows=np.array(rows, dtype=np.int64))

@@ -208,15 +208,14 @@ def train_on_frames(
         train: the training clips, of square frames.
         validation: the clips that choose the epoch; None: the last one is kept.
         epochs: passes over the frames.
-        folder: receives what `training.fit` writes, and the file; what is there is not made again.
+        folder: receives what `training.fit` writes, and the file; what is complete there is not trained again, and
+            what comes from other clips or settings is refused.
         frame_size: side that frames are resized to; None: what the network is made for.
 
     Returns:
         The file with the network's weights, without classification layers.
     """
     file = folder / f"{backbone.lower()}_trained_on_frames.weights.h5"
-    if file.is_file():
-        return file
     side = frame_size or frame_size_of(backbone)
     training.seed_everything(0)
     narrow = {"alpha": 0.5} if backbone == "MobileNet" else {}
@@ -236,7 +235,12 @@ def train_on_frames(
         None if validation is None else _stills(validation),
         TrainingRecipe(epochs, 2e-3),
         folder,
-        inputs={"training clips": _fingerprint([train.path.parent.name], train)},
+        inputs={
+            "backbone": backbone,
+            "frame size": side,
+            "training clips": _fingerprint([train.path.parent.name], train),
+            "validation clips": None if validation is None else _fingerprint([train.path.parent.name], validation),
+        },
     )
     trained = [layer for layer in encoder.layers if layer.weights]
     for ours, theirs in zip([layer for layer in network.layers if layer.weights], trained, strict=True):

@@ -266,10 +266,10 @@ def trial(split, seed, accuracy, answers=None):
     return {"split": split, "seed": seed, "accuracy": accuracy, "answers": answers or {}}
 
 
-def fake_results(name="my_videos", as_in_paper=False, seeds=(0,), splits="123"):
-    def row(accuracy, deviation):
+def fake_results(name="my_videos", as_in_paper=False, seeds=(0,), splits="123", second="InceptionResNetV2"):
+    def row(accuracy, deviation, *backbones):
         return {
-            "status": "run", "reason": None, "starts_from": "a.h5, frozen", "accuracy": accuracy,
+            "backbones": list(backbones), "status": "run", "reason": None, "starts_from": "a.h5, frozen", "accuracy": accuracy,
             "deviation_over_splits": deviation, "deviation_over_seeds": 0.01, "parameters": 17_081_101,
             "training_seconds": 90.0, "extraction_seconds": 600.0, "confusion": [[2, 1, 0], [0, 4, 0], [1, 0, 2]],
         }  # fmt: skip
@@ -279,7 +279,10 @@ def fake_results(name="my_videos", as_in_paper=False, seeds=(0,), splits="123"):
     return {
         "dataset": data | {"as_in_paper": as_in_paper}, "protocol": "official", "seeds": list(seeds),
         "splits": dict.fromkeys(splits, part), "features": {"GoogLeNet": {"seconds": 600.0}}, "comparison": None,
-        "networks": {"GoogLeNet": row(0.9, 0.004), "InceptionResNetV2": row(0.94, None), FUSION: row(0.95, 0.003)},
+        "networks": {
+            "GoogLeNet": row(0.9, 0.004, "GoogLeNet"), second: row(0.94, None, second),
+            FUSION: row(0.95, 0.003, "GoogLeNet", second),
+        },
     }  # fmt: skip
 
 
@@ -289,6 +292,8 @@ def test_the_paper_s_figures_stand_only_beside_the_paper_s_data():
     assert (row["Paper: accuracy"], row["Paper: minutes"]) == (0.9797, 184)
     assert (row["Training (min)"], row["Extraction (min)"], row["Deviation over splits"]) == (1.5, 10.0, 0.003)
     assert "Deviation over seeds" not in same.columns
+    others = table_2(fake_results("ucf101", as_in_paper=True, second="MobileNet"))
+    assert dict(zip(others.columns, others.rows[2], strict=True))["Paper: accuracy"] is None
     other = table_2(fake_results("ucf101", seeds=(0, 1)))
     assert "Paper: accuracy" not in other.columns
     assert "Deviation over seeds" in other.columns
@@ -297,7 +302,12 @@ def test_the_paper_s_figures_stand_only_beside_the_paper_s_data():
 
 def test_table_3_keeps_other_data_apart():
     real = table_3(fake_results("hmdb51", as_in_paper=True))
-    assert real.rows[-1] == (f"{FUSION} (this run)", None, 95.0, "measured, official splits 1, 2, 3")
+    assert real.rows[-1] == (
+        f"{FUSION} of GoogLeNet and InceptionResNetV2 (this run)",
+        None,
+        95.0,
+        "measured, official splits 1, 2, 3",
+    )
     other = table_3(fake_results())
     assert {row[3] for row in other.rows} == {"quoted"}
     assert any("no place beside these" in note for note in other.notes)
