@@ -269,7 +269,8 @@ def trial(split, seed, accuracy, answers=None):
 def fake_results(name="my_videos", as_in_paper=False, seeds=(0,), splits="123", second="InceptionResNetV2"):
     def row(accuracy, deviation, *backbones):
         return {
-            "backbones": list(backbones), "status": "run", "reason": None, "starts_from": "a.h5, frozen", "accuracy": accuracy,
+            "backbones": list(backbones),
+            "status": "run", "reason": None, "starts_from": "a.h5, frozen", "accuracy": accuracy,
             "deviation_over_splits": deviation, "deviation_over_seeds": 0.01, "parameters": 17_081_101,
             "training_seconds": 90.0, "extraction_seconds": 600.0, "confusion": [[2, 1, 0], [0, 4, 0], [1, 0, 2]],
         }  # fmt: skip
