@@ -46,7 +46,8 @@ def assert_same_eager_and_compiled(model, outputs, clips):
         for want, have in zip(expected, run(clips), strict=True):
             scale = np.abs(want).max()
             assert scale > 0
-            np.testing.assert_allclose(have / scale, want / scale, atol=2e-6)
+            # A processor with instructions for half precision rounds elsewhere than one without.
+            np.testing.assert_allclose(have / scale, want / scale, atol=2e-3 if want.dtype == "float16" else 2e-6)
 
 
 CONVOLUTIONS = {
