@@ -1,8 +1,9 @@
 """fit(): train a classifier so that a killed run, started again, ends with the same weights.
 
-After every epoch everything that the next one depends on is written to one file: weights, BatchNorm statistics, the
-state of every random generator, the optimiser, and what has been measured. The order of the clips and their
-augmentation are functions of (seed, epoch), so an epoch that was cut off is simply repeated.
+After an epoch everything that the next one depends on is written to one file: weights, BatchNorm statistics, the
+state of every random generator, the optimiser, and what has been measured; after every epoch, or of a large model so
+rarely that it costs a tenth of the time. The order of the clips and their augmentation are functions of (seed, epoch),
+so epochs that were cut off are simply repeated.
 """
 
 import csv
@@ -22,7 +23,6 @@ import tensorflow as tf
 from har_tf.atomic import whole_file
 
 Train = Callable[[range], tf.data.Dataset]
-
 
 LONG_SAVE = 1.0  # seconds; a state that is written faster is written after every epoch
 
