@@ -24,8 +24,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -35,8 +34,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from har_tf.atomic import alone
-from har_tf.datasets import ActionDataset, DatasetError, PreparedDataset, VideoRecord
-from har_tf.datasets.prepared import to_text
+from har_tf.datasets import DatasetError, PreparedDataset
+from har_tf.datasets.indexed import Indexed, to_text
 from har_tf.datasets.records import relative
 from har_tf.datasets.shards import sync
 from har_tf.datasets.workers import available_cores
@@ -53,7 +52,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureStore:
+class FeatureStore(Indexed):
     """Features of prepared clips, or of some of them, on disk.
 
     Args:
@@ -77,7 +76,7 @@ class FeatureStore:
     seconds: float
     _features: np.ndarray = field(repr=False)
     _index: dict[str, np.ndarray] = field(repr=False)
-    _left_out: frozenset[str] = field(repr=False)
+    _skipped_names: frozenset[str] = field(repr=False)
     _rows: np.ndarray = field(repr=False)
 
     @classmethod
@@ -113,65 +112,13 @@ class FeatureStore:
                 seconds=about["seconds"],
                 _features=features,
                 _index=index,
-                _left_out=frozenset(about["left_out"]),
+                _skipped_names=frozenset(about["left_out"]),
                 _rows=np.arange(len(features)),
             )
         except DatasetError:
             raise
         except (OSError, ValueError, KeyError) as error:
             raise DatasetError(f"{path}: not a feature store, or a damaged one: {error}") from error
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @cached_property
-    def labels(self) -> np.ndarray:
-        """(clips,) int32 labels."""
-        return self._index["label"][self._rows]
-
-    @cached_property
-    def groups(self) -> list[str | None]:
-        """The group of every clip, None where it is not known."""
-        return [to_text(group) or None for group in self._index["group"][self._rows].tolist()]
-
-    @cached_property
-    def names(self) -> list[str]:
-        """`VideoRecord.name` of every clip."""
-        return [to_text(name) for name in self._index["name"][self._rows].tolist()]
-
-    @cached_property
-    def record_paths(self) -> list[Path]:
-        """The video of every clip."""
-        return [self.root / to_text(path) for path in self._index["path"][self._rows].tolist()]
-
-    def subset(self, records: ActionDataset | Iterable[VideoRecord]) -> FeatureStore:
-        """The features of these records, in their order, over the same file; videos that were skipped are left out.
-
-        Raises:
-            DatasetError: a record was not part of what was prepared, or has other classes.
-        """
-        if isinstance(records, ActionDataset):
-            if records.class_names != self.class_names:
-                raise DatasetError(
-                    f"{self.path}: made for other classes: {', '.join(self.class_names)}. "
-                    f"Received: {', '.join(records.class_names)}"
-                )
-            records = records.records
-        rows = []
-        for record in records:
-            name = record.name(self.root)
-            found = self._rows_of.get(name)
-            if found is not None:
-                # One segment may be listed once for each of its classes.
-                row = next((row for row in found if self._index["label"][row] == record.label), None)
-                if row is None:
-                    raise DatasetError(
-                        f"{self.path}: {record.path} has another label here. Received: label={record.label}"
-                    )
-                rows.append(row)
-            elif name not in self._left_out:
-                raise DatasetError(f"{self.path}: no features of {record.path} were computed for this store")
-        return replace(self, _rows=np.array(rows, dtype=np.int64))
 
     def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """Reads the features of the clips at these positions of `labels` and `record_paths`.
@@ -183,13 +130,6 @@ class FeatureStore:
             (B, T, C) float32.
         """
         return self._features[self._rows[np.asarray(positions, dtype=np.int64)]].astype(np.float32)
-
-    @cached_property
-    def _rows_of(self) -> dict[str, list[int]]:
-        rows: dict[str, list[int]] = {}
-        for row, name in enumerate(self._index["name"].tolist()):
-            rows.setdefault(to_text(name), []).append(row)
-        return rows
 
 
 def extract(

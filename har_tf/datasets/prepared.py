@@ -11,23 +11,19 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, relative
+from har_tf.datasets.indexed import Indexed
+from har_tf.datasets.records import DatasetError, relative
 
 FORMAT = 3  # changes whenever the same videos would be prepared into other bytes or other files
 SAME_CONTENT = "the same content as "  # what the reason begins with of a video that is there twice
 MAX_OPEN = 512  # shards that stay open; a process may often have 1024 files. The others are opened for each clip
-
-
-def to_text(name: bytes) -> str:
-    """A stored name; one that was not UTF-8 on disk is as Python reads it from there."""
-    return name.decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ def check_system() -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedDataset:
+class PreparedDataset(Indexed):
     """Clips of one size on disk, or some of them.
 
     Args:
@@ -121,54 +117,6 @@ class PreparedDataset:
             _rows=np.arange(len(index["label"])),
         )
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @cached_property
-    def labels(self) -> np.ndarray:
-        """(clips,) int32 labels."""
-        return self._index["label"][self._rows]
-
-    @cached_property
-    def groups(self) -> list[str | None]:
-        """The group of every clip, None where it is not known."""
-        return [to_text(group) or None for group in self._index["group"][self._rows].tolist()]
-
-    @cached_property
-    def record_paths(self) -> list[Path]:
-        """The video of every clip."""
-        return [self.root / to_text(path) for path in self._index["path"][self._rows].tolist()]
-
-    def subset(self, records: ActionDataset | Iterable[VideoRecord]) -> PreparedDataset:
-        """The clips of these records, in their order, over the same files; skipped videos are left out.
-
-        Raises:
-            DatasetError: a record was not part of what was prepared, or has another label or other classes.
-        """
-        if isinstance(records, ActionDataset):
-            if records.class_names != self.class_names:
-                raise DatasetError(
-                    f"{self.path}: prepared for other classes: {', '.join(self.class_names)}. "
-                    f"Received: {', '.join(records.class_names)}"
-                )
-            records = records.records
-        rows = []
-        for record in records:
-            name = record.name(self.root)
-            found = self._rows_of.get(name)
-            if found is not None:
-                # One segment may be listed once for each of its classes.
-                labels = {int(self._index["label"][row]): row for row in reversed(found)}
-                if record.label not in labels:
-                    raise DatasetError(
-                        f"{self.path}: {record.path} was prepared with label {', '.join(map(str, sorted(labels)))}. "
-                        f"Received: label {record.label}. Labels are places in {', '.join(self.class_names)}"
-                    )
-                rows.append(labels[record.label])
-            elif name not in self._skipped_names:
-                raise DatasetError(f"{self.path}: {record.path} was not prepared with this data set")
-        return replace(self, _rows=np.array(rows, dtype=np.int64))
-
     def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """Reads the clips at these positions of `labels` and `record_paths`.
 
@@ -184,13 +132,6 @@ class PreparedDataset:
         for clip, shard, offset in zip(clips, shards, offsets, strict=True):
             self._shards.read_into(clip, shard, offset)
         return clips
-
-    @cached_property
-    def _rows_of(self) -> dict[str, list[int]]:
-        rows: dict[str, list[int]] = {}
-        for row, name in enumerate(self._index["name"].tolist()):
-            rows.setdefault(to_text(name), []).append(row)
-        return rows
 
     @cached_property
     def _skipped_names(self) -> frozenset[str]:

@@ -175,9 +175,9 @@ def test_a_view_has_the_records_in_their_order(miniature, tmp_path):
     np.testing.assert_array_equal(few.read([0, 1]), prepared.read([12, 3]))
     assert few.labels.tolist() == [1, 0]
     assert few.subset([dataset.records[3]]).record_paths == [dataset.records[3].path]
-    with pytest.raises(DatasetError, match=r"other.mp4 was not prepared"):
+    with pytest.raises(DatasetError, match=r"other.mp4 is not among the videos"):
         prepared.subset([VideoRecord(miniature / "other.mp4", 0)])
-    with pytest.raises(DatasetError, match=r"prepared for other classes"):
+    with pytest.raises(DatasetError, match=r"made for other classes"):
         prepared.subset(dataset.only(["Surfing", "Archery"]))
 
 

@@ -40,7 +40,7 @@ def test_segments_of_one_video_are_told_apart(segments, tmp_path):
         assert one.labels.tolist() == [segments.records[position].label]
         np.testing.assert_array_equal(one.read([0]), whole.read([position]))
     assert len(whole.subset([segments.records[3]])) == 0
-    with pytest.raises(DatasetError, match="was not prepared"):
+    with pytest.raises(DatasetError, match="is not among the videos"):
         whole.subset([VideoRecord(segments.records[0].path, 0)])
     assert len(PreparedDataset.open(whole.path)) == 3
 
