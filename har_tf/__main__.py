@@ -246,7 +246,7 @@ def explain(options: Explain) -> None:
     how = _clip_arguments(model, options.model)
     if options.class_name is not None and options.class_name not in names:
         raise ValueError(f"The model's classes are {', '.join(names)}. Received: --class-name {options.class_name}")
-    from har_tf.explain import gradcam, save_overlay
+    from har_tf.explain import gradcam_at, save_overlay
     from har_tf.explain.taps import find
     from har_tf.models.fusion_gru import stream_taps
     from har_tf.video import read_clip
@@ -255,11 +255,9 @@ def explain(options: Explain) -> None:
     index = None if options.class_name is None else names.index(options.class_name)
     wanted = [None] if options.tap is None else words(options.tap)
     streams = stream_taps(model)
-    taps = {name: find(model, streams.get(name, name)) for name in wanted}
-    found = {
-        name: gradcam(model, clip, tap.name, index, pool=options.pool, normalize=options.normalize)
-        for name, tap in taps.items()
-    }
+    taps = [find(model)] if options.tap is None else [streams.get(name, name) for name in wanted]
+    explanations = gradcam_at(model, clip, taps, index, options.pool, options.normalize)
+    found = dict(zip(wanted, explanations.values(), strict=True))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     shown = found if len(found) > 1 else found[wanted[0]]
     save_overlay(options.out, clip, shown, class_names=names, title=options.video.name, alpha=options.alpha)

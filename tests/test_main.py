@@ -74,11 +74,11 @@ def test_explain_writes_the_overlay_of_what_was_asked(model_file, video, tmp_pat
     """The options reach Grad-CAM, and the video is what `save_overlay` makes of its answer."""
     from har_tf import explain
 
-    asked, real = [], explain.gradcam
-    monkeypatch.setattr(explain, "gradcam", lambda *a, **k: asked.append((a[2:], k)) or real(*a, **k))
+    asked, real = [], explain.gradcam_at
+    monkeypatch.setattr(explain, "gradcam_at", lambda *a: asked.append(a[2:]) or real(*a))
     out = tmp_path / "new" / "overlay.mp4"
     main(Explain(video, model_file, out, class_name="catch", tap="conv2d_1", pool="spatial", normalize="frame"))
-    assert asked == [(("conv2d_1", ACTIONS.index("catch")), {"pool": "spatial", "normalize": "frame"})]
+    assert asked == [(["conv2d_1"], ACTIONS.index("catch"), "spatial", "frame")]
     assert (probe(out).codec, probe(out).frames) == ("h264", 10)
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
     other = tmp_path / "predicted.mp4"

@@ -1,12 +1,14 @@
 """Grad-CAM: channels weighted by the mean gradient of the class's logit."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from har_tf.explain.backward import evidence
 from har_tf.explain.explanation import NORMALIZATIONS, Explanation, saliency
-from har_tf.explain.taps import Tap, find
+from har_tf.explain.taps import Tap, find, find_several
 
 
 def spatial(feature, gradient):
@@ -62,21 +64,57 @@ def gradcam(
         >>> explanation = gradcam(model, clips, tap="conv3d", pool="spatial")
         >>> frames = overlay(clips, explanation)
     """
+    (explanation,) = _explained(model, clips, [find(model, tap)], class_index, pool, normalize, batch_size)
+    return explanation
+
+
+def gradcam_at(
+    model: keras.Model,
+    clips: np.ndarray,
+    taps: Sequence[str | Tap],
+    class_index=None,
+    pool: str = "spatiotemporal",
+    normalize: str | None = "clip",
+    batch_size: int = 32,
+) -> dict[str, Explanation]:
+    """Explains the class of each clip by Grad-CAM at several taps, in one forward and one backward pass for all.
+
+    Args:
+        taps: names of layers in `taps(model)`, or `Tap`s, each once.
+        model, clips, class_index, pool, normalize, batch_size: as in `gradcam`.
+
+    Returns:
+        tap's name -> what `gradcam` gives for this tap, in the order of `taps`.
+
+    Raises:
+        ValueError: as in `gradcam`, no tap, or one that is named twice.
+
+    Example:
+        >>> explanations = gradcam_at(model, clips, ["conv2d_2", "conv3d"])
+        >>> save_overlay("overlay.mp4", clips, explanations)  # the first clip, its overlays side by side
+    """
+    chosen = find_several(model, taps)
+    explanations = _explained(model, clips, chosen, class_index, pool, normalize, batch_size)
+    return {tap.name: explanation for tap, explanation in zip(chosen, explanations, strict=True)}
+
+
+def _explained(model, clips, taps, class_index, pool, normalize, batch_size) -> list[Explanation]:
     if pool not in POOLS:
         raise ValueError(f"pool is one of {', '.join(map(repr, POOLS))}. Received: {pool=}")
     if normalize not in NORMALIZATIONS:
         raise ValueError(f"normalize is one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {normalize=}")
-    tap = find(model, tap)
     clips = np.asarray(clips)
-    found = evidence(model, clips, [tap], POOLS[pool], class_index, batch_size)
-    signed = found.signed[0]
+    found = evidence(model, clips, taps, POOLS[pool], class_index, batch_size)
     size = clips.shape[1:4] if clips.ndim == 5 else (1, *clips.shape[1:3])
-    return Explanation(
-        maps=saliency(signed, size, normalize),
-        signed=signed,
-        class_index=found.class_index,
-        score=found.score,
-        probability=found.probability,
-        method="Grad-CAM",
-        settings={"tap": tap.name, "pool": pool, "normalize": normalize},
-    )
+    return [
+        Explanation(
+            maps=saliency(signed, size, normalize),
+            signed=signed,
+            class_index=found.class_index,
+            score=found.score,
+            probability=found.probability,
+            method="Grad-CAM",
+            settings={"tap": tap.name, "pool": pool, "normalize": normalize},
+        )
+        for tap, signed in zip(taps, found.signed, strict=True)
+    ]

@@ -1,6 +1,7 @@
 """Taps: the feature maps of a flat functional graph that can be explained, as (B, t, h, w, c)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import keras
@@ -100,12 +101,41 @@ def find(model: keras.Model, tap: str | Tap | None = None) -> Tap:
     Raises:
         ValueError: the model has no such tap; the message lists those it has.
     """
-    found = taps(model)
-    if not found:
-        raise ValueError(f"model {model.name!r} has no feature map with a place in the frame, so nothing to explain.")
+    found = _all(model)
     if tap is None:
         unpooled = [t for t in found if "Pooling" not in t.kind]
         return (unpooled or found)[-1]
+    return _named(model, found, tap)
+
+
+def find_several(model: keras.Model, names: Sequence[str | Tap]) -> list[Tap]:
+    """The taps of the given names, in their order; the graph is walked once.
+
+    Args:
+        model: as in `taps`.
+        names: names, or taps of this model, each once.
+
+    Raises:
+        ValueError: the model has no such tap (the message lists those it has), one is named twice, or none is.
+    """
+    if isinstance(names, str | Tap):
+        raise ValueError(f"taps are a list of names. Received: taps={names!r}")
+    found = _all(model)
+    chosen = [_named(model, found, name) for name in names]
+    given = [tap.name for tap in chosen]
+    if not given or len(set(given)) < len(given):
+        raise ValueError(f"taps are at least one, and each is named once. Received: taps={given}")
+    return chosen
+
+
+def _all(model: keras.Model) -> list[Tap]:
+    found = taps(model)
+    if not found:
+        raise ValueError(f"model {model.name!r} has no feature map with a place in the frame, so nothing to explain.")
+    return found
+
+
+def _named(model: keras.Model, found: Sequence[Tap], tap: str | Tap) -> Tap:
     name = tap.name if isinstance(tap, Tap) else tap
     for candidate in found:
         if candidate.name == name:

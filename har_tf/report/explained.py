@@ -50,10 +50,12 @@ class Answered:
 
     def explanations(self, clips: np.ndarray) -> dict:
         """Grad-CAM of clips (B, T, H, W, 3) at every tap, by name; "" where the tap is its own choice."""
-        from har_tf.explain import gradcam
+        from har_tf.explain import gradcam, gradcam_at
 
-        taps = self.taps or {"": None}
-        return {name: gradcam(self.model, clips, tap=tap) for name, tap in taps.items()}
+        if not self.taps:
+            return {"": gradcam(self.model, clips)}
+        found = gradcam_at(self.model, clips, list(self.taps.values()))
+        return {name: found[tap] for name, tap in self.taps.items()}
 
     def caption(self, position: int) -> str:
         """Such as "Bowling taken for CricketBowling, 0.61"."""

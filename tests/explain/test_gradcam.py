@@ -4,12 +4,13 @@ import weakref
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from checks import assert_survives_saving
 from keras import layers, ops
 
-from har_tf.explain import gradcam, taps
-from har_tf.explain.backward import _compiled, evidence
-from har_tf.explain.gradcam import spatial, spatiotemporal
+from har_tf.explain import gradcam, gradcam_at, taps
+from har_tf.explain.backward import _compiled
+from har_tf.explain.gradcam import spatiotemporal
 
 
 @pytest.fixture(autouse=True)
@@ -316,18 +317,91 @@ def test_a_shorter_tap_is_stretched_to_the_clip():
     assert explanation.maps.shape == (2, 6, 8, 8)
 
 
-def test_every_tap_of_a_loaded_baseline_and_several_in_one_pass(tmp_path):
+class Counted(layers.Layer):
+    """Hands on its input, and counts how often, and how often the gradient comes back."""
+
+    forward = backward = 0
+
+    def call(self, x):
+        @tf.custom_gradient
+        def counted(x):
+            return self._counting("forward", x), lambda gradient: self._counting("backward", gradient)
+
+        return counted(x)
+
+    def _counting(self, direction, x):
+        def count(values):
+            setattr(self, direction, getattr(self, direction) + 1)
+            return values
+
+        return tf.ensure_shape(tf.numpy_function(count, [x], x.dtype), x.shape)
+
+
+def counted_model():
+    """Three taps: two in a row on one branch, one on another; what is counted stands behind all of them."""
+    clip = keras.Input((4, 8, 8, 3), name="clip")
+    x = layers.Conv3D(4, 3, padding="same", activation="tanh", name="first")(clip)
+    x = layers.Conv3D(5, 3, strides=2, padding="same", name="second")(x)
+    y = layers.Conv3D(3, 3, padding="same", name="other")(clip)
+    x = layers.Concatenate()([layers.Flatten()(x), layers.Flatten()(y)])
+    model = keras.Model(clip, layers.Dense(3, activation="softmax", name="predictions")(Counted(name="counted")(x)))
+    return model, model.get_layer("counted")
+
+
+@pytest.mark.parametrize("pool", ["spatial", "spatiotemporal"])
+def test_several_taps_in_one_pass_are_each_as_if_alone(pool):
+    model, counted = counted_model()
+    clips, classes = clips_of((3, 4, 8, 8, 3)), [2, 0, 1]
+    names = ["other", "first", "second"]
+    together = gradcam_at(model, clips, names, classes, pool, normalize="frame")
+    assert list(together) == names
+    assert (counted.forward, counted.backward) == (1, 1)
+    for name in names:
+        alone = gradcam(model, clips, name, classes, pool, normalize="frame")
+        assert together[name].settings == alone.settings == {"tap": name, "pool": pool, "normalize": "frame"}
+        assert np.abs(alone.signed).max() > 1e-3
+        for array in ("maps", "signed", "score", "probability"):
+            np.testing.assert_allclose(getattr(together[name], array), getattr(alone, array), atol=1e-6)
+        np.testing.assert_array_equal(together[name].class_index, classes)
+    assert (counted.forward, counted.backward) == (4, 4)
+
+    gradcam_at(model, clips, names, pool=pool, batch_size=2)
+    assert (counted.forward, counted.backward) == (6, 6), "two batches"
+    (run,) = (run for (taps, _), run in _compiled[model][1].items() if len(taps) == 3)
+    assert run.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ["second", "conv9"],
+            r"'conv9' is not in the model\. Taps, from input to output: .*first.*Received: tap='conv9'",
+        ),
+        (["first", "second", "first"], r"each is named once\. Received: taps=\['first', 'second', 'first'\]"),
+        ([], r"at least one.* Received: taps=\[\]"),
+        ("first", "a list of names. Received: taps='first'"),
+    ],
+)
+def test_wrong_names_among_several_are_refused_before_the_pass(names, message):
+    model, counted = counted_model()
+    with pytest.raises(ValueError, match=message):
+        gradcam_at(model, clips_of((1, 4, 8, 8, 3)), names)
+    assert counted.forward == 0
+
+
+def test_every_tap_of_a_loaded_baseline_in_one_pass(tmp_path):
     from har_tf.models.frame_cnn import frame_cnn
 
     model = frame_cnn("MobileNet", input_shape=(2, 64, 64, 3), num_classes=3, alpha=0.25)
     clips = clips_of((1, 2, 64, 64, 3), "uint8")
     loaded = assert_survives_saving(model, clips, tmp_path)
     every = taps(loaded)
-    together = evidence(loaded, clips, every, spatial).signed
-    assert [m.shape for m in together] == [(1, *tap.shape[:3]) for tap in every]
-    for tap, signed in list(zip(every, together, strict=True))[:: len(every) // 3]:
-        alone = gradcam(loaded, clips, tap=tap.name, pool="spatial").signed
-        np.testing.assert_allclose(alone, signed, atol=1e-5 * max(1, np.abs(signed).max()))
+    together = gradcam_at(loaded, clips, every, pool="spatial")
+    assert [each.signed.shape for each in together.values()] == [(1, *tap.shape[:3]) for tap in every]
+    for name, found in list(together.items())[:: len(every) // 3]:
+        alone = gradcam(loaded, clips, tap=name, pool="spatial").signed
+        np.testing.assert_allclose(alone, found.signed, atol=1e-5 * max(1, np.abs(found.signed).max()))
 
 
 def test_open_sizes():

@@ -64,12 +64,16 @@ def test_without_a_wrong_answer_there_is_no_figure_of_the_worst(answered, tmp_pa
 def test_the_overlays_of_all_taps_stand_together(answered, tmp_path, monkeypatch):
     asked = []
 
-    def gradcam(model, clips, tap=None):
-        asked.append(tap)
-        return SimpleNamespace(settings={"tap": tap or "last"}, maps=np.zeros(clips.shape[:4]))
+    def gradcam(model, clips):
+        return SimpleNamespace(settings={"tap": "last"})
+
+    def gradcam_at(model, clips, taps):
+        asked.append(taps)
+        return {tap: SimpleNamespace(settings={"tap": tap}) for tap in taps}
 
     saved = {}
     monkeypatch.setattr("har_tf.explain.gradcam", gradcam)
+    monkeypatch.setattr("har_tf.explain.gradcam_at", gradcam_at)
     monkeypatch.setattr("har_tf.explain.overlay", lambda clips, explanation: clips)
     monkeypatch.setattr(
         "har_tf.explain.save_overlay",
@@ -77,7 +81,7 @@ def test_the_overlays_of_all_taps_stand_together(answered, tmp_path, monkeypatch
     )
     two = Answered(None, answered.test, answered.probabilities, {"GoogLeNet": "G_5b", "MobileNet": "M_13"})
     videos = explained.overlay_videos(two, [1, 6], tmp_path, "clip")
-    assert asked == ["G_5b", "M_13"]
+    assert asked == [["G_5b", "M_13"]], "one pass for both"
     streams = ["GoogLeNet", "MobileNet"]
     assert saved == {"clip_1_a_v_1.mp4": (streams, 0), "clip_2_c_v_6.mp4": (streams, 1)}
     assert [video.caption for video in videos] == ["a, 0.90", "c taken for b, 0.60"]
