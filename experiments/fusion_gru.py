@@ -79,8 +79,9 @@ class Recipe:
     """The networks, two or more, separated by commas: GoogLeNet, InceptionResNetV2, MobileNet, MobileNetV2, ResNet50,
     InceptionV3, Xception, VGG16, VGG19, DenseNet121. None: the paper's GoogLeNet,InceptionResNetV2."""
     weights: str | None = None
-    """What they start from: imagenet (downloaded by Keras), files as NAME=FILE,NAME=FILE, or none: they are then first
-    trained on single frames of the training clips. None: imagenet, and none on the embedded data set."""
+    """What they start from: imagenet (from --weights-dir, or downloaded by Keras), none (they are first trained on
+    single frames of the training clips), or for each NAME=FILE, NAME=imagenet or NAME=none, separated by commas.
+    None: imagenet, and none on the embedded data set."""
     weights_dir: Path | None = None
     """Folder with their published files, in place of downloads."""
     finetune: bool = False
@@ -177,14 +178,12 @@ class Network:
         weights: backbone -> what it starts from, see `fusion_gru`.
         frame_sizes: backbone -> side that its frames are resized to; without an entry what it was trained on.
         finetune: whether the backbones are trained too.
-        missing: why weights are not to be had; such a network cannot be built.
     """
 
     name: str
     weights: dict[str, str | Path | None]
     frame_sizes: dict[str, int]
     finetune: bool = False
-    missing: str | None = None
 
     @property
     def start(self) -> str:
@@ -267,7 +266,7 @@ def main(recipe: Recipe) -> None:
     run.keep(prepared.path / "skipped.csv")
     unreadable = {skipped.path for skipped in prepared.skipped}
 
-    if recipe.weights == "none" and not recipe.finetune:
+    if _untrained(recipe):
         parts = hold_out(parted[numbers[0]][0], protocol, seeds[0], recipe.validation)
         networks = _trained_on_frames(networks, prepared, *parts, recipe, run.training)
 
@@ -287,7 +286,7 @@ def main(recipe: Recipe) -> None:
             "weights": store.weights, "seconds": round(store.seconds, 1),
         }  # fmt: skip
 
-    trials = {row.name: [] for row in networks if not row.missing}
+    trials = {row.name: [] for row in networks}
     diverged, first = {}, {}
     for number, (train, test) in parted.items():
         train, test = (
@@ -302,7 +301,7 @@ def main(recipe: Recipe) -> None:
         for seed in seeds:
             rest, held_out = hold_out(train, protocol, seed, recipe.validation)
             for row in networks:
-                if row.missing or row.name in diverged:
+                if row.name in diverged:
                     continue
                 parts = _parts(row, prepared, stores, rest, held_out, test)
                 what = f"{row.name}, {protocol} split {number}, seed {seed}"
@@ -322,7 +321,7 @@ def main(recipe: Recipe) -> None:
                     first[row.name] = outcome
 
     for row in networks:
-        results["networks"][row.name] = _summary(row, trials.get(row.name, []), diverged.get(row.name), results)
+        results["networks"][row.name] = _summary(row, trials[row.name], diverged.get(row.name), results)
     shown = _shown(results)
     results["comparison"] = _comparison(results, trials)
     row = next(row for row in networks if row.name == shown)
@@ -343,15 +342,15 @@ def main(recipe: Recipe) -> None:
 
 
 def _trained_on_frames(networks: list[Network], prepared, train, validation, recipe: Recipe, folder: Path) -> list:
-    """The same rows with networks that were first trained on single frames of the training clips."""
+    """The same rows with networks that have no weights first trained on single frames of the training clips."""
     from har_tf.trial import train_on_frames
 
     parts = prepared.subset(train), prepared.subset(validation) if len(validation) else None
-    files = {}
-    for name in networks[-1].weights:
+    weights = dict(networks[-1].weights)
+    for name in _untrained(recipe):
         print(f"\n{name}, on single frames", flush=True)
-        files[name] = train_on_frames(name, *parts, recipe.frame_epochs, folder / f"frames_{name}", recipe.frame_size)
-    return [replace(row, weights={name: files[name] for name in row.weights}) for row in networks]
+        weights[name] = train_on_frames(name, *parts, recipe.frame_epochs, folder / f"frames_{name}", recipe.frame_size)
+    return [replace(row, weights={name: weights[name] for name in row.weights}) for row in networks]
 
 
 def _stores(networks: list[Network], prepared, folder: Path, recipe: Recipe) -> dict:
@@ -359,7 +358,7 @@ def _stores(networks: list[Network], prepared, folder: Path, recipe: Recipe) -> 
     from har_tf import features
 
     stores = {}
-    for name, weights in {n: w for row in networks if not row.missing for n, w in row.weights.items()}.items():
+    for name, weights in networks[-1].weights.items():
         stores[name] = store = features.extract(
             prepared, name, weights, folder, recipe.store, frame_size=recipe.frame_size
         )
@@ -407,12 +406,8 @@ def _summary(row: Network, trials: list[dict], diverged: str | None, results: di
     from scipy import stats
 
     about = {"status": "run", "reason": None, "starts_from": row.start, "backbones": list(row.weights)}
-    if row.missing or diverged:
-        return about | {
-            "status": "not run" if row.missing else "diverged",
-            "reason": row.missing or diverged,
-            "starts_from": None if row.missing else row.start,
-        }
+    if diverged:
+        return about | {"status": "diverged", "reason": diverged}
     accuracies = np.array(
         [[t["accuracy"] for t in trials if t["split"] == int(split)] for split in results["splits"]]
     )  # (splits, seeds)
@@ -444,7 +439,7 @@ def _deviation(values) -> float | None:
 
 
 def _shown(results: dict) -> str:
-    """The row that is shown in pictures: the fusion, or, where it was not run, the best of the others."""
+    """The row that is shown in pictures: the fusion, or, where it diverged, the best of the others."""
     run = {name: row["accuracy"] for name, row in results["networks"].items() if row["status"] == "run"}
     if not run:
         raise ValueError("None of the networks could be trained; the reasons are above")
@@ -545,7 +540,7 @@ def _publish(results: dict, about: dict, answered, recipe: Recipe, run) -> None:
                 found = overlay_videos(answered, chosen[: recipe.overlays], run.overlays, what)
                 videos.append(page.Section(f"Overlay videos: {what}", videos=found))
     comparison = results["comparison"]
-    verdict = comparison["sentences"] if comparison else ["The fusion was not run beside a single network."]
+    verdict = comparison["sentences"] if comparison else ["Training diverged; there is nothing to compare."]
     row = ran[shown]
     facts = {
         "data": _data_line(results),
@@ -727,19 +722,20 @@ def resolved(recipe: Recipe) -> Recipe:
             raise ValueError(f"--{option} must be whole numbers from {low} on. Received: {text!r}")
         if len({int(number) for number in numbers}) < len(numbers):
             raise ValueError(f"--{option} must be different from each other. Received: {text!r}")
-    if recipe.weights == "none" and not recipe.finetune and len(words(recipe.splits)) > 1:
-        raise ValueError(
-            "--weights none trains the networks on training clips of one split, which are test clips of another. "
-            f"Received: --splits {recipe.splits}"
-        )
-    if recipe.weights == "none" and not recipe.finetune and len(words(recipe.seeds)) > 1:
-        raise ValueError(
-            "--weights none trains the networks on training clips of one seed, which are validation clips of another. "
-            f"Received: --seeds {recipe.seeds}"
-        )
     backbones = words(recipe.backbones)
     if len(set(backbones)) < max(2, len(backbones)):
         raise ValueError(f"--backbones must be two or more different networks. Received: {recipe.backbones!r}")
+    untrained = _untrained(recipe)
+    if untrained and len(words(recipe.splits)) > 1:
+        raise ValueError(
+            "--weights none trains networks on training clips of one split, which are test clips of another. "
+            f"Received: --splits {recipe.splits}"
+        )
+    if untrained and len(words(recipe.seeds)) > 1:
+        raise ValueError(
+            "--weights none trains networks on training clips of one seed, which are validation clips of another. "
+            f"Received: --seeds {recipe.seeds}"
+        )
     return recipe
 
 
@@ -750,46 +746,81 @@ def _networks(recipe: Recipe, options: dict) -> list[Network]:
 
     Raises:
         ValueError: an unknown network, weights of another network, or arguments that no model can have.
+        WeightsUnavailable: weights of one or more networks are missing; the message names them all.
     """
     from har_tf.models import backbones
     from har_tf.models.fusion_gru import frame_encoder
-    from har_tf.models.named import named
 
-    given = _given_weights(recipe)
-    found = {}
     for name in words(recipe.backbones):
         backbones.find(name)
-        found[name] = model = named(name, given.get(name, "imagenet"), recipe.weights_dir, recipe.finetune)
-        if model.missing:
-            print(f"not run: {model.missing}", flush=True)
-        else:
-            frame_encoder(name, recipe.size, model.weights, frame_size=recipe.frame_size)
+    found = _found_weights(recipe)
+    for name, weights in found.items():
+        frame_encoder(name, recipe.size, weights, frame_size=recipe.frame_size)
     rows = []
     for row, names in [*((name, [name]) for name in found), (FUSION, list(found))]:
-        weights = {name: found[name].weights for name in names}
+        weights = {name: found[name] for name in names}
         sizes = {} if recipe.frame_size is None else dict.fromkeys(names, recipe.frame_size)
-        missing = "; ".join(found[name].missing for name in names if found[name].missing)
-        rows.append(Network(row, weights, sizes, recipe.finetune, missing or None))
-        if not missing:
-            channels = {name: (recipe.num_frames, backbones.feature_size(name, weights[name])) for name in names}
-            replace(rows[-1], finetune=False).build(channels, 2, **options)
-    if all(row.missing for row in rows):
-        raise ValueError(f"None of the networks has its weights: {rows[-1].missing}")
+        rows.append(Network(row, weights, sizes, recipe.finetune))
+        channels = {name: (recipe.num_frames, backbones.feature_size(name, weights[name])) for name in names}
+        replace(rows[-1], finetune=False).build(channels, 2, **options)
     return rows
 
 
+def _found_weights(recipe: Recipe) -> dict[str, str | Path | None]:
+    """Backbone -> what it starts from, see `fusion_gru`.
+
+    Raises:
+        WeightsUnavailable: weights are missing of one or more networks; the message names them all.
+    """
+    from har_tf.models.backbones import WeightsUnavailable
+    from har_tf.models.named import named
+
+    found, missing = {}, {}
+    for name, source in _given_weights(recipe).items():
+        if source not in ("imagenet", "none") and not Path(source).is_file():
+            missing[name] = f"{name}: {source}: no such weights file"
+            continue
+        model = named(name, source, recipe.weights_dir, recipe.finetune)
+        found[name] = model.weights
+        if model.missing:
+            missing[name] = model.missing
+    if missing:
+        raise WeightsUnavailable(
+            f"Weights are missing of {' and '.join(missing)}. {'. '.join(missing.values())}. Put the files into a "
+            "folder and give it as --weights-dir, give each as --weights NAME=FILE, or leave the network out of "
+            f"--backbones. Received: --backbones {recipe.backbones}"
+        )
+    return found
+
+
 def _given_weights(recipe: Recipe) -> dict[str, str]:
-    """Backbone -> imagenet, none or a file, as --weights says."""
+    """Backbone -> imagenet, none or a file, as --weights says.
+
+    Raises:
+        ValueError: a network that is not named, named twice, or not among the backbones.
+    """
     names = words(recipe.backbones)
     if recipe.weights in ("imagenet", "none"):
         return dict.fromkeys(names, recipe.weights)
     pairs = [pair.partition("=") for pair in words(recipe.weights)]
-    if not all(name in names and file for name, _, file in pairs):
+    given = {name: source for name, _, source in pairs}
+    if len(given) < len(pairs) or not all(name in names and source for name, source in given.items()):
         raise ValueError(
-            f"--weights must be imagenet, none, or NAME=FILE,NAME=FILE for {', '.join(names)}. "
-            f"Received: {recipe.weights!r}"
+            "--weights must be imagenet, none, or NAME=FILE, NAME=imagenet or NAME=none once for each of "
+            f"{', '.join(names)}, separated by commas. Received: {recipe.weights!r}"
         )
-    return {name: file for name, _, file in pairs}
+    unnamed = [name for name in names if name not in given]
+    if unnamed:
+        raise ValueError(
+            f"--weights names no weights for {' and '.join(unnamed)}; "
+            f"{','.join(f'{name}=imagenet' for name in unnamed)} would be one choice. Received: {recipe.weights!r}"
+        )
+    return {name: given[name] for name in names}
+
+
+def _untrained(recipe: Recipe) -> list[str]:
+    """The frozen networks without weights, which are first trained on single frames."""
+    return [] if recipe.finetune else [name for name, source in _given_weights(recipe).items() if source == "none"]
 
 
 def _load(recipe: Recipe, numbers: list[int]) -> dict:
@@ -846,11 +877,12 @@ def _described(dataset, recipe: Recipe, protocol: str, skipped: int, notes: list
 
 
 def _summary_line(recipe: Recipe) -> str | None:
-    if recipe.weights != "none" or recipe.finetune:
+    untrained = _untrained(recipe)
+    if not untrained:
         return None
     return (
-        "The networks were trained here, on single frames of the training clips, in place of photographs: this page "
-        "shows the whole path, not what networks with ImageNet weights reach."
+        f"First trained here, on single frames of the training clips in place of photographs: {', '.join(untrained)}. "
+        "This page shows the whole path, not what networks with ImageNet weights reach."
     )
 
 

@@ -11,6 +11,22 @@ from har_tf.models.cnn_gru import cnn_gru
 from har_tf.models.frame_cnn import frame_cnn
 
 OWN = ("CNN-GRU", "Frame-CNN")
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
+# Network -> where its weights are published, under names that `backbones.find_weights` knows.
+PUBLISHED = {
+    "ResNet50": f"{_KERAS}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "InceptionV3": f"{_KERAS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "MobileNet": f"{_KERAS}/mobilenet/mobilenet_1_0_224_tf_no_top.h5",
+    "Xception": f"{_KERAS}/xception/xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "VGG16": f"{_KERAS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "VGG19": f"{_KERAS}/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "DenseNet121": f"{_KERAS}/densenet/densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "MobileNetV2": f"{_KERAS}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+    "GoogLeNet": "http://dl.caffe.berkeleyvision.org/bvlc_googlenet.caffemodel",
+    "InceptionResNetV2": (
+        f"{_KERAS}/inception_resnet_v2/inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +39,7 @@ class NamedModel:
         backbone: the ImageNet network in it, if any.
         weights: None, "imagenet", or the file with the network's weights.
         finetune: whether a network that starts from weights is trained too.
-        missing: why the weights are not to be had; such a model cannot be built.
+        missing: why the weights are not to be had, and where they are published; such a model cannot be built.
     """
 
     name: str
@@ -111,4 +127,4 @@ def named(name: str, weights: str = "imagenet", folder: Path | None = None, fine
             return replace(model, weights=backbones.find_weights(model.backbone, folder))
         return replace(model, weights=backbones.download(model.backbone))
     except backbones.WeightsUnavailable as error:
-        return replace(model, missing=str(error))
+        return replace(model, missing=f"{error}. Published as {PUBLISHED[model.backbone]}")

@@ -159,33 +159,6 @@ def test_the_same_command_finds_its_run_and_repeats_nothing(run, recipe, capsys)
     assert "| Fusion-GRU" in capsys.readouterr().out
 
 
-def test_without_the_weights_of_one_network_the_others_run(recipe, capsys):
-    """GoogLeNet's are not there: its row and the fusion's say so. One split, one seed, no validation."""
-    fusion_gru.main(
-        replace(
-            recipe,
-            backbones="MobileNet,GoogLeNet,MobileNetV2",
-            splits="1",
-            seeds="1",
-            validation=0.0,
-            overlays=0,
-            export_end_to_end=False,
-            run="missing",
-        )
-    )
-    run = recipe.out / "fusion_gru" / "missing"
-    results = json.loads((run / "results.json").read_text())
-    assert [row["status"] for row in results["networks"].values()] == ["run", "not run", "run", "not run"]
-    for name in ("GoogLeNet", FUSION):
-        assert "holds no weights file of this network" in results["networks"][name]["reason"]
-    assert results["comparison"] is None
-    assert not (run / "model.keras").exists()
-    assert "GoogLeNet" in capsys.readouterr().out.splitlines()[0], "told before anything else"
-    table = table_2(results)
-    assert table.rows[1][:2] == ("GoogLeNet", "not run")
-    assert "training clips by epoch" in (run / "report.html").read_text()
-
-
 def test_networks_without_weights_are_first_trained_on_single_frames(recipe):
     alone = replace(
         recipe, weights="none", weights_dir=None, seeds="0", epochs=1, frame_epochs=1, overlays=0, size=32,
@@ -200,7 +173,7 @@ def test_networks_without_weights_are_first_trained_on_single_frames(recipe):
     stores = [FeatureStore.open(path) for path in (recipe.out / "prepared" / "features").glob("figures_*")]
     (store,) = (store for store in stores if store.weights.startswith("mobilenet_trained"))
     assert store.read(range(40)).std() > 1e-3, "random weights alone give zeros"
-    assert "trained here, on single frames" in (run / "report.html").read_text()
+    assert "First trained here, on single frames" in (run / "report.html").read_text()
 
 
 @pytest.mark.parametrize("fusion", ["sum", "score_average"])
@@ -399,10 +372,17 @@ def test_real_videos_with_real_weights(shared, tmp_path):
         ({"size": 8}, "--size"),
         ({"run": "../x"}, "--run"),
         ({"weights": "none", "splits": "1,2"}, "--weights none"),
+        ({"weights": "MobileNet=none,MobileNetV2=imagenet", "seeds": "0,1"}, "--weights none trains networks on"),
         ({"weights": "MobileNet"}, "NAME=FILE"),
-        ({"weights": "MobileNet=nowhere.h5"}, "nowhere.h5: no such weights file"),
-        ({"weights_dir": Path("nowhere")}, "nowhere"),
-        ({"backbones": "GoogLeNet,InceptionResNetV2"}, "None of the networks has its weights"),
+        ({"weights": "VGG16=imagenet,MobileNet=none,MobileNetV2=none"}, "once for each of MobileNet, MobileNetV2"),
+        ({"weights": "MobileNet=none,MobileNet=none,MobileNetV2=none"}, "once for each of MobileNet, MobileNetV2"),
+        (
+            {"weights": "MobileNet=imagenet"},
+            "--weights names no weights for MobileNetV2; MobileNetV2=imagenet would be one choice. "
+            "Received: 'MobileNet=imagenet'",
+        ),
+        ({"weights": "MobileNet=nowhere.h5,MobileNetV2=imagenet"}, "MobileNet: nowhere.h5: no such weights file"),
+        ({"weights_dir": Path("nowhere")}, "nowhere: no such folder of weights"),
     ],
 )
 def test_wrong_options_end_in_one_line_before_any_work(recipe, tmp_path, capsys, change, words):
@@ -413,6 +393,22 @@ def test_wrong_options_end_in_one_line_before_any_work(recipe, tmp_path, capsys,
     assert not list(tmp_path.rglob("results.json"))
     assert change.keys() & {"classes", "protocol"} or not (tmp_path / "figures").exists(), "nothing was drawn"
     assert not (tmp_path / "prepared").exists(), "nothing was decoded"
+
+
+def test_missing_weights_are_all_named_before_any_work(recipe, weights, tmp_path, capsys):
+    backbones = "GoogLeNet,MobileNet,InceptionResNetV2,VGG16"
+    given = "GoogLeNet=imagenet,MobileNet=imagenet,InceptionResNetV2=imagenet,VGG16=nowhere.h5"
+    wrong = replace(recipe, backbones=backbones, weights=given, size=96, frame_size=96, out=tmp_path)
+    assert guarded(lambda: fusion_gru.main(wrong)) == 1
+    (error,) = capsys.readouterr().err.strip().splitlines()
+    assert error.startswith("error: Weights are missing of GoogLeNet and InceptionResNetV2 and VGG16. ")
+    for name, file in (("GoogLeNet", "bvlc_googlenet.caffemodel"), ("InceptionResNetV2", "tf_kernels_notop.h5")):
+        assert f"{name}: {weights} holds no weights file of this network. Published as http" in error
+        assert f"{file}. " in error
+    assert "VGG16: nowhere.h5: no such weights file. " in error
+    assert "as --weights-dir, give each as --weights NAME=FILE, or leave the network out of --backbones" in error
+    assert error.endswith(f"Received: --backbones {backbones}")
+    assert not list(tmp_path.iterdir()), "nothing was drawn, decoded or trained"
 
 
 def test_weights_of_another_network_are_refused_before_any_work(recipe, weights, tmp_path, capsys):

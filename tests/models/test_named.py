@@ -2,7 +2,8 @@
 
 import pytest
 
-from har_tf.models.named import named
+from har_tf.models import backbones
+from har_tf.models.named import PUBLISHED, named
 
 SHAPE = (2, 32, 48, 3)
 
@@ -34,8 +35,15 @@ def test_weights_come_from_the_folder_and_are_frozen(shared):
 
 
 def test_missing_weights_are_no_error_but_said(tmp_path):
-    model = named("VGG16", folder=tmp_path)
-    assert model.missing.startswith("VGG16: ")
+    said = f"VGG16: {tmp_path} holds no weights file of this network. Published as {PUBLISHED['VGG16']}"
+    assert named("VGG16", folder=tmp_path).missing == said
+
+
+@pytest.mark.parametrize("name", backbones.BACKBONES)
+def test_published_files_are_found_under_their_names(name, tmp_path):
+    file = tmp_path / PUBLISHED[name].rpartition("/")[2]
+    file.touch()
+    assert backbones.find_weights(name, tmp_path) == file
 
 
 @pytest.mark.parametrize(
