@@ -5,7 +5,7 @@
 Explains the same clips on the same CNN-GRU and tap three times: with `har_tf.explain.gradcam`, with tf-keras-vis, and
 with a plain compiled forward and backward pass that stops at the gradient. First shows that the maps agree, then takes
 turns, each of two calls of which the second counts, and prints medians. Aims: at least 8 times as fast as tf-keras-vis,
-at most 1.5 times the plain pass.
+at most 1.5 times the plain pass. Then the same turns for several taps, in one pass and with a pass a tap.
 """
 
 import json
@@ -23,6 +23,7 @@ class Options:
     input_shape: tuple[int, int, int, int] = (10, 128, 192, 3)
     repeats: int = 7
     tap: str = "conv3d"
+    taps: tuple[str, ...] = ("relu_2", "pool_2", "relu_3", "pool_3", "conv3d")  # explained together
     out: Path | None = None  # JSON file for the figures
 
 
@@ -30,7 +31,7 @@ def main(options: Options) -> dict:
     import keras
     import numpy as np
 
-    from har_tf.explain import gradcam
+    from har_tf.explain import gradcam, gradcam_at
     from har_tf.models.cnn_gru import cnn_gru
 
     keras.utils.set_random_seed(0)
@@ -52,18 +53,17 @@ def main(options: Options) -> dict:
     if not difference < 1e-4:
         raise AssertionError(f"the maps differ by {difference:.2g} of their maximum; the times would mean nothing")
 
-    for run in contestants.values():  # compiles
-        run()
-    seconds = {name: [] for name in contestants}
-    for _ in range(options.repeats):
-        for name, run in contestants.items():
-            # Untimed: threads that wait for more work (NumPy's do for some 30 ms) would slow the next contestant; so
-            # each contestant follows itself, as in a loop over many clips.
-            run()
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    median = {name: statistics.median(values) for name, values in seconds.items()}
+    median = _medians(contestants, options.repeats)
+    several = {
+        count: _medians(
+            {
+                "one_pass": lambda names=names: gradcam_at(model, clips, names, classes),
+                "a_pass_a_tap": lambda names=names: [gradcam(model, clips, name, classes) for name in names],
+            },
+            options.repeats,
+        )
+        for count, names in ((2, options.taps[-2:]), (len(options.taps), options.taps))
+    }
     result = {
         "options": {**asdict(options), "out": None},
         "seconds": median,
@@ -71,15 +71,34 @@ def main(options: Options) -> dict:
         "tf_keras_vis_over_har_tf": median["tf_keras_vis"] / median["har_tf"],
         "har_tf_over_plain": median["har_tf"] / median["plain"],
         "largest_difference_of_maps": difference,
+        "seconds_at_several_taps": several,
     }
     for name, value in median.items():
         print(f"{name:13} {value:7.3f} s  {options.clips / value:7.1f} clips/s")
     print(f"maps differ by at most {difference:.1e} of their maximum")
     print(f"tf-keras-vis takes {result['tf_keras_vis_over_har_tf']:.1f} x as long (aim: 8 or more)")
     print(f"a plain forward and backward pass x {result['har_tf_over_plain']:.2f} (aim: 1.5 or less)")
+    for count, seconds in several.items():
+        together, alone = seconds["one_pass"], seconds["a_pass_a_tap"]
+        print(f"{count} taps in one pass {together:.3f} s, with a pass a tap {alone:.3f} s: {alone / together:.1f} x")
     if options.out:
         options.out.write_text(json.dumps(result, indent=2) + "\n")
     return result
+
+
+def _medians(contestants, repeats):
+    for run in contestants.values():  # compiles
+        run()
+    seconds = {name: [] for name in contestants}
+    for _ in range(repeats):
+        for name, run in contestants.items():
+            # Untimed: threads that wait for more work (NumPy's do for some 30 ms) would slow the next contestant; so
+            # each contestant follows itself, as in a loop over many clips.
+            run()
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def _plain(model, clips, classes, tap):
