@@ -510,29 +510,25 @@ def _publish(results: dict, about: dict, answered, recipe: Recipe, run) -> None:
     shown = _shown(results)
     ran = {name: row for name, row in results["networks"].items() if row["status"] == "run"}
     histories = {name: [trial["history"] for trial in row["trials"]] for name, row in ran.items()}
-    # The paper shows UCF101 in Figures 8, 9 and 12 to 14, HMDB51 in 10, 11 and 15 to 17.
-    hmdb51 = results["dataset"]["name"] == "hmdb51"
     part, prefix = ("validation", "val_") if recipe.validation else ("training", "")
     runs = len(results["splits"]) * len(results["seeds"])
     spread = f"mean of {runs} runs and their standard deviation" if runs > 1 else "one run"
     curves = []
-    for number, metric in enumerate(("accuracy", "loss"), start=10 if hmdb51 else 8):
+    for number, metric in enumerate(("accuracy", "loss"), start=10 if results["dataset"]["name"] == "hmdb51" else 8):
         path = run.figures / f"figure_{number}_{metric}.png"
         plots.metric_by_epoch(histories, prefix + metric, path)
         caption = f"{metric.capitalize()} on {part} clips by epoch: {spread}."
         curves.append(page.Section(f"Figure {number}: {metric}", figures=[page.Figure(path, caption)]))
     confusions = []
-    # Figure 12 (15) is the fusion's, 13 (16) the second network's, 14 (17) the first one's.
-    for number, name in enumerate(reversed(results["networks"]), start=15 if hmdb51 else 12):
+    for name, number in _confusion_numbers(results).items():
         if name in ran:
-            path = run.figures / f"figure_{number}_confusion_{name}.png"
+            path = run.figures / f"{f'figure_{number}_' if number else ''}confusion_{name}.png"
             clips = sum(map(sum, ran[name]["confusion"]))
             title = f"{name}: {clips} test clips of {_splits_line(results)}, seed {results['seeds'][0]}"
             plots.confusion_matrix(ran[name]["confusion"], results["dataset"]["classes"], path, title=title)
             caption = f"Confusion matrix of {name}. Select it to see it at its full size."
-            confusions.append(
-                page.Section(f"Figure {number}: confusion of {name}", figures=[page.Figure(path, caption)])
-            )
+            heading = f"Figure {number}: confusion of {name}" if number else f"Confusion of {name}"
+            confusions.append(page.Section(heading, figures=[page.Figure(path, caption)]))
     videos = []
     if recipe.overlays:
         for what, chosen in (("correct", answered.correct()), ("misclassified", answered.misclassified())):
@@ -570,6 +566,19 @@ def _publish(results: dict, about: dict, answered, recipe: Recipe, run) -> None:
     print(f"\n{tables[1].markdown()}")
     print("\n".join(verdict))
     print(f"run folder: {run.path}\nreport:     {written}", flush=True)
+
+
+def _confusion_numbers(results: dict) -> dict[str, int | None]:
+    """Row -> number of the figure with its confusion matrix, in the order of the paper.
+
+    Figure 12 is the fusion's, 13 Inception-ResNet-V2's, 14 GoogLeNet's, and on HMDB51 15 to 17. Another network takes
+    the place that is left. The paper has no numbers for more than two networks and their fusion, so none is given.
+    """
+    places = {"InceptionResNetV2": 0, "GoogLeNet": 2}
+    single = [name for name in results["networks"] if name != FUSION]
+    order = [FUSION, *sorted(reversed(single), key=lambda name: places.get(name, 1))]
+    first = 15 if results["dataset"]["name"] == "hmdb51" else 12
+    return {name: first + place if len(order) == 3 else None for place, name in enumerate(order)}
 
 
 def table_1(results: dict):

@@ -176,6 +176,36 @@ def test_networks_without_weights_are_first_trained_on_single_frames(recipe):
     assert "First trained here, on single frames" in (run / "report.html").read_text()
 
 
+def test_of_three_networks_the_one_without_weights_is_trained_and_no_confusion_has_a_number(recipe):
+    """No validation clips, so the curves are those of the training clips."""
+    fusion_gru.main(
+        replace(
+            recipe, backbones="GoogLeNet,MobileNet,MobileNetV2", validation=0.0, seeds="1", epochs=1, frame_epochs=1,
+            weights="MobileNetV2=imagenet,GoogLeNet=none,MobileNet=imagenet", overlays=0, export_end_to_end=False,
+            run="three",
+        )
+    )  # fmt: skip
+    run = recipe.out / "fusion_gru" / "three"
+    results = json.loads((run / "results.json").read_text())
+    assert list(results["networks"]) == ["GoogLeNet", "MobileNet", "MobileNetV2", FUSION], "as in --backbones"
+    starts = [row["starts_from"] for row in results["networks"].values()]
+    assert starts[:2] == [
+        "googlenet_trained_on_frames.weights.h5, frozen",
+        "mobilenet_notop.weights.h5, frozen",
+    ]
+    assert starts[3].startswith("googlenet_trained_on_frames.weights.h5 and mobilenet_notop.weights.h5 and mobilenetv2")
+    assert not (run / "model.keras").exists()
+    page = (run / "report.html").read_text()
+    assert "training clips by epoch" in page
+    assert "in place of photographs: GoogLeNet. " in page
+    numbers = re.findall(r"<h2[^>]*>Figure (\d+)", page)
+    assert {"8", "9"} <= set(numbers) <= {"8", "9", "18", "19"}
+    assert len(set(numbers)) == len(numbers)
+    assert {path.name for path in run.glob("figures/*confusion*")} == {
+        f"confusion_{name}.png" for name in results["networks"]
+    }
+
+
 @pytest.mark.parametrize("fusion", ["sum", "score_average"])
 def test_finetuning_trains_from_frames(recipe, fusion):
     fusion_gru.main(
@@ -258,6 +288,20 @@ def fake_results(name="my_videos", as_in_paper=False, seeds=(0,), splits="123", 
             FUSION: row(0.95, 0.003, "GoogLeNet", second),
         },
     }  # fmt: skip
+
+
+def test_confusion_matrices_have_the_paper_s_numbers():
+    def numbers(*names, data="ucf101"):
+        return fusion_gru._confusion_numbers({"dataset": {"name": data}, "networks": dict.fromkeys([*names, FUSION])})
+
+    paper = {FUSION: 12, "InceptionResNetV2": 13, "GoogLeNet": 14}
+    assert numbers("GoogLeNet", "InceptionResNetV2") == numbers("InceptionResNetV2", "GoogLeNet") == paper
+    hmdb51 = {name: number + 3 for name, number in paper.items()}
+    assert numbers("GoogLeNet", "InceptionResNetV2", data="hmdb51") == hmdb51
+    assert numbers("MobileNetV2", "GoogLeNet") == {FUSION: 12, "MobileNetV2": 13, "GoogLeNet": 14}
+    assert numbers("InceptionResNetV2", "MobileNetV2") == {FUSION: 12, "InceptionResNetV2": 13, "MobileNetV2": 14}
+    assert numbers("VGG16", "VGG19") == {FUSION: 12, "VGG19": 13, "VGG16": 14}
+    assert set(numbers("GoogLeNet", "InceptionResNetV2", "MobileNet").values()) == {None}
 
 
 def test_the_paper_s_figures_stand_only_beside_the_paper_s_data():
