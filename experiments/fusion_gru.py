@@ -217,6 +217,8 @@ def main(recipe: Recipe) -> None:
     check_writable(recipe.out)
 
     quiet.import_tensorflow()
+    import numpy as np
+
     from har_tf import explain, training
     from har_tf.datasets import splits
     from har_tf.models.fusion_gru import frame_size_of, stream_taps
@@ -265,6 +267,10 @@ def main(recipe: Recipe) -> None:
     )  # fmt: skip
     run.keep(prepared.path / "skipped.csv")
     unreadable = {skipped.path for skipped in prepared.skipped}
+    parted = {number: _readable(parts, unreadable, f"{protocol} split {number}") for number, parts in parted.items()}
+    for train, _ in parted.values():
+        for seed in seeds:
+            hold_out(train, protocol, seed, recipe.validation)
 
     if _untrained(recipe):
         parts = hold_out(parted[numbers[0]][0], protocol, seeds[0], recipe.validation)
@@ -287,11 +293,8 @@ def main(recipe: Recipe) -> None:
         }  # fmt: skip
 
     trials = {row.name: [] for row in networks}
-    diverged, first = {}, {}
+    diverged, models, answers = {}, {}, {row.name: [] for row in networks}
     for number, (train, test) in parted.items():
-        train, test = (
-            part.subset(record for record in part.records if record.path not in unreadable) for part in (train, test)
-        )
         overlap = splits.overlap(train, test)
         print(f"\n{protocol} split {number}: {len(train)} training clips; {overlap}", flush=True)
         results["splits"][str(number)] = {
@@ -317,8 +320,9 @@ def main(recipe: Recipe) -> None:
                     continue
                 print(f"{what}: test accuracy {outcome.report.accuracy:.4f}", flush=True)
                 trials[row.name].append(_trial(number, seed, outcome, test, len(held_out)))
-                if (number, seed) == (numbers[0], seeds[0]):
-                    first[row.name] = outcome
+                if seed == seeds[0]:
+                    models.setdefault(row.name, outcome.model)
+                    answers[row.name].append(outcome.probabilities)
 
     for row in networks:
         results["networks"][row.name] = _summary(row, trials[row.name], diverged.get(row.name), results)
@@ -328,7 +332,7 @@ def main(recipe: Recipe) -> None:
     test = prepared.subset(parted[numbers[0]][1])
     model = None
     if recipe.export_end_to_end or recipe.overlays:
-        model, results["end_to_end"] = _end_to_end(row, first[shown], test)
+        model, results["end_to_end"] = _end_to_end(row, models[shown], test, answers[shown][0])
     if recipe.export_end_to_end:
         from har_tf.models.saving import save_model
 
@@ -338,7 +342,28 @@ def main(recipe: Recipe) -> None:
     # Of very small frames a stream's last feature map has no place in the frame to show.
     known = set() if model is None else {tap.name for tap in explain.taps(model)}
     taps = {name: tap for name, tap in stream_taps(model).items() if tap in known} if known else {}
-    _publish(results, about, Answered(model, test, first[shown].probabilities, taps), recipe, run)
+    # The model of the first split knows the test clips of the others, so its overlays are of the first split alone.
+    explained = Answered(model, test, answers[shown][0], taps)
+    of_all = prepared.subset([record for _, part in parted.values() for record in part.records])
+    _publish(results, about, explained, Answered(None, of_all, np.concatenate(answers[shown])), recipe, run)
+
+
+def _readable(parts: tuple, unreadable: set[Path], split: str) -> tuple:
+    """The (training, test) clips without the unreadable ones.
+
+    Raises:
+        DatasetError: a part has none left.
+    """
+    from har_tf.datasets import DatasetError
+
+    left = tuple(part.subset(record for record in part.records if record.path not in unreadable) for part in parts)
+    for name, part, before in zip(("training", "test"), left, parts, strict=True):
+        if not len(part):
+            raise DatasetError(
+                f"{part.root}: no {name} clip of the {split} can be read; all {len(before)} were left out, "
+                f"first {before.records[0].path}. skipped.csv in the run folder gives the reasons"
+            )
+    return left
 
 
 def _trained_on_frames(networks: list[Network], prepared, train, validation, recipe: Recipe, folder: Path) -> list:
@@ -476,19 +501,19 @@ def _comparison(results: dict, trials: dict[str, list[dict]]) -> dict | None:
     return compared.as_dict()
 
 
-def _end_to_end(row: Network, outcome, test) -> tuple:
+def _end_to_end(row: Network, head, test, probabilities) -> tuple:
     """The model from raw frames to classes, and how far its answers are from those on the stored features."""
     import numpy as np
 
     from har_tf.models.fusion_gru import end_to_end
 
     if row.finetune:
-        return outcome.model, None
+        return head, None
     shape = (test.num_frames, *test.size, 3)
-    model = end_to_end(outcome.model, shape, row.weights, frame_sizes=row.frame_sizes)
+    model = end_to_end(head, shape, row.weights, frame_sizes=row.frame_sizes)
     clips = min(len(test), 8)
     answers = model.predict(test.read(range(clips)), batch_size=1, verbose=0)
-    difference = float(np.abs(answers - outcome.probabilities[:clips]).max())
+    difference = float(np.abs(answers - probabilities[:clips]).max())
     if not difference <= END_TO_END_TOLERANCE:
         raise ValueError(
             f"{row.name}: from frames to classes the answers differ by {difference:.2g} from those on stored features. "
@@ -498,8 +523,11 @@ def _end_to_end(row: Network, outcome, test) -> tuple:
     return model, {"clips": clips, "largest_difference": difference, "parameters": model.count_params()}
 
 
-def _publish(results: dict, about: dict, answered, recipe: Recipe, run) -> None:
-    """Writes the tables, the figures and the page, and prints Table II; the strips show one network's answers."""
+def _publish(results: dict, about: dict, explained, answered, recipe: Recipe, run) -> None:
+    """Writes the tables, the figures and the page, and prints Table II.
+
+    The overlays show what `explained` answered on the first split, the strips and their ranks `answered` on all splits.
+    """
     from har_tf.report import page, plots
     from har_tf.report.explained import class_strips, overlay_videos
     from har_tf.report.run_folder import machine
@@ -531,9 +559,9 @@ def _publish(results: dict, about: dict, answered, recipe: Recipe, run) -> None:
             confusions.append(page.Section(heading, figures=[page.Figure(path, caption)]))
     videos = []
     if recipe.overlays:
-        for what, chosen in (("correct", answered.correct()), ("misclassified", answered.misclassified())):
+        for what, chosen in (("correct", explained.correct()), ("misclassified", explained.misclassified())):
             if chosen:
-                found = overlay_videos(answered, chosen[: recipe.overlays], run.overlays, what)
+                found = overlay_videos(explained, chosen[: recipe.overlays], run.overlays, what)
                 videos.append(page.Section(f"Overlay videos: {what}", videos=found))
     comparison = results["comparison"]
     verdict = comparison["sentences"] if comparison else ["Training diverged; there is nothing to compare."]

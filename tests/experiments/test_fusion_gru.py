@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -47,6 +48,12 @@ def recipe(weights, tmp_path_factory) -> Recipe:
         learning_rate=0.01, validation=0.3, splits="1", seeds="0,3", export_end_to_end=True, overlays=1, workers=1,
         num_frames=4, out=tmp_path_factory.mktemp("runs"), run="tiny",
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def figures(recipe) -> Path:
+    """The embedded data set, a folder of videos for each class."""
+    return fusion_gru._load(fusion_gru.resolved(recipe), [1])[1].root
 
 
 @pytest.fixture(scope="module")
@@ -232,11 +239,14 @@ def test_finetuning_trains_from_frames(recipe, fusion):
     assert model.input_shape == (None, 4, 64, 64, 3)
 
 
-def test_official_splits_of_a_folder_with_lists(recipe, tmp_path):
-    """Two splits of part of UCF101: as many test clips as the lists name of it."""
-    import shutil
+def test_official_splits_of_a_folder_with_lists(recipe, figures, tmp_path, monkeypatch):
+    """Two splits of part of UCF101: as many test clips as the lists name of it, and tables and strips of them all."""
+    from har_tf.report import explained
 
-    figures = next(path for path in (recipe.out / "figures").iterdir() if path.is_dir())
+    shown, draw = [], explained.class_strips
+    monkeypatch.setattr(
+        explained, "class_strips", lambda answered, *a, **k: shown.append(answered) or draw(answered, *a, **k)
+    )
     lists = tmp_path / "lists"
     lists.mkdir()
     for action in ("wave", "clap"):
@@ -263,6 +273,33 @@ def test_official_splits_of_a_folder_with_lists(recipe, tmp_path):
         assert row["deviation_over_splits"] == pytest.approx(abs(first - second) / 2**0.5)
         assert row["deviation_over_seeds"] is None
     assert results["networks"][FUSION]["trials"][0]["validation_clips"] == 0
+    (answered,) = shown
+    assert sorted(name.split("_")[2] for name in answered.test.names) == ["g0001", "g0001", "g0002", "g0002"]
+    ranked = [(answered.test.class_names[label], clips, right) for label, right, clips in answered.ranked_classes()]
+    assert ranked == [row[:3] for row in table_classes(results).rows]
+    assert [clips for _, clips, _ in ranked] == [2, 2], "one of each split"
+
+
+@pytest.mark.parametrize(("broken", "name"), [("test", "test"), ("train", "training")])
+def test_a_part_without_readable_clips_is_refused_before_features_are_computed(
+    recipe, figures, tmp_path, capsys, broken, name
+):
+    for part in ("train", "test"):
+        for action in ("wave", "clap"):
+            shutil.copytree(figures / action, tmp_path / "videos" / part / action)
+    videos = sorted((tmp_path / "videos" / broken).glob("*/*.mp4"))
+    for video in videos:
+        video.write_bytes(b"no video")
+    wrong = replace(
+        recipe, dataset=str(tmp_path / "videos"), backbones="MobileNet,MobileNetV2", validation=0.0,
+        out=tmp_path / "runs",
+    )  # fmt: skip
+    assert guarded(lambda: fusion_gru.main(wrong)) == 1
+    (error,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert f"no {name} clip of the official split 1 can be read; all {len(videos)} were left out, first " in error
+    (skipped,) = (tmp_path / "runs").rglob("fusion_gru/*/skipped.csv")
+    assert len(skipped.read_text().splitlines()) == 1 + len(videos)
+    assert not (tmp_path / "runs" / "prepared" / "features").exists()
 
 
 def trial(split, seed, accuracy, answers=None):
@@ -464,10 +501,7 @@ def test_weights_of_another_network_are_refused_before_any_work(recipe, weights,
     assert not (tmp_path / "prepared").exists()
 
 
-def test_a_folder_has_one_official_split(recipe, tmp_path, capsys):
-    import shutil
-
-    figures = next(path for path in (recipe.out / "figures").iterdir() if path.is_dir())
+def test_a_folder_has_one_official_split(recipe, figures, tmp_path, capsys):
     for part in ("train", "test"):
         for action in ("wave", "clap"):
             shutil.copytree(figures / action, tmp_path / "videos" / part / action)
