@@ -30,7 +30,11 @@ from har_tf.datasets.figure_drawing import Figures
 class Predict:
     """Print the most probable classes of videos."""
 
-    videos: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    videos: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="VIDEO [VIDEO ...]", help_behavior_hint="(required)"),
+    ]
     """One or more video files."""
     model: Path
     """A .keras file of this project: it says how many frames of what size it takes."""
@@ -44,7 +48,7 @@ class Predict:
 class Explain:
     """Write a video that shows where and when a model looked (Grad-CAM)."""
 
-    video: Annotated[Path, tyro.conf.Positional]
+    video: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")]
     """A video file."""
     model: Path
     """A .keras file of this project."""
@@ -242,24 +246,25 @@ def explain(options: Explain) -> None:
         raise ValueError(f"Overlays end in .mp4. Received: --out {options.out}")
     if not 0 <= options.alpha <= 1:
         raise ValueError(f"alpha lies in [0, 1]. Received: --alpha {options.alpha}")
+    from har_tf.video.stream import regular_file
+
+    video = regular_file(options.video)  # before TensorFlow is imported
+    if options.out.exists() and options.out.samefile(video):
+        raise ValueError(f"The overlay would overwrite the video it explains. Received: --out {options.out}")
     model, names = _load_model(options.model)
     how = _clip_arguments(model, options.model)
     if options.class_name is not None and options.class_name not in names:
         raise ValueError(f"The model's classes are {', '.join(names)}. Received: --class-name {options.class_name}")
     from har_tf.explain import gradcam_at, save_overlay
-    from har_tf.explain.taps import find
-    from har_tf.models.fusion_gru import stream_taps
     from har_tf.video import read_clip
 
+    taps = _taps_by_name(model, options.tap)
     clip = read_clip(options.video, **how)[None]
     index = None if options.class_name is None else names.index(options.class_name)
-    wanted = [None] if options.tap is None else words(options.tap)
-    streams = stream_taps(model)
-    taps = [find(model)] if options.tap is None else [streams.get(name, name) for name in wanted]
-    explanations = gradcam_at(model, clip, taps, index, options.pool, options.normalize)
-    found = dict(zip(wanted, explanations.values(), strict=True))
+    explanations = gradcam_at(model, clip, list(taps.values()), index, options.pool, options.normalize)
+    found = dict(zip(taps, explanations.values(), strict=True))
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    shown = found if len(found) > 1 else found[wanted[0]]
+    shown = found if len(found) > 1 else next(iter(found.values()))
     save_overlay(options.out, clip, shown, class_names=names, title=options.video.name, alpha=options.alpha)
     for name, explanation in found.items():
         if explanation.empty[0]:
@@ -267,6 +272,23 @@ def explain(options: Explain) -> None:
             label = names[explanation.class_index[0]]
             print(f"no evidence for {label} was found{where}: the overlay shows the plain video")
     print(options.out)
+
+
+def _taps_by_name(model, given: str | None) -> dict:
+    """The taps that `--tap` asks for, under the names that it gives them."""
+    from har_tf.explain.taps import find, find_several
+    from har_tf.models.fusion_gru import stream_taps
+
+    if given is None:
+        return {"": find(model)}
+    asked, networks = words(given), stream_taps(model)
+    try:
+        return dict(zip(asked, find_several(model, [networks.get(name, name) for name in asked]), strict=True))
+    except ValueError as error:
+        if not networks:
+            raise
+        # A fusion has hundreds of feature maps, which the error lists: what most people mean comes first.
+        raise ValueError(f"--tap is a network ({', '.join(networks)}) or a feature map: {error}") from error
 
 
 def unpack(options: Unpack) -> None:

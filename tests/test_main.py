@@ -78,7 +78,9 @@ def test_explain_writes_the_overlay_of_what_was_asked(model_file, video, tmp_pat
     monkeypatch.setattr(explain, "gradcam_at", lambda *a: asked.append(a[2:]) or real(*a))
     out = tmp_path / "new" / "overlay.mp4"
     main(Explain(video, model_file, out, class_name="catch", tap="conv2d_1", pool="spatial", normalize="frame"))
-    assert asked == [(["conv2d_1"], ACTIONS.index("catch"), "spatial", "frame")]
+    ((taps, *others),) = asked
+    assert [tap.name for tap in taps] == ["conv2d_1"]
+    assert others == [ACTIONS.index("catch"), "spatial", "frame"]
     assert (probe(out).codec, probe(out).frames) == ("h264", 10)
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
     other = tmp_path / "predicted.mp4"
@@ -93,7 +95,35 @@ def test_explain_shows_several_taps_side_by_side(model_file, video, tmp_path, ca
     assert capsys.readouterr().out.splitlines()[-1] == str(two)
     widths = [probe(path).width for path in (one, two)]
     assert widths[1] / widths[0] == pytest.approx(3 / 2, abs=0.02)
-    assert "tap 'conv9' is not in the model" in failed(Explain(video, model_file, two, tap="conv3d,conv9"), capsys)
+    error = failed(Explain(video, model_file, two, tap="conv3d,conv9"), capsys)
+    assert error.startswith("error: tap 'conv9' is not in the model")
+    assert "each tap is named once" in failed(Explain(video, model_file, two, tap="conv3d, conv3d"), capsys)
+
+
+def test_explain_knows_the_networks_of_a_fusion_by_name(video, tmp_path, capsys, monkeypatch):
+    from har_tf import explain
+    from har_tf.models.fusion_gru import fusion_gru
+
+    names = ("MobileNet", "MobileNetV2")
+    fusion = fusion_gru((2, 64, 64, 3), 3, names, gru_units=(4,), frame_sizes=dict.fromkeys(names, 64))
+    model = save_model(fusion, tmp_path / "fusion.keras", ("a", "b", "c"))
+    shown, real = [], explain.save_overlay
+    monkeypatch.setattr(explain, "save_overlay", lambda *a, **k: shown.append(a[2]) or real(*a, **k))
+    main(Explain(video, model, tmp_path / "o.mp4", tap="MobileNetV2,MobileNet"))
+    taps = {name: explanation.settings["tap"] for name, explanation in shown[0].items()}
+    assert taps == {"MobileNetV2": "MobileNetV2_out_relu", "MobileNet": "MobileNet_conv_pw_13_relu"}
+    error = failed(Explain(video, model, tmp_path / "n.mp4", tap="MobileNet,GoogLeNet"), capsys)
+    assert error.startswith("error: --tap is a network (MobileNet, MobileNetV2) or a feature map: tap 'GoogLeNet' is")
+
+
+def test_explain_does_not_overwrite_its_video(model_file, video, tmp_path, capsys):
+    content = video.read_bytes()
+    (link := tmp_path / "link.mp4").symlink_to(video)
+    for out in (video, link):
+        assert f"overwrite the video it explains. Received: --out {out}" in failed(
+            Explain(video, model_file, out), capsys
+        )
+    assert video.read_bytes() == content
 
 
 def test_prepare_then_open(tiny_recipe, tiny_run, tmp_path, capsys):

@@ -85,8 +85,9 @@ def save_overlay(
     """Writes one clip and its overlay, side by side and with captions, as an H.264 video.
 
     Above the pictures stand `title`, the explained class and its probability; below them the frame's number
-    or time, how the map was made, and the colour scale. Several explanations of the clip, such as one for each stream
-    of a model, stand side by side, each under its name. Each has its own scale: 1 is the largest saliency of its map.
+    or time, the colour scale, and how the map was made, with the size of the tap's own map (t x h x w). Several
+    explanations of the clip, such as one for each stream of a model, stand side by side, each under its name. Each
+    has its own scale: 1 is the largest saliency of its map.
 
     Args:
         path: file to write, ending in .mp4.
@@ -177,16 +178,28 @@ def _check_alike(explanations: Mapping[str, Explanation]) -> None:
 
 
 def _made(explanations: Mapping[str, Explanation]) -> str:
-    """How the maps were made: what they share once, and which of them are empty."""
-    first = next(iter(explanations.values()))
-    settings = [each.settings for each in explanations.values()]
-    shared = [f"{k} {v}" for k, v in first.settings.items() if v is not None and all(s.get(k) == v for s in settings)]
-    made = ", ".join([*dict.fromkeys(each.method for each in explanations.values()), *shared])
+    """How the maps were made, what differs between them apart by slashes, and which of them are empty."""
+    several = list(explanations.values())
+    methods = " / ".join(dict.fromkeys(each.method for each in several))
+    settings = [_settings(each) for each in several]
+    parts = [
+        f"{name} " + " / ".join(dict.fromkeys(each[name] for each in settings if name in each))
+        for name in dict.fromkeys(name for each in settings for name in each)
+    ]
+    made = ", ".join([methods, *parts])
     empty = [name for name, each in explanations.items() if each.empty[0]]
     if not empty:
         return made
     where = f" in {', '.join(empty)}" if len(explanations) > 1 else ""
     return f"no positive evidence{where} ({made})"
+
+
+def _settings(explanation: Explanation) -> dict[str, str]:
+    """The settings as text, a tap with the cells of its map: a map of few cells has no finer places to show."""
+    said = {name: str(value) for name, value in explanation.settings.items() if value is not None}
+    if "tap" in said:
+        said["tap"] += f" ({'x'.join(map(str, explanation.signed.shape[1:]))})"
+    return said
 
 
 def _line(text, across, scale, ink=_INK, right=None) -> np.ndarray:

@@ -123,8 +123,10 @@ def find_several(model: keras.Model, names: Sequence[str | Tap]) -> list[Tap]:
     found = _all(model)
     chosen = [_named(model, found, name) for name in names]
     given = [tap.name for tap in chosen]
-    if not given or len(set(given)) < len(given):
-        raise ValueError(f"taps are at least one, and each is named once. Received: taps={given}")
+    if not given:
+        raise ValueError("at least one tap is needed. Received: taps=[]")
+    if len(set(given)) < len(given):
+        raise ValueError(f"each tap is named once. Received: taps={given}")
     return chosen
 
 

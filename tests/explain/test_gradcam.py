@@ -378,8 +378,8 @@ def test_several_taps_in_one_pass_are_each_as_if_alone(pool):
             ["second", "conv9"],
             r"'conv9' is not in the model\. Taps, from input to output: .*first.*Received: tap='conv9'",
         ),
-        (["first", "second", "first"], r"each is named once\. Received: taps=\['first', 'second', 'first'\]"),
-        ([], r"at least one.* Received: taps=\[\]"),
+        (["first", "second", "first"], r"each tap is named once\. Received: taps=\['first', 'second', 'first'\]"),
+        ([], r"at least one tap is needed\. Received: taps=\[\]"),
         ("first", "a list of names. Received: taps='first'"),
     ],
 )

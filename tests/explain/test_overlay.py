@@ -135,12 +135,16 @@ def test_several_explanations_stand_side_by_side_under_their_names():
         assert (frames[:, :, i * (width + 4) + width : (i + 1) * (width + 4)][:, 18 : 36 + height] == 255).all()
 
 
-def test_what_several_explanations_share_is_said_once():
-    first, second = explanation_of(np.ones((1, 1, 2, 2))), explanation_of(np.zeros((1, 1, 2, 2)))
-    second = replace(second, settings={**second.settings, "tap": "other"})
-    assert _made({"": first}) == "Grad-CAM, tap conv3d, pool spatial, normalize clip"
-    assert _made({"": second}) == "no positive evidence (Grad-CAM, tap other, pool spatial, normalize clip)"
-    assert _made({"a": first, "b": second}) == "no positive evidence in b (Grad-CAM, pool spatial, normalize clip)"
+def test_how_the_maps_were_made_is_said_once_where_they_agree():
+    first, second = explanation_of(np.ones((1, 1, 2, 2))), explanation_of(np.zeros((1, 3, 4, 5)))
+    second = replace(second, settings={**second.settings, "tap": "other", "normalize": None})
+    shared = "pool spatial, normalize clip"
+    assert _made({"": first}) == f"Grad-CAM, tap conv3d (1x2x2), {shared}"
+    assert _made({"": second}) == "no positive evidence (Grad-CAM, tap other (3x4x5), pool spatial)"
+    taps = "tap conv3d (1x2x2) / other (3x4x5)"
+    assert _made({"a": first, "b": second}) == f"no positive evidence in b (Grad-CAM, {taps}, {shared})"
+    third = replace(first, method="3DCAM", settings={"tap": "conv3d", "normalize": "clip"})
+    assert _made({"a": first, "b": third}) == f"Grad-CAM / 3DCAM, tap conv3d (1x2x2), {shared}"
 
 
 def test_one_name_is_shown_too():
