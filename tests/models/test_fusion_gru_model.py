@@ -100,6 +100,43 @@ def test_the_reset_gate_acts_before_the_matrix():
     np.testing.assert_allclose(given[0], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_layers_answer_and_learn_as_keras_own_loop_does(tmp_path, bidirectional):
+    """A saved model comes back with Keras' GRU; answers and gradients are the same but for rounding."""
+    import tensorflow as tf
+
+    ours = head(4, units=(6, 5), frames=4, bidirectional=bidirectional)
+    ours.save(tmp_path / "model.keras")
+    theirs = keras.models.load_model(tmp_path / "model.keras")
+    for model, own in ((ours, True), (theirs, False)):
+        gru = model.get_layer("gru1")
+        for layer in [gru.forward_layer, gru.backward_layer] if bidirectional else [gru]:
+            assert type(layer) is keras.layers.GRU
+            assert ("inner_loop" in vars(layer)) == own
+    rng = np.random.default_rng(0)
+    features = {"features_A": rng.normal(size=(7, 4, 1)).astype("float32")}
+    wanted = rng.normal(size=(7, 4)).astype("float32")
+    given = []
+    for model in (ours, theirs):
+        with tf.GradientTape() as tape:
+            answers = model(features, training=True)
+            loss = tf.reduce_sum(answers * wanted)
+        given.append([answers, *tape.gradient(loss, [weight.value for weight in model.trainable_weights])])
+    for one, other in zip(*given, strict=True):
+        assert np.abs(other).max() > 1e-3
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_layers_compute_in_half_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = head(4, units=(6, 5))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.get_layer("gru1").output.dtype == "bfloat16"
+    assert model.predict({"features_A": np.ones((1, 3, 1), "float32")}, verbose=0).dtype == np.float32
+
+
 def test_parameters_of_the_paper_s_head_counted_by_hand():
     model = fusion_gru_head(10, {"GoogLeNet": 1024, "InceptionResNetV2": 1536}, 101)
     gru1 = 3 * 1000 * (2560 + 1000 + 1)
