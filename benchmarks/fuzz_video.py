@@ -53,7 +53,8 @@ SLOW = 5  # seconds that one call may take
 LIMIT = 20  # seconds for all calls on a file, and the decode to compare with
 MEMORY = 600 * 10**6
 
-# Arguments of read_clip. The size is that of the video, so that frames can be compared bit for bit.
+# Arguments of read_clip. The size is that of the video, so that frames can be compared bit for bit: None, and where
+# the reader knows another way to stretched frames, as of an AVI, once more in numbers.
 REQUESTS = (
     {"num_frames": 10},
     {"num_frames": 8, "sampling": "dense", "start": 5},
@@ -109,14 +110,16 @@ def examine(case: Case) -> tuple[str, str, float]:
     content.mkdir(exist_ok=True)  # a task whose process died is tried once more
     path = case.mutation.write(content)
     phase.write_text("reader")
-    calls = [("probe", {}, probe)] + [(f"read_clip({_told(r)})", {"size": None} | r, case.reader) for r in REQUESTS]
+    calls = [("probe", {}, probe)]
+    calls += [(f"read_clip({_told(r)})", r, case.reader) for r in REQUESTS * (2 if _is_avi(path) else 1)]
     results, slowest, errors = [], 0.0, []
     with _changing(path, case.mutation.kind):
-        for name, arguments, call in calls:
+        for number, (name, arguments, call) in enumerate(calls):
             begin = time.perf_counter()
             result = None
+            size = {"size": _size(results) if number > len(REQUESTS) else None} if number else {}
             try:
-                result = call(path, threads=1, **arguments)
+                result = call(path, threads=1, **size, **arguments)
             except VideoError as error:
                 if "\n" in error.reason or error.path != path:
                     return "other exception", f"{name}: a VideoError of more than a line: {error!r}", slowest
@@ -143,8 +146,9 @@ def examine(case: Case) -> tuple[str, str, float]:
 def _fault(truth: Truth | None, results: list, errors: list[str]) -> tuple[str, str] | None:
     """(outcome, what exactly) where results and a decode of everything do not agree."""
     info, *clips = results
+    requests = REQUESTS * (len(clips) // len(REQUESTS))
     if truth is None:
-        given = [_told(r) for r, clip in zip(REQUESTS, clips, strict=True) if clip is not None]
+        given = [_told(r) for r, clip in zip(requests, clips, strict=True) if clip is not None]
         return ("silently wrong", f"a clip of what is no video: {given}") if given or info else None
     no_video = errors and any(known in errors[0] for known in ("of the format", "no video stream", "no decoder"))
     if info is None and not truth.damage and truth.sound and not no_video:
@@ -154,7 +158,7 @@ def _fault(truth: Truth | None, results: list, errors: list[str]) -> tuple[str, 
             return "silently wrong", f"probe counts {info.frames} frames, a full decode {_counts(truth)}"
         if (info.claimed_frames or 0) < truth.claimed:
             return "silently wrong", f"probe says {info.claimed_frames} are claimed, the container {truth.claimed}"
-    for request, clip in zip(REQUESTS, clips, strict=True):
+    for request, clip in zip(requests, clips, strict=True):
         if clip is None:
             start, stop, needed = _range(request)
             if not truth.damage and info is not None and truth.sound >= (stop or start + needed):
@@ -164,6 +168,21 @@ def _fault(truth: Truth | None, results: list, errors: list[str]) -> tuple[str, 
             if wrong:
                 return "silently wrong", f"read_clip({_told(request)}): {wrong}"
     return None
+
+
+def _is_avi(path: Path) -> bool:
+    try:
+        return path.is_file() and path.open("rb").read(4) == b"RIFF"
+    except (OSError, ValueError):
+        return False
+
+
+def _size(results: list) -> tuple[int, int]:
+    """The size of a video as displayed, by what was read of it; nobody's size where nothing was."""
+    info, *clips = results
+    if info is not None:
+        return info.height, info.width
+    return next((clip.shape[1:3] for clip in clips if clip is not None), (7, 7))
 
 
 def _wrong(request: dict, clip: np.ndarray, truth: Truth) -> str | None:
@@ -244,7 +263,7 @@ def _decode_all(path: Path) -> Truth | None:
     digests, stamps, sound, damage, packets, corrupt = [], [], 0, False, 0, False
     reformatter = VideoReformatter()
     try:
-        container = av.open(f"file:{path}")
+        container = av.open(f"file:{path}", metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError):
         return None
     with container:
@@ -283,7 +302,7 @@ def _decode_all(path: Path) -> Truth | None:
                     damage = True
                     continue
                 sound += not damage
-                shown = View.of(stream, frame, Target(None)).show(frame, reformatter)
+                shown = View.of(frame, stream.sample_aspect_ratio, Target(None)).show(frame, reformatter)
                 digests.append(hashlib.blake2b(shown.tobytes(), digest_size=16).digest())
                 stamps.append(frame.pts)
         # The frames that the decoder holds back when it meets a damaged end are sound.
@@ -294,7 +313,7 @@ def _decode_all(path: Path) -> Truth | None:
 
 def _damaged_inside(path: Path) -> bool:
     """Whether something sound follows behind damage: a refused packet, or a frame or packet behind a corrupt one."""
-    with av.open(f"file:{path}") as container:
+    with av.open(f"file:{path}", metadata_errors="replace") as container:
         cover = av.stream.Disposition.attached_pic
         stream = next(stream for stream in container.streams.video if not stream.disposition & cover)
         stream.thread_type, stream.thread_count = "SLICE", 1

@@ -1,6 +1,7 @@
 """From a decoded frame to the pixels a person sees: size, shape of the pixels, rotation, colour."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -37,6 +38,11 @@ class Target:
         if self.fit not in FITS:
             raise ValueError(f"fit must be one of {', '.join(FITS)}. Received: fit={self.fit!r}.")
 
+    @property
+    def stretches(self) -> bool:
+        """Whether the result does not depend on the shape of the pixels."""
+        return self.size is not None and self.fit == "stretch"
+
     def scaled(self, displayed: tuple[int, int]) -> tuple[int, int]:
         """(height, width) that a picture of a displayed size is scaled to."""
         if self.size is None:
@@ -70,7 +76,8 @@ class View:
     matrix: tuple[int, int, int, int]
 
     @classmethod
-    def of(cls, stream: av.VideoStream, frame: av.VideoFrame, target: Target) -> "View":
+    def of(cls, frame: av.VideoFrame, pixel_ratio: Fraction | None, target: Target) -> "View":
+        """The view of a frame whose pixels have this ratio of width to height; None: square."""
         matrix = (1, 0, 0, 1)
         side_data = frame.side_data.get("DISPLAYMATRIX")
         if side_data is not None:
@@ -78,7 +85,7 @@ class View:
             a, b, _, c, d = (int(x) for x in np.frombuffer(bytes(side_data), np.int32)[:5])
             turned = abs(b) + abs(c) > abs(a) + abs(d)
             matrix = (0, _sign(b), _sign(c), 0) if turned else (_sign(a), 0, 0, _sign(d))
-        ratio = stream.sample_aspect_ratio or 1
+        ratio = pixel_ratio or 1
         if not 1 / 8 <= ratio <= 8:
             ratio = 1  # a damaged header: no camera, and no broadcast, makes such pixels
         height = max(frame.height, round(frame.height / ratio))
@@ -93,8 +100,8 @@ class View:
             return 90 if self.matrix[1] > 0 else 270
         return 180 if self.matrix[0] < 0 and self.matrix[3] < 0 else 0
 
-    def show(self, frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
-        """The displayed frame, (height, width, 3) uint8 RGB."""
+    def show(self, frame: av.VideoFrame, reformatter: VideoReformatter, out: np.ndarray | None = None) -> np.ndarray:
+        """The displayed frame, (height, width, 3) uint8 RGB; written to `out` where there is one."""
         a, b, c, d = self.matrix
         height, width = self.shape[::-1] if a == 0 else self.shape
         if (frame.height, frame.width) == (height, width):
@@ -106,14 +113,20 @@ class View:
             # In planes: swscale scales to packed RGB half as fast.
             rgb = reformatter.reformat(frame, width, height, "gbrp", interpolation=_SCALING, threads=1)
             green, blue, red = (_pixels(plane, height, width) for plane in rgb.planes)
-            pixels = cv2.merge([red, green, blue])
+            direct = out is not None and self.matrix == (1, 0, 0, 1) and out.shape[:2] == (height, width)
+            pixels = cv2.merge([red, green, blue], out if direct else None)
+            if direct:
+                return pixels
         if a == 0:
             pixels = pixels.swapaxes(0, 1)
         if a + c < 0:
             pixels = pixels[:, ::-1]
         if b + d < 0:
             pixels = pixels[::-1]
-        return self.target.cut(pixels)
+        pixels = self.target.cut(pixels)
+        if out is not None:
+            out[:] = pixels
+        return pixels
 
 
 class Clip:
@@ -122,25 +135,30 @@ class Clip:
     Args:
         indices: (T,) the frames wanted, in the order of the clip.
         target: what frames are brought to.
+        pixel_ratio: width of the pixels over their height; None: square.
     """
 
-    def __init__(self, indices: np.ndarray, target: Target):
+    def __init__(self, indices: np.ndarray, target: Target, pixel_ratio: Fraction | None = None):
         self.places: dict[int, list[int]] = {}
         for place, index in enumerate(indices.tolist()):
             self.places.setdefault(index, []).append(place)
         self.length = len(indices)
         self.target = target
+        self.pixel_ratio = pixel_ratio
         self.view: View | None = None
         self.reformatter = VideoReformatter()
 
-    def offer(self, stream: av.VideoStream, index: int, frame: av.VideoFrame) -> bool:
+    def offer(self, index: int, frame: av.VideoFrame) -> bool:
         """Take the frame if it is wanted; True when nothing is wanted any more."""
         places = self.places.pop(index, None)
         if places is not None:
             if self.view is None:
-                self.view = View.of(stream, frame, self.target)
+                self.view = View.of(frame, self.pixel_ratio, self.target)
                 self.pixels = np.empty((self.length, *(self.target.size or self.view.shape), 3), np.uint8)
-            self.pixels[places] = self.view.show(frame, self.reformatter)
+            first, *others = places
+            self.view.show(frame, self.reformatter, self.pixels[first])
+            for place in others:
+                self.pixels[place] = self.pixels[first]
         return not self.places
 
 

@@ -67,19 +67,19 @@ class Layout:
         return np.flatnonzero(keep)
 
 
-def find_layout(stream: av.VideoStream, data: Sequence[bytes], stamps: Sequence[int | None]) -> Layout | None:
+def find_layout(context: av.VideoCodecContext, data: Sequence[bytes], stamps: Sequence[int | None]) -> Layout | None:
     """Layout of a stream, or None where it is unknown or unusual.
 
     Args:
-        stream: the stream.
+        context: the decoder of the stream.
         data: all its packets that are not empty, in decoding order.
         stamps: the presentation time of each.
     """
-    codec, headers = stream.codec_context.codec.canonical_name, stream.codec_context.extradata or b""
+    codec, headers = context.codec.canonical_name, context.extradata or b""
     if codec == "h264":
         return _h264(headers, data, stamps)
     if codec == "mpeg4":
-        return _mpeg4(stream, headers, data)
+        return _mpeg4(headers, data)
     return None
 
 
@@ -90,14 +90,14 @@ def as_packet(data: bytes) -> av.Packet:
     return packet
 
 
-def _mpeg4(stream: av.VideoStream, headers: bytes, data: Sequence[bytes]) -> Layout | None:
+def _mpeg4(headers: bytes, data: Sequence[bytes]) -> Layout | None:
     """MPEG-4 part 2 (XviD, DivX): P and S pictures depend on the one before, B pictures on the two around them."""
     unpacked = None
     if _PACKED.search(headers) or _PACKED.search(data[0][:_HEADERS]):
         # "Packed bitstream": AVI wants a picture a packet, so a B picture travels with the P picture it needs.
         if not _packed_regularly(data):
             return None  # packets are lost, and what the decoder makes of that is for it to say
-        unpacking = BitStreamFilterContext("mpeg4_unpack_bframes", stream)
+        unpacking = BitStreamFilterContext("mpeg4_unpack_bframes", "mpeg4")
         packets = [*(as_packet(part) for part in data), None]
         data = unpacked = [bytes(part) for packet in packets for part in unpacking.filter(packet)]
     places = [part.find(_VOP) + len(_VOP) for part in data]

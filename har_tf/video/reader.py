@@ -19,6 +19,7 @@ Frames that need not be decoded for a clip are not looked at: `probe` decodes th
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from .display import Clip, Target, View
 from .errors import VideoError
 from .layout import as_packet, find_layout
 from .sampling import frame_indices, frames_needed
-from .stream import Scan, demux, open_stream, regular_file, scan_packets, text_of
+from .stream import Scan, demux, open_regular_avi, open_stream, regular_file, scan_packets, text_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def probe(path: str | PathLike, threads: int | None = None) -> VideoInfo:
     with open_stream(path, threads) as stream:
         view, count = None, 0
         for frame in _decode(path, stream):
-            view = view or View.of(stream, frame, Target(None))
+            view = view or View.of(frame, stream.sample_aspect_ratio, Target(None))
             count += 1
         if view is None:
             raise VideoError(path, _shortage(claimed, 0, "at least 1 needed"))
@@ -249,11 +250,18 @@ def _clip_request(
 def _read(path: str | PathLike, request: _Request, target: Target, threads: int | None) -> np.ndarray:
     _check_threads(threads)
     path = regular_file(path)
+    if target.stretches:  # else the shape of the pixels matters, which the container tells
+        regular = open_regular_avi(path, threads)
+        pixels = None if regular is None else _read_needed(*regular, [None] * len(regular[1]), request, target, None)
+        if pixels is not None:
+            return pixels
     with open_stream(path, threads) as stream:
-        scan = scan_packets(path, stream, keep=True)
-        clip = _read_needed(stream, scan, request, target)
-    if clip is not None:
-        return clip
+        scan, pixels = scan_packets(path, stream, keep=True), None
+        if scan.data:
+            ratio = stream.sample_aspect_ratio
+            pixels = _read_needed(stream.codec_context, scan.data, scan.stamps, request, target, ratio)
+    if pixels is not None:
+        return pixels
     with open_stream(path, threads) as stream:
         clip, count = _read_in_order(path, stream, request, request.indices(scan.count), target, scan.count)
     if clip is None:
@@ -266,20 +274,25 @@ def _read(path: str | PathLike, request: _Request, target: Target, threads: int 
     return clip
 
 
-def _read_needed(stream: av.VideoStream, scan: Scan, request: _Request, target: Target) -> np.ndarray | None:
+def _read_needed(
+    context: av.VideoCodecContext,
+    data: list[bytes],
+    stamps: list[int | None],
+    request: _Request,
+    target: Target,
+    pixel_ratio: Fraction | None,
+) -> np.ndarray | None:
     """Read a clip decoding only what it needs; None where that cannot be done, or does not come out right."""
-    if not scan.data:
-        return None
     try:
-        layout = find_layout(stream, scan.data, scan.stamps)
+        layout = find_layout(context, data, stamps)
         indices = None if layout is None else request.indices(layout.frames)
         if indices is None:
             return None
-        context, data = stream.codec_context, layout.data or scan.data
+        data = layout.data or data
         positions = layout.needed(indices).tolist()
         frames = layout.frame.tolist()
         expected = sorted((frames[position], position) for position in positions if frames[position] >= 0)
-        clip, received = Clip(indices, target), 0
+        clip, received = Clip(indices, target, pixel_ratio), 0
         for position in [*positions, None]:
             packet = None
             if position is not None:
@@ -292,7 +305,7 @@ def _read_needed(stream: av.VideoStream, scan: Scan, request: _Request, target: 
                 if frame.pts != position:
                     return None
                 if number in clip.places:
-                    clip.offer(stream, number, frame)
+                    clip.offer(number, frame)
                 received += 1
     except av.FFmpegError:
         # What is wrong, and where, is for the decode of everything to say.
@@ -309,10 +322,10 @@ def _read_in_order(
     expected: int,
 ) -> tuple[np.ndarray | None, int]:
     """Decode frame after frame: the clip, or None if there are not `expected` frames, and their number."""
-    clip, count = None if indices is None else Clip(indices, target), 0
+    clip, count = None if indices is None else Clip(indices, target, stream.sample_aspect_ratio), 0
     for frame in _decode(path, stream):
         count += 1
-        if clip is not None and clip.offer(stream, count - 1, frame) and request.ends_early:
+        if clip is not None and clip.offer(count - 1, frame) and request.ends_early:
             return clip.pixels, count
     return clip.pixels if clip is not None and count == expected else None, count
 

@@ -1,5 +1,6 @@
 """The video stream of a file, and what a pass over its packets tells."""
 
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def open_stream(path: Path, threads: int | None = None) -> Iterator[av.VideoStre
     """The video stream of a file, ready to decode; the file is closed at the end."""
     try:
         # The prefix keeps names with a colon or a percent sign from being read as something else.
-        container = av.open(f"file:{path}", container_options=_ALLOWED)
+        container = av.open(f"file:{path}", container_options=_ALLOWED, metadata_errors="replace")
     except OSError as error:
         raise VideoError(path, f"cannot be opened ({text_of(error)})") from error
     except (av.FFmpegError, ValueError) as error:
@@ -82,16 +83,34 @@ def open_stream(path: Path, threads: int | None = None) -> Iterator[av.VideoStre
         stream = streams[0]
         if stream.codec_context is None:
             raise VideoError(path, "no decoder for its video stream")
-        stream.thread_type = "SLICE" if threads == 1 else "AUTO"
-        stream.thread_count = threads or 0
+        _set_threads(stream.codec_context, threads)
         yield stream
+
+
+def open_regular_avi(path: Path, threads: int | None) -> tuple[av.VideoCodecContext, list[bytes]] | None:
+    """A decoder and the packets for it, if the file is a regular AVI with MPEG-4 part 2.
+
+    Opening the container takes as long as decoding six frames, and tells nothing more of such a file but the shape
+    of its pixels.
+    """
+    avi = _regular_avi(path)
+    found = None if avi is None else avi.mpeg4()
+    if found is None:
+        return None
+    number, context = found
+    data = avi.packets(number)
+    if data is None:
+        return None
+    _set_threads(context, threads)
+    return context, data
 
 
 def scan_packets(path: Path, stream: av.VideoStream, keep: bool) -> Scan:
     keep = keep and regular_file(path).stat().st_size <= _KEEP_BYTES
     is_mpeg4 = stream.codec_context.codec.canonical_name == "mpeg4"
     if keep and is_mpeg4 and stream.container.format.name == "avi" and stream.frames:
-        data = riff.packets(_bytes_of(path), stream.index)
+        avi = _regular_avi(path)
+        data = None if avi is None else avi.packets(stream.index)
         if data is not None:
             return Scan(data, [None] * len(data), len(data), stream.frames)
     data, stamps, count, whole = [], [], 0, True
@@ -128,9 +147,18 @@ def demux(stream: av.VideoStream) -> Iterator[av.Packet | None]:
     yield None
 
 
-def _bytes_of(path: Path) -> bytes:
+def _set_threads(context: av.VideoCodecContext, threads: int | None) -> None:
+    context.thread_type = "SLICE" if threads == 1 else "AUTO"
+    context.thread_count = threads or 0
+
+
+def _regular_avi(path: Path) -> riff.Avi | None:
     try:
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _KEEP_BYTES or not riff.is_avi(os.pread(file.fileno(), riff.HEAD, 0)):
+                return None
+            return riff.Avi.of(os.pread(file.fileno(), size, 0))
     except OSError as error:
         raise VideoError(path, f"cannot be read ({text_of(error)})") from error
 

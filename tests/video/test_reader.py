@@ -431,6 +431,19 @@ def test_a_crop_takes_the_shape_of_the_pixels_into_account(tmp_path, make_video)
 
 def test_a_file_that_disappears_while_it_is_read_is_told(tmp_path, make_video, numbered, monkeypatch):
     path = make_video(tmp_path / "clip.avi", numbered(12), "mpeg4")
-    monkeypatch.setattr(Path, "read_bytes", lambda self: (_ for _ in ()).throw(FileNotFoundError(2, "No such file")))
+
+    def gone(*_, **__):
+        raise FileNotFoundError(2, "No such file")
+
+    monkeypatch.setattr(Path, "open", gone)
     with pytest.raises(VideoError, match="clip.avi: cannot be read .No such file"):
         read_clip(path, 4)
+
+
+def test_a_title_in_another_encoding_does_no_harm(tmp_path, make_video, numbered, numbers):
+    path = make_video(tmp_path / "clip.avi", numbered(12), "mpeg4")
+    data = path.read_bytes()
+    title = data.index(b"ISFT") + 8
+    path.write_bytes(data[:title] + b"\xc9t\xe9" + data[title + 3 :])  # Latin-1, as many cameras write it
+    assert probe(path).frames == 12
+    assert numbers(read_clip(path, 3, size=None)) == numbers(read_clip(path, 3)) == [0, 6, 11]

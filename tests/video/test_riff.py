@@ -4,13 +4,18 @@ import av
 import numpy as np
 import pytest
 
-from har_tf.video import riff
+from har_tf.video.riff import Avi
 
 
 def demuxed(path):
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         return stream.index, [bytes(packet) for packet in container.demux(stream) if packet.size]
+
+
+def packets_of(data, stream):
+    avi = Avi.of(data)
+    return None if avi is None else avi.packets(stream)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +44,7 @@ def test_packets_are_those_of_the_demuxer(video, with_sound):
         stream, packets = demuxed(path)
         assert stream == index
         assert len(packets) == 12
-        assert riff.packets(path.read_bytes(), stream) == packets
+        assert packets_of(path.read_bytes(), stream) == packets
 
 
 def test_anything_out_of_the_ordinary_is_refused(video):
@@ -47,17 +52,17 @@ def test_anything_out_of_the_ordinary_is_refused(video):
     index, movi = data.index(b"idx1"), data.index(b"movi")
     first = data.index(b"00dc", movi)
     size = int.from_bytes(data[first + 4 : first + 8], "little")
-    assert riff.packets(data, 0) is not None
-    assert riff.packets(b"", 0) is None
-    assert riff.packets(data[:-1], 0) is None
-    assert riff.packets(data + bytes(8), 0) is None
-    assert riff.packets(data, 1) is None
-    assert riff.packets(data[:index] + b"JUNK" + data[index + 4 :], 0) is None
-    assert riff.packets(data[:first] + b"00pc" + data[first + 4 :], 0) is None
-    assert riff.packets(data[:first] + b"LIST" + data[first + 4 :], 0) is None
-    assert riff.packets(data[:first] + b"01wb" + data[first + 4 :], 0) is None
-    assert riff.packets(data[: first + 4] + (size + 6).to_bytes(4, "little") + data[first + 8 :], 0) is None
-    assert riff.packets(data[: first + 4] + (2**31).to_bytes(4, "little") + data[first + 8 :], 0) is None
+    assert packets_of(data, 0) is not None
+    assert packets_of(b"", 0) is None
+    assert packets_of(data[:-1], 0) is None
+    assert packets_of(data + bytes(8), 0) is None
+    assert packets_of(data, 1) is None
+    assert packets_of(data[:index] + b"JUNK" + data[index + 4 :], 0) is None
+    assert packets_of(data[:first] + b"00pc" + data[first + 4 :], 0) is None
+    assert packets_of(data[:first] + b"LIST" + data[first + 4 :], 0) is None
+    assert packets_of(data[:first] + b"01wb" + data[first + 4 :], 0) is None
+    assert packets_of(data[: first + 4] + (size + 6).to_bytes(4, "little") + data[first + 8 :], 0) is None
+    assert packets_of(data[: first + 4] + (2**31).to_bytes(4, "little") + data[first + 8 :], 0) is None
 
 
 def test_what_is_not_refused_is_what_the_demuxer_finds(video, tmp_path):
@@ -69,7 +74,7 @@ def test_what_is_not_refused_is_what_the_demuxer_finds(video, tmp_path):
         for flip in (1, 16, 255):
             changed = bytearray(data)
             changed[place] ^= flip
-            found = riff.packets(bytes(changed), 0)
+            found = packets_of(bytes(changed), 0)
             if found is None:
                 continue
             path = tmp_path / "changed.avi"
@@ -85,7 +90,60 @@ def test_what_is_not_refused_is_what_the_demuxer_finds(video, tmp_path):
     assert agreed > 100
 
 
+def decoder_of(data):
+    """(index, codec, its tag, width, height, headers) of the decoder without a container."""
+    avi = Avi.of(data)
+    found = None if avi is None else avi.mpeg4()
+    if found is None:
+        return None
+    index, context = found
+    return index, context.name, context.codec_tag, context.width, context.height, context.extradata
+
+
+def test_decoder_is_that_of_the_demuxer(video, with_sound):
+    for path, index in ((video, 0), (with_sound, 1)):
+        found = decoder_of(path.read_bytes())
+        assert found[:5] == (index, "mpeg4", "FMP4", 64, 48)
+        with av.open(str(path)) as container:
+            assert (found[5] or b"") in container.streams.video[0].codec_context.extradata
+
+
+def test_only_plain_mpeg4_gets_a_decoder(make_video, numbered, tmp_path, video):
+    other = make_video(tmp_path / "jpeg.avi", numbered(3), "mjpeg", pix_fmt="yuvj420p", options={})
+    assert Avi.of(other.read_bytes()).packets(0) is not None
+    assert decoder_of(other.read_bytes()) is None
+    data = video.read_bytes()
+    assert decoder_of(data) is not None
+    head, form = data.index(b"strh"), data.index(b"strf")
+    assert decoder_of(data[: form + 24] + b"XXXX" + data[form + 28 :]) is None  # the codec
+    assert decoder_of(data[: form + 12] + bytes(4) + data[form + 16 :]) is None  # the width
+    assert decoder_of(data[: form + 8] + b"\x05\0\0\0" + data[form + 12 :]) is None  # the size of the description
+    assert decoder_of(data[: head + 40] + bytes(4) + data[head + 44 :]) is None  # the number of frames
+    assert decoder_of(data[:head] + b"strx" + data[head + 4 :]) is None
+
+
+def test_a_changed_head_leads_to_no_other_decoder(video, tmp_path):
+    """Every byte before the packets changed, one at a time; the file says nothing, or what the demuxer finds."""
+    data = video.read_bytes()
+    path, agreed = tmp_path / "changed.avi", 0
+    for place in [*range(data.index(b"JUNK") + 16), *range(data.index(b"INFO") - 16, data.index(b"movi"))]:
+        for flip in (1, 32, 255):
+            changed = bytearray(data)
+            changed[place] ^= flip
+            found = decoder_of(bytes(changed))
+            if found is None or Avi.of(bytes(changed)).packets(found[0]) is None:
+                continue
+            path.write_bytes(changed)
+            with av.open(str(path), metadata_errors="replace") as container:
+                stream = container.streams.video[0]
+                context = stream.codec_context
+                assert found[:3] == (stream.index, context.name, context.codec_tag), (place, flip)
+                assert stream.frames > 0, (place, flip)
+            agreed += 1
+    assert agreed > 100
+
+
 def test_real_files_are_regular(shared):
     for path in sorted((shared / "data" / "ucf10").rglob("*.avi"))[::20]:
         stream, packets = demuxed(path)
-        assert riff.packets(path.read_bytes(), stream) == packets, path.name
+        assert packets_of(path.read_bytes(), stream) == packets, path.name
