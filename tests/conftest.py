@@ -54,6 +54,24 @@ def tiny_run(tiny_recipe) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_weights(tmp_path_factory) -> Path:
+    """A folder with files of two small networks, with activations of a size that float16 holds."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("weights")
+    frames = np.random.default_rng(0).uniform(-1, 1, (16, 32, 32, 3)).astype("float32")
+    for name, options in (("MobileNet", {"alpha": 0.25}), ("MobileNetV2", {})):
+        keras.utils.set_random_seed(0)
+        model = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(32, 32, 3), **options)
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = 0.0
+        model(frames, training=True)
+        model.save_weights(folder / f"{name.lower()}_notop.weights.h5")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def numbered():
     """numbered(count, height, width) -> (T, H, W, 3): frame n shows the bits of n as black and white bars."""
 
