@@ -3,10 +3,10 @@
 Annotations are published as pickles, and a pickle is a program: `pickle.load` imports what it names and calls it.
 A `pickle.Unpickler` with a white list in `find_class` is not enough: its BUILD instruction sets attributes of
 what was let through, its memo and its buffers are allocated at the size that the file claims, and hashing a deep
-tuple overflows the C stack. So the instructions are read with the standard library's `pickletools` and carried
-out here. There is none that imports or calls: a global is only a name, and REDUCE knows the ten names that the
-pickles of protocols 0 to 5 of NumPy 1, NumPy 2 and Python 2 use. Memory stays in proportion to the file,
-and so does time: keys that are made to have the same hash are refused.
+tuple overflows the C stack. So the instructions are carried out by `PickleMachine`. There is none that imports or
+calls: a global is only a name, and REDUCE knows the ten names that the pickles of protocols 0 to 5 of NumPy 1, NumPy 2
+and Python 2 use. Memory stays in proportion to the file, and so does time: keys that are made to have the same hash are
+refused.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import io
 import math
 import pickletools
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from har_tf.datasets.records import DatasetError
+from har_tf.pickle_machine import PickleMachine, RefusedError
 
 WANTED = "Expected a pickle of NumPy arrays, numbers, text, lists, tuples, sets and dicts"
 GLOBALS = {
@@ -42,8 +42,6 @@ LITERALS = frozenset(
         *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
     )
 )
-CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-FIXED_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 KEYS = (str, bytes, int, float, complex, type(None), np.generic)
 # Python takes integers modulo this as their hash, so a dict of its multiples takes quadratic time to fill.
 HASHED = 2**61 - 1
@@ -71,7 +69,7 @@ def load(path: str | Path) -> Any:
     machine = _Machine(data)
     try:
         return machine.run()
-    except _RefusedError as error:
+    except RefusedError as error:
         raise DatasetError(f"{path}, byte {machine.position}: {error}. {WANTED}") from error
     except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
         # What `pickletools` says of bytes that are no instruction, and NumPy of values that do not fit.
@@ -80,10 +78,6 @@ def load(path: str | Path) -> Any:
             f"{path}, byte {machine.position}: not a pickle, or a damaged one ({type(error).__name__}: {reason}). "
             f"{WANTED}"
         ) from error
-
-
-class _RefusedError(Exception):
-    """What this reader does not build, in words."""
 
 
 class _Global(str):
@@ -98,123 +92,68 @@ class _Arguments(tuple):
     __slots__ = ()
 
 
-class _Machine:
-    """The stack, the marks in it and the memo of a pickle."""
+class _Machine(PickleMachine):
+    """Builds arrays, numbers, text and containers."""
+
+    literals = LITERALS
 
     def __init__(self, data: bytes):
-        self.data = data
-        self.position = 0
+        super().__init__(io.BytesIO(data))
         # What may still be copied: the data of an array stands in the file once, and up to protocol 2 as text, which is
         # made to bytes first. One long string, referred to a thousand times, ends here.
         self.left = 2 * len(data)
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
         self.compound_keys = 0
 
-    def run(self) -> Any:
-        stack, memo = self.stack, self.memo
-        for name, arg in self.instructions():
-            if name in LITERALS:
-                stack.append(arg)
-            elif name in CONSTANTS:
-                stack.append(CONSTANTS[name])
-            elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
-                memo[arg] = stack[-1]
-            elif name == "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            elif name in ("GET", "BINGET", "LONG_BINGET"):
-                stack.append(memo[arg])
-            elif name == "MARK":
-                self.marks.append(len(stack))
-            elif name in FIXED_TUPLES:
-                stack.append(_tuple(self.pop(FIXED_TUPLES[name])))
-            elif name == "TUPLE":
-                stack.append(_tuple(self.pop_marked()))
-            elif name == "EMPTY_LIST":
-                stack.append([])
-            elif name == "EMPTY_DICT":
-                stack.append({})
-            elif name == "EMPTY_SET":
-                stack.append(set())
-            elif name == "LIST":
-                stack.append(_values(self.pop_marked()))
-            elif name == "DICT":
-                stack.append(self.pairs(self.pop_marked()))
-            elif name == "FROZENSET":
-                stack.append(frozenset(self.keys(self.pop_marked())))
-            elif name in ("APPEND", "APPENDS"):
-                items = self.pop(1) if name == "APPEND" else self.pop_marked()
-                self.top(list).extend(_values(items))
-            elif name in ("SETITEM", "SETITEMS"):
-                items = self.pop(2) if name == "SETITEM" else self.pop_marked()
-                self.top(dict).update(self.pairs(items))
-            elif name == "ADDITEMS":
-                items = self.pop_marked()
-                self.top(set).update(self.keys(items))
-            elif name == "GLOBAL":
-                stack.append(_global(*arg.split(" ", 1)))
-            elif name == "STACK_GLOBAL":
-                stack.append(_global(*self.pop(2)))
-            elif name == "REDUCE":
-                called, arguments = self.pop(2)
-                stack.append(self.reduce(called, arguments))
-            elif name == "BUILD":
-                (state,) = self.pop(1)
-                self.build(stack[-1], state)
-            elif name == "POP":
-                self.pop(1)
-            elif name == "POP_MARK":
-                self.pop_marked()
-            elif name == "DUP":
-                stack.append(stack[-1])
-            elif name == "STOP":
-                (value,) = _values(self.pop(1))
-                return value
-            elif name not in ("PROTO", "FRAME"):
-                raise _RefusedError(f"refuses the pickle instruction {name}")
-        raise ValueError("no end")
+    def further(self, name: str, arg: Any) -> None:
+        if name == "PUT":
+            self.memo[arg] = self.stack[-1]
+        elif name == "GET":
+            self.stack.append(self.memo[arg])
+        elif name == "EMPTY_SET":
+            self.stack.append(set())
+        elif name == "LIST":
+            self.stack.append(self.values(self.pop_marked()))
+        elif name == "DICT":
+            self.stack.append(self.pairs(self.pop_marked()))
+        elif name == "FROZENSET":
+            self.stack.append(frozenset(self.keys(self.pop_marked())))
+        elif name == "ADDITEMS":
+            items = self.pop_marked()
+            self.top(set).update(self.keys(items))
+        elif name == "POP":
+            self.pop(1)
+        elif name == "POP_MARK":
+            self.pop_marked()
+        elif name == "DUP":
+            self.stack.append(self.stack[-1])
+        else:
+            super().further(name, arg)
 
-    def instructions(self) -> Iterable[tuple[str, Any]]:
-        """(name, argument) of every instruction, read and checked by `pickletools`."""
-        # Not `pickletools.genops`: it cannot read the strings of Python 2's protocol 0 that hold bytes over 127.
-        file = io.BytesIO(self.data)
-        while True:
-            self.position = file.tell()
-            code = file.read(1).decode("latin1")
-            if not code:
-                raise ValueError("the file ends before the pickle does")
-            if code not in pickletools.code2op:
-                raise ValueError(f"no instruction: {code!r}")
-            operation = pickletools.code2op[code]
-            if operation.name == "STRING":
-                yield "STRING", _python2_string(file.readline())
-            else:
-                yield operation.name, None if operation.arg is None else operation.arg.reader(file)
+    def argument(self, operation: pickletools.OpcodeInfo) -> Any:
+        # `pickletools` cannot read the strings of Python 2's protocol 0 that hold bytes over 127.
+        return _python2_string(self.file.readline()) if operation.name == "STRING" else super().argument(operation)
 
-    def pop(self, count: int) -> list[Any]:
-        if len(self.stack) - (self.marks[-1] if self.marks else 0) < count:
-            raise ValueError("an instruction lacks its values")
-        items = self.stack[-count:]
-        del self.stack[-count:]
+    def named(self, module: Any, name: Any) -> _Global:
+        if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in GLOBALS:
+            raise RefusedError(f"refuses to import {_shown(module)}.{_shown(name)}")
+        return _Global(GLOBALS[module, name])
+
+    def values(self, items: list[Any]) -> list[Any]:
+        for item in items:
+            if isinstance(item, _Global | _Arguments):
+                raise RefusedError("refuses a global as a value")
         return items
 
-    def pop_marked(self) -> list[Any]:
-        start = self.marks.pop()
-        items = self.stack[start:]
-        del self.stack[start:]
-        return items
+    def tuple_of(self, items: list[Any]) -> tuple:
+        if any(isinstance(item, _Global) for item in items):
+            return _Arguments(items)
+        return super().tuple_of(items)
 
-    def top(self, kind: type) -> Any:
-        if type(self.stack[-1]) is not kind:
-            raise ValueError(f"a {kind.__name__} is needed, not a {type(self.stack[-1]).__name__}")
-        return self.stack[-1]
-
-    def reduce(self, called: Any, arguments: Any) -> Any:
+    def call(self, called: Any, arguments: Any) -> Any:
         if not isinstance(called, _Global) or not isinstance(arguments, tuple):
-            raise _RefusedError(f"refuses to call a {type(called).__name__}")
+            raise RefusedError(f"refuses to call a {type(called).__name__}")
         if called == "ndarray":
-            raise _RefusedError("refuses to call numpy.ndarray")
+            raise RefusedError("refuses to call numpy.ndarray")
         try:
             return getattr(self, f"make_{called.lstrip('_')}")(*arguments)
         except TypeError as error:
@@ -223,7 +162,7 @@ class _Machine:
     def make_reconstruct(self, kind: Any, shape: Any, code: Any) -> np.ndarray:
         # NumPy always writes an empty array, which BUILD fills. The memo keeps the object, so it is filled in place.
         if kind != "ndarray" or not isinstance(kind, _Global) or shape != (0,) or code not in (b"b", "b"):
-            raise _RefusedError("refuses _reconstruct of anything but an empty numpy.ndarray")
+            raise RefusedError("refuses _reconstruct of anything but an empty numpy.ndarray")
         return np.ndarray((0,), "b")
 
     def make_frombuffer(self, raw: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
@@ -234,12 +173,12 @@ class _Machine:
 
     def make_dtype(self, text: Any, align: Any = False, copy: Any = False) -> np.dtype:
         if not isinstance(text, str) or not DTYPE.fullmatch(text):
-            raise _RefusedError(f"refuses the dtype {_shown(text)}; only numbers and text of a fixed length are read")
+            raise RefusedError(f"refuses the dtype {_shown(text)}; only numbers and text of a fixed length are read")
         return np.dtype(text, copy=True)
 
     def make_encode(self, text: str, encoding: str) -> bytes:
         if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-            raise _RefusedError(f"refuses to encode in {_shown(encoding)}")
+            raise RefusedError(f"refuses to encode in {_shown(encoding)}")
         return self.take(text)
 
     def make_bytes(self) -> bytes:
@@ -263,7 +202,7 @@ class _Machine:
         elif isinstance(target, np.dtype) and isinstance(state, tuple) and len(state) == 8:
             _set_byte_order(target, *state)
         else:
-            raise _RefusedError(f"refuses to set the state of a {type(target).__name__}")
+            raise RefusedError(f"refuses to set the state of a {type(target).__name__}")
 
     def fill(self, array: np.ndarray, shape: Any, dtype: Any, fortran: Any, raw: Any) -> np.ndarray:
         if not isinstance(dtype, np.dtype):
@@ -293,7 +232,7 @@ class _Machine:
     def pairs(self, items: list[Any]) -> dict:
         if len(items) % 2:
             raise ValueError("a key without a value")
-        return dict(zip(self.keys(items[::2]), _values(items[1::2]), strict=True))
+        return dict(zip(self.keys(items[::2]), self.values(items[1::2]), strict=True))
 
     def keys(self, items: Any) -> list[Any]:
         """The items, if hashing them is neither deep nor impossible, and few can have the same hash."""
@@ -304,10 +243,10 @@ class _Machine:
                 if not isinstance(part, KEYS) or isinstance(part, _Global):
                     raise ValueError(f"a {type(part).__name__} as a key")
                 if isinstance(part, int) and abs(part) >= HASHED:
-                    raise _RefusedError("refuses an integer of more than 61 bits as a key")
+                    raise RefusedError("refuses an integer of more than 61 bits as a key")
             self.compound_keys += isinstance(item, tuple | complex | np.complexfloating)
         if self.compound_keys > MOST_COMPOUND_KEYS:
-            raise _RefusedError(f"refuses more than {MOST_COMPOUND_KEYS} tuples and complex numbers as keys")
+            raise RefusedError(f"refuses more than {MOST_COMPOUND_KEYS} tuples and complex numbers as keys")
         return list(items)
 
     def count(self, length: int) -> None:
@@ -323,35 +262,16 @@ def _python2_string(line: bytes) -> str:
     return codecs.escape_decode(text[1:-1])[0].decode("latin1")
 
 
-def _global(module: Any, name: Any = "") -> _Global:
-    if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in GLOBALS:
-        raise _RefusedError(f"refuses to import {_shown(module)}.{_shown(name)}")
-    return _Global(GLOBALS[module, name])
-
-
 def _set_byte_order(
     dtype: np.dtype, version: Any, order: Any, base: Any, names: Any, fields: Any, size: Any, alignment: Any, flags: Any
 ) -> None:
     if version != 3 or order not in ("<", ">", "|", "=") or (base, names, fields) != (None, None, None):
-        raise _RefusedError("refuses a dtype with fields, a base or metadata")
+        raise RefusedError("refuses a dtype with fields, a base or metadata")
     if size not in (-1, dtype.itemsize):
         raise ValueError(f"a wrong size for an item of {dtype}")
     dtype.__setstate__(
         (3, order, None, None, None, *((-1, -1) if size == -1 else (size, dtype.alignment)), dtype.flags)
     )
-
-
-def _tuple(items: list[Any]) -> tuple:
-    if any(isinstance(item, _Global) for item in items):
-        return _Arguments(items)
-    return tuple(_values(items))
-
-
-def _values(items: list[Any]) -> list[Any]:
-    for item in items:
-        if isinstance(item, _Global | _Arguments):
-            raise _RefusedError("refuses a global as a value")
-    return items
 
 
 def _shown(value: Any) -> str:

@@ -1,23 +1,24 @@
 """Tensors of a file that `torch.save` wrote, without torch and without running the pickle in it.
 
-A `.pth` file is a pickle, which is a program, and the bytes of the tensors. The instructions of the pickle are read
-with the standard library's `pickletools` and carried out here: none imports or calls anything, and all they build are
-tensors and containers. Both layouts are read: the zip archive that torch 1.6 and later write, and the one before.
+A `.pth` file is a pickle, which is a program, and the bytes of the tensors. `PickleMachine` carries it out: none of its
+instructions imports or calls anything, and all they build are tensors and containers. Both layouts are read: the
+zip archive that torch 1.6 and later write, and the one before.
 """
 
 import io
 import math
 import mmap
-import pickletools
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from har_tf.pickle_machine import PickleMachine, RefusedError
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what a file of the older layout begins with
 _DTYPES = {
@@ -34,7 +35,6 @@ _LITERALS = frozenset((
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING",
     "SHORT_BINSTRING",
 ))  # fmt: skip
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the weights
 # What the readers of zip archives, pickles and arrays raise when the bytes are none.
 DAMAGE = (
@@ -157,92 +157,39 @@ def _read_old(path: Path) -> Any:
     return found
 
 
-class _Machine:
-    """The stack, the marks in it and the memo of a pickle."""
+class _Machine(PickleMachine):
+    """Builds tensors and containers."""
+
+    literals = _LITERALS
 
     def __init__(self, file, path: Path, size: Callable, data: Callable):
-        self.file, self.path, self.size, self.data = file, path, size, data
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        super().__init__(file)
+        self.path, self.size, self.data = path, size, data
         self.storages: list[_Storage] = []
 
-    def run(self) -> Any:
-        stack, memo = self.stack, self.memo
-        for name, arg in self.instructions():
-            if name in _LITERALS:
-                stack.append(arg)
-            elif name in _CONSTANTS:
-                stack.append(_CONSTANTS[name])
-            elif name in ("BINPUT", "LONG_BINPUT"):
-                memo[arg] = stack[-1]
-            elif name == "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            elif name in ("BINGET", "LONG_BINGET"):
-                stack.append(memo[arg])
-            elif name == "MARK":
-                self.marks.append(len(stack))
-            elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-                stack.append(tuple(self.pop(int(name[-1]))))
-            elif name == "TUPLE":
-                stack.append(tuple(self.pop_marked()))
-            elif name == "EMPTY_LIST":
-                stack.append([])
-            elif name == "EMPTY_DICT":
-                stack.append({})
-            elif name in ("APPEND", "APPENDS"):
-                items = self.pop(1) if name == "APPEND" else self.pop_marked()
-                self.top(list).extend(items)
-            elif name in ("SETITEM", "SETITEMS"):
-                items = self.pop(2) if name == "SETITEM" else self.pop_marked()
-                if not all(isinstance(key, str | int) for key in items[::2]):
-                    raise ValueError("a key that is no text")
-                self.top(dict).update(zip(items[::2], items[1::2], strict=True))
-            elif name == "GLOBAL":
-                stack.append(_global(*arg.split(" ", 1)))
-            elif name == "STACK_GLOBAL":
-                stack.append(_global(*self.pop(2)))
-            elif name == "BINPERSID":
-                (reference,) = self.pop(1)
-                stack.append(self.storage(reference))
-            elif name == "REDUCE":
-                called, arguments = self.pop(2)
-                stack.append(self.call(called, arguments))
-            elif name == "BUILD":  # attributes of a state dict, such as the versions of the modules
-                self.pop(1)
-                self.top(dict)
-            elif name == "STOP":
-                (value,) = self.pop(1)
-                return value
-            elif name not in ("PROTO", "FRAME"):
-                raise ValueError(f"refuses the pickle instruction {name}")
-        raise ValueError("no end")
+    def further(self, name: str, arg: Any) -> None:
+        if name == "BINPERSID":
+            (reference,) = self.pop(1)
+            self.stack.append(self.storage(reference))
+        else:
+            super().further(name, arg)
 
-    def instructions(self) -> Iterator[tuple[str, Any]]:
-        while True:
-            code = self.file.read(1).decode("latin1")
-            if code not in pickletools.code2op:
-                raise ValueError("the file ends before the pickle does" if not code else "no pickle")
-            operation = pickletools.code2op[code]
-            yield operation.name, None if operation.arg is None else operation.arg.reader(self.file)
+    def named(self, module: Any, name: Any) -> _Global:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise RefusedError("refuses to import what is no name")
+        if (module, name) not in _CALLED and (module, name) not in _STORAGES:
+            shown = f"{module}.{name}"[:80]
+            hint = "; save model.state_dict()" if re.match(r"torch(vision)?\.|__main__", shown) else ""
+            raise RefusedError(f"refuses to import {shown}{hint}")
+        return _Global(module, name)
 
-    def pop(self, count: int) -> list[Any]:
-        if len(self.stack) - (self.marks[-1] if self.marks else 0) < count:
-            raise ValueError("an instruction lacks its values")
-        items = self.stack[-count:]
-        del self.stack[-count:]
-        return items
+    def build(self, target: Any, state: Any) -> None:
+        self.top(dict)  # attributes of a state dict, such as the versions of the modules, are left out
 
-    def pop_marked(self) -> list[Any]:
-        start = self.marks.pop()
-        items = self.stack[start:]
-        del self.stack[start:]
-        return items
-
-    def top(self, kind: type) -> Any:
-        if type(self.stack[-1]) is not kind:
-            raise ValueError(f"a {kind.__name__} is needed, not a {type(self.stack[-1]).__name__}")
-        return self.stack[-1]
+    def pairs(self, items: list[Any]) -> dict:
+        if not all(isinstance(key, str | int) for key in items[::2]):
+            raise ValueError("a key that is no text")
+        return dict(zip(items[::2], items[1::2], strict=True))
 
     def storage(self, reference: Any) -> _Storage:
         if not isinstance(reference, tuple) or len(reference) not in (5, 6) or reference[0] != "storage":
@@ -267,7 +214,7 @@ class _Machine:
             return arguments[0]
         if name == "_rebuild_tensor_v2" and isinstance(arguments, tuple) and len(arguments) >= 4:
             return self.tensor(*arguments[:4])
-        raise ValueError(f"refuses to call {name}")
+        raise RefusedError(f"refuses to call {name}")
 
     def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
         sizes = isinstance(shape, tuple) and isinstance(strides, tuple) and len(shape) == len(strides) <= 32
@@ -296,16 +243,6 @@ class _Machine:
                 raise ValueError(f"{self.path}: storage {storage.key} is damaged ({error})") from error
 
         return Tensor(shape, np.dtype("<f4" if storage.dtype == "bfloat16" else storage.dtype), reading)
-
-
-def _global(module: Any, name: Any) -> _Global:
-    if not isinstance(module, str) or not isinstance(name, str):
-        raise ValueError("refuses to import what is no name")
-    if (module, name) not in _CALLED and (module, name) not in _STORAGES:
-        shown = f"{module}.{name}"[:80]
-        hint = "; save model.state_dict()" if re.match(r"torch(vision)?\.|__main__", shown) else ""
-        raise ValueError(f"refuses to import {shown}{hint}")
-    return _Global(module, name)
 
 
 def _item_size(dtype: str) -> int:
