@@ -125,7 +125,7 @@ def check(
         row = earlier.get(name)
         if problem:
             rows.append(Row(name, problem=problem))
-        elif row is None or row.problem or row.stamp != _stamp(path):
+        elif row is None or row.problem or row.stamp != stamp_of(path):
             tasks.append(Task(os.fspath(path), name, hashes))
         elif hashes and not row.frame_hashes:
             tasks.append(Task(os.fspath(path), name, hashes, row))
@@ -150,7 +150,7 @@ def inspect(tasks: Sequence[Task], workers: int | None = None, timeout: float | 
         zip(tasks, results, strict=True), total=len(tasks), desc="checking", unit="clip", disable=None
     ):
         if isinstance(row, Failed):
-            size, time = _stamp(Path(task.path))
+            size, time = stamp_of(Path(task.path))
             row = Row(task.name, bytes=size, mtime_ns=time, problem=row.reason)
         yield row
 
@@ -161,7 +161,7 @@ def _row(task: Task) -> Row:
     if task.known is not None:
         row, frames, fps = task.known, task.known.frames, task.known.fps
     else:
-        size, time = _stamp(path)
+        size, time = stamp_of(path)
         row = Row(task.name, bytes=size, mtime_ns=time)
         if size < 0:
             return replace(row, problem="a link that leads nowhere" if path.is_symlink() else "no such file")
@@ -249,7 +249,8 @@ def _listed(root: Path) -> Iterator[tuple[Path, str]]:
         yield Path(os.fsdecode(error.filename)), f"a folder that cannot be listed ({error.strerror})"
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def stamp_of(path: Path) -> tuple[int, int]:
+    """(size, modification time in ns) as in `Row.stamp`, -1 where the file cannot be asked."""
     try:
         status = path.stat()
     except OSError:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from har_tf.datasets.check import MEMORY, TIMEOUT
+from har_tf.datasets.check import MEMORY, TIMEOUT, stamp_of
 from har_tf.datasets.manifest import Manifest
 from har_tf.datasets.workers import Failed, outcomes
 from har_tf.video import probe
@@ -74,18 +74,10 @@ def count_frames(
 def _known(path: Path, manifest: Manifest) -> FrameCount | Failed | None:
     """What the row of this file says; None where it has none, or has changed."""
     row = manifest.find(path)
-    if row is None or row.stamp != _stamp(path):
+    if row is None or row.stamp != stamp_of(path):
         return None
     # A video that is cut off has a problem, and frames.
     return FrameCount(row.frames, row.height, row.width) if row.frames else Failed(row.problem)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
 
 
 def _count(path: str) -> FrameCount:
