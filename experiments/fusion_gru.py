@@ -268,7 +268,7 @@ def main(recipe: Recipe) -> None:
     run.keep(prepared.path / "skipped.csv")
     unreadable = {skipped.path for skipped in prepared.skipped}
     parted = {number: _readable(parts, unreadable, f"{protocol} split {number}") for number, parts in parted.items()}
-    for train, _ in parted.values():
+    for train, _ in parted.values():  # again, now that some may be left out
         for seed in seeds:
             hold_out(train, protocol, seed, recipe.validation)
 

@@ -475,6 +475,11 @@ def test_googlenet_with_real_weights_reaches_its_accuracy_on_ten_classes(shared,
         ),
         ({"weights": "MobileNet=nowhere.h5,MobileNetV2=imagenet"}, "MobileNet: nowhere.h5: no such weights file"),
         ({"weights_dir": Path("nowhere")}, "nowhere: no such folder of weights"),
+        (
+            {"backbones": "GoogLeNet,MobileNet", "weights": "GoogLeNet=imagenet,MobileNet=none", "seeds": "0"}
+            | {"weights_dir": None},
+            "Weights are missing of GoogLeNet. GoogLeNet: Keras has no ImageNet weights of this network to download",
+        ),
     ],
 )
 def test_wrong_options_end_in_one_line_before_any_work(recipe, tmp_path, capsys, change, words):
