@@ -261,7 +261,7 @@ def _frames_of(source: Path) -> frozenset[bytes]:
 
 def _decode_all(path: Path) -> Truth | None:
     digests, stamps, sound, damage, packets, corrupt = [], [], 0, False, 0, False
-    reformatter = VideoReformatter()
+    reformatter, shape = VideoReformatter(), None
     try:
         container = av.open(f"file:{path}", metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError):
@@ -303,7 +303,10 @@ def _decode_all(path: Path) -> Truth | None:
                     continue
                 sound += not damage
                 shown = View.of(frame, stream.sample_aspect_ratio, Target(None)).show(frame, reformatter)
-                digests.append(hashlib.blake2b(shown.tobytes(), digest_size=16).digest())
+                shape = shape or shown.shape
+                # Where the size changes on the way, a clip has that of the first frame in it.
+                digest = hashlib.blake2b(shown.tobytes(), digest_size=16).digest()
+                digests.append(digest if shown.shape == shape else UNSPECIFIED)
                 stamps.append(frame.pts)
         # The frames that the decoder holds back when it meets a damaged end are sound.
         if damage and len(digests) > sound and not _damaged_inside(path):

@@ -126,7 +126,8 @@ def read_clip(
     Args:
         path: the file.
         num_frames: frames of the clip, T; None: every frame of the range.
-        size: (height, width) of the result, or None for the size as displayed.
+        size: (height, width) of the result, or None for the size as displayed: that of the first frame of the clip,
+            should it change on the way.
         sampling: "uniform", "strided" or "dense", see `sampling.frame_indices`.
         start: first frame of the range; None: 0.
         stop: the frame after the last of the range; None: the end of the video.
