@@ -7,9 +7,9 @@ training take days. UCF101's 13,320 clips of 10 frames take 13,320 x 10 x (1024 
 float16 features of GoogLeNet and Inception-ResNet-V2, against 36 GB as frames of 299 x 299.
 
 A store is one folder: `features.npy` (clips, T, C), `index.npz` (label, group, name and path of every clip),
-`features.json` (what it was made of). Its name ends with a fingerprint of the prepared data, the network, its weights
-and the settings, so two settings never mix. It appears only when it is complete; until then it grows in a hidden folder
-beside it, part by part, and a run that was killed is taken up there by the next one.
+`features.json` (what it was made of, and checksums). Its name ends with a fingerprint of the prepared data, the
+network, its weights and the settings, so two settings never mix. It appears only when it is complete; until then it
+grows in a hidden folder beside it, part by part, and a run that was killed is taken up there by the next one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ import hashlib
 import json
 import logging
 import math
+import os
 import shutil
+import sys
 import time
+import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,9 +47,10 @@ from har_tf.models import backbones
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
 from har_tf.pipeline import AHEAD
 
-FORMAT = 1  # changes whenever the same clips and weights would give other features or other files
+FORMAT = 2  # changes whenever the same clips and weights would give other features or other files
 DTYPES = ("float16", "float32")
 PART_FRAMES = 512  # what a kill may cost: half a minute of GoogLeNet on two cores
+REPORT_SECONDS = 60.0  # between lines of progress, where there is no terminal for a bar
 
 log = logging.getLogger(__name__)
 
@@ -74,14 +78,14 @@ class FeatureStore(Indexed):
     shape: tuple[int, int]
     dtype: str
     seconds: float
-    _features: np.ndarray = field(repr=False)
+    _features: _Stored = field(repr=False)
     _index: dict[str, np.ndarray] = field(repr=False)
     _skipped_names: frozenset[str] = field(repr=False)
     _rows: np.ndarray = field(repr=False)
 
     @classmethod
     def open(cls, path: str | Path, root: Path | None = None) -> FeatureStore:
-        """Opens what `extract` wrote.
+        """Opens what `extract` wrote, and compares every byte of it with the checksums of what was written.
 
         Args:
             path: the folder with `features.json`.
@@ -95,30 +99,36 @@ class FeatureStore(Indexed):
             about = json.loads((path / "features.json").read_text())
             if about["format"] != FORMAT:
                 raise DatasetError(f"{path}: a feature store of format {about['format']}. Expected format {FORMAT}")
-            with np.load(path / "index.npz") as arrays:
+            checksum = about.pop("checksum")
+            if checksum != _checksum_of(about):
+                raise ValueError("features.json differs from what was written")
+            with np.load(path / "index.npz") as arrays:  # which has checksums of its own
                 index = {key: arrays[key] for key in arrays.files}
-            features = np.load(path / "features.npy", mmap_mode="r")
-            expected = (len(index["label"]), *about["shape"]), np.dtype(about["dtype"])
-            if (features.shape, features.dtype) != expected:
-                raise ValueError(f"features.npy is {features.dtype} {features.shape}")
-            return cls(
-                path=path,
-                backbone=about["backbone"],
-                weights=about["weights"],
-                root=Path(about["root"]) if root is None else root,
-                class_names=tuple(about["class_names"]),
-                shape=tuple(about["shape"]),
-                dtype=about["dtype"],
-                seconds=about["seconds"],
-                _features=features,
-                _index=index,
-                _skipped_names=frozenset(about["left_out"]),
-                _rows=np.arange(len(features)),
-            )
+            shape = (len(index["label"]), *about["shape"])
+            features = _Stored(path / "features.npy", shape, np.dtype(about["dtype"]))
+            for start, stop, checksum in about["parts"]:
+                if features.checksum(start, stop) != checksum:
+                    raise ValueError(f"the features of clips {start} to {stop - 1} differ from what was written")
         except DatasetError:
             raise
-        except (OSError, ValueError, KeyError) as error:
-            raise DatasetError(f"{path}: not a feature store, or a damaged one: {error}") from error
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise DatasetError(
+                f"{path}: not a feature store, or a damaged one: {error}; `extract` computes a damaged one anew"
+            ) from error
+        return cls(
+            path=path,
+            backbone=about["backbone"],
+            weights=about["weights"],
+            root=Path(about["root"]) if root is None else root,
+            class_names=tuple(about["class_names"]),
+            shape=tuple(about["shape"]),
+            dtype=about["dtype"],
+            seconds=about["seconds"],
+            _features=features,
+            _index=index,
+            _skipped_names=frozenset(about["left_out"]),
+            _rows=np.arange(shape[0]),
+        )
 
     def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """Reads the features of the clips at these positions of `labels` and `record_paths`.
@@ -129,7 +139,7 @@ class FeatureStore(Indexed):
         Returns:
             (B, T, C) float32.
         """
-        return self._features[self._rows[np.asarray(positions, dtype=np.int64)]].astype(np.float32)
+        return self._features.read(self._rows[np.asarray(positions, dtype=np.int64)]).astype(np.float32)
 
 
 def extract(
@@ -317,6 +327,11 @@ def _check_stores(stores: Sequence[FeatureStore]) -> None:
             )
 
 
+def _checksum_of(about: dict) -> int:
+    """Of plain values."""
+    return zlib.crc32(json.dumps(about, sort_keys=True).encode())
+
+
 def _digest_of_file(path: Path) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights file")
@@ -363,7 +378,7 @@ class _Job:
         try:
             return FeatureStore.open(self.home, self.prepared.root)
         except DatasetError as error:
-            log.warning("%s; it is computed anew", error)
+            log.warning("%s", error)
             return None
 
     def run(self, encoder: keras.Model, weights: str) -> FeatureStore:
@@ -411,12 +426,8 @@ class _Job:
             return
         encode = _compiled(encoder, batch)
         with (
-            tqdm(
-                total=len(self.prepared) * frames_a_clip,
-                initial=done * frames_a_clip,
-                desc=f"features of {self.about['backbone']}",
-                unit="frame",
-                disable=None,  # where nobody watches
+            _Progress(
+                f"features of {self.about['backbone']}", len(self.prepared) * frames_a_clip, done * frames_a_clip
             ) as progress,
             _Frames(self.prepared, missing, batch) as frames,
         ):
@@ -462,7 +473,10 @@ class _Job:
             "shape": file.shape[1:],
             "seconds": round(file.seconds, 3),
             "left_out": sorted(relative(skipped.path, prepared.root) for skipped in prepared.skipped),
+            "parts": file.checksums(),
         }
+        about = json.loads(json.dumps(about))  # as it is read again
+        about["checksum"] = _checksum_of(about)
         (self.work / "features.json").write_text(json.dumps(about, indent=1))
         file.notes.unlink()
         for path in self.work.iterdir():
@@ -486,7 +500,7 @@ class _Parts:
         self.path, self.notes = folder / "features.npy", folder / "parts.jsonl"
         self.shape, self.dtype, self.clips = shape, np.dtype(dtype), clips
         self.seconds = 0.0
-        self._complete: set[int] = set()
+        self._complete: dict[int, int] = {}  # first clip -> checksum
         header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
         with (folder / "features.npy").open("r+b" if self.path.exists() else "w+b") as file:
             np.lib.format.write_array_header_1_0(file, header)
@@ -503,7 +517,7 @@ class _Parts:
                 continue
             whole = start % self.clips == 0 and stop == self._stop(start)  # of this batch size
             if whole and start not in self._complete and checksum == self._checksum(start):
-                self._complete.add(start)
+                self._complete[start] = checksum
                 self.seconds += seconds
                 kept.append(line)
         self.notes.write_text("".join(f"{line}\n" for line in kept))
@@ -516,15 +530,20 @@ class _Parts:
     def write(self, start: int, features: np.ndarray, seconds: float) -> None:
         """Writes a part, and lists it once it is on the disk."""
         content = features.tobytes()
+        checksum = zlib.crc32(content)
         with self.path.open("r+b") as file:
             file.seek(self._place(start))
             file.write(content)
         sync(self.path)
         with self.notes.open("a") as file:
-            file.write(json.dumps([start, self._stop(start), zlib.crc32(content), round(seconds, 3)]) + "\n")
+            file.write(json.dumps([start, self._stop(start), checksum, round(seconds, 3)]) + "\n")
         sync(self.notes)
-        self._complete.add(start)
+        self._complete[start] = checksum
         self.seconds += seconds
+
+    def checksums(self) -> list[tuple[int, int, int]]:
+        """(first clip, first clip of the next, checksum) of every part."""
+        return [(start, self._stop(start), checksum) for start, checksum in sorted(self._complete.items())]
 
     def _stop(self, start: int) -> int:
         return min(start + self.clips, self.shape[0])
@@ -540,6 +559,98 @@ class _Parts:
         with self.path.open("rb") as file:
             file.seek(self._place(start))
             return zlib.crc32(file.read((self._stop(start) - start) * self._clip_bytes))
+
+
+class _Stored:
+    """`features.npy`, read clip by clip. It is not mapped into memory, where all that was read would stay.
+
+    Args:
+        path: the file.
+        shape: (clips, T, C) that it should have.
+        dtype: that it should have.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds something else.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype):
+        self._path, self._shape, self._dtype = path, shape, dtype
+        self._clip_bytes = shape[1] * shape[2] * dtype.itemsize
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0) or np.lib.format.read_array_header_1_0(file) != (shape, False, dtype):
+                raise ValueError(f"{path.name} does not hold {dtype} {shape}")
+            self._offset = file.tell()
+            size, expected = os.fstat(file.fileno()).st_size, self._offset + shape[0] * self._clip_bytes
+            if size != expected:
+                raise ValueError(f"{path.name} has {size} bytes. Expected {expected}")
+        self._file = os.open(path, os.O_RDONLY)
+
+    def __del__(self, close=os.close):  # bound here: at exit the module may be gone first
+        if hasattr(self, "_file"):
+            close(self._file)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """(B, T, C) of these clips."""
+        clips = np.empty((len(rows), *self._shape[1:]), self._dtype)
+        for clip, row in zip(clips, rows.tolist(), strict=True):
+            self._read_into(clip, row)
+        return clips
+
+    def checksum(self, start: int, stop: int) -> int:
+        """Of the clips from `start` on, up to `stop`."""
+        clips = np.empty((stop - start, *self._shape[1:]), self._dtype)
+        self._read_into(clips, start)
+        return zlib.crc32(clips)
+
+    def _read_into(self, clips: np.ndarray, row: int) -> None:
+        missing, offset = memoryview(clips).cast("B"), self._offset + row * self._clip_bytes
+        while missing:
+            count = os.preadv(self._file, [missing], offset)
+            if count == 0:
+                raise DatasetError(f"{self._path}: ends within the features of clip {row}")
+            missing, offset = missing[count:], offset + count
+
+
+class _Progress:
+    """A bar on a terminal; where there is none, a line on stderr every minute and at the end.
+
+    Args:
+        what: is computed.
+        total: frames.
+        before: frames that earlier runs have computed.
+    """
+
+    def __init__(self, what: str, total: int, before: int):
+        self._what, self._total, self._before = what, total, before
+
+    def __enter__(self) -> _Progress:
+        self._bar = tqdm(total=self._total, initial=self._before, desc=self._what, unit="frame", disable=None)
+        self._done, self._began = self._before, time.monotonic()
+        self._reported = self._began
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._bar.close()
+        if self._bar.disable:
+            self._report()
+
+    def update(self, frames: int) -> None:
+        """Counts frames that have been computed."""
+        self._bar.update(frames)
+        self._done += frames
+        if self._bar.disable and time.monotonic() - self._reported >= REPORT_SECONDS:
+            self._report()
+
+    def _report(self) -> None:
+        self._reported = time.monotonic()
+        rate = (self._done - self._before) / max(self._reported - self._began, 1e-9)
+        print(
+            f"{self._what}: {self._done} of {self._total} frames, {rate:.1f} frames/s",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 class _Frames:
@@ -595,4 +706,5 @@ def _compiled(encoder: keras.Model, batch_size: int):
     def encode(pixels):
         return tf.cast(run(pixels)[0], tf.float32)
 
+    encode.get_concrete_function()  # traced now, so that this is no part of the rate
     return encode

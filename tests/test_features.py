@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zlib
 from dataclasses import replace
 
 import keras
@@ -66,16 +67,19 @@ def gathered(dataset):
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}, np.concatenate(labels)
 
 
-def made(path, backbone="A", count=5, shape=(2, 3), seed=0):
-    """A store of random numbers, written by hand."""
+def made(path, backbone="A", count=5, shape=(2, 3), seed=0, values=None):
+    """A store of these or random numbers, written by hand."""
     path.mkdir()
-    values = np.random.default_rng(seed).normal(size=(count, *shape)).astype("float32")
+    if values is None:
+        values = np.random.default_rng(seed).normal(size=(count, *shape)).astype("float32")
     np.save(path / "features.npy", values)
     names = np.array([f"even/{n}.mp4".encode() for n in range(count)])
     columns = {"label": np.arange(count, dtype="int32") % 2, "group": np.full(count, b""), "name": names, "path": names}
     np.savez(path / "index.npz", **columns)
-    about = {"format": 1, "backbone": backbone, "weights": "random", "root": "/videos", "class_names": ["even", "odd"]}
-    about |= {"shape": shape, "dtype": "float32", "seconds": 1.0, "left_out": []}
+    about = {"format": 2, "backbone": backbone, "weights": "random", "root": "/videos", "class_names": ["even", "odd"]}
+    about |= {"shape": list(shape), "dtype": "float32", "seconds": 1.0, "left_out": []}
+    about["parts"] = [[0, count, zlib.crc32(values.tobytes())]]
+    about["checksum"] = zlib.crc32(json.dumps(about, sort_keys=True).encode())
     (path / "features.json").write_text(json.dumps(about))
     return FeatureStore.open(path), values
 
@@ -209,15 +213,66 @@ def test_a_part_that_was_damaged_meanwhile_is_computed_again(store, prepared, we
     assert (extract(*arguments).path / "features.npy").read_bytes() == (store.path / "features.npy").read_bytes()
 
 
-def test_a_damaged_store_is_computed_anew(store, prepared, weights, tmp_path):
+def test_a_damaged_store_is_computed_anew(store, prepared, weights, tmp_path, caplog):
     copy = tmp_path / store.path.name
     shutil.copytree(store.path, copy)
     content = (copy / "features.npy").read_bytes()
-    (copy / "features.npy").write_bytes(content[:-1])
-    with pytest.raises(DatasetError, match=r"not a feature store, or a damaged one"):
+    for damaged in (content[:-1], content[:200] + bytes([content[200] ^ 1]) + content[201:]):
+        (copy / "features.npy").write_bytes(damaged)
+        with pytest.raises(DatasetError, match=r"not a feature store, or a damaged one"):
+            FeatureStore.open(copy)
+        caplog.clear()
+        extract(prepared, "MobileNet", weights, tmp_path, "float32", 8, SIZE)
+        assert f"{copy}: not a feature store, or a damaged one" in caplog.text
+        assert (copy / "features.npy").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "words"),
+    [
+        ("features.npy", 128, "the features of clips 0 to 10 differ from what was written"),
+        ("features.npy", -1, "the features of clips 0 to 10 differ from what was written"),
+        ("features.npy", 20, ""),  # in the header
+        ("index.npz", 60, ""),
+        ("features.json", "even", r"features\.json differs from what was written"),
+    ],
+)
+def test_a_flipped_bit_is_noticed(store, tmp_path, name, at, words):
+    copy = tmp_path / "copy"
+    shutil.copytree(store.path, copy)
+    FeatureStore.open(copy)
+    content = bytearray((copy / name).read_bytes())
+    content[content.index(at.encode()) if isinstance(at, str) else at] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=f"copy: not a feature store, or a damaged one: .*{words}; `extract` comp"):
         FeatureStore.open(copy)
-    extract(prepared, "MobileNet", weights, tmp_path, "float32", 8, SIZE)
-    assert (copy / "features.npy").read_bytes() == content
+
+
+def test_every_part_has_a_checksum(tmp_path):
+    parts = features._Parts(tmp_path, (5, 2, 3), "float32", 2)
+    values = np.arange(30, dtype="float32").reshape(5, 2, 3)
+    for start in (4, 0, 2):
+        parts.write(start, values[start : start + 2], 1.0)
+    assert parts.checksums() == [(n, min(n + 2, 5), zlib.crc32(values[n : n + 2].tobytes())) for n in (0, 2, 4)]
+    stored = features._Stored(tmp_path / "features.npy", (5, 2, 3), np.dtype("float32"))
+    assert [stored.checksum(start, stop) for start, stop, _ in parts.checksums()] == [c for *_, c in parts.checksums()]
+
+
+def test_reading_on_after_the_store_was_computed_anew(tmp_path):
+    """As with an open file: a training that is under way keeps what it has opened."""
+    first, values = made(tmp_path / "a")
+    shutil.rmtree(tmp_path / "a")
+    np.testing.assert_array_equal(first.read([3, 1]), values[[3, 1]])
+
+
+def test_without_a_terminal_progress_is_told_in_lines(prepared, weights, tmp_path, monkeypatch, capsys):
+    clock = iter(range(0, 10_000, 25))  # seconds
+    monkeypatch.setattr(features.time, "monotonic", lambda: next(clock))
+    extract(prepared, "MobileNet", weights, tmp_path, batch_size=4, frame_size=SIZE)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("features of")]
+    assert lines[-1].startswith("features of MobileNet: 44 of 44 frames, ")
+    assert 3 <= len(lines) < 11  # there are 11 batches
+    assert all(line.endswith(" frames/s") for line in lines)
 
 
 def test_subset_follows_the_records_and_knows_what_was_skipped(store, dataset):
@@ -275,11 +330,9 @@ def test_several_stores_go_side_by_side(tmp_path):
 
 def test_trains_a_head(tmp_path):
     """Two classes that the features tell apart, through `training.fit`, interrupted and taken up."""
-    (first, _), (second, _) = made(tmp_path / "a", "A", count=40), made(tmp_path / "b", "B", count=40, seed=1)
-    values = np.load(tmp_path / "a" / "features.npy")
-    values[:, 1, 0] = np.where(first.labels == 1, 2, -2)
-    np.save(tmp_path / "a" / "features.npy", values)
-    stores = [FeatureStore.open(tmp_path / "a"), second]
+    values = np.random.default_rng(0).normal(size=(40, 2, 3)).astype("float32")
+    values[:, 1, 0] = np.where(np.arange(40) % 2 == 1, 2, -2)
+    stores = [made(tmp_path / "a", "A", 40, values=values)[0], made(tmp_path / "b", "B", 40, seed=1)[0]]
     keras.utils.set_random_seed(0)
     head = fusion_gru_head(2, {"A": 3, "B": 3}, 2, gru_units=(8, 8))
 
