@@ -162,7 +162,9 @@ def _metric_by_epoch(runs, metric, title=None) -> Figure:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     _whole_epochs(axes, longest)
-    axes.set_ylim(*((-0.02, 1.02) if quantity == "accuracy" else (min(0, axes.get_ylim()[0]), None)))
+    low, high = axes.get_ylim()
+    # Of a flat curve far from zero the margin that matplotlib leaves is too small for a line.
+    axes.set_ylim(*((-0.02, 1.02) if quantity == "accuracy" else (min(0, low), high + 0.03 * abs(high))))
     figure.legend(loc="outside lower center", ncols=min(4, len(runs)), frameon=False)
     if title:
         figure.suptitle(_wrapped(title, figure))

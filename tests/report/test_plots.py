@@ -118,6 +118,13 @@ def test_a_run_without_the_metric_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_flat_loss_stands_below_the_upper_edge():
+    (axes,) = plots._metric_by_epoch({"m": [{"loss": [2.303, 2.302, 2.303]}]}, "loss").axes
+    low, high = axes.get_ylim()
+    assert low == 0
+    assert high > 1.02 * 2.303
+
+
 def test_confusion_matrix_is_coloured_by_row_and_annotated_with_counts():
     axes, bar = plots._confusion_matrix([[3, 1, 0], [0, 2, 0], [0, 0, 0]], ["a", "b", "c"], "Figure 5").axes
     shares = axes.collections[0].get_array().reshape(3, 3)
