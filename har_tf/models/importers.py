@@ -1,7 +1,8 @@
 """Published checkpoints into Keras models: every tensor is used once and every weight filled, or nothing is.
 
-GoogLeNet's weights are published for Caffe and for torch. A file is read by what is in it, without running anything
-that stands in it, and its tensors are matched by name and shape before the model is touched.
+A file is read by what is in it, without running anything that stands in it, and its tensors are matched by name and
+shape before the model is touched. What the tensors are called and how their axes lie is said by `models.published`, a
+file for each network.
 """
 
 import logging
@@ -9,8 +10,7 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ import numpy as np
 
 from har_tf.models import checkpoints
 from har_tf.models.checkpoints import Tensor
+from har_tf.models.published import googlenet
+from har_tf.models.published.form import Form, Slot
 
 LOG = logging.getLogger(__name__)
+FORMS: tuple[Form, ...] = (googlenet.CAFFE, googlenet.TORCHVISION)
 _SHOWN = 10
 
 
@@ -60,14 +63,9 @@ def import_weights(model: keras.Model, source: str | Path | Mapping[str, Any]) -
         if kind in (".h5", ".hdf5", ".keras"):
             return _load_keras(model, path)
         tensors = checkpoints.read(path)
-    variant = _variant(layer.name for layer in model.layers)
-    if variant is None:
-        raise ValueError(f"{where}: only googlenet's weights are imported. Received: a model called {model.name!r}")
-    given = _variant(map(_layer_name, tensors))
-    if given not in (None, variant):
-        raise ValueError(f"{where}: holds googlenet(variant={given!r}). Received: a model of variant {variant!r}")
-    slots = _caffe_slots(model, kind == ".caffemodel") if variant == "bvlc" else _torch_slots(model)
-    values, left_out = _match(slots, tensors, variant, where)
+    form = _form(model, tensors, where)
+    slots, tensors = form.slots(model, kind), _renamed(form, tensors, where)
+    values, left_out = _match(form, slots, tensors, where)
     for slot, value in values:  # all is checked: from here on nothing fails
         slot.variable.assign(value)
     if left_out:
@@ -91,97 +89,46 @@ def googlenet_variant(path: str | Path) -> str:
         kinds = {re.sub(r"_\d+$", "", name) for name in names}
         by_class = "batchnorm" if "batch_normalization" in kinds else "bvlc" if "conv2d" in kinds else None
     else:
-        names, by_class = checkpoints.read(path), None
-    variant = _variant(map(_layer_name, names)) or by_class
-    if variant is None:
-        raise ValueError(f"{path}: not the weights of GoogLeNet; it holds {_listed(list(names))}")
-    return variant
+        names, by_class = list(checkpoints.read(path)), None
+    for variant, form in (("bvlc", googlenet.CAFFE), ("batchnorm", googlenet.TORCHVISION)):
+        if form.holds(names):
+            return variant
+    if by_class is None:
+        raise ValueError(f"{path}: not the weights of GoogLeNet; it holds {_listed(names)}")
+    return by_class
 
 
-@dataclass(frozen=True)
-class _Slot:
-    """A weight of the model, and how it stands in the file."""
-
-    variable: Any
-    shape: tuple[int, ...]
-    convert: Callable[[np.ndarray], np.ndarray]
-
-
-def _variant(names) -> str | None:
-    for name in names:
-        if name.startswith("conv1_7x7_s2"):
-            return "bvlc"
-        if name.startswith("conv1_conv"):
-            return "batchnorm"
-    return None
+def _form(model: keras.Model, tensors: dict[str, Tensor], where: str) -> Form:
+    """The form of the tensors, or where they are of no known form the first one of the model."""
+    layers = [layer.name for layer in model.layers]
+    fitting = [form for form in FORMS if form.builds(layers)]
+    if not fitting:
+        titles = ", ".join(dict.fromkeys(form.title for form in FORMS))
+        raise ValueError(
+            f"{where}: published weights are imported into {titles}. Received: a model called {model.name!r}"
+        )
+    given = [form for form in FORMS if form.holds([form.name(name) for name in tensors])]
+    both = [form for form in fitting if form in given]
+    if given and not both:
+        raise ValueError(f"{where}: holds {given[0].title}. Received: a model of {fitting[0].title}")
+    return (both or fitting)[0]
 
 
-def _layer_name(name: str) -> str:
-    return re.sub(r"[./]", "_", name)
-
-
-def _caffe_slots(model: keras.Model, blobs: bool) -> dict[str, _Slot]:
-    """The model's weights by the names of Caffe's layers; `blobs`: in Caffe's order of axes."""
-    slots = {}
-    for layer in model.layers:
-        if not layer.weights:
-            continue
-        part = re.fullmatch(r"(conv\d|inception_\d[a-e]|loss\d)_(\w+)", layer.name)
-        name = "loss3/classifier" if layer.name == "predictions" else f"{part[1]}/{part[2]}"
-        if blobs:
-            slots[f"{name}/weights"] = _outputs_first(layer.kernel)
-        else:
-            slots[f"{name}/weights"] = _Slot(layer.kernel, tuple(layer.kernel.shape), _same)
-        slots[f"{name}/biases"] = _Slot(layer.bias, tuple(layer.bias.shape), _same)
-    return slots
-
-
-def _torch_slots(model: keras.Model) -> dict[str, _Slot]:
-    """The model's weights by torchvision's names."""
-    slots = {}
-    for layer in model.layers:
-        if not layer.weights:
-            continue
-        name = "fc" if layer.name == "predictions" else layer.name
-        # inception3a_branch2_0_conv, inception3a_branch1_bn, conv1_conv, aux1_conv_bn, aux1_fc1
-        name = name.replace("_", ".")
-        if isinstance(layer, keras.layers.BatchNormalization):
-            given = {
-                "weight": layer.gamma,
-                "bias": layer.beta,
-                "running_mean": layer.moving_mean,
-                "running_var": layer.moving_variance,
-            }
-            slots |= {f"{name}.{key}": _Slot(v, tuple(v.shape), _same) for key, v in given.items()}
-            continue
-        slots[f"{name}.weight"] = _outputs_first(layer.kernel)
-        if layer.use_bias:
-            slots[f"{name}.bias"] = _Slot(layer.bias, tuple(layer.bias.shape), _same)
-    return slots
-
-
-def _outputs_first(kernel) -> _Slot:
-    """A kernel that Caffe and torch keep as (out, in, height, width), or (out, in) of a dense layer."""
-    shape = tuple(kernel.shape)
-    if len(shape) == 4:
-        return _Slot(kernel, (shape[3], shape[2], shape[0], shape[1]), lambda a: a.transpose(2, 3, 1, 0))
-    if shape[0] != 1024:  # behind a Flatten of 4 x 4 x 128, which they do with the channel first
-        side = 4
-        channels = shape[0] // side**2
-        order = np.arange(shape[0]).reshape(channels, side, side).transpose(1, 2, 0).ravel()
-        return _Slot(kernel, shape[::-1], lambda a: a.T[order])
-    return _Slot(kernel, shape[::-1], np.transpose)
-
-
-def _same(array: np.ndarray) -> np.ndarray:
-    return array
+def _renamed(form: Form, tensors: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+    """The tensors by their published names."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        if form.name(name) in renamed:
+            raise ValueError(f"{where}: {form.name(name)} stands in it twice, once as {name}")
+        renamed[form.name(name)] = tensor
+    return renamed
 
 
 def _match(
-    slots: dict[str, _Slot], tensors: dict[str, Tensor], variant: str, where: str
-) -> tuple[list[tuple[_Slot, np.ndarray]], list[str]]:
+    form: Form, slots: dict[str, Slot], tensors: dict[str, Tensor], where: str
+) -> tuple[list[tuple[Slot, np.ndarray]], list[str]]:
     """(weights with their values, names left out on purpose), or a ValueError with the whole difference."""
-    left_out = [name for name in tensors if name not in slots and _on_purpose(name, slots, variant)]
+    left_out = [name for name in tensors if name not in slots and form.leaves_out(name, slots)]
     missing = [name for name in slots if name not in tensors]
     unexpected = [name for name in tensors if name not in slots and name not in left_out]
     both = [name for name in slots if name in tensors]
@@ -194,7 +141,7 @@ def _match(
     found = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "no floating point": kinds}
     if any(found.values()):
         parts = [f"{len(names)} {what}: {_listed(names)}" for what, names in found.items() if names]
-        raise ValueError(f"{where}: does not fit googlenet(variant={variant!r}). " + "; ".join(parts))
+        raise ValueError(f"{where}: does not fit {form.title}. " + "; ".join(parts))
     values = []
     for name in both:
         slot = slots[name]
@@ -203,19 +150,6 @@ def _match(
             raise ValueError(f"{where}: {name} holds values that are not finite")
         values.append((slot, value))
     return values, left_out
-
-
-def _on_purpose(name: str, slots: dict[str, _Slot], variant: str) -> bool:
-    """Whether the tensor belongs to a part that the model was built without."""
-    if variant == "batchnorm" and name.endswith(".bn.num_batches_tracked"):
-        return f"{name.removesuffix('num_batches_tracked')}weight" in slots or _on_purpose_part(name, slots, variant)
-    return _on_purpose_part(name, slots, variant)
-
-
-def _on_purpose_part(name: str, slots: dict[str, _Slot], variant: str) -> bool:
-    optional = ("loss1/", "loss2/", "loss3/") if variant == "bvlc" else ("aux1.", "aux2.", "fc.")
-    part = name[: len(optional[0])] if variant == "bvlc" else f"{name.partition('.')[0]}."
-    return part in optional and not any(slot.startswith(part) for slot in slots)
 
 
 def _squeezed(shape: tuple[int, ...], dimensions: int) -> tuple[int, ...]:

@@ -1,0 +1,101 @@
+"""What `importers.import_weights` asks of a published form, and the axes that forms of several networks share.
+
+A form is one way in which the weights of one network are published: Caffe's GoogLeNet, torchvision's, DeepMind's I3D.
+A file in this package holds the forms of one network, as instances; `importers.FORMS` lists them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A weight of the model, and how it stands in the file.
+
+    Args:
+        variable: the weight.
+        shape: of the tensor in the file.
+        convert: from that tensor to the weight's axes.
+    """
+
+    variable: Any
+    shape: tuple[int, ...]
+    convert: Callable[[np.ndarray], np.ndarray]
+
+
+class Form(ABC):
+    """One published form of one network.
+
+    Attributes:
+        title: the call that builds the model, as "googlenet(variant='bvlc')".
+    """
+
+    title: str
+
+    @abstractmethod
+    def builds(self, layers: Collection[str]) -> bool:
+        """Whether a model with layers of these names is the network."""
+
+    @abstractmethod
+    def holds(self, names: Collection[str]) -> bool:
+        """Whether a file with tensors of these names, each as `name` gives it, is in this form."""
+
+    @abstractmethod
+    def slots(self, model: keras.Model, ending: str | None) -> dict[str, Slot]:
+        """All weights of the model by the names of their tensors.
+
+        Args:
+            model: as in `builds`.
+            ending: of the file, as ".npz"; None for a mapping. Two kinds of file may keep their axes differently.
+        """
+
+    def name(self, name: str) -> str:
+        """The published name of a tensor, without what a script that saved it put in front."""
+        return name
+
+    def leaves_out(self, name: str, slots: Collection[str]) -> bool:
+        """Whether a tensor that is none of the slots is left out on purpose."""
+        return False
+
+
+def same(variable) -> Slot:
+    """A weight whose axes are the file's."""
+    return Slot(variable, tuple(variable.shape), lambda a: a)
+
+
+def outputs_first(kernel) -> Slot:
+    """A kernel (..., in, out) that Caffe and torch keep as (out, in, ...): of a convolution or a dense layer."""
+    shape = tuple(kernel.shape)
+    spatial = range(2, len(shape))
+    return Slot(kernel, (*shape[:-3:-1], *shape[:-2]), lambda a: a.transpose(*spatial, 1, 0))
+
+
+def torch_layer(layer: keras.Layer, name: str) -> dict[str, Slot]:
+    """The weights of a convolution, a dense layer or a BatchNormalization with scale by torch's names."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return {
+            f"{name}.weight": same(layer.gamma),
+            f"{name}.bias": same(layer.beta),
+            f"{name}.running_mean": same(layer.moving_mean),
+            f"{name}.running_var": same(layer.moving_variance),
+        }
+    slots = {f"{name}.weight": outputs_first(layer.kernel)}
+    if layer.use_bias:
+        slots[f"{name}.bias"] = same(layer.bias)
+    return slots
+
+
+def of_part(name: str, parts: Collection[str], slots: Collection[str]) -> bool:
+    """Whether the tensor belongs to one of the parts, each a beginning of names, that the model was built without."""
+    return any(name.startswith(part) and not any(slot.startswith(part) for slot in slots) for part in parts)
+
+
+def counter_of(name: str) -> str | None:
+    """A name of the BatchNorm whose batches this tensor counts, which torch does and Keras does not; else None."""
+    layer, _, last = name.rpartition(".")
+    return f"{layer}.weight" if last == "num_batches_tracked" else None
