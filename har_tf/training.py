@@ -2,8 +2,8 @@
 
 After an epoch everything that the next one depends on is written to one file: weights, BatchNorm statistics, the
 state of every random generator, the optimiser, and what has been measured; after every epoch, or of a large model so
-rarely that it costs a tenth of the time. The order of the clips and their augmentation are functions of (seed, epoch),
-so epochs that were cut off are simply repeated.
+rarely that it costs a tenth of the time, and when Ctrl-C ends the run. The order of the clips and their augmentation
+are functions of (seed, epoch), so epochs that were cut off are simply repeated.
 """
 
 import csv
@@ -146,11 +146,12 @@ def fit(
     that does not split evenly some clips weigh more than others.
 
     Args:
-        model: maps (B, T, H, W, 3) clips to (B, C) probabilities; built in `strategy.scope()` if there is a strategy.
-        train: a function that is called as `train(epochs=range(3, 20))` and returns the batches of (clips, labels) of
+        model: maps what `train` gives, such as (B, T, H, W, 3) clips or the dict of stored features of
+            `features.batches`, to (B, C) probabilities; built in `strategy.scope()` if there is a strategy.
+        train: a function that is called as `train(epochs=range(3, 20))` and returns the batches of (inputs, labels) of
             those epochs, one epoch after the other, such as `functools.partial(pipeline.clips, prepared, 8, True)`; or
             a dataset that is the same in every epoch.
-        validation: batches of (clips, labels).
+        validation: batches of (inputs, labels).
         recipe: how to train.
         run_dir: the folder to write to.
         strategy: `har_tf.training.strategy(...)`; None: the one that is in scope.
@@ -191,20 +192,24 @@ def fit(
             verbose = 1 if sys.stdout.isatty() else 2
         if verbose and todo.start:
             print(f"continues after epoch {todo.start} of {recipe.epochs}", flush=True)
-        model.fit(
-            _one_hot(make(epochs=todo), classes),
-            validation_data=None if validation is None else _one_hot(validation, classes),
-            epochs=recipe.epochs,
-            initial_epoch=todo.start,
-            steps_per_epoch=steps,
-            shuffle=False,  # `train` has its order
-            callbacks=[
-                _StopAtNaN(),
-                state.callback(),
-                keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False),
-            ],
-            verbose=verbose,
-        )
+        try:
+            model.fit(
+                _one_hot(make(epochs=todo), classes),
+                validation_data=None if validation is None else _one_hot(validation, classes),
+                epochs=recipe.epochs,
+                initial_epoch=todo.start,
+                steps_per_epoch=steps,
+                shuffle=False,  # `train` has its order
+                callbacks=[
+                    _StopAtNaN(),
+                    state.callback(),
+                    keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False),
+                ],
+                verbose=verbose,
+            )
+        except KeyboardInterrupt:
+            state.write()
+            raise
     state.restore_best()
     return state.history
 
@@ -214,7 +219,7 @@ def _repeated(dataset: tf.data.Dataset, epochs: range) -> tf.data.Dataset:
 
 
 def _one_hot(dataset: tf.data.Dataset, classes: int) -> tf.data.Dataset:
-    return dataset.map(lambda clips, labels: (clips, tf.one_hot(labels, classes)), num_parallel_calls=1)
+    return dataset.map(lambda inputs, labels: (inputs, tf.one_hot(labels, classes)), num_parallel_calls=1)
 
 
 def _optimizer(recipe: TrainingRecipe, steps: int) -> keras.optimizers.Optimizer:
@@ -271,19 +276,22 @@ class _State:
         self.model = model
         self.path = run_dir / "state.npz"
         self.best_path = run_dir / "best.npz"
+        self.next_best_path = run_dir / "next_best.npz"
         self.csv_path = run_dir / "history.csv"
         self.identity = identity
         self.history = History()
         self.next_epoch = 0
         self._best_weights: list[np.ndarray] | None = None  # of the best epoch, where they are not on disk yet
+        self._unwritten: tuple | None = None  # the last complete epoch, where it is not on disk yet
         self._saved, self._seconds = 0.0, 0.0  # when the state was written, and how long that took
 
     def _variables(self):
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def restore(self) -> None:
-        """Puts the model where the last complete epoch left it; does nothing where there is none."""
+        """Puts the model where the last epoch on disk left it; does nothing where there is none."""
         if not self.path.is_file():
+            self.next_best_path.unlink(missing_ok=True)
             return
         with np.load(self.path) as stored:
             about = json.loads(str(stored["about"]))
@@ -297,6 +305,7 @@ class _State:
                 variable.assign(stored[f"v{i}"])
         self.history = History(about["history"], about["best_epoch"])
         self.next_epoch = about["next_epoch"]
+        self._take_next_best()
 
     def restore_best(self) -> None:
         """Puts the weights of the best epoch into the model."""
@@ -305,7 +314,7 @@ class _State:
                 weight.assign(stored[f"w{i}"])
 
     def save(self, epoch: int, logs: dict[str, float], last: bool) -> None:
-        """Writes the best weights, the history and then the state, each whole.
+        """Writes the history, and what the run continues from.
 
         A large state is not written after every epoch but so rarely that training takes a tenth longer at most; what
         a run that is killed loses are the epochs since.
@@ -317,30 +326,53 @@ class _State:
         ]
         best = max(range(epoch + 1), key=rank.__getitem__)
         if best == epoch:
-            self._best_weights = [np.array(keras.ops.convert_to_numpy(w)) for w in self.model.weights]
+            self._best_weights = _copied(self.model.weights)
         self.history = History(epochs, best)
         with whole_file(self.csv_path) as temporary, temporary.open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["epoch", *epochs])
             rows.writerows([i + 1, *values] for i, values in enumerate(zip(*epochs.values(), strict=True)))
-        begin = time.perf_counter()
-        if not last and self._seconds > LONG_SAVE and begin - self._saved < 10 * self._seconds:
-            return
-        if self._best_weights is not None:
-            with whole_file(self.best_path) as temporary:
-                np.savez(temporary, **{f"w{i}": weight for i, weight in enumerate(self._best_weights)})
-            self._best_weights = None
         about = {
             "identity": self.identity,
             "history": epochs,
             "best_epoch": best,
             "next_epoch": epoch + 1,
         }
-        arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables())}
+        self._unwritten = about, _copied(self._variables()), self._best_weights
+        waited = time.perf_counter() - self._saved
+        if last or self._seconds <= LONG_SAVE or waited >= 10 * self._seconds:
+            self.write()
+
+    def write(self) -> None:
+        """Writes the last complete epoch, if it is not on disk yet.
+
+        The best weights lie beside the old ones until there is a state that speaks of them: a run that is killed in
+        between may find another best epoch.
+        """
+        if self._unwritten is None:
+            return
+        begin = time.perf_counter()
+        about, variables, best_weights = self._unwritten
+        if best_weights is not None:
+            with whole_file(self.next_best_path) as temporary:
+                np.savez(temporary, epoch=about["best_epoch"], **_numbered("w", best_weights))
         with whole_file(self.path) as temporary:
-            np.savez(temporary, about=json.dumps(about), **arrays)
+            np.savez(temporary, about=json.dumps(about), **_numbered("v", variables))
+        self._take_next_best()
+        self._unwritten = self._best_weights = None
         self._saved = time.perf_counter()
         self._seconds = self._saved - begin
+
+    def _take_next_best(self) -> None:
+        """Makes `next_best.npz` the best weights if the state on disk speaks of them, and else removes it."""
+        if not self.next_best_path.is_file():
+            return
+        with np.load(self.next_best_path) as stored, np.load(self.path) as state:
+            spoken_of = int(stored["epoch"]) == json.loads(str(state["about"]))["best_epoch"]
+        if spoken_of:
+            self.next_best_path.replace(self.best_path)
+        else:
+            self.next_best_path.unlink()
 
     def callback(self) -> keras.callbacks.Callback:
         state = self
@@ -357,6 +389,14 @@ class _State:
                 state.save(epoch, measured | {"learning_rate": rate, "seconds": seconds}, last)
 
         return SaveState()
+
+
+def _copied(variables) -> list[np.ndarray]:
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def _numbered(letter: str, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{letter}{i}": array for i, array in enumerate(arrays)}
 
 
 def _difference(stored: dict[str, str], wanted: dict[str, str]) -> str:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -25,11 +25,14 @@ from har_tf.models.fusion_gru import frame_encoder, frame_size_of
 from har_tf.models.saving import save_model
 from har_tf.training import History, TrainingRecipe
 
+# (time, height, width, channels) of a clip, or backbone -> (time, channels) of its features
+Shape = tuple[int, int, int, int] | dict[str, tuple[int, int]]
+
 
 class Buildable(Protocol):
     """A model that can be built anew, such as a `har_tf.models.named.NamedModel`."""
 
-    def build(self, shape, num_classes: int, **options) -> keras.Model:
+    def build(self, shape: Shape, num_classes: int, **options: Any) -> keras.Model:
         """A new model for inputs of `shape`, see `Parts.shape` and `FeatureParts.shape`."""
 
 
@@ -51,7 +54,7 @@ class Parts:
         """How the clips were taken, see `saving.save_model`."""
         return self.train.clip
 
-    def batches(self, part: PreparedDataset, batch_size: int, **options) -> tf.data.Dataset:
+    def batches(self, part: PreparedDataset, batch_size: int, **options: Any) -> tf.data.Dataset:
         """See `pipeline.clips`."""
         return pipeline.clips(part, batch_size, **options)
 
@@ -78,7 +81,13 @@ class FeatureParts:
         """A model of features is not given clips."""
         return None
 
-    def batches(self, part: Sequence[FeatureStore], batch_size: int, augment=None, **options) -> tf.data.Dataset:
+    def batches(
+        self,
+        part: Sequence[FeatureStore],
+        batch_size: int,
+        augment: pipeline.Augment | None = None,
+        **options: Any,
+    ) -> tf.data.Dataset:
         """See `features.batches`.
 
         Raises:
@@ -131,7 +140,7 @@ def hold_out(train: ActionDataset, protocol: str, seed: int, share: float) -> tu
 
 def run_trial(
     named: Buildable,
-    options: Mapping,
+    options: Mapping[str, Any],
     parts: Parts | FeatureParts,
     recipe: TrainingRecipe,
     folder: Path,
@@ -250,10 +259,10 @@ def train_on_frames(
     return file
 
 
-def _stills(clips: PreparedDataset, **options) -> tf.data.Dataset:
+def _stills(clips: PreparedDataset, **options: Any) -> tf.data.Dataset:
     """Batches of every third frame of eight clips, each with the label of its clip."""
 
-    def apart(batch, labels):
+    def apart(batch: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         few = batch[:, ::3]
         return tf.reshape(few, (-1, *batch.shape[2:])), tf.repeat(labels, tf.shape(few)[1])
 

@@ -141,6 +141,63 @@ def test_a_state_that_takes_long_is_written_rarely_and_continues_all_the_same(da
     assert len(list(csv.DictReader((tmp_path / "cut" / "history.csv").open()))) == 4
 
 
+def with_callback(model, **functions):
+    """The model, whose `fit` calls these functions before the callbacks that it is given."""
+    original, callback = model.fit, keras.callbacks.LambdaCallback(**functions)
+    model.fit = lambda *args, callbacks, **options: original(*args, callbacks=[callback, *callbacks], **options)
+    return model
+
+
+def test_killed_between_its_two_files_the_best_weights_stay_those_of_the_best_epoch(data, tmp_path, monkeypatch):
+    """Also where the epoch that is repeated turns out worse, as without deterministic kernels it may."""
+    seen, states, real = [], [], np.savez
+
+    def better_every_time(epoch, logs):
+        logs["val_accuracy"] = 0.1 * epoch
+        seen.append([weight.numpy() for weight in model.weights])
+
+    def savez(path, **arrays):
+        if "about" in arrays:
+            states.append(json.loads(arrays["about"])["best_epoch"])
+            if len(states) == 3:
+                raise Killed
+        real(path, **arrays)
+
+    model = with_callback(build(), on_epoch_end=better_every_time)
+    monkeypatch.setattr(np, "savez", savez)
+    with pytest.raises(Killed):
+        train(data, tmp_path, model)
+    assert states == [0, 1, 2]
+    monkeypatch.undo()
+    continued = with_callback(build(), on_epoch_end=lambda epoch, logs: logs.update(val_accuracy=0.0))
+    _, history = train(data, tmp_path, continued)
+    assert history.best_epoch == 1
+    for weight, expected in zip(continued.weights, seen[1], strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    assert sorted(path.name for path in tmp_path.glob("*.npz")) == ["best.npz", "state.npz"]
+
+
+def test_an_interrupted_run_keeps_the_epochs_that_were_not_written_yet(data, tmp_path, monkeypatch):
+    whole, history = train(data, tmp_path / "whole")
+    monkeypatch.setattr(training, "LONG_SAVE", -1.0)  # written after the first epoch and the last
+    clock = iter(np.arange(0.0, 1e6))
+    monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock))
+    steps = iter(range(100))
+
+    def interrupt(batch, logs):
+        if next(steps) == 10:  # in the fourth epoch
+            raise KeyboardInterrupt
+
+    model = with_callback(build(), on_train_batch_end=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path / "cut", model)
+    assert json.loads(str(np.load(tmp_path / "cut" / "state.npz")["about"]))["next_epoch"] == 3
+    continued, again = train(data, tmp_path / "cut")
+    for first, second in zip(whole.weights, continued.weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert again.epochs["loss"] == history.epochs["loss"]
+
+
 def test_a_complete_run_is_not_trained_again(data, tmp_path):
     first, history = train(data, tmp_path)
     before = (tmp_path / "state.npz").stat().st_mtime_ns
