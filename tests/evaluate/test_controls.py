@@ -1,0 +1,65 @@
+"""Control maps against values worked out by hand."""
+
+import numpy as np
+import pytest
+
+from har_tf.evaluate.controls import centred_gaussian, frame_difference, uniform
+
+
+def test_gaussian_stands_in_the_middle_and_follows_the_sides():
+    maps = centred_gaussian((2, 3, 5, 9), sigma=0.2)
+    assert maps.shape == (2, 3, 5, 9)
+    assert maps.dtype == np.float32
+    assert maps[1, 2, 2, 4] == maps.max() == 1
+    # Pixel centres of 5 lie 0.2 apart, which is one sigma.
+    np.testing.assert_allclose(maps[0, 0, :, 4], np.exp([-2, -0.5, 0, -0.5, -2]), rtol=1e-6)
+    np.testing.assert_allclose(maps[0, 0, 2, 6], np.exp(-0.5 * (2 / 9 / 0.2) ** 2), rtol=1e-6)
+    np.testing.assert_array_equal(maps, maps[..., ::-1, ::-1])
+
+
+def test_uniform():
+    assert uniform((2, 3, 4)).tolist() == np.ones((2, 3, 4)).tolist()
+
+
+def test_energy_of_a_pixel_that_flashes():
+    clip = np.full((4, 2, 3, 3), 100, np.uint8)
+    clip[2, 1, 0] = [110, 100, 80]  # changes by 10, 0 and -20: 500, there and back
+    energy = frame_difference(clip)
+    assert energy.dtype == np.float32
+    # Frame 3 has no frame after it; frame 1 has one still neighbour.
+    assert energy[:, 1, 0].tolist() == [0, 250, 500, 500]
+    energy[:, 1, 0] = 0
+    assert not energy.any()
+
+
+def test_largest_difference_is_exact():
+    clip = np.stack([np.zeros((1, 1, 3)), np.full((1, 1, 3), 255)]).astype(np.uint8)
+    assert frame_difference(clip).tolist() == [[[3 * 255**2]], [[3 * 255**2]]]
+
+
+def test_no_motion_has_no_energy():
+    assert not frame_difference(np.full((3, 4, 4, 3), 9, np.uint8)).any()
+    assert frame_difference(np.full((1, 4, 5, 3), 9, np.uint8)).shape == (1, 4, 5)
+
+
+def test_blur_spreads_energy_and_keeps_it():
+    clip = np.zeros((2, 21, 21, 3), np.uint8)
+    clip[1, 10, 10] = 100
+    sharp, soft = frame_difference(clip), frame_difference(clip, sigma=1.5)
+    assert (sharp > 0).sum() == 2
+    assert soft.argmax() == sharp.argmax()
+    np.testing.assert_allclose(soft.sum(), sharp.sum(), rtol=1e-5)
+    assert soft[0, 10, 10] < sharp[0, 10, 10] / 5
+
+
+@pytest.mark.parametrize(
+    "clip", [np.zeros((2, 4, 4, 3), np.float32), np.zeros((4, 4, 3), np.uint8), np.zeros((0, 4, 4, 3), np.uint8)]
+)
+def test_what_is_no_clip(clip):
+    with pytest.raises(ValueError, match="uint8"):
+        frame_difference(clip)
+
+
+def test_wrong_blur():
+    with pytest.raises(ValueError, match="sigma=-1"):
+        frame_difference(np.zeros((2, 4, 4, 3), np.uint8), sigma=-1)
