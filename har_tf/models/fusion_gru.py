@@ -152,7 +152,7 @@ def end_to_end(head, input_shape, backbone_weights, backbone_trainable=False, fr
         ValueError: inputs with other names, another number of frames, or features of another size than the networks
             give.
     """
-    inputs = {x._keras_history.operation.name: x for x in head.inputs}
+    inputs = {x.name: x for x in head.inputs}
     unknown = [name for name in inputs if not name.startswith("features_")]
     if unknown:
         raise ValueError(f"Inputs of a head are called features_<backbone>. Received: inputs {list(inputs)}")
@@ -167,7 +167,8 @@ def end_to_end(head, input_shape, backbone_weights, backbone_trainable=False, fr
             )
     copies = {}
 
-    # The head's own layers, called on these features, would stand in two graphs at once.
+    # The head's own layers, called on these features, would stand in two graphs at once. `keras.models.clone_model` has
+    # the same loop, but ends the graph at these features, which makes the model one in another and hides its layers.
     def copy_of(operation):
         if operation.name not in copies:
             copies[operation.name] = type(operation).from_config(operation.get_config())
@@ -224,8 +225,9 @@ def stream_taps(model):
     pools = sorted(
         (layer for layer in model.layers if isinstance(layer, layers.GlobalAveragePooling2D)), key=lambda x: x.name
     )
+    makers = {id(operation.output): operation.name for operation in model.operations}
     return {
-        pool.name.removeprefix("pool_"): pool.input._keras_history.operation.name
+        pool.name.removeprefix("pool_"): makers[id(pool.input)]
         for pool in pools
         if pool.name.removeprefix("pool_") in backbones.BACKBONES
     }
