@@ -121,11 +121,11 @@ def _extraction(options: Options, folder: Path) -> dict:
         features = [network.predict(frame[None], verbose=0) for frame in few]
         return np.concatenate(features), time.perf_counter() - start
 
-    alone = _compiled(network, options.batch_size)
+    size = min(options.batch_size, len(pixels))
+    alone = _compiled(network, size)
 
     def network_alone():
-        whole = len(pixels) // options.batch_size * options.batch_size
-        batches = pixels[:whole].reshape(-1, options.batch_size, side, side, 3)
+        batches = pixels[: len(pixels) // size * size].reshape(-1, size, side, side, 3)
         start = time.perf_counter()
         features = [alone(batch).numpy() for batch in batches]
         return np.concatenate(features), time.perf_counter() - start
@@ -204,9 +204,8 @@ def _training(names: list[str], options: Options) -> dict:
     training.seed_everything(0)
     with tempfile.TemporaryDirectory() as folder:
         # Features of small frames have the same shape, and take less time to compute.
-        small = datasets.prepare(
-            _noise(options.training_clips, classes), folder, options.num_frames, (75, 75), workers=0
-        )
+        many = _noise(options.training_clips, classes)
+        small = datasets.prepare(many, folder, options.num_frames, (75, 75), workers=0)
         stores = [features.extract(small, name, None, folder, frame_size=75) for name in names]
         clips = options.end_to_end_batch * options.end_to_end_steps
         large = datasets.prepare(_noise(clips, classes), folder, options.num_frames, (size, size), workers=0)
