@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 
 from har_tf.atomic import whole_file
+from har_tf.models.grouped_conv import quicken
 
 _MEMBER = "class_names.json"
 _CLIP_MEMBER = "clip.json"
@@ -92,7 +93,7 @@ def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: not a .keras model file")
     try:
-        model = keras.models.load_model(path, compile=False)
+        model = quicken(keras.models.load_model(path, compile=False))
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: not a model that Keras can load ({reason})") from error
