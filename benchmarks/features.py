@@ -1,6 +1,6 @@
 """Are stored features computed as fast as the network runs, and how much quicker is training on them?
 
-    python -m benchmarks.features --out features.json     # 7 min on two cores
+    python -m benchmarks.features --out features.json     # 6 min on two idle cores
     python -m benchmarks.features --videos UCF-101 --weights-dir W
 
 Prepares the videos of a folder, or of the embedded data set, and lets ways to compute the same features take turns:
@@ -43,7 +43,7 @@ from har_tf.datasets.workers import available_cores
 @dataclass(frozen=True)
 class Options:
     videos: Path | None = None  # folder of class folders of videos; None: the embedded data set
-    clips: int = 48  # the first so many of them
+    clips: int = 32  # the first so many of them
     backbone: str = "GoogLeNet"  # whose features are computed
     weights_dir: Path | None = None  # folder with its published weights; None: random ones
     num_frames: int = 10
@@ -54,11 +54,11 @@ class Options:
     fused: tuple[str, ...] = ("GoogLeNet+InceptionResNetV2", "GoogLeNet+MobileNetV2")
     gru_units: tuple[int, ...] = (1000, 1000)
     training_batch: int = 16  # clips
-    training_clips: int = 320  # in an epoch from the store
+    training_clips: int = 160  # in an epoch from the store
     end_to_end_batch: int = 2  # clips
-    end_to_end_steps: int = 2  # in an epoch end to end
+    end_to_end_steps: int = 1  # in an epoch end to end
     epoch_clips: int = 9537  # the epoch that times are given for: the training clips of UCF101's split 1
-    memory_clips: int = 150  # and ten times as many
+    memory_clips: int = 100  # and ten times as many
     out: Path | None = None  # JSON file for the figures
 
 
