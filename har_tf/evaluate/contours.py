@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class ContourBoxes:
-    """The boxes of the contours of one map at several thresholds, thresholds in rising order.
+    """The boxes of the contours of one map at several thresholds, in no order.
 
     Args:
         boxes: int32 (M, 4), (x1, y1, x2, y2) in pixels, end-exclusive.
@@ -47,8 +47,11 @@ def contour_boxes(score_map: np.ndarray, thresholds: np.ndarray) -> ContourBoxes
         thresholds: (T,) shares of the map's maximum, rising.
 
     Example:
-        >>> contour_boxes(np.array([[9, 9, 0, 4]]), np.array([0.2, 0.5])).boxes.tolist()
-        [[0, 0, 2, 1], [3, 0, 4, 1], [0, 0, 2, 1]]
+        >>> found = contour_boxes(np.array([[9, 9, 0, 4]]), np.array([0.2, 0.5]))
+        >>> found.threshold.tolist()
+        [0, 1, 0]
+        >>> found.boxes.tolist()
+        [[0, 0, 2, 1], [0, 0, 2, 1], [3, 0, 4, 1]]
     """
     height, width = score_map.shape
     shares = shares_of_maximum(score_map)
@@ -60,10 +63,13 @@ def contour_boxes(score_map: np.ndarray, thresholds: np.ndarray) -> ContourBoxes
     reach, pixels = _reach(slope, levels, len(peaks), (height, width))
     ends = levels[peaks]
     starts = _merge(reach, pixels, _passes(slope.reshape(height, width), levels.reshape(height, width), len(peaks)))
-    position = np.arange(reach.shape[1])[:, None]
-    threshold, which = np.nonzero((starts <= position) & (position < ends))
-    boxes = reach[which, threshold] * np.array([-1, -1, 1, 1], np.int32)
-    return ContourBoxes(boxes, threshold, pixels[which, threshold])
+    # Slope p counts alone at the positions starts[p] to ends[p] - 1.
+    counts = ends - starts
+    which = np.repeat(np.arange(len(peaks)), counts)
+    threshold = np.arange(len(which)) - np.repeat(np.cumsum(counts) - ends, counts)
+    column = reach.shape[1] - 1 - threshold
+    boxes = reach[which, column] * np.array([-1, -1, 1, 1], np.int32)
+    return ContourBoxes(boxes, threshold, pixels[which, column])
 
 
 def shares_of_maximum(score_map: np.ndarray) -> np.ndarray:
@@ -98,10 +104,13 @@ def _slopes(shares, levels):
 
 
 def _reach(slope, levels, peaks, size):
-    """int32 (P, T, 4), (-x1, -y1, x2, y2) of the part of every slope above every threshold, and (P, T) its pixels."""
-    positions = int(levels.max(initial=0))
+    """int32 (P, T, 4), (-x1, -y1, x2, y2) of the part of every slope above every threshold, and (P, T) its pixels.
+
+    The highest threshold stands first, so that "at this one and all lower ones" is the end of a row.
+    """
+    positions = int(levels.max())
     inside = np.flatnonzero(levels)
-    cell = slope[inside] * positions + levels[inside] - 1
+    cell = slope[inside] * positions + positions - levels[inside]
     y, x = (axis.astype(np.int32) for axis in np.divmod(inside, size[1]))
     reach = np.full((4, peaks * positions), np.iinfo(np.int32).min + 1, np.int32)
     for found, values in zip(reach, (-x, -y, x + 1, y + 1), strict=True):
@@ -109,7 +118,7 @@ def _reach(slope, levels, peaks, size):
     reach = np.ascontiguousarray(reach.T).reshape(peaks, positions, 4)
     pixels = np.bincount(cell, minlength=peaks * positions).reshape(peaks, positions)
     # What is above a threshold is above the lower ones too.
-    return np.maximum.accumulate(reach[:, ::-1], axis=1)[:, ::-1], np.cumsum(pixels[:, ::-1], axis=1)[:, ::-1]
+    return np.maximum.accumulate(reach, axis=1, out=reach), np.cumsum(pixels, axis=1, out=pixels)
 
 
 def _passes(slope, levels, peaks):
@@ -136,7 +145,11 @@ def _passes(slope, levels, peaks):
 
 
 def _merge(reach, pixels, passes):
-    """Adds, at every pass, one slope to the other below it; returns (P,) where each slope stops to count alone."""
+    """Joins the slopes in place, at each pass one to the other from its level down.
+
+    Returns (P,) the level down to which each slope is a contour with a name of its own, 0 for those never joined to
+    another.
+    """
     owner = list(range(len(reach)))
 
     def top(slope):
@@ -145,10 +158,12 @@ def _merge(reach, pixels, passes):
         return slope
 
     starts = np.zeros(len(reach), np.int64)
+    positions = reach.shape[1]
     for one, other, level in passes:
         one, other = top(one), top(other)
         if one != other:
             owner[other], starts[other] = one, level
-            np.maximum(reach[one, :level], reach[other, :level], out=reach[one, :level])
-            pixels[one, :level] += pixels[other, :level]
+            below = np.s_[one, positions - level :]
+            reach[below] = np.maximum(reach[below], reach[other, positions - level :])
+            pixels[below] += pixels[other, positions - level :]
     return starts
