@@ -14,16 +14,31 @@ from har_tf.models.torch_file import DAMAGE, Tensor
 
 
 def read(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a `.npz`, `.caffemodel`, `.pth` or `.pt` file by name; their data is read later.
+    """The tensors of a `.npz`, `.caffemodel`, `.pth`, `.pt` or `.index` file by name; their data is read later.
+
+    A `.index` is that of a checkpoint of TensorFlow, whose `.data` files lie beside it.
 
     Raises:
         ValueError: another ending, or a file that is damaged or not of the kind that its ending says.
     """
     path = Path(path)
-    readers = {".npz": _read_npz, ".caffemodel": _read_caffe, ".pth": torch_file.read, ".pt": torch_file.read}
+    readers = {
+        ".npz": _read_npz,
+        ".caffemodel": _read_caffe,
+        ".pth": torch_file.read,
+        ".pt": torch_file.read,
+        ".index": _read_tensorflow,
+    }
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path}: weights files end in {', '.join(readers)}. Received: {path.suffix or 'no ending'}")
     return readers[path.suffix.lower()](path)
+
+
+def file_of(path: str | Path) -> Path:
+    """The file to read: `model.ckpt`, by which TensorFlow calls a checkpoint, is no file; `model.ckpt.index` is."""
+    path = Path(path)
+    index = path.with_name(f"{path.name}.index")
+    return index if not path.exists() and index.is_file() else path
 
 
 def from_mapping(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -190,3 +205,23 @@ def _varints(message) -> list[int]:
         number, position = _varint(message, position)
         numbers.append(number)
     return numbers
+
+
+def _read_tensorflow(path: Path) -> dict[str, Tensor]:
+    import tensorflow as tf  # takes seconds, which the other kinds need not wait for
+
+    def read_one(name: str) -> np.ndarray:
+        try:
+            return reader.get_tensor(name)
+        except (tf.errors.OpError, *DAMAGE) as error:
+            raise ValueError(f"{path}: {name} is damaged, or its .data file is missing ({error})") from error
+
+    try:
+        reader = tf.train.load_checkpoint(str(path.with_suffix("")))
+        dtypes, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
+    except (tf.errors.OpError, *DAMAGE) as error:
+        raise ValueError(f"{path}: not the index of a TensorFlow checkpoint, or a damaged one ({error})") from error
+    return {
+        name: Tensor(tuple(shape), np.dtype(dtypes[name].as_numpy_dtype), lambda name=name: read_one(name))
+        for name, shape in sorted(shapes.items())
+    }

@@ -19,11 +19,11 @@ import numpy as np
 
 from har_tf.models import checkpoints
 from har_tf.models.checkpoints import Tensor
-from har_tf.models.published import googlenet
+from har_tf.models.published import googlenet, i3d
 from har_tf.models.published.form import Form, Slot
 
 LOG = logging.getLogger(__name__)
-FORMS: tuple[Form, ...] = (googlenet.CAFFE, googlenet.TORCHVISION)
+FORMS: tuple[Form, ...] = (googlenet.CAFFE, googlenet.TORCHVISION, i3d.TENSORFLOW, i3d.PYTORCH)
 _SHOWN = 10
 
 
@@ -37,10 +37,12 @@ def import_weights(model: keras.Model, source: str | Path | Mapping[str, Any]) -
 
     Args:
         model: `googlenet(variant="bvlc")` for Caffe's weights, `googlenet(variant="batchnorm")` for torchvision's, with
-            or without top and auxiliary heads; for `.h5` and `.keras` any model of the same architecture.
+            or without top and auxiliary heads; `i3d(batch_norm_scale=False)` for DeepMind's, `i3d()` for those of
+            pytorch-i3d, each of the modality of the file; for `.h5` and `.keras` any model of the same architecture.
         source: a `.npz` with `<caffe layer>/weights` as (height, width, in, out) and `<caffe layer>/biases`; a
-            `.caffemodel`; a `.pth` of torchvision; a `.h5`, `.weights.h5` or `.keras` of Keras; or a mapping from the
-            names in a `.npz` or a `.pth` to arrays.
+            `.caffemodel`; a `.pth` of torchvision or pytorch-i3d; a checkpoint of TensorFlow, as `model.ckpt` or
+            `model.ckpt.index`; a `.h5`, `.weights.h5` or `.keras` of Keras; or a mapping from the names in any of the
+            first four to arrays.
 
     Returns:
         The model.
@@ -56,7 +58,7 @@ def import_weights(model: keras.Model, source: str | Path | Mapping[str, Any]) -
     if isinstance(source, Mapping):
         where, kind, tensors = "state dict", None, checkpoints.from_mapping(source)
     else:
-        path = Path(source)
+        path = checkpoints.file_of(source)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such weights file")
         where, kind = str(path), path.suffix.lower()
@@ -64,7 +66,10 @@ def import_weights(model: keras.Model, source: str | Path | Mapping[str, Any]) -
             return _load_keras(model, path)
         tensors = checkpoints.read(path)
     form = _form(model, tensors, where)
-    slots, tensors = form.slots(model, kind), _renamed(form, tensors, where)
+    tensors = _renamed(form, tensors, where)
+    if reason := form.refuses(model, {name: tensor.shape for name, tensor in tensors.items()}):
+        raise ValueError(f"{where}: {reason}")
+    slots = form.slots(model, kind)
     values, left_out = _match(form, slots, tensors, where)
     for slot, value in values:  # all is checked: from here on nothing fails
         slot.variable.assign(value)
@@ -153,7 +158,7 @@ def _match(
 
 
 def _squeezed(shape: tuple[int, ...], dimensions: int) -> tuple[int, ...]:
-    """Without the ones that Caffe's old files put in front of every shape: a bias of 64 is 1 x 1 x 1 x 64 there."""
+    """Without the ones in front that Caffe's old files and Sonnet's have: a bias of 64 is 1 x 1 x 1 x 64 there."""
     extra = len(shape) - dimensions
     return shape[extra:] if extra > 0 and all(n == 1 for n in shape[:extra]) else shape
 

@@ -208,7 +208,7 @@ def test_weights_of_the_other_variant_and_of_other_models(tmp_path):
     with pytest.raises(FileNotFoundError, match="none.npz: no such weights file"):
         import_weights(other, tmp_path / "none.npz")
     (tmp_path / "weights.bin").touch()
-    with pytest.raises(ValueError, match="weights files end in .npz, .caffemodel, .pth, .pt. Received: .bin"):
+    with pytest.raises(ValueError, match="weights files end in .npz, .caffemodel, .pth, .pt, .index. Received: .bin"):
         import_weights(googlenet((32, 32, 3)), tmp_path / "weights.bin")
 
 

@@ -5,7 +5,7 @@ A file in this package holds the forms of one network, as instances; `importers.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,15 @@ class Form(ABC):
     def name(self, name: str) -> str:
         """The published name of a tensor, without what a script that saved it put in front."""
         return name
+
+    def refuses(self, model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+        """Why the tensors are none for the model, where words say it better than a list of differences; else None.
+
+        Args:
+            model: as in `builds`.
+            shapes: of the tensors, by name.
+        """
+        return None
 
     def leaves_out(self, name: str, slots: Collection[str]) -> bool:
         """Whether a tensor that is none of the slots is left out on purpose."""
