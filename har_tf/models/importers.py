@@ -19,11 +19,11 @@ import numpy as np
 
 from har_tf.models import checkpoints
 from har_tf.models.checkpoints import Tensor
-from har_tf.models.published import googlenet, i3d
+from har_tf.models.published import googlenet, i3d, resnext3d
 from har_tf.models.published.form import Form, Slot
 
 LOG = logging.getLogger(__name__)
-FORMS: tuple[Form, ...] = (googlenet.CAFFE, googlenet.TORCHVISION, i3d.TENSORFLOW, i3d.PYTORCH)
+FORMS: tuple[Form, ...] = (googlenet.CAFFE, googlenet.TORCHVISION, i3d.TENSORFLOW, i3d.PYTORCH, resnext3d.HARA)
 _SHOWN = 10
 
 
@@ -38,11 +38,12 @@ def import_weights(model: keras.Model, source: str | Path | Mapping[str, Any]) -
     Args:
         model: `googlenet(variant="bvlc")` for Caffe's weights, `googlenet(variant="batchnorm")` for torchvision's, with
             or without top and auxiliary heads; `i3d(batch_norm_scale=False)` for DeepMind's, `i3d()` for those of
-            pytorch-i3d, each of the modality of the file; for `.h5` and `.keras` any model of the same architecture.
+            pytorch-i3d, each of the modality of the file; `resnext3d()` for those of
+            3D-ResNets-PyTorch, of the file's depth; for `.h5` and `.keras` any model of the same architecture.
         source: a `.npz` with `<caffe layer>/weights` as (height, width, in, out) and `<caffe layer>/biases`; a
-            `.caffemodel`; a `.pth` of torchvision or pytorch-i3d; a checkpoint of TensorFlow, as `model.ckpt` or
-            `model.ckpt.index`; a `.h5`, `.weights.h5` or `.keras` of Keras; or a mapping from the names in any of the
-            first four to arrays.
+            `.caffemodel`; a `.pth` of torchvision, pytorch-i3d or 3D-ResNets-PyTorch; a checkpoint of TensorFlow, as
+            `model.ckpt` or `model.ckpt.index`; a `.h5`, `.weights.h5` or `.keras` of Keras; or a mapping from the names
+            in any of the first four to arrays.
 
     Returns:
         The model.
@@ -101,6 +102,22 @@ def googlenet_variant(path: str | Path) -> str:
     if by_class is None:
         raise ValueError(f"{path}: not the weights of GoogLeNet; it holds {_listed(names)}")
     return by_class
+
+
+def resnext3d_options(path: str | Path) -> dict[str, Any]:
+    """The arguments of `resnext3d` for the network in a file: blocks, width, cardinality, shortcut and num_classes.
+
+    Raises:
+        ValueError: the file holds no 3D ResNeXt with its last layer.
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such weights file")
+    try:
+        return resnext3d.options(checkpoints.read(path))
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
 
 def _form(model: keras.Model, tensors: dict[str, Tensor], where: str) -> Form:

@@ -1,0 +1,392 @@
+"""3D ResNeXt: published counts and sizes, and the answers of the published network, by NumPy and by torch."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from checks import assert_survives_saving
+
+from har_tf.explain.taps import stages
+from har_tf.models import checkpoints
+from har_tf.models.googlenet import googlenet
+from har_tf.models.importers import import_weights
+from har_tf.models.published import resnext3d as published
+from har_tf.models.resnext3d import ACTIVITYNET_MEAN, resnext3d
+
+SMALL = {"blocks": (1, 2, 1, 1), "width": 64, "cardinality": 8, "num_classes": 5}
+TINY = {"blocks": (1, 1, 2, 1), "width": 32, "cardinality": 4, "num_classes": 3}
+
+
+def trainable(model):
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def random_clip(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def test_parameters_are_the_published_ones():
+    features = resnext3d(include_top=False)
+    assert trainable(features) == 47_521_216
+    assert features.count_params() - trainable(features) == 137_856
+    assert tuple(features.output.shape) == (None, 1, 4, 4, 2048)
+    per_class = 2048 + 1
+    for classes, count in ((400, 48_340_816), (101, 47_728_165), (51, 47_625_715), (24, 47_570_392)):
+        assert 47_521_216 + classes * per_class == count
+    assert trainable(resnext3d(num_classes=24)) == 47_570_392
+
+
+@pytest.mark.parametrize(
+    ("side", "sizes"),
+    [
+        (112, [(16, 56), (8, 28), (4, 14), (2, 7), (1, 4)]),
+        (224, [(16, 112), (8, 56), (4, 28), (2, 14), (1, 7)]),  # Table 1 of the 3DCAM paper, from layer 1 on
+    ],
+)
+def test_stages_and_their_sizes(side, sizes):
+    model = resnext3d((16, side, side, 3), **TINY)
+    found = {tap.name: tap.shape for tap in stages(model)}
+    assert list(found) == ["conv3d_1a_7x7", "layer1", "layer2", "layer3", "layer4"]
+    assert [shape[:3] for shape in found.values()] == [(t, n, n) for t, n in sizes]
+    assert [shape[3] for shape in found.values()] == [16, 64, 128, 256, 512]
+    assert tuple(model.get_layer("maxpool3d_2a_3x3").output.shape[1:4]) == (*sizes[1], sizes[1][1])
+
+
+def test_depths():
+    def count(depth):
+        model = resnext3d((4, 32, 32, 3), depth=depth, width=32, cardinality=1)
+        return [sum(layer.name.startswith(f"layer{i}") and layer.name.endswith("_add") for layer in model.layers)
+                for i in range(1, 5)]  # fmt: skip
+
+    assert count(50) == [3, 4, 6, 3]
+    assert count(152) == [3, 8, 36, 3]
+
+
+def test_sizes_may_stay_open():
+    keras.utils.set_random_seed(0)
+    model = resnext3d((None, None, None, 3), **TINY)
+    fixed = resnext3d((5, 20, 30, 3), **TINY)
+    fixed.set_weights(model.get_weights())
+    clip = random_clip(2, 5, 20, 30)
+    np.testing.assert_allclose(model(clip), fixed(clip), atol=1e-6)
+
+
+@pytest.mark.parametrize("shortcut", ["A", "B"])
+def test_survives_saving(tmp_path, shortcut):
+    """Also in a process that never imported this project, where the grouped layers run as Keras has them."""
+    keras.utils.set_random_seed(0)
+    model = resnext3d((4, 32, 32, 3), shortcut=shortcut, dropout=0.5, **TINY)
+    clip = random_clip(2, 4, 32, 32)
+    native = keras.models.clone_model(model)
+    native.set_weights(model.get_weights())
+    assert_survives_saving(native, clip, tmp_path)
+    np.testing.assert_allclose(native(clip), model(clip), rtol=1e-4)
+    if shortcut == "A":
+        return
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "clip.npy", clip)
+    script = (
+        "import sys, numpy, keras\n"
+        "model = keras.models.load_model('model.keras', safe_mode=True)\n"
+        "numpy.save('answer.npy', model(numpy.load('clip.npy')))\n"
+        "assert not any(name.startswith('har_tf') for name in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env={}, check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), model(clip), rtol=1e-4)
+
+
+def test_learns_bright_from_dark():
+    keras.utils.set_random_seed(0)
+    model = resnext3d((4, 16, 16, 3), **{**TINY, "num_classes": 2})
+    labels = np.arange(16) % 2
+    clips = (random_clip(16, 4, 16, 16) // 2 + 120 * labels[:, None, None, None, None]).astype("uint8")
+    model.compile(keras.optimizers.SGD(0.01, 0.9), "sparse_categorical_crossentropy")
+    history = model.fit(clips, labels, batch_size=8, epochs=8, verbose=0).history["loss"]
+    assert history[-1] < 0.2 < history[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"depth": 34}, "has depth 50, 101, 152. Received: depth=34"),
+        ({"shortcut": "C"}, "of type 'A' or 'B'. Received: shortcut='C'"),
+        ({"blocks": (3, 4, 6)}, r"four stages .* Received: blocks=\(3, 4, 6\)"),
+        ({"blocks": (3, 4, 0, 3)}, "has a number of blocks"),
+        ({"width": 48}, "multiple of 32, .* Received: width=48, cardinality=32"),
+        ({"cardinality": 0}, "Received: width=128, cardinality=0"),
+        ({"input_shape": (112, 112, 3)}, r"Received: input_shape=\(112, 112, 3\)"),
+        ({"input_shape": (16, 112, 112, 2)}, r"a mean for each channel. Received: input_shape=\(16, 112, 112, 2\)"),
+    ],
+)
+def test_wrong_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        resnext3d(**options)
+
+
+# --- published weights -----------------------------------------------------------------------------------------------
+
+
+def state_dict(blocks, width, cardinality, num_classes, shortcut="B", seed=0):
+    """Random arrays under the names and in the shapes that the published network has."""
+    rng = np.random.default_rng(seed)
+    arrays = {}
+
+    def conv(name, filters, channels, size):
+        shape = (filters, channels, size, size, size)
+        arrays[f"{name}.weight"] = rng.normal(0, (2 / np.prod(shape[1:])) ** 0.5, shape).astype("float32")
+
+    def norm(name, channels):
+        # The deviation is small, so that an epsilon of 0.001 in place of 0.00001 shows.
+        for key, low, high in (("weight", 0.05, 0.2), ("bias", -0.2, 0.4)):
+            arrays[f"{name}.{key}"] = rng.uniform(low, high, channels).astype("float32")
+        for key, low, high in (("running_mean", -0.2, 0.2), ("running_var", 0.01, 0.05)):
+            arrays[f"{name}.{key}"] = rng.uniform(low, high, channels).astype("float32")
+        arrays[f"{name}.num_batches_tracked"] = np.array(7)
+
+    channels = width // 2
+    conv("conv1", channels, 3, 7)
+    norm("bn1", channels)
+    arrays["bn1.running_var"] *= 5e5  # of pixels up to 255
+    for stage, count in enumerate(blocks):
+        planes = width * 2**stage
+        inner = cardinality * int(planes / 32)
+        for block in range(count):
+            name = f"layer{stage + 1}.{block}"
+            conv(f"{name}.conv1", inner, channels, 1)
+            norm(f"{name}.bn1", inner)
+            conv(f"{name}.conv2", inner, inner // cardinality, 3)
+            norm(f"{name}.bn2", inner)
+            conv(f"{name}.conv3", 2 * planes, inner, 1)
+            norm(f"{name}.bn3", 2 * planes)
+            if block == 0 and shortcut == "B":
+                conv(f"{name}.downsample.0", 2 * planes, channels, 1)
+                norm(f"{name}.downsample.1", 2 * planes)
+            channels = 2 * planes
+    arrays["fc.weight"] = rng.normal(0, 0.1, (num_classes, channels)).astype("float32")
+    arrays["fc.bias"] = rng.normal(0, 0.1, num_classes).astype("float32")
+    return arrays
+
+
+def logits_by_hand(arrays, clip, blocks, shortcut="B"):
+    """The published network in NumPy, in float64 and with torch's order of axes (B, C, T, H, W)."""
+
+    def windows(x, size, stride, pad):
+        x = np.pad(x, [(0, 0), (0, 0)] + [(pad, pad)] * 3)
+        x = np.lib.stride_tricks.sliding_window_view(x, (size,) * 3, (2, 3, 4))
+        return x[:, :, :: stride[0], :: stride[1], :: stride[2]]
+
+    def conv(name, x, stride=(1, 1, 1)):
+        kernel = arrays[f"{name}.weight"].astype("float64")
+        size, groups = kernel.shape[2], x.shape[1] // kernel.shape[1]
+        x = windows(x, size, stride, size // 2)
+        parts = zip(np.split(x, groups, 1), np.split(kernel, groups), strict=True)
+        return np.concatenate([np.einsum("bcthwijk,fcijk->bfthw", a, k, optimize=True) for a, k in parts], 1)
+
+    def norm(name, x):
+        weight, bias, mean, variance = (
+            arrays[f"{name}.{key}"].astype("float64")[:, None, None, None]
+            for key in ("weight", "bias", "running_mean", "running_var")
+        )
+        return (x - mean) / np.sqrt(variance + 1e-5) * weight + bias
+
+    def relu(x):
+        return np.maximum(x, 0)
+
+    x = clip.transpose(0, 4, 1, 2, 3) - np.reshape([114.7748, 107.7354, 99.4750], (3, 1, 1, 1))
+    x = relu(norm("bn1", conv("conv1", x, (1, 2, 2))))
+    x = windows(x, 3, (2, 2, 2), 1).max((5, 6, 7))
+    for stage, count in enumerate(blocks):
+        for block in range(count):
+            name = f"layer{stage + 1}.{block}"
+            stride = (2, 2, 2) if stage and not block else (1, 1, 1)
+            y = relu(norm(f"{name}.bn1", conv(f"{name}.conv1", x)))
+            y = relu(norm(f"{name}.bn2", conv(f"{name}.conv2", y, stride)))
+            y = norm(f"{name}.bn3", conv(f"{name}.conv3", y))
+            if not block and shortcut == "B":
+                x = norm(f"{name}.downsample.1", conv(f"{name}.downsample.0", x, stride))
+            elif not block:
+                x = x[:, :, :: stride[0], :: stride[1], :: stride[2]]
+                x = np.pad(x, [(0, 0), (0, y.shape[1] - x.shape[1])] + [(0, 0)] * 3)
+            x = relu(x + y)
+    return x.mean((2, 3, 4)) @ arrays["fc.weight"].T + arrays["fc.bias"]
+
+
+def logits(model, clip):
+    top = model.get_layer("predictions")
+    return np.asarray(keras.Model(model.input, top.input)(clip) @ top.kernel + top.bias)
+
+
+@pytest.mark.parametrize(
+    ("size", "shortcut"), [((8, 32, 32), "B"), ((5, 33, 46), "B"), ((8, 48, 32), "A"), ((7, 37, 31), "A")]
+)
+def test_answers_of_the_published_network_by_hand(size, shortcut):
+    arrays = state_dict(**TINY, shortcut=shortcut)
+    clip = random_clip(2, *size)
+    model = import_weights(resnext3d((*size, 3), shortcut=shortcut, **TINY), arrays)
+    expected = logits_by_hand(arrays, clip, TINY["blocks"], shortcut)
+    assert np.ptp(expected, axis=0).min() > 1e-3  # the two clips differ
+    np.testing.assert_allclose(logits(model, clip), expected, atol=1e-4)
+    odds = np.exp(expected - expected.max(1, keepdims=True))
+    np.testing.assert_allclose(model(clip), odds / odds.sum(1, keepdims=True), atol=1e-5)
+
+
+def test_mean_and_deviation_of_other_pixels():
+    arrays = state_dict(**TINY)
+    usual = import_weights(resnext3d((4, 16, 16, 3), **TINY), arrays)
+    scale = np.array([2.0, 4.0, 8.0])
+    arrays["conv1.weight"] = (arrays["conv1.weight"] * scale[:, None, None, None]).astype("float32")
+    scaled = import_weights(resnext3d((4, 16, 16, 3), std=tuple(scale), **TINY), arrays)
+    clip = random_clip(1, 4, 16, 16)
+    np.testing.assert_allclose(logits(scaled, clip), logits(usual, clip), atol=1e-4)
+    arrays["conv1.weight"] /= scale[:, None, None, None].astype("float32")
+    brighter = import_weights(resnext3d((4, 16, 16, 3), mean=[m + 10 for m in ACTIVITYNET_MEAN], **TINY), arrays)
+    clip = np.minimum(clip, 245)
+    np.testing.assert_allclose(logits(brighter, clip + 10), logits(usual, clip), atol=1e-4)
+
+
+def torch_network(torch, blocks, width, cardinality, num_classes):
+    """The network of 3D-ResNets-PyTorch (2018), written down from its paper with its names of parts."""
+    nn = torch.nn
+
+    class Bottleneck(nn.Module):
+        def __init__(self, channels, planes, stride):
+            super().__init__()
+            inner = cardinality * int(planes / 32)
+            self.conv1 = nn.Conv3d(channels, inner, 1, bias=False)
+            self.bn1 = nn.BatchNorm3d(inner)
+            self.conv2 = nn.Conv3d(inner, inner, 3, stride, 1, groups=cardinality, bias=False)
+            self.bn2 = nn.BatchNorm3d(inner)
+            self.conv3 = nn.Conv3d(inner, 2 * planes, 1, bias=False)
+            self.bn3 = nn.BatchNorm3d(2 * planes)
+            if channels != 2 * planes or stride != 1:
+                project = nn.Conv3d(channels, 2 * planes, 1, stride, bias=False)
+                self.downsample = nn.Sequential(project, nn.BatchNorm3d(2 * planes))
+            else:
+                self.downsample = None
+
+        def forward(self, x):
+            y = torch.relu(self.bn1(self.conv1(x)))
+            y = torch.relu(self.bn2(self.conv2(y)))
+            return torch.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))
+
+    class ResNeXt(nn.Module):
+        def __init__(self):
+            super().__init__()
+            channels = width // 2
+            self.conv1 = nn.Conv3d(3, channels, 7, (1, 2, 2), (3, 3, 3), bias=False)
+            self.bn1 = nn.BatchNorm3d(channels)
+            self.maxpool = nn.MaxPool3d(3, 2, 1)
+            for stage, count in enumerate(blocks):
+                planes, parts = width * 2**stage, []
+                for block in range(count):
+                    parts.append(Bottleneck(channels, planes, 2 if stage and not block else 1))
+                    channels = 2 * planes
+                setattr(self, f"layer{stage + 1}", nn.Sequential(*parts))
+            self.fc = nn.Linear(channels, num_classes)
+
+        def forward(self, x):
+            x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+            x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+            return self.fc(x.mean((2, 3, 4)))
+
+    torch.manual_seed(0)
+    module = ResNeXt()
+    arrays = state_dict(blocks, width, cardinality, num_classes)
+    module.load_state_dict({name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()})
+    return module.eval()
+
+
+def torch_logits(torch, module, clip):
+    x = torch.from_numpy((clip - np.array(ACTIVITYNET_MEAN)).astype("float32").transpose(0, 4, 1, 2, 3))
+    with torch.no_grad():
+        return module(x).numpy()
+
+
+@pytest.mark.parametrize("size", [(16, 64, 64), (9, 45, 62)])
+def test_answers_of_torch(size):
+    torch = pytest.importorskip("torch")
+    module = torch_network(torch, **SMALL)
+    clip = random_clip(2, *size)
+    model = import_weights(resnext3d((*size, 3), **SMALL), module.state_dict())
+    np.testing.assert_allclose(logits(model, clip), torch_logits(torch, module, clip), atol=1e-4)
+
+
+def test_the_published_depth_and_a_whole_checkpoint(tmp_path):
+    """101 layers, in a file as the training script writes it: with `module.`, the optimiser, numbers and text."""
+    torch = pytest.importorskip("torch")
+    module = torch_network(torch, (3, 4, 23, 3), 128, 32, 400)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-3)
+    sum(parameter.sum() for parameter in module.fc.parameters()).backward()  # a momentum, of which there are few
+    optimizer.step()
+    checkpoint = {
+        "epoch": 122,
+        "arch": "resnext-101",
+        "state_dict": {f"module.{name}": tensor for name, tensor in module.state_dict().items()},
+        "optimizer": optimizer.state_dict(),
+    }
+    assert checkpoint["optimizer"]["state"]
+    torch.save(checkpoint, path := tmp_path / "resnext-101-kinetics.pth", _use_new_zipfile_serialization=False)
+    clip = random_clip(1, 16, 32, 32)
+    model = resnext3d((16, 32, 32, 3), weights=path)
+    expected = torch_logits(torch, module, clip)
+    np.testing.assert_allclose(logits(model, clip), expected, atol=1e-4 * np.abs(expected).max())
+    assert published.options(checkpoints.read(path)) == {
+        "blocks": (3, 4, 23, 3), "width": 128, "cardinality": 32, "shortcut": "B", "num_classes": 400,
+    }  # fmt: skip
+
+
+def test_what_the_model_has_not_is_left_out_on_purpose(caplog):
+    arrays = {f"module.{name}": array for name, array in state_dict(**TINY).items()}
+    model = resnext3d((4, 16, 16, 3), **TINY, include_top=False)
+    with caplog.at_level("INFO", logger="har_tf.models.importers"):
+        import_weights(model, arrays)
+    assert "left out on purpose: bn1.num_batches_tracked" in caplog.text
+    kernel = model.get_layer("layer1_0_conv2").kernel
+    np.testing.assert_array_equal(kernel, arrays["module.layer1.0.conv2.weight"].transpose(2, 3, 4, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a.pop("layer2.0.bn2.running_var"), "1 missing: layer2.0.bn2.running_var$"),
+        (lambda a: a.update({"layer1.1.conv1.weight": np.zeros(3, "f4")}), "1 unexpected: layer1.1.conv1.weight$"),
+        (lambda a: a.update({"bn9.num_batches_tracked": np.array(1)}), "1 unexpected: bn9.num_batches_tracked$"),
+        (
+            lambda a: a.update({"fc.bias": np.zeros(4, "f4")}),
+            r"1 of another shape: fc.bias is \(4,\), not \(3,\)$",
+        ),
+        (
+            lambda a: a.update({"module.fc.bias": np.zeros(3, "f4")}),
+            "fc.bias stands in it twice, once as module.fc.bias",
+        ),
+    ],
+)
+def test_differences_are_listed_and_nothing_is_changed(change, message):
+    model = resnext3d((4, 16, 16, 3), **TINY)
+    before = model.get_weights()
+    arrays = state_dict(**TINY)
+    change(arrays)
+    with pytest.raises(ValueError, match=message):
+        import_weights(model, arrays)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_weights_of_other_networks():
+    model = resnext3d((4, 16, 16, 3), **TINY)
+    with pytest.raises(ValueError, match=r"does not fit resnext3d\(\)\. 15 missing: layer3\.1\.conv1\.weight, "):
+        import_weights(model, state_dict(**{**TINY, "blocks": (1, 1, 1, 1)}))
+    with pytest.raises(ValueError, match=r"holds resnext3d\(\). Received: a model of googlenet\(variant='bvlc'\)"):
+        import_weights(googlenet((32, 32, 3)), state_dict(**TINY))
+    with pytest.raises(ValueError, match=r"holds googlenet\(variant='bvlc'\). Received: a model of resnext3d\(\)"):
+        import_weights(model, {"conv1/7x7_s2/weights": np.zeros((7, 7, 3, 64), "f4")})
+
+
+def test_a_file_tells_its_network():
+    for options in ({**TINY, "shortcut": "A"}, {**SMALL, "shortcut": "B"}):
+        arrays = {f"module.{name}": array for name, array in state_dict(**options).items()}
+        assert published.options(checkpoints.from_mapping(arrays)) == options
+    with pytest.raises(ValueError, match="no weights of a 3D ResNeXt among a, b"):
+        published.options(checkpoints.from_mapping({"a": np.zeros(1), "b": np.zeros(1)}))
