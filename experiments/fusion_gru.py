@@ -54,6 +54,7 @@ PAPER_TABLE_3 = (
 )
 # Probabilities; features are stored in float16.
 END_TO_END_TOLERANCE = 0.02
+SHOWN_CELLS = 4  # a side, of the feature maps that overlays are made at
 TITLES = {"ucf101": "UCF-101", "hmdb51": "HMDB-51", "figures": "the embedded data set"}
 
 
@@ -219,9 +220,9 @@ def main(recipe: Recipe) -> None:
     quiet.import_tensorflow()
     import numpy as np
 
-    from har_tf import explain, training
+    from har_tf import training
     from har_tf.datasets import splits
-    from har_tf.models.fusion_gru import frame_size_of, stream_taps
+    from har_tf.models.fusion_gru import frame_size_of
     from har_tf.report.explained import Answered
     from har_tf.report.run_folder import environment
     from har_tf.training import TrainingRecipe
@@ -339,13 +340,28 @@ def main(recipe: Recipe) -> None:
         save_model(model, run.path / "model.keras", prepared.class_names, prepared.clip)
     run.keep(run.training / _trial_name(shown, numbers[0], seeds[0]) / "history.csv")
     run.write_json("results.json", results)
-    # Of very small frames a stream's last feature map has no place in the frame to show.
-    known = set() if model is None else {tap.name for tap in explain.taps(model)}
-    taps = {name: tap for name, tap in stream_taps(model).items() if tap in known} if known else {}
+    taps = {} if model is None else _shown_taps(model)
     # The model of the first split knows the test clips of the others, so its overlays are of the first split alone.
     explained = Answered(model, test, answers[shown][0], taps)
     of_all = prepared.subset([record for _, part in parted.values() for record in part.records])
     _publish(results, about, explained, Answered(None, of_all, np.concatenate(answers[shown])), recipe, run)
+
+
+def _shown_taps(model) -> dict[str, str]:
+    """Backbone -> the feature map that its overlays are made at: the last, or of small frames the last with enough
+    cells. The fewer cells, the more of the frame each of them covers, whatever the network saw."""
+    from har_tf.explain import taps
+    from har_tf.models.fusion_gru import stream_taps
+
+    chosen = {}
+    for name, last in stream_taps(model).items():
+        stream = [tap for tap in taps(model) if tap.name.startswith(f"{name}_")]
+        fine = [tap.name for tap in stream if min(tap.shape[1:3]) >= SHOWN_CELLS]
+        if last in fine or not fine:
+            fine = [tap.name for tap in stream if tap.name == last]
+        if fine:
+            chosen[name] = fine[-1]
+    return chosen
 
 
 def _readable(parts: tuple, unreadable: set[Path], split: str) -> tuple:
@@ -586,7 +602,7 @@ def _publish(results: dict, about: dict, explained, answered, recipe: Recipe, ru
             *curves,
             *confusions,
             *class_strips(answered, run.figures, first_number=18),
-            page.Section("Best and worst recognised classes", tables=[tables[3]]),
+            page.Section("Classes", tables=[tables[3]]),
             *videos,
         ],
         summary=_summary_line(recipe),

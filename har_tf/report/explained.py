@@ -107,7 +107,8 @@ def class_strips(answered: Answered, figures: Path, first_number: int, count: in
             for ((label, right, all_clips), position), frames in zip(chosen, clips, strict=True)
         ]
         plots.frame_strip(rows, path)
-        caption = f"A clip of each of the {len(chosen)} {what} recognised classes."
+        which = f"class {what} recognised" if len(chosen) == 1 else f"{len(chosen)} classes {what} recognised"
+        caption = f"A clip of the {which}, of all test clips."
         found.append(page.Section(f"Figure {number}: {what} recognised", figures=[page.Figure(path, caption)]))
     return found
 

@@ -544,3 +544,17 @@ def test_help_comes_before_tensorflow_and_wrong_usage_exits_with_2():
     assert "heavy: set()" in shown.stdout
     assert run("--epochs", "many").returncode == 2
     assert run("--epoch", "3").returncode == 2
+
+
+def test_overlays_of_small_frames_are_made_where_there_are_enough_cells():
+    from har_tf.explain import taps
+    from har_tf.models.fusion_gru import fusion_gru as build
+    from har_tf.models.fusion_gru import stream_taps
+
+    names = ("MobileNet", "MobileNetV2")
+    for side, cells in ((64, 4), (128, 4), (160, 5)):
+        model = build((2, side, side, 3), 3, names, frame_sizes=dict.fromkeys(names, side), gru_units=(4,))
+        shapes = {tap.name: tap.shape[1:3] for tap in taps(model)}
+        chosen = fusion_gru._shown_taps(model)
+        assert {name: shapes[tap] for name, tap in chosen.items()} == dict.fromkeys(names, (cells, cells))
+        assert (chosen == stream_taps(model)) == (side >= 128)
