@@ -53,9 +53,9 @@ def main(options: Options) -> dict:
     if not difference < 1e-4:
         raise AssertionError(f"the maps differ by {difference:.2g} of their maximum; the times would mean nothing")
 
-    median = _medians(contestants, options.repeats)
+    median = medians(contestants, options.repeats)
     several = {
-        count: _medians(
+        count: medians(
             {
                 "one_pass": lambda names=names: gradcam_at(model, clips, names, classes),
                 "a_pass_a_tap": lambda names=names: [gradcam(model, clips, name, classes) for name in names],
@@ -86,7 +86,7 @@ def main(options: Options) -> dict:
     return result
 
 
-def _medians(contestants, repeats):
+def medians(contestants, repeats):
     for run in contestants.values():  # compiles
         run()
     seconds = {name: [] for name in contestants}

@@ -1,8 +1,22 @@
 """Where and when a model looked: taps, explanations on them, and pictures of both."""
 
+from har_tf.explain.cam3d import Layerwise, cam3d, layerwise, sum_gradcam
 from har_tf.explain.explanation import Explanation
 from har_tf.explain.gradcam import gradcam, gradcam_at
 from har_tf.explain.overlay import overlay, save_overlay
-from har_tf.explain.taps import Tap, taps
+from har_tf.explain.taps import Tap, stages, taps
 
-__all__ = ["Explanation", "Tap", "gradcam", "gradcam_at", "overlay", "save_overlay", "taps"]
+__all__ = [
+    "Explanation",
+    "Layerwise",
+    "Tap",
+    "cam3d",
+    "gradcam",
+    "gradcam_at",
+    "layerwise",
+    "overlay",
+    "save_overlay",
+    "stages",
+    "sum_gradcam",
+    "taps",
+]

@@ -15,7 +15,7 @@ from har_tf.explain.taps import Tap, symbolic
 # logit gap of 40, so explanations go around them.
 _TO_PROBABILITY = {"softmax": tf.nn.softmax, "log_softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
 _ONLY_ACTIVATION = frozenset(("Activation", "Softmax", "LogSoftmax", "Sigmoid", "Identity", "Cast"))
-_PREDICTED = -1
+_PREDICTED = -1  # and -2 for the second, ...
 
 # model -> (its output tensor, {(tap names, rule): compiled function}). A function holds the model's layers
 # but not the model, so both go when the user drops the model. The output tensor tells a sequential model that
@@ -27,7 +27,7 @@ Rule = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the passes found: `signed` maps (B, t, h, w), one a tap; class, logit and probability (B,)."""
+    """What the passes found: `signed` maps (B, ..., t, h, w), one a tap; class, logit and probability (B,)."""
 
     signed: list[np.ndarray]
     class_index: np.ndarray
@@ -36,7 +36,13 @@ class Evidence:
 
 
 def evidence(
-    model: keras.Model, clips, taps: Sequence[Tap], rule: Rule, class_index=None, batch_size: int = 32
+    model: keras.Model,
+    clips,
+    taps: Sequence[Tap],
+    rule: Rule,
+    class_index=None,
+    batch_size: int = 32,
+    top: int | None = None,
 ) -> Evidence:
     """Runs the model forward and backward once a batch and joins maps and gradients at every tap.
 
@@ -47,10 +53,11 @@ def evidence(
         model: as in `har_tf.explain.taps`; its output is (B, classes).
         clips: (B, T, H, W, C) or (B, H, W, C), as the model takes them.
         taps: taps of this model.
-        rule: function of float32 feature maps and gradients, both (B, t, h, w, c), to evidence (B, t, h, w);
-            a module-level function, as it is a key of the cache.
+        rule: function of float32 feature maps and gradients, both (B, t, h, w, c), to evidence (B, ..., t, h, w);
+            always the same function object, as it is a key of the cache.
         class_index: None (the predicted class), an int, or ints (B,).
         batch_size: clips that are in memory at once.
+        top: in place of `class_index`: so many of the most probable classes of every clip, each a row of its own.
 
     Returns:
         The evidence at each tap, in the order of `taps`.
@@ -60,15 +67,25 @@ def evidence(
     """
     run = _function(model, tuple(tap.name for tap in taps), rule)
     clips = _checked_clips(model, clips)
-    classes = _checked_classes(class_index, len(clips), model.outputs[0].shape[-1])
+    number = model.outputs[0].shape[-1]
+    if top is None:
+        classes = _checked_classes(class_index, len(clips), number)
+    else:
+        if class_index is not None or isinstance(top, bool) or not 1 <= top <= number:
+            raise ValueError(
+                f"top is the number of classes to explain, 1 to {number} here, in place of class_index. "
+                f"Received: {top=}, {class_index=}"
+            )
+        classes = np.tile(_PREDICTED - np.arange(top), len(clips))
+        clips = np.repeat(clips, top, axis=0)
     parts = []
-    for i in range(0, len(clips), batch_size):
+    for i in range(0, len(classes), batch_size):
         signed, *rest = run(tf.constant(clips[i : i + batch_size]), tf.constant(classes[i : i + batch_size]))
         parts.append(([m.numpy() for m in signed], *(x.numpy() for x in rest)))
     maps, *rest = zip(*parts, strict=True)
     signed = [np.concatenate(each) for each in zip(*maps, strict=True)]
     for tap, each in zip(taps, signed, strict=True):
-        bad = np.flatnonzero(~np.isfinite(each).all(axis=(1, 2, 3)))
+        bad = np.flatnonzero(~np.isfinite(each).all(axis=tuple(range(1, each.ndim))))
         if len(bad):
             raise ValueError(
                 f"model {model.name!r} has no finite gradient at tap {tap.name!r} for clips {bad.tolist()}"
@@ -97,7 +114,9 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule):
     def run(clips, classes):
         *maps, features = probe(clips)
         logits = tf.cast(layer(features), tf.float32)
-        classes = tf.where(classes == _PREDICTED, tf.argmax(logits, axis=-1), classes)
+        ranked = tf.argsort(logits, axis=-1, direction="DESCENDING", stable=True)
+        rank = tf.maximum(_PREDICTED - classes, 0)
+        classes = tf.where(classes < 0, tf.cast(tf.gather(ranked, rank, batch_dims=1), tf.int64), classes)
         score = tf.gather(logits, classes, batch_dims=1)
         probability = tf.gather(to_probability(logits), classes, batch_dims=1)
         # In float16 the gradient of a pooled logit is too small a number; it is exact to enlarge it by a

@@ -1,6 +1,8 @@
 """Taps: the feature maps of a flat functional graph that can be explained, as (B, t, h, w, c)."""
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -130,6 +132,54 @@ def find_several(model: keras.Model, names: Sequence[str | Tap]) -> list[Tap]:
     return chosen
 
 
+def stages(model: keras.Model) -> list[Tap]:
+    """The output of each stage of a model: at every resolution (t, h, w) the last map that all others go through.
+
+    Of the maps of one resolution it is the last that lies on every path from the input to the last map, so the output
+    of a residual or inception block and never a branch within one. Pooling layers do not count. A model of several
+    streams that meet behind their last maps has the stages of each. These are the layers whose attributions the 3DCAM
+    paper sums ("conv, layer 1, ..., layer 4").
+
+    Args:
+        model: as in `taps`; maps of sizes that it leaves open count as one stage.
+
+    Returns:
+        The taps, from input to output.
+
+    Raises:
+        ValueError: as in `taps`, or the model has no tap.
+    """
+    every = _all(model)
+    unpooled = {tap.name for tap in every if "Pooling" not in tap.kind} or {tap.name for tap in every}
+    found = [(tap, tensor) for tap, tensor in symbolic(model) if tap.name in unpooled]
+    places = {id(tensor): i for i, (_, tensor) in enumerate(found)}
+    graph = _graph(model)
+    # Sets of taps as bits of an int: those on some path to a tensor, and those on every path.
+    some, every_path = {id(graph.inputs[0]): 0}, {id(graph.inputs[0]): 0}
+    for node in _nodes(graph):
+        before = [id(x) for x in node.input_tensors if id(x) in some]
+        if not before:
+            continue
+        for output in node.output_tensors:
+            own = 1 << places[id(output)] if id(output) in places else 0
+            some[id(output)] = functools.reduce(operator.or_, (some[x] for x in before)) | own
+            every_path[id(output)] = functools.reduce(operator.and_, (every_path[x] for x in before)) | own
+    ends, passed = [], 0
+    for i in reversed(range(len(found))):
+        if not passed >> i & 1:
+            ends.append(i)
+        passed |= some[id(found[i][1])]
+    chosen: list[int] = []
+    for end in ends:
+        by_size = {found[i][0].shape[:3]: i for i in range(len(found)) if every_path[id(found[end][1])] >> i & 1}
+        for size, i in by_size.items():
+            # What only follows a stage at its own size, such as the gate of a head beside the model, is none.
+            leads = [j for j in chosen if found[j][0].shape[:3] == size and some[id(found[i][1])] >> j & 1]
+            if not leads:
+                chosen.append(i)
+    return [found[i][0] for i in sorted(chosen)]
+
+
 def _all(model: keras.Model) -> list[Tap]:
     found = taps(model)
     if not found:
@@ -158,11 +208,8 @@ def symbolic(model: keras.Model) -> list[tuple[Tap, keras.KerasTensor]]:
     layouts = {id(clip): _Layout()}
     calls: dict[str, int] = {}
     found = []
-    depths = sorted(graph._nodes_by_depth, reverse=True)
-    for node in (node for depth in depths for node in graph._nodes_by_depth[depth]):
+    for node in _nodes(graph):
         operation = node.operation
-        if node.is_input:
-            continue
         if getattr(operation, "data_format", None) == "channels_first":
             raise ValueError(
                 f"taps need channels-last maps. Received: layer {operation.name!r} of data_format='channels_first'"
@@ -177,6 +224,12 @@ def symbolic(model: keras.Model) -> list[tuple[Tap, keras.KerasTensor]]:
                 name = f"{operation.name}:{call}" if call else operation.name
                 found.append((Tap(name, shape, _kind(operation)), output))
     return found
+
+
+def _nodes(graph: keras.Function):
+    """The steps of the graph but its input, in the order in which it computes them."""
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        yield from (node for node in graph._nodes_by_depth[depth] if not node.is_input)
 
 
 def _graph(model: keras.Model) -> keras.Function:

@@ -1,28 +1,7 @@
 import numpy as np
 import pytest
 
-from har_tf.explain.explanation import Explanation, enlarge, saliency
-
-
-def test_enlarging_interpolates_between_cell_centres():
-    # Two cells over four pixels have their centres at 0.5 and 2.5: pixel 1 is a quarter of the way.
-    maps = np.array([[[[0.0, 4.0]]]], "float32")
-    np.testing.assert_allclose(enlarge(maps, (1, 1, 4)), [[[[0, 1, 3, 4]]]])
-    np.testing.assert_allclose(enlarge(maps.reshape(1, 2, 1, 1), (4, 1, 1)).ravel(), [0, 1, 3, 4])
-    np.testing.assert_allclose(enlarge(maps.reshape(1, 1, 2, 1), (2, 4, 1))[0, 1].ravel(), [0, 1, 3, 4])
-
-
-def test_enlarging_agrees_with_opencv():
-    import cv2
-
-    small = np.random.default_rng(0).random((1, 1, 4, 6)).astype("float32")
-    large = cv2.resize(small[0, 0], (50, 33), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_allclose(enlarge(small, (1, 33, 50))[0, 0], large, atol=1e-5)
-
-
-def test_a_map_of_one_moment_holds_for_all_frames_and_size_one_stays():
-    maps = np.array([[[[1.0, 2.0]]]], "float32")
-    np.testing.assert_array_equal(enlarge(maps, (3, 1, 2)), np.repeat(maps, 3, axis=1))
+from har_tf.explain.explanation import Explanation, saliency
 
 
 def test_normalisations():
