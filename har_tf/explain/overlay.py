@@ -1,6 +1,6 @@
 """Overlays: saliency painted on the frames it explains, as pictures and as a video with captions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -48,30 +48,39 @@ def overlay(
     if blend not in ("saliency", "uniform"):
         raise ValueError(f"blend is 'saliency' or 'uniform'. Received: {blend=}")
     clips = _as_clips(clips)
-    maps = explanation.maps
+    maps = _checked_maps(explanation)
     if clips.shape[:2] != maps.shape[:2]:
         raise ValueError(
             f"an explanation of {maps.shape[0]} clips of {maps.shape[1]} frames needs these clips. "
             f"Received: clips of shape {clips.shape}"
         )
+    colours = _colours(colormap)
+    painted = np.empty(clips.shape, "uint8")
+    for i in np.ndindex(clips.shape[:2]):
+        painted[i] = _painted(clips[i], maps[i], alpha, colours, blend)
+    return painted
+
+
+def _checked_maps(explanation: Explanation) -> np.ndarray:
+    maps = explanation.maps
     if maps.max(initial=0) > 1:
         raise ValueError(
             "an overlay needs maps in [0, 1], from normalize='clip' or 'frame'. "
             f"Received: maps up to {maps.max():.4g}, normalize={explanation.settings.get('normalize')!r}"
         )
-    colours = _colours(colormap)
-    painted = np.empty(clips.shape, "uint8")
-    for i in np.ndindex(clips.shape[:2]):
-        saliency = _resized(maps[i], clips.shape[2:4])
-        weight = alpha * saliency[..., None] if blend == "saliency" else alpha
-        tint = colours[np.rint(saliency * 255).astype("uint8")]
-        painted[i] = np.rint((1 - weight) * clips[i] + weight * tint)
-    return painted
+    return maps
+
+
+def _painted(frame, saliency, alpha, colours, blend="saliency") -> np.ndarray:
+    saliency = _resized(saliency, frame.shape[:2])
+    weight = alpha * saliency[..., None] if blend == "saliency" else alpha
+    tint = colours[np.rint(saliency * 255).astype("uint8")]
+    return np.rint((1 - weight) * frame + weight * tint).astype("uint8")
 
 
 def save_overlay(
     path: str | PathLike,
-    clip: np.ndarray,
+    clip: np.ndarray | Iterable[np.ndarray],
     explanation: Explanation | Mapping[str, Explanation],
     index: int = 0,
     fps: float = 5,
@@ -81,6 +90,7 @@ def save_overlay(
     min_side: int = 256,
     alpha: float = 0.5,
     colormap: str = "jet",
+    headings: Sequence[str] | None = None,
 ) -> Path:
     """Writes one clip and its overlay, side by side and with captions, as an H.264 video.
 
@@ -91,7 +101,8 @@ def save_overlay(
 
     Args:
         path: file to write, ending in .mp4.
-        clip: (T, H, W, 3) RGB in [0, 255], or the batch (B, T, H, W, 3) of which `index` is taken.
+        clip: (T, H, W, 3) RGB in [0, 255], or the batch (B, T, H, W, 3) of which `index` is taken; or the T frames
+            one by one, so that those of a long video need not be in memory.
         explanation: of the batch; or several of them, of the same classes, by the names to show.
         index: which clip of the explanation.
         fps: frames per second.
@@ -101,6 +112,7 @@ def save_overlay(
         min_side: frames smaller than this on their shorter side are enlarged to it, so that people can watch
             them.
         alpha, colormap: as in `overlay`; a little stronger here, as a video passes quickly.
+        headings: for each frame what stands in place of the explained class and its probability.
 
     Returns:
         The path.
@@ -112,7 +124,7 @@ def save_overlay(
     """
     from har_tf.video import write_video
 
-    frames = captioned(clip, explanation, index, class_names, title, times, min_side, alpha, colormap)
+    frames = _captioned(clip, explanation, index, class_names, title, times, min_side, alpha, colormap, headings)
     return write_video(path, frames, fps=fps)
 
 
@@ -126,40 +138,58 @@ def captioned(
     min_side=256,
     alpha=0.5,
     colormap="jet",
+    headings=None,
 ) -> np.ndarray:
     """The frames that `save_overlay` writes, uint8 (T, height, width, 3); arguments as there."""
+    frames = _captioned(clip, explanation, index, class_names, title, times, min_side, alpha, colormap, headings)
+    return np.stack(list(frames))
+
+
+def _captioned(
+    clip, explanation, index, class_names, title, times, min_side, alpha, colormap, headings
+) -> Iterator[np.ndarray]:
     several = explanation if isinstance(explanation, Mapping) else {"": explanation}
     several = {name: each.only(index) for name, each in several.items()}
     _check_alike(several)
-    first = next(iter(several.values()))
-    clip = np.asarray(clip)
-    clip = clip[index] if clip.ndim == 5 else clip
-    if times is not None and len(times) != len(clip):
-        raise ValueError(f"times holds one number a frame, {len(clip)}. Received: {len(times)} numbers")
-    height, width = clip.shape[1:3]
-    zoom = max(1, min_side / min(height, width))
-    size = (round(height * zoom), round(width * zoom))
-    plain = np.stack([_resized(frame, size) for frame in clip])
-    painted = [overlay(plain[None], each, alpha, colormap)[0] for each in several.values()]
+    all_maps = [_checked_maps(each)[0] for each in several.values()]
+    count = len(all_maps[0])
+    if isinstance(clip, np.ndarray):
+        clip = clip[index] if clip.ndim == 5 else clip
+        if len(clip) != count:
+            raise ValueError(f"an explanation of {count} frames needs these. Received: a clip of {len(clip)} frames")
+    for name, given, what in (("times", times, "number"), ("headings", headings, "text")):
+        if given is not None and len(given) != count:
+            raise ValueError(f"{name} holds one {what} a frame, {count}. Received: {len(given)} {what}s")
+    headings = [_heading(several, class_names)] * count if headings is None else headings
+    colours = _colours(colormap)
+    t = -1
+    for t, frame in enumerate(clip):
+        if t == count:
+            break
+        zoom = max(1, min_side / min(frame.shape[:2]))
+        size = (round(frame.shape[0] * zoom), round(frame.shape[1] * zoom))
+        scale, columns = size[0] / 256, 1 + len(several)
+        across = columns * size[1] + (columns - 1) * _GAP
+        plain = _resized(np.asarray(frame), size)
+        painted = [_painted(plain, maps[t], alpha, colours) for maps in all_maps]
+        above = [_line(title, across, scale)] if title else []
+        above.append(_line(headings[t], across, scale))
+        if any(several):
+            above.append(_side_by_side([_line(name, size[1], 0.8 * scale) for name in ("", *several)]))
+        moment = f"frame {t + 1}/{count}" + (f", {times[t]:.2f} s" if times is not None else "")
+        below = _line(moment, across, scale, right=_legend(colours, scale))
+        made = _small_print(_made(several), across, 0.8 * scale)
+        yield np.concatenate([*above, _side_by_side((plain, *painted)), below, *made])
+    if t + 1 != count:
+        raise ValueError(f"an explanation of {count} frames needs these. Received: {'fewer' if t < count else 'more'}")
 
+
+def _heading(several: Mapping[str, Explanation], class_names) -> str:
+    first = next(iter(several.values()))
     class_index = int(first.class_index[0])
     name = class_names[class_index] if class_names is not None else f"class {class_index}"
-    heading = f"{name}, p = {first.probability[0]:.1%}"
-    columns = 1 + len(several)
-    across = columns * size[1] + (columns - 1) * _GAP
-    scale = size[0] / 256
-    above = [_line(title, across, scale)] if title else []
-    above.append(_line(heading, across, scale))
-    if any(several):
-        above.append(_side_by_side([_line(name, size[1], 0.8 * scale) for name in ("", *several)]))
-    legend = _legend(_colours(colormap), scale)
-    small_print = _line(_made(several), across, 0.8 * scale, ink=_GREY)
-    frames = []
-    for t, pictures in enumerate(zip(plain, *painted, strict=True)):
-        moment = f"frame {t + 1}/{len(clip)}" + (f", {times[t]:.2f} s" if times is not None else "")
-        below = _line(moment, across, scale, right=legend)
-        frames.append(np.concatenate([*above, _side_by_side(pictures), below, small_print]))
-    return np.stack(frames)
+    against = "against " if first.settings.get("counterfactual") else ""
+    return f"{against}{name}, p = {first.probability[0]:.1%}"
 
 
 def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -196,31 +226,65 @@ def _made(explanations: Mapping[str, Explanation]) -> str:
 
 def _settings(explanation: Explanation) -> dict[str, str]:
     """The settings as text, a tap with the cells of its map: a map of few cells has no finer places to show."""
-    said = {name: str(value) for name, value in explanation.settings.items() if value is not None}
-    if "tap" in said:
+    given = {name: value for name, value in explanation.settings.items() if value is not None and value is not False}
+    said = {name: _joined(value) if isinstance(value, tuple) else str(value) for name, value in given.items()}
+    if "counterfactual" in said:
+        said["counterfactual"] = "negated gradient"
+    if "tap" in said and "windows" not in said:
         said["tap"] += f" ({'x'.join(map(str, explanation.signed.shape[1:]))})"
     return said
 
 
-def _line(text, across, scale, ink=_INK, right=None) -> np.ndarray:
+def _joined(taps: tuple[str, ...]) -> str:
+    return " + ".join(taps) if len(taps) <= 6 else f"{taps[0]} + ... + {taps[-1]} ({len(taps)} taps)"
+
+
+def _small_print(text: str, across: int, scale: float, most: int = 3) -> list[np.ndarray]:
+    """Strips of paper with a text in letters of one size: one line, or as many of the smallest letters as it takes."""
+    room = across - 2 * _margin(scale)
+    size = _size(text, room, scale)
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and len(lines) < most and _width(longer, size) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [_line(line, across, scale, _GREY, size=size) for line in lines]
+
+
+def _line(text, across, scale, ink=_INK, right=None, size=None) -> np.ndarray:
     """A strip of paper `across` wide with one line of text that fits, and a picture at its right end."""
-    height = max(18, round(30 * scale))
+    height, margin = _height(scale), _margin(scale)
     strip = np.full((height, across, 3), _PAPER, "uint8")
-    margin = max(4, height // 4)
     room = across - 2 * margin
     if right is not None and right.shape[1] + margin < room // 2:
         top = (height - right.shape[0]) // 2
         strip[top : top + right.shape[0], across - margin - right.shape[1] : across - margin] = right
         room -= right.shape[1] + margin
-    size = max(0.4, 0.65 * scale)
-    while _width(text, size) > room and size > 0.4:
-        size = max(0.4, size - 0.05)
+    size = size or _size(text, room, scale)
     if _width(text, size) > room:
         while text and _width(text + "...", size) > room:
             text = text[:-1]
         text += "..."
     cv2.putText(strip, text, (margin, round(height * 0.7)), _FONT, size, ink, 1, cv2.LINE_AA)
     return strip
+
+
+def _size(text: str, room: int, scale: float) -> float:
+    """The size of letters at which a text fits, down to the least that can be read."""
+    size = max(0.4, 0.65 * scale)
+    while _width(text, size) > room and size > 0.4:
+        size = max(0.4, size - 0.05)
+    return size
+
+
+def _height(scale: float) -> int:
+    return max(18, round(30 * scale))
+
+
+def _margin(scale: float) -> int:
+    return max(4, _height(scale) // 4)
 
 
 def _width(text: str, size: float) -> int:

@@ -160,3 +160,40 @@ def test_explanations_of_different_classes_do_not_stand_side_by_side():
         captioned(grey((1, 2, 2)), {"a": first, "b": second})
     with pytest.raises(ValueError, match="at least one explanation. Received: none"):
         captioned(grey((1, 2, 2)), {})
+
+
+def test_what_is_summed_and_negated_is_told():
+    summed = explanation_of(np.ones((1, 1, 2, 2)))
+    settings = {"taps": ("conv", "layer1"), "counterfactual": True, "normalize": "clip"}
+    summed = replace(summed, method="Sum 3DCAM", settings=settings)
+    told = "Sum 3DCAM, taps conv + layer1, counterfactual negated gradient, normalize clip"
+    assert _made({"": summed}) == told
+    many = replace(summed, settings={"taps": tuple("abcdefgh"), "counterfactual": False, "normalize": "clip"})
+    assert _made({"": many}) == "Sum 3DCAM, taps a + ... + h (8 taps), normalize clip"
+    pro = captioned(grey((1, 8, 12)), replace(summed, settings={**settings, "counterfactual": False}), min_side=128)
+    contra = captioned(grey((1, 8, 12)), summed, min_side=128)
+    assert (pro[:, :18] != contra[:, :18]).any(), "the heading says against"
+
+
+def test_a_long_small_print_takes_lines_and_no_letter_is_cut():
+    explanation = explanation_of(np.ones((1, 2, 8, 12)))
+    settings = {**explanation.settings, "taps": ("mixed_3c_with_a_name", "mixed_4f_with_a_name", "mixed_5c")}
+    frames = captioned(grey((2, 8, 12)), replace(explanation, settings=settings), min_side=128)
+    assert frames.shape[1] == 18 + 128 + 18 + 2 * 18
+    assert (frames[:, :, -2:][:, -36:] == 255).all()
+    assert frames[0, -18:].min() < 200, "the second line is written"
+
+
+def test_frames_may_come_one_by_one_and_each_has_its_heading():
+    explanation, clip = explanation_of(np.ones((1, 3, 8, 12))), grey((3, 8, 12))
+    np.testing.assert_array_equal(captioned(iter(clip), explanation), captioned(clip, explanation))
+    frames = captioned(clip, explanation, headings=["walk", "walk", "run"], min_side=128)
+    assert (frames[0, :18] == frames[1, :18]).all() and (frames[0, :18] != frames[2, :18]).any()
+    with pytest.raises(ValueError, match=r"headings holds one text a frame, 3. Received: 1"):
+        captioned(clip, explanation, headings=["walk"])
+    with pytest.raises(ValueError, match=r"an explanation of 3 frames needs these. Received: a clip of 2 frames"):
+        captioned(clip[:2], explanation)
+    with pytest.raises(ValueError, match=r"frames"):
+        captioned(iter(clip[:2]), explanation)
+    with pytest.raises(ValueError, match=r"maps in \[0, 1\]"):
+        captioned(clip, explanation_of(2 * np.ones((1, 3, 8, 12)), None))

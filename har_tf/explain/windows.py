@@ -1,0 +1,171 @@
+"""Explanations of untrimmed video: window after window, their maps joined in time."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from har_tf.explain.cam3d import cam3d
+from har_tf.explain.explanation import NORMALIZATIONS, Explanation, scaled
+from har_tf.video import VideoError, probe, read_frames
+from har_tf.video.sampling import frames_needed, sliding_windows
+
+Explain = Callable[[np.ndarray], Explanation | Mapping[str, Explanation]]
+
+
+@dataclass(frozen=True, eq=False)
+class VideoExplanation:
+    """What the windows of a video showed.
+
+    Attributes:
+        explanations: name -> explanation of the video as one clip: `maps` (1, N, H, W), at each frame the mean over the
+            windows that cover it. Its class is that of most windows, its score and probability their means over these.
+        frames: int64 (N,), the video's frames that some window covers.
+        windows: int64 (W, T), the frames of each window.
+        class_index, score, probability: (W,), what was explained in each window, its logit and its probability.
+        nearest: int64 (N,), of the windows that cover a frame the one whose middle is nearest.
+        fps: frames a second of the video, 0 where the file does not say.
+    """
+
+    explanations: dict[str, Explanation]
+    frames: np.ndarray
+    windows: np.ndarray
+    class_index: np.ndarray
+    score: np.ndarray
+    probability: np.ndarray
+    nearest: np.ndarray
+    fps: float
+
+
+def explain_video(
+    model: keras.Model,
+    path: str | PathLike,
+    explain: Explain | None = None,
+    hop: int | None = None,
+    stride: int = 1,
+    start: int = 0,
+    stop: int | None = None,
+    short: str = "error",
+    fit: str = "stretch",
+    normalize: str | None = "clip",
+    batch_size: int = 4,
+) -> VideoExplanation:
+    """Explains a video of any length with a model of short clips.
+
+    Windows of the model's length slide over the video; the unscaled maps of those that cover a frame are averaged, so a
+    frame that one window explains for one class and the next for another shows the mean of both. Only then are they
+    scaled, by the maximum of the video. Not more than `batch_size` windows are decoded and explained at once; what
+    grows with the video is the joined maps alone, 4 · H · W bytes a frame.
+
+    Args:
+        model: of clips (B, T, H, W, 3), with T, H and W known.
+        path: the video.
+        explain: function of uint8 clips (B, T, H, W, 3) to their explanation, or several by name, with
+            `normalize=None`; None: `cam3d` of each window's predicted class.
+        hop: frames from the start of one window to that of the next; None: half a window.
+        stride: distance of neighbouring frames in a window.
+        start: first frame of the range to explain.
+        stop: the frame after its last; None: the end of the video.
+        short: for videos shorter than a window: "error", or "repeat_last" or "wrap" as in `read_clip`.
+        fit: as in `read_clip`.
+        normalize: "clip" scales by the maximum of the whole video, "frame" each frame by its own, None not at all.
+        batch_size: windows that are in memory at once.
+
+    Returns:
+        A `VideoExplanation`.
+
+    Raises:
+        har_tf.video.VideoError: the file cannot be read, or is shorter than one window under `short="error"`.
+        ValueError: a model without a fixed size, or an argument out of its range.
+
+    Example:
+        >>> found = explain_video(model, "match.mp4", lambda clips: cam3d(model, clips, class_index=3, normalize=None))
+        >>> found.explanations[""].maps.shape, found.probability.shape
+        ((1, 900, 112, 112), (112,))
+    """
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(f"normalize is one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {normalize=}")
+    shape = tuple(model.inputs[0].shape)
+    if len(shape) != 5 or None in shape[1:] or shape[-1] != 3:
+        raise ValueError(f"windows need a model of clips (B, T, H, W, 3) of known size. Received: input of {shape}")
+    explain = explain or (lambda clips: cam3d(model, clips, normalize=None))
+    info = probe(path)
+    windows = _windows(Path(path), info.frames, shape[1], hop, stride, start, stop, short)
+    frames, places = np.unique(windows, return_inverse=True)
+    places = places.reshape(windows.shape)
+    sums: dict[str, np.ndarray] = {}
+    covered = np.zeros(len(frames), "float32")
+    kinds, told = {}, []
+    for first in range(0, len(windows), batch_size):
+        batch = slice(first, first + batch_size)
+        found = explain(read_frames(path, windows[batch], shape[2:4], fit=fit))
+        found = {"": found} if isinstance(found, Explanation) else dict(found)
+        one = next(iter(found.values()))
+        told.append((one.class_index, one.score, one.probability))
+        for place in places[batch].ravel():
+            covered[place] += 1
+        for name, explanation in found.items():
+            kinds[name] = explanation
+            total = sums.setdefault(name, np.zeros((len(frames), *shape[2:4]), "float32"))
+            for maps, window in zip(explanation.maps, places[batch], strict=True):
+                for one_map, place in zip(maps, window, strict=True):
+                    total[place] += one_map
+    classes, score, probability = (np.concatenate(each) for each in zip(*told, strict=True))
+    chosen = _commonest(classes, probability)
+    means = [each[classes == chosen].mean(keepdims=True) for each in (score, probability)]
+    explanations = {}
+    for name, total in sums.items():
+        total /= covered[:, None, None]
+        maps = scaled(total[None], normalize)
+        settings = {**kinds[name].settings, "normalize": normalize, "windows": len(windows)}
+        explanations[name] = replace(
+            kinds[name], maps=maps, signed=total[None], class_index=np.array([chosen]), score=means[0],
+            probability=means[1], settings=settings,
+        )  # fmt: skip
+    nearest = _nearest(frames, windows)
+    return VideoExplanation(explanations, frames, windows, classes, score, probability, nearest, info.fps)
+
+
+def frames_of(
+    path: str | PathLike, frames: np.ndarray, size: tuple[int, int], fit: str = "stretch", at_once: int = 64
+) -> Iterator[np.ndarray]:
+    """The frames of a video one by one, (H, W, 3) uint8, a few of them in memory: for `save_overlay`."""
+    for first in range(0, len(frames), at_once):
+        yield from read_frames(path, frames[first : first + at_once], size, fit=fit)
+
+
+def _windows(path, available, num_frames, hop, stride, start, stop, short) -> np.ndarray:
+    needed = frames_needed(num_frames, "strided", stride)
+    end = available if stop is None else stop
+    if end > available:
+        raise VideoError(path, f"{available} frames, frames up to {end} asked for")
+    if short == "error" and 0 <= start < end < start + needed:
+        where = f"{available} frames" if end - start == available else f"{end - start} frames from {start} to {end}"
+        raise VideoError(
+            path,
+            f"{where}, a window of the model takes {needed}"
+            + (f" ({num_frames}, {stride} apart)" if stride > 1 else "")
+            + "; short='repeat_last' or 'wrap' would fill it up",
+        )
+    hop = max(1, needed // 2) if hop is None else hop
+    return sliding_windows(available, num_frames, hop, stride, start, stop, short=short)
+
+
+def _commonest(classes: np.ndarray, probability: np.ndarray) -> int:
+    """The class of most windows; of two that are as common, the more probable one."""
+    return int(max(set(classes.tolist()), key=lambda c: ((classes == c).sum(), probability[classes == c].sum(), -c)))
+
+
+def _nearest(frames: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """For each frame, of the windows that hold it the one whose middle is nearest."""
+    middles = windows.mean(axis=1)
+    nearest, distance = np.zeros(len(frames), "int64"), np.full(len(frames), np.inf)
+    for number, window in enumerate(windows):
+        places = np.searchsorted(frames, window)
+        away = np.abs(frames[places] - middles[number])
+        closer = places[away < distance[places]]
+        nearest[closer], distance[closer] = number, np.abs(frames[closer] - middles[number])
+    return nearest

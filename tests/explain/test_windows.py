@@ -1,0 +1,140 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from har_tf.explain import Explanation, explain_video, gradcam
+from har_tf.explain.windows import frames_of
+from har_tf.video import VideoError, probe, read_frames, write_video
+
+
+def red_model(frames=4):
+    """Class 1 is red, class 0 the lack of it; the map of class 1 is the red in each pixel."""
+    clip = keras.Input((frames, 16, 16, 3), dtype="uint8", name="clip")
+    x = layers.Rescaling(1 / 255)(clip)
+    x = layers.Conv3D(1, 1, use_bias=False, activation="relu", name="red")(x)
+    x = layers.GlobalAveragePooling3D()(x)
+    model = keras.Model(clip, layers.Dense(2, activation="softmax", name="predictions")(x), name="red_model")
+    model.get_layer("red").set_weights([np.array([1.0, -1.0, 0.0]).reshape(1, 1, 1, 3, 1)])
+    model.get_layer("predictions").set_weights([np.array([[-40.0, 40.0]]), np.array([2.0, 0.0])])
+    return model
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """Ten grey frames, of which 6 and 7 have a red patch in the upper left quarter."""
+    frames = np.full((10, 16, 16, 3), 60, "uint8")
+    frames[6:8, :8, :8] = [250, 10, 10]
+    return write_video(tmp_path_factory.mktemp("windows") / "red.mp4", frames, fps=5, crf=1)
+
+
+def recorded(index):
+    """An `explain` whose map of the k-th window it sees is k + 1 everywhere."""
+    seen = []
+
+    def explain(clips):
+        maps = np.stack([np.full(clips.shape[1:4], len(seen) + k + 1.0, "float32") for k in range(len(clips))])
+        seen.extend(clips)
+        classes = np.array([index[len(seen) - len(clips) + k] for k in range(len(clips))])
+        ones = np.ones(len(clips), "float32")
+        return Explanation(maps, maps, classes, ones * len(seen), ones / (1 + classes), "Test", {"normalize": None})
+
+    return explain, seen
+
+
+def test_maps_are_averaged_where_windows_overlap(video):
+    explain, seen = recorded([1, 1, 0, 1])
+    found = explain_video(red_model(), video, explain, hop=3, normalize=None, batch_size=2)
+    assert found.windows.tolist() == [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]]
+    np.testing.assert_array_equal(seen[1], read_frames(video, [3, 4, 5, 6], (16, 16)))
+    maps = found.explanations[""].maps
+    assert maps.shape == (1, 10, 16, 16)
+    assert maps[0, :, 0, 0].tolist() == [1, 1, 1, 1.5, 2, 2, 2.5, 3, 3, 3]
+    assert found.frames.tolist() == list(range(10))
+    assert found.nearest.tolist() == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert found.class_index.tolist() == [1, 1, 0]
+    joined = found.explanations[""]
+    assert (joined.class_index.tolist(), joined.probability.tolist()) == ([1], [0.5])
+    assert joined.settings == {"normalize": None, "windows": 3}
+    assert found.fps == 5
+    scaled = explain_video(red_model(), video, recorded([1] * 4)[0], hop=3).explanations[""]
+    np.testing.assert_allclose(scaled.maps, maps / 3)
+
+
+def test_a_real_map_lights_up_where_and_when_the_evidence_is(video):
+    model = red_model()
+    found = explain_video(model, video, lambda clips: gradcam(model, clips, class_index=1, normalize=None), hop=1)
+    maps = found.explanations[""].maps[0]
+    assert maps[6:8, 1:7, 1:7].min() > 0.8
+    assert maps[[0, 1, 2, 3, 4, 5, 8, 9]].max() < 0.05
+    assert maps[6:8, 10:, 10:].max() < 0.05
+    # By default 3DCAM of the class that each window shows.
+    found = explain_video(model, video, hop=2)
+    assert found.windows.tolist() == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7], [6, 7, 8, 9]]
+    assert found.class_index.tolist() == [0, 0, 1, 1]
+    assert found.explanations[""].class_index.tolist() == [1], "of two as common the more probable"
+    assert found.explanations[""].maps[0, 6:8, 1:7, 1:7].min() > 0.5
+
+
+def test_windows_come_in_batches_and_frames_apart(video):
+    sizes = []
+
+    def explain(clips):
+        sizes.append(len(clips))
+        ones = np.ones(len(clips), "float32")
+        one = Explanation(
+            ones[:, None, None, None] * np.ones(clips.shape[1:4]), ones, ones.astype(int), ones, ones, "T"
+        )
+        return {"left": one, "right": one}
+
+    found = explain_video(red_model(), video, explain, hop=1, batch_size=3)
+    assert sizes == [3, 3, 1]
+    assert list(found.explanations) == ["left", "right"]
+    apart = explain_video(red_model(), video, explain, hop=1, stride=3)
+    assert apart.windows.tolist() == [[0, 3, 6, 9]]
+    assert apart.frames.tolist() == [0, 3, 6, 9]
+    part = explain_video(red_model(), video, explain, start=2, stop=7, hop=1)
+    assert part.frames.tolist() == [2, 3, 4, 5, 6]
+
+
+def test_short_videos_are_named_or_filled_up(video):
+    long = red_model(12)
+    with pytest.raises(VideoError, match=r"red\.mp4: 10 frames, a window of the model takes 12; short='repeat_last'"):
+        explain_video(long, video)
+    with pytest.raises(VideoError, match=r"10 frames, a window of the model takes 13 \(4, 4 apart\)"):
+        explain_video(red_model(), video, stride=4)
+    with pytest.raises(VideoError, match=r"3 frames from 5 to 8, a window of the model takes 4"):
+        explain_video(red_model(), video, start=5, stop=8)
+    with pytest.raises(VideoError, match=r"red\.mp4: 10 frames, frames up to 20 asked for"):
+        explain_video(red_model(), video, stop=20)
+    found = explain_video(long, video, short="repeat_last")
+    assert found.windows.tolist() == [[*range(10), 9, 9]]
+    assert found.explanations[""].maps.shape == (1, 10, 16, 16)
+    assert np.isfinite(found.explanations[""].maps).all()
+
+
+def test_wrong_arguments(video, tmp_path):
+    image = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 1), layers.GlobalAveragePooling2D()])
+    with pytest.raises(ValueError, match=r"windows need a model of clips .* Received: input of \(None, 8, 8, 3\)"):
+        explain_video(image, video)
+    with pytest.raises(ValueError, match="normalize is one of"):
+        explain_video(red_model(), video, normalize="video")
+    with pytest.raises(ValueError, match="hop must be a whole number of at least 1"):
+        explain_video(red_model(), video, hop=0)
+    with pytest.raises(VideoError, match=r"none\.mp4"):
+        explain_video(red_model(), tmp_path / "none.mp4")
+
+
+def test_frames_one_by_one(video):
+    frames = list(frames_of(video, np.arange(0, 10, 2), (16, 16), at_once=2))
+    np.testing.assert_array_equal(frames, read_frames(video, np.arange(0, 10, 2), (16, 16)))
+
+
+def test_a_long_video_s_overlay_is_written_frame_by_frame(video, tmp_path):
+    from har_tf.explain import save_overlay
+
+    found = explain_video(red_model(), video, hop=2)
+    headings = [f"window {number}" for number in found.nearest]
+    frames = frames_of(video, found.frames, (16, 16), at_once=3)
+    out = save_overlay(tmp_path / "o.mp4", frames, found.explanations, headings=headings, times=found.frames / 5)
+    assert probe(out).frames == 10
