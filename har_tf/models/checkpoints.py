@@ -1,6 +1,7 @@
 """Tensors of published checkpoint files by name, read without running anything that stands in the files."""
 
 import math
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,10 +36,10 @@ def read(path: str | Path) -> dict[str, Tensor]:
 
 
 def file_of(path: str | Path) -> Path:
-    """The file to read: `model.ckpt`, by which TensorFlow calls a checkpoint, is no file; `model.ckpt.index` is."""
+    """The file to read: of `model.ckpt`, as TensorFlow calls a checkpoint, and of its data it is `model.ckpt.index`."""
     path = Path(path)
-    index = path.with_name(f"{path.name}.index")
-    return index if not path.exists() and index.is_file() else path
+    index = path.with_name(re.sub(r"\.data-\d+-of-\d+$", "", path.name) + ".index")
+    return index if index.is_file() else path
 
 
 def from_mapping(arrays: Mapping[str, Any]) -> dict[str, Tensor]:

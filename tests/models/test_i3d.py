@@ -60,6 +60,14 @@ def test_parameters_are_the_published_ones(options, count):
     assert model.count_params() == count + 14_560
 
 
+def test_multiplications_are_the_published_ones():
+    """111.15 thousand millions for 64 x 224 x 224."""
+    model = i3d()
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv3D)]
+    total = sum(np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:4]) for layer in convolutions)
+    assert round(total / 1e9, 2) == 111.15
+
+
 def test_stages_are_taps_of_the_sizes_in_table_2():
     found = {tap.name: tap.shape for tap in taps(i3d())}
     assert {name: found[name] for name in TABLE_2} == TABLE_2
@@ -206,12 +214,12 @@ def test_opens_where_har_tf_is_not_imported(tmp_path):
     script = (
         "import sys, numpy, keras\n"
         "model = keras.models.load_model('i3d.keras', safe_mode=True)\n"
-        "numpy.save('answer.npy', model.predict(numpy.load('clip.npy'), verbose=0))\n"
+        "numpy.save('answer.npy', model(numpy.load('clip.npy'), training=False))\n"
         "assert not any(name.startswith('har_tf') for name in sys.modules)\n"
     )
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True, capture_output=True)
-    np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), model.predict(clip, verbose=0), rtol=1e-4)
+    np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), model(clip, training=False), rtol=1e-4)
 
 
 def test_gradients_reach_every_weight():

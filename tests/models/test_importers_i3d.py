@@ -136,9 +136,9 @@ def test_deepmind_s_checkpoint_gives_the_original_answers(tmp_path, shape):
     np.testing.assert_allclose(scores(model, clips), centred(logits), atol=1e-4)
     for name in ("Mixed_3b", "Mixed_4f", "Mixed_5c"):
         assert tuple(model.get_layer(name.lower()).output.shape[1:]) == tuple(ends[name].shape[1:])
-    # The index by its own name, and the names of the checkpoint of Kinetics-600.
+    # Its files by their own names, and the names in the checkpoint of Kinetics-600.
     bare = {name.removeprefix("RGB/inception_i3d/"): value for name, value in variables.items()}
-    for source in (f"{path}.index", bare):
+    for source in (f"{path}.index", f"{path}.data-00000-of-00001", bare):
         again = import_weights(small((*shape, 3), batch_norm_scale=False), source)
         assert all((a == b).all() for a, b in zip(model.get_weights(), again.get_weights(), strict=True))
 
