@@ -28,6 +28,7 @@ _DTYPES = {
 _STORAGES = {("torch", f"{name}Storage"): dtype for name, dtype in _DTYPES.items()}
 _CALLED = {
     ("collections", "OrderedDict"),
+    ("torch._utils", "_rebuild_tensor"),  # before torch 0.4
     ("torch._utils", "_rebuild_tensor_v2"),
     ("torch._utils", "_rebuild_parameter"),
 }
@@ -212,7 +213,7 @@ class _Machine(PickleMachine):
             return {}
         if name == "_rebuild_parameter" and isinstance(arguments, tuple) and isinstance(arguments[0], Tensor):
             return arguments[0]
-        if name == "_rebuild_tensor_v2" and isinstance(arguments, tuple) and len(arguments) >= 4:
+        if name in ("_rebuild_tensor", "_rebuild_tensor_v2") and isinstance(arguments, tuple) and len(arguments) >= 4:
             return self.tensor(*arguments[:4])
         raise RefusedError(f"refuses to call {name}")
 

@@ -379,6 +379,13 @@ def test_reads_a_torch_zip_without_torch(tmp_path):
         np.testing.assert_array_equal(found[name], array)
 
 
+def test_tensors_as_torch_wrote_them_before_0_4_are_read(tmp_path):
+    storage = Storage("0", Named("torch", "FloatStorage"), 6)
+    value = {"a": Call(Named("torch._utils", "_rebuild_tensor"), storage, 1, (2, 2), (3, 1))}
+    (path := tmp_path / "a.pth").write_bytes(torch_zip({"x": np.arange(6, dtype="f4")}, value))
+    np.testing.assert_array_equal(read_all(path)["a"], [[1, 2], [4, 5]])
+
+
 class Evil:
     def __reduce__(self):
         return print, ("run",)
