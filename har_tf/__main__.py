@@ -1,7 +1,7 @@
 """Classify and explain videos, check and prepare data, look at the embedded data set, import published weights.
 
 python -m har_tf predict VIDEO... --model model.keras
-python -m har_tf explain VIDEO --model model.keras --out overlay.mp4
+python -m har_tf explain VIDEO --model model.keras --method 3dcam,gradcam --out overlay.mp4
 python -m har_tf unpack ARCHIVE --out DIR
 python -m har_tf check DIR --out manifest.parquet
 python -m har_tf prepare DIR --out prepared
@@ -46,7 +46,7 @@ class Predict:
 
 @dataclass(frozen=True)
 class Explain:
-    """Write a video that shows where and when a model looked (Grad-CAM)."""
+    """Write a video that shows where and when a model looked, by Grad-CAM, 3DCAM or several methods side by side."""
 
     video: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")]
     """A video file."""
@@ -54,16 +54,34 @@ class Explain:
     """A .keras file of this project."""
     out: Path
     """The overlay video to write, ending in .mp4."""
-    method: Literal["gradcam"] = "gradcam"
+    method: str = "gradcam"
+    """gradcam, 3dcam or sum-gradcam; several, separated by commas, are shown side by side."""
     class_name: str | None = None
     """The class to explain. None: the predicted one."""
     tap: str | None = None
-    """The feature map to explain on. Several, separated by commas, are shown side by side; of a model that fuses
-    networks, the name of a network is its last map. None: the last one."""
+    """The feature map at which gradcam explains. Several, separated by commas, are shown side by side; of a model that
+    fuses networks, the name of a network is its last map. None: the last one."""
+    taps: str | None = None
+    """The feature maps that 3dcam and sum-gradcam sum, separated by commas. None: the output of each stage."""
+    counterfactual: bool = False
+    """Show what speaks against the class, by negated gradients."""
+    windows: bool = False
+    """Explain window after window of a video of any length, and average the maps where windows overlap, in place of one
+    clip of frames from the whole video."""
+    hop: int | None = None
+    """With --windows: frames from the start of one window to that of the next. None: half a window."""
+    stride: int | None = None
+    """With --windows: distance of neighbouring frames in a window. None: 1."""
+    short: Literal["repeat_last", "wrap", "error"] | None = None
+    """What to do with a video of fewer frames than the model takes. None: as the model's clips were taken; with
+    --windows an error."""
+    sheet: Path | None = None
+    """A picture to write as well: rows that show what speaks for the three most probable classes, and against the
+    first, by the first of the methods."""
     pool: Literal["spatiotemporal", "spatial"] = "spatiotemporal"
-    """Whether the channel weights are averaged over the clip or (the paper's equation 1) over each frame."""
+    """Of Grad-CAM: whether the channel weights are averaged over the clip or (equation 1 of its paper) each frame."""
     normalize: Literal["clip", "frame"] = "clip"
-    """Whether saliency is scaled to the clip's maximum or to each frame's."""
+    """Whether saliency is scaled to the clip's maximum or to each frame's; with --windows, to the video's."""
     alpha: float = 0.5
     """Share of the colour where the saliency is largest."""
 
@@ -242,45 +260,129 @@ class VideoErrors(ValueError):
 
 
 def explain(options: Explain) -> None:
-    if options.out.suffix != ".mp4":
-        raise ValueError(f"Overlays end in .mp4. Received: --out {options.out}")
-    if not 0 <= options.alpha <= 1:
-        raise ValueError(f"alpha lies in [0, 1]. Received: --alpha {options.alpha}")
+    methods = _checked_methods(options)
     from har_tf.video.stream import regular_file
 
     video = regular_file(options.video)  # before TensorFlow is imported
-    if options.out.exists() and options.out.samefile(video):
-        raise ValueError(f"The overlay would overwrite the video it explains. Received: --out {options.out}")
+    for name, path in (("--out", options.out), ("--sheet", options.sheet)):
+        if path is not None and path.exists() and path.samefile(video):
+            raise ValueError(f"The overlay would overwrite the video it explains. Received: {name} {path}")
     model, names = _load_model(options.model)
     how = _clip_arguments(model, options.model)
     if options.class_name is not None and options.class_name not in names:
         raise ValueError(f"The model's classes are {', '.join(names)}. Received: --class-name {options.class_name}")
-    from har_tf.explain import gradcam_at, save_overlay
-    from har_tf.video import read_clip
-
-    taps = _taps_by_name(model, options.tap)
-    clip = read_clip(options.video, **how)[None]
     index = None if options.class_name is None else names.index(options.class_name)
-    explanations = gradcam_at(model, clip, list(taps.values()), index, options.pool, options.normalize)
-    found = dict(zip(taps, explanations.values(), strict=True))
+    settings = {
+        "tap": None if options.tap is None else _taps_by_name(model, options.tap, "--tap"),
+        "taps": None if options.taps is None else list(_taps_by_name(model, options.taps, "--taps").values()),
+        "pool": options.pool,
+    }
+    if options.windows:
+        clip, found, caption = _over_windows(options, model, names, how, methods, settings, index)
+    else:
+        from har_tf.explain import by_method
+        from har_tf.video import read_clip
+
+        clip = read_clip(options.video, **how | ({} if options.short is None else {"short": options.short}))
+        against = options.counterfactual
+        found = by_method(
+            model,
+            clip[None],
+            methods,
+            class_index=index,
+            counterfactual=against,
+            normalize=options.normalize,
+            **settings,
+        )
+        caption = {}
+    from har_tf.explain import save_overlay
+
     options.out.parent.mkdir(parents=True, exist_ok=True)
     shown = found if len(found) > 1 else next(iter(found.values()))
-    save_overlay(options.out, clip, shown, class_names=names, title=options.video.name, alpha=options.alpha)
+    save_overlay(options.out, clip, shown, class_names=names, title=options.video.name, alpha=options.alpha, **caption)
     for name, explanation in found.items():
         if explanation.empty[0]:
             where = f" at {name}" if len(found) > 1 else ""
             label = names[explanation.class_index[0]]
             print(f"no evidence for {label} was found{where}: the overlay shows the plain video")
     print(options.out)
+    if options.sheet is not None:
+        from har_tf.report.explained import class_sheet
+
+        options.sheet.parent.mkdir(parents=True, exist_ok=True)
+        title, normalize = options.video.name, options.normalize
+        class_sheet(model, clip, options.sheet, names, methods[0], title=title, normalize=normalize, **settings)
+        print(options.sheet)
 
 
-def _taps_by_name(model, given: str | None) -> dict:
-    """The taps that `--tap` asks for, under the names that it gives them."""
-    from har_tf.explain.taps import find, find_several
+def _checked_methods(options: Explain) -> list[str]:
+    """The methods that are asked for; ValueError for options that do not go together, before anything is loaded."""
+    # Those of har_tf.explain, which would import TensorFlow.
+    known, methods = ("gradcam", "3dcam", "sum-gradcam"), words(options.method)
+    summing = [method for method in methods if method != "gradcam"]
+    if not set(methods) <= set(known) or len(set(methods)) < len(methods):
+        raise ValueError(f"Methods are some of {', '.join(known)}, each once. Received: --method {options.method}")
+    if options.tap is not None and "gradcam" not in methods:
+        raise ValueError(f"--tap is where gradcam explains; --taps are what {methods[0]} sums. Received: {options.tap}")
+    if options.taps is not None and not summing:
+        raise ValueError(f"--taps are what 3dcam or sum-gradcam sums; gradcam has --tap. Received: {options.taps}")
+    if not options.windows and not options.hop is options.stride is None:
+        raise ValueError("--hop and --stride are those of --windows, which is not given")
+    if options.windows and options.sheet is not None:
+        raise ValueError("A sheet shows one clip, so not with --windows")
+    for name, least in (("hop", 1), ("stride", 1)):
+        if getattr(options, name) is not None and getattr(options, name) < least:
+            raise ValueError(f"--{name} is at least {least}. Received: {getattr(options, name)}")
+    if options.sheet is not None and options.sheet.suffix.lower() != ".png":
+        raise ValueError(f"Sheets end in .png. Received: --sheet {options.sheet}")
+    if options.sheet is not None and methods[0] == "gradcam" and len(words(options.tap or "one")) > 1:
+        raise ValueError(f"A sheet of gradcam shows one tap. Received: --tap {options.tap}")
+    if options.out.suffix != ".mp4":
+        raise ValueError(f"Overlays end in .mp4. Received: --out {options.out}")
+    if not 0 <= options.alpha <= 1:
+        raise ValueError(f"alpha lies in [0, 1]. Received: --alpha {options.alpha}")
+    return methods
+
+
+def _over_windows(options: Explain, model, names, how: dict, methods, settings: dict, index):
+    """The frames of an untrimmed video, its explanations, and what its overlay says of each frame."""
+    from har_tf.explain import by_method, explain_video
+    from har_tf.explain.windows import frames_of
+
+    found = explain_video(
+        model,
+        options.video,
+        lambda clips: by_method(
+            model, clips, methods, class_index=index, counterfactual=options.counterfactual, normalize=None, **settings
+        ),
+        hop=options.hop,
+        stride=options.stride or 1,
+        short=options.short or "error",
+        fit=how["fit"],
+        normalize=options.normalize,
+    )
+    fps = found.fps or 10
+    against = "against " if options.counterfactual else ""
+    labels = [
+        f"{against}{names[label]}, p = {p:.1%} (window {number + 1}/{len(found.windows)})"
+        for number, (label, p) in enumerate(zip(found.class_index, found.probability, strict=True))
+    ]
+    for label, window in zip(labels, found.windows, strict=True):
+        print(f"frames {window.min()} to {window.max()}: {label}")
+    step = (found.frames[-1] - found.frames[0] + 1) / len(found.frames)
+    caption = {
+        "headings": [labels[number] for number in found.nearest],
+        "times": found.frames / fps,
+        "fps": max(1, fps / step),
+    }
+    return frames_of(options.video, found.frames, how["size"], how["fit"]), found.explanations, caption
+
+
+def _taps_by_name(model, given: str, option: str) -> dict:
+    """The taps that `--tap` or `--taps` asks for, under the names that it gives them."""
+    from har_tf.explain.taps import find_several
     from har_tf.models.fusion_gru import stream_taps
 
-    if given is None:
-        return {"": find(model)}
     asked, networks = words(given), stream_taps(model)
     try:
         return dict(zip(asked, find_several(model, [networks.get(name, name) for name in asked]), strict=True))
@@ -288,7 +390,7 @@ def _taps_by_name(model, given: str | None) -> dict:
         if not networks:
             raise
         # A fusion has hundreds of feature maps, which the error lists: what most people mean comes first.
-        raise ValueError(f"--tap is a network ({', '.join(networks)}) or a feature map: {error}") from error
+        raise ValueError(f"{option} is a network ({', '.join(networks)}) or a feature map: {error}") from error
 
 
 def unpack(options: Unpack) -> None:

@@ -70,22 +70,118 @@ def test_predict_goes_on_after_a_broken_video_and_says_so(model_file, video, tmp
     assert str(broken) in printed.err
 
 
-def test_explain_writes_the_overlay_of_what_was_asked(model_file, video, tmp_path, capsys, monkeypatch):
-    """The options reach Grad-CAM, and the video is what `save_overlay` makes of its answer."""
+@pytest.fixture
+def asked(monkeypatch):
+    """What `by_method` was asked for and answered, call by call."""
     from har_tf import explain
 
-    asked, real = [], explain.gradcam_at
-    monkeypatch.setattr(explain, "gradcam_at", lambda *a: asked.append(a[2:]) or real(*a))
+    calls, real = [], explain.by_method
+
+    def by_method(*args, **options):
+        calls.append((args, options, real(*args, **options)))
+        return calls[-1][2]
+
+    monkeypatch.setattr(explain, "by_method", by_method)
+    return calls
+
+
+def test_explain_writes_the_overlay_of_what_was_asked(model_file, video, tmp_path, capsys, asked):
+    """The options reach Grad-CAM, and the video is what `save_overlay` makes of its answer."""
     out = tmp_path / "new" / "overlay.mp4"
     main(Explain(video, model_file, out, class_name="catch", tap="conv2d_1", pool="spatial", normalize="frame"))
-    ((taps, *others),) = asked
-    assert [tap.name for tap in taps] == ["conv2d_1"]
-    assert others == [ACTIONS.index("catch"), "spatial", "frame"]
+    ((args, options, found),) = asked
+    assert args[2] == ["gradcam"]
+    explanation = found["conv2d_1"]
+    assert explanation.settings == {
+        "tap": "conv2d_1", "pool": "spatial", "normalize": "frame", "counterfactual": False,
+    }  # fmt: skip
+    assert explanation.class_index == options["class_index"] == ACTIONS.index("catch")
     assert (probe(out).codec, probe(out).frames) == ("h264", 10)
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
     other = tmp_path / "predicted.mp4"
     main(Explain(video, model_file, other))
     assert (read_clip(out, None, None) != read_clip(other, None, None)).any()
+
+
+def test_explain_shows_methods_side_by_side(model_file, video, tmp_path, asked):
+    one, three = tmp_path / "one.mp4", tmp_path / "three.mp4"
+    main(Explain(video, model_file, one))
+    main(
+        Explain(
+            video, model_file, three, method="3dcam, gradcam,sum-gradcam", taps="relu_1,conv3d", counterfactual=True
+        )
+    )
+    found = asked[1][2]
+    assert list(found) == ["Sum 3DCAM", "Grad-CAM conv3d", "Sum Grad-CAM"]
+    assert found["Sum 3DCAM"].settings["taps"] == found["Sum Grad-CAM"].settings["taps"] == ("relu_1", "conv3d")
+    assert all(each.settings["counterfactual"] for each in found.values())
+    widths = [probe(path).width for path in (one, three)]
+    assert widths[1] / widths[0] == pytest.approx(2, abs=0.02)
+
+
+def test_explain_goes_over_a_long_video_in_windows(model_file, video, tmp_path, capsys, asked):
+    frames = probe(video).frames
+    out = tmp_path / "o.mp4"
+    main(Explain(video, model_file, out, method="3dcam,gradcam", windows=True, hop=7))
+    starts = [*range(0, frames - 9, 7)]
+    starts += [frames - 10] if starts[-1] != frames - 10 else []
+    *lines, last = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if line.startswith("frames ")]
+    assert [line.split(":")[0] for line in told] == [f"frames {start} to {start + 9}" for start in starts]
+    assert told[0].endswith(f"(window 1/{len(starts)})")
+    assert last == str(out)
+    assert (probe(out).frames, probe(out).fps) == (frames, probe(video).fps)
+    assert all(options["normalize"] is None for _, options, _ in asked), "scaled after the windows are joined"
+    main(Explain(video, model_file, out, windows=True, stride=2, hop=100, class_name="wave"))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("frames ")][:1]
+    assert line.startswith("frames 0 to 18: wave, p = ")
+
+    short = write_video(tmp_path / "short.mp4", read_clip(video, 6, (32, 48)))
+    error = failed(Explain(short, model_file, out, windows=True), capsys)
+    assert error.startswith(f"error: {short}: 6 frames, a window of the model takes 10")
+    main(Explain(short, model_file, out, windows=True, short="wrap"))
+    assert probe(out).frames == 6
+    assert "10 needed" in failed(Explain(short, model_file, out, short="error"), capsys)
+
+
+def test_explain_draws_a_sheet_of_the_top_classes(model_file, video, tmp_path, capsys, monkeypatch):
+    from har_tf.report import plots
+
+    drawn, real = [], plots.frame_strip
+    monkeypatch.setattr(plots, "frame_strip", lambda rows, *a: drawn.append(rows) or real(rows, *a))
+    sheet = tmp_path / "new" / "sheet.png"
+    main(Explain(video, model_file, tmp_path / "o.mp4", method="3dcam", sheet=sheet))
+    assert capsys.readouterr().out.splitlines()[-2:] == [str(tmp_path / "o.mp4"), str(sheet)]
+    assert cv2.imread(str(sheet)).shape[1] > 800
+    model, names = load_model(model_file)
+    clip = read_clip(video, num_frames=10, size=(32, 48))
+    probabilities = model.predict(clip[None], verbose=0)[0]
+    order = np.argsort(-probabilities)[:3]
+    (rows,) = drawn
+    for rank, (text, _) in zip(("first", "second", "third"), rows[1:4], strict=True):
+        index = order[("first", "second", "third").index(rank)]
+        assert text.startswith(f"{rank} class: {names[index]}, p = {probabilities[index]:.4f}")
+    assert rows[4][0].startswith(f"negation of the first: against {names[order[0]]}")
+    assert len(rows) == 5
+    assert (rows[1][1] != rows[4][1]).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "cam"}, "Methods are some of gradcam, 3dcam, sum-gradcam, each once. Received: --method cam"),
+        ({"method": "3dcam,3dcam"}, "each once"),
+        ({"method": "3dcam", "tap": "conv3d"}, "--tap is where gradcam explains; --taps are what 3dcam sums"),
+        ({"taps": "conv3d"}, "--taps are what 3dcam or sum-gradcam sums; gradcam has --tap. Received: conv3d"),
+        ({"hop": 2}, "--hop and --stride are those of --windows"),
+        ({"windows": True, "hop": 0}, "--hop is at least 1. Received: 0"),
+        ({"windows": True, "sheet": Path("s.png")}, "A sheet shows one clip, so not with --windows"),
+        ({"sheet": Path("s.mp4")}, "Sheets end in .png. Received: --sheet s.mp4"),
+        ({"sheet": Path("s.png"), "tap": "conv2d_1,conv3d"}, "A sheet of gradcam shows one tap"),
+    ],
+)
+def test_explain_refuses_what_does_not_go_together_before_loading(tmp_path, capsys, options, message):
+    assert message in failed(Explain(tmp_path / "v.mp4", tmp_path / "m.keras", tmp_path / "o.mp4", **options), capsys)
 
 
 def test_explain_shows_several_taps_side_by_side(model_file, video, tmp_path, capsys):
@@ -312,7 +408,9 @@ def test_failures_are_one_line_that_names_the_thing(model_file, video, tmp_path,
     assert "none.avi" in failed(Explain(tmp_path / "none.avi", model_file, out), capsys)
     assert "--out o.avi" in failed(Explain(video, model_file, Path("o.avi")), capsys)
     assert "--class-name jump" in failed(Explain(video, model_file, out, class_name="jump"), capsys)
-    assert "conv3d" in failed(Explain(video, model_file, out, tap="conv9"), capsys)
+    for wrong in ({"tap": "conv9"}, {"method": "3dcam", "taps": "conv3d,conv9"}):
+        error = failed(Explain(video, model_file, out, **wrong), capsys)
+        assert error.startswith("error: tap 'conv9' is not in the model") and "conv3d" in error
     assert str(tmp_path / "empty") in failed(Prepare(str(tmp_path / "empty"), tmp_path), capsys)
     assert not out.exists()
 

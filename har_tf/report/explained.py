@@ -1,6 +1,6 @@
 """Clips that show what a classifier learned: frame strips and overlay videos of right and wrong answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,13 +17,15 @@ class Answered:
         model: the classifier.
         test: the `PreparedDataset` of the N test clips.
         probabilities: (N, C).
-        taps: what to explain at, name in captions -> tap, such as one a stream; empty: where Grad-CAM does by itself.
+        taps: where Grad-CAM is taken, name in captions -> tap, such as one a stream; empty: where it is by itself.
+        methods: of `har_tf.explain.methods.METHODS`; several stand beside each other.
     """
 
     model: object
     test: object
     probabilities: np.ndarray
     taps: Mapping[str, str] = field(default_factory=dict)
+    methods: Sequence[str] = ("gradcam",)
 
     def correct(self) -> list[int]:
         """Positions of correctly classified clips, one a class, the surest first."""
@@ -49,9 +51,11 @@ class Answered:
         return sorted(counts, key=lambda row: (-row[1] / row[2], -row[2], names[row[0]]))
 
     def explanations(self, clips: np.ndarray) -> dict:
-        """Grad-CAM of clips (B, T, H, W, 3) at every tap, by name; "" where the tap is its own choice."""
-        from har_tf.explain import gradcam, gradcam_at
+        """What every method and tap shows of clips (B, T, H, W, 3), by name; "" for Grad-CAM where it is by itself."""
+        from har_tf.explain import by_method, gradcam, gradcam_at
 
+        if tuple(self.methods) != ("gradcam",):
+            return by_method(self.model, clips, self.methods, self.taps or None)
         if not self.taps:
             return {"": gradcam(self.model, clips)}
         found = gradcam_at(self.model, clips, list(self.taps.values()))
@@ -66,7 +70,7 @@ class Answered:
 
 
 def frame_strip(answered: Answered, positions: list[int], path: Path) -> page.Figure:
-    """Draws clips above their Grad-CAM overlays, as in Figures 6 to 8 of Hossain et al. 2025."""
+    """Draws clips above their overlays, as in Figures 6 to 8 of Hossain et al. 2025."""
     from har_tf.explain import overlay
 
     clips = answered.test.read(positions)
@@ -76,8 +80,77 @@ def frame_strip(answered: Answered, positions: list[int], path: Path) -> page.Fi
     for k, position in enumerate(positions):
         rows += [(answered.caption(position), clips[k]), *((name, frames[k]) for name, frames in painted.items())]
     plots.frame_strip(rows, path)
-    taps = " and ".join(explanation.settings["tap"] for explanation in explanations.values())
-    return page.Figure(path, f"Every clip above its Grad-CAM overlay, taken at {taps}.")
+    if tuple(answered.methods) == ("gradcam",):
+        taps = " and ".join(explanation.settings["tap"] for explanation in explanations.values())
+        return page.Figure(path, f"Every clip above its Grad-CAM overlay, taken at {taps}.")
+    made = ", ".join(f"{each.method} at {_where(each)}" for each in explanations.values())
+    return page.Figure(path, f"Every clip above its overlays: {made}.")
+
+
+def _where(explanation) -> str:
+    return " + ".join(explanation.settings.get("taps") or (explanation.settings["tap"],))
+
+
+def class_sheet(
+    model,
+    clip: np.ndarray,
+    path: Path,
+    class_names: Sequence[str],
+    method: str = "3dcam",
+    top: int = 3,
+    title: str | None = None,
+    frames: int = 8,
+    **options,
+) -> page.Figure:
+    """Draws what speaks for the most probable classes of a clip, and against the first, as in Figure 6 of 3DCAM.
+
+    Args:
+        model: the classifier.
+        clip: (T, H, W, 3), as it takes them.
+        path: where to write, ending in .png, .pdf or .svg.
+        class_names: names of its classes.
+        method: of `har_tf.explain.methods.METHODS`.
+        top: classes, or all that there are.
+        title: a line above the sheet.
+        frames: frames to show of a longer clip.
+        **options: `tap`, `taps`, `pool` and `normalize` of `har_tf.explain.by_method`; one tap, or several that are
+            summed.
+
+    Returns:
+        The figure. A row whose map has no positive evidence says so.
+    """
+    from har_tf.explain import by_method, overlay
+
+    top = min(top, len(class_names))
+    ranked, negated = (
+        _only_one(by_method(model, clip[None], [method], top=number, counterfactual=against, **options))
+        for number, against in ((top, False), (1, True))
+    )
+    rows = [("the clip", clip)]
+    for rank in range(top):
+        found = ranked.only(rank)
+        name, p = class_names[found.class_index[0]], found.probability[0]
+        rows.append((f"{_ordinal(rank)}: {name}, p = {p:.4f}{_nothing(found)}", overlay(clip[None], found, 0.5)[0]))
+    found = negated.only(0)
+    name = class_names[found.class_index[0]]
+    rows.append((f"negation of the first: against {name}{_nothing(found)}", overlay(clip[None], found, 0.5)[0]))
+    plots.frame_strip(rows, path, f"{title}: {found.method}" if title else found.method, frames)
+    scale = "Each row has its own scale: red is the largest value of its map."
+    return page.Figure(path, f"{found.method} at {_where(found)} for the {top} most probable classes. {scale}")
+
+
+def _only_one(explanations: Mapping):
+    if len(explanations) != 1:
+        raise ValueError(f"A sheet shows one explanation a class. Received: {', '.join(explanations)}")
+    return next(iter(explanations.values()))
+
+
+def _ordinal(rank: int) -> str:
+    return ("first", "second", "third")[rank] + " class" if rank < 3 else f"class {rank + 1}"
+
+
+def _nothing(explanation) -> str:
+    return " (no positive evidence)" if explanation.empty[0] else ""
 
 
 def class_strips(answered: Answered, figures: Path, first_number: int, count: int = 3) -> list[page.Section]:
@@ -114,7 +187,7 @@ def class_strips(answered: Answered, figures: Path, first_number: int, count: in
 
 
 def overlay_videos(answered: Answered, positions: list[int], folder: Path, stem: str) -> list[page.Video]:
-    """Writes an H.264 video for each clip, the clip beside its Grad-CAM overlay, or its overlays at several taps."""
+    """Writes an H.264 video for each clip, the clip beside its overlay, or those of several taps and methods."""
     from har_tf.explain import save_overlay
 
     clips = answered.test.read(positions)

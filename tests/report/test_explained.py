@@ -92,3 +92,48 @@ def test_the_overlays_of_all_taps_stand_together(answered, tmp_path, monkeypatch
     assert figure.caption.endswith("taken at G_5b and M_13.")
     explained.frame_strip(answered, [1], tmp_path / "s.png")
     assert rows[3:] == ["a, 0.90", ""], "one overlay stands close under its clip"
+
+
+def test_methods_stand_together(answered, tmp_path, monkeypatch):
+    made = {
+        "Sum 3DCAM": SimpleNamespace(method="Sum 3DCAM", settings={"taps": ("conv", "layer1")}),
+        "Grad-CAM M_13": SimpleNamespace(method="Grad-CAM", settings={"tap": "M_13"}),
+    }
+    asked, saved = [], []
+    monkeypatch.setattr("har_tf.explain.by_method", lambda *args: asked.append(args[2:]) or made)
+    monkeypatch.setattr("har_tf.explain.overlay", lambda clips, explanation: clips)
+    monkeypatch.setattr("har_tf.explain.save_overlay", lambda path, clips, several, *a, **o: saved.append(several))
+    both = Answered(None, answered.test, answered.probabilities, {"M": "M_13"}, ("3dcam", "gradcam"))
+    explained.overlay_videos(both, [1], tmp_path, "clip")
+    assert asked == [(("3dcam", "gradcam"), {"M": "M_13"})]
+    assert saved == [made]
+    figure = explained.frame_strip(both, [1], tmp_path / "s.png")
+    assert figure.caption == "Every clip above its overlays: Sum 3DCAM at conv + layer1, Grad-CAM at M_13."
+
+
+def test_a_sheet_says_where_there_is_no_evidence(tmp_path, monkeypatch):
+    import keras
+
+    clip = keras.Input((3, 8, 8, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255)(clip)
+    x = keras.layers.Conv3D(1, 1, use_bias=False, name="red")(x)
+    x = keras.layers.GlobalAveragePooling3D()(x)
+    model = keras.Model(clip, keras.layers.Dense(2, activation="softmax", use_bias=False, name="predictions")(x))
+    model.set_weights([np.array([1.0, 0, 0]).reshape(1, 1, 1, 3, 1), np.array([[4.0, -4.0]])])
+    drawn = []
+    monkeypatch.setattr(plots, "frame_strip", lambda rows, path, title, frames: drawn.append((rows, title)))
+    frames = np.zeros((3, 8, 8, 3), np.uint8)
+    frames[1, :4] = [200, 0, 0]
+    figure = explained.class_sheet(model, frames, tmp_path / "s.png", ("red", "plain"), title="v.mp4")
+    ((rows, title),) = drawn
+    assert title == "v.mp4: 3DCAM"
+    assert [text.split(", p")[0] for text, _ in rows] == [
+        "the clip",
+        "first class: red",
+        "second class: plain",
+        "negation of the first: against red (no positive evidence)",
+    ]
+    assert rows[2][0].endswith("(no positive evidence)")
+    assert (rows[1][1][1, :4] != frames[1, :4]).any()
+    np.testing.assert_array_equal(rows[2][1], frames)
+    assert figure.caption.startswith("3DCAM at red for the 2 most probable classes.")
