@@ -1,6 +1,7 @@
 """3DCAM: at every tap the gradient times the activation, enlarged to the clip and summed over the taps."""
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ CHANNELS = {
     "norm": lambda feature: tf.norm(feature, axis=-1),
 }
 JOINS = ("sum", "average")
-_AT_ONCE = 8  # clips whose maps are enlarged together: more would only take more memory
+_PIXELS_AT_ONCE = 2**21  # of clips whose maps are enlarged together: more take memory, and are no faster
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,11 +133,15 @@ def cam3d(
 ) -> Explanation:
     """Explains the class of each clip by (Sum) 3DCAM, in one forward and one backward pass for all taps.
 
-    Source: "3DCAM" (the paper of `resnext3d`, `i3d` and `gated`), equations (1), (2), (6) and (7). At every tap k the
+    Source: the 3DCAM paper (as `resnext3d`, `i3d` and `gated`), equations (1), (2), (6) and (7). At every tap k the
     gradient of the logit is summed over the channels, which gives beta_k; so is the activation, which gives alpha_k.
     Both are enlarged to the clip, divided by their largest value in the clip, and set to zero where they are negative;
     the map of the tap is their product. The maps are summed over the taps. Images are clips of one frame, for which
     this is 2DCAM with bilinear interpolation.
+
+    As channels are summed before the product, an activation counts wherever the summed gradient is positive, also in a
+    channel that speaks for another class; and where nothing but global average pooling and a dense layer follows a tap,
+    its beta is the same number everywhere, so that its map is the activation or, where that number is negative, empty.
 
     What the paper leaves open:
         The channels of alpha: equation (2) has none left, but only beta's are said to be summed. `channels` is "sum",
@@ -303,8 +308,9 @@ def products(parts: Sequence[np.ndarray], size: tuple[int, int, int], align: str
     run = _products(tuple(each.shape[1:] for each in parts), tuple(size), align)
     # Scaled before as well: the product of the two maxima of tiny numbers would be zero.
     parts = [_of_largest(each) for each in parts]
-    starts = range(0, len(parts[0]), _AT_ONCE)
-    return np.concatenate([run(*(each[i : i + _AT_ONCE] for each in parts)).numpy() for i in starts])
+    at_once = max(1, _PIXELS_AT_ONCE // math.prod(size))
+    starts = range(0, len(parts[0]), at_once)
+    return np.concatenate([run(*(each[i : i + at_once] for each in parts)).numpy() for i in starts])
 
 
 def _of_largest(maps: np.ndarray) -> np.ndarray:

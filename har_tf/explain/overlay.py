@@ -162,25 +162,25 @@ def _captioned(
             raise ValueError(f"{name} holds one {what} a frame, {count}. Received: {len(given)} {what}s")
     headings = [_heading(several, class_names)] * count if headings is None else headings
     colours = _colours(colormap)
-    t = -1
-    for t, frame in enumerate(clip):
-        if t == count:
+    t = 0
+    for t, frame in enumerate(clip, start=1):
+        if t > count:
             break
         zoom = max(1, min_side / min(frame.shape[:2]))
         size = (round(frame.shape[0] * zoom), round(frame.shape[1] * zoom))
         scale, columns = size[0] / 256, 1 + len(several)
         across = columns * size[1] + (columns - 1) * _GAP
         plain = _resized(np.asarray(frame), size)
-        painted = [_painted(plain, maps[t], alpha, colours) for maps in all_maps]
+        painted = [_painted(plain, maps[t - 1], alpha, colours) for maps in all_maps]
         above = [_line(title, across, scale)] if title else []
-        above.append(_line(headings[t], across, scale))
+        above.append(_line(headings[t - 1], across, scale))
         if any(several):
             above.append(_side_by_side([_line(name, size[1], 0.8 * scale) for name in ("", *several)]))
-        moment = f"frame {t + 1}/{count}" + (f", {times[t]:.2f} s" if times is not None else "")
+        moment = f"frame {t}/{count}" + (f", {times[t - 1]:.2f} s" if times is not None else "")
         below = _line(moment, across, scale, right=_legend(colours, scale))
         made = _small_print(_made(several), across, 0.8 * scale)
         yield np.concatenate([*above, _side_by_side((plain, *painted)), below, *made])
-    if t + 1 != count:
+    if t != count:
         raise ValueError(f"an explanation of {count} frames needs these. Received: {'fewer' if t < count else 'more'}")
 
 

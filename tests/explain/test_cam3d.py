@@ -1,3 +1,5 @@
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -383,6 +385,14 @@ def test_wrong_arguments(arguments, message):
         cam3d(**{"model": conv_model(), "clips": clips_of((1, 4, 12, 10, 3)), **arguments})
 
 
+def test_clips_that_do_not_fit_together_are_enlarged_one_after_the_other(monkeypatch):
+    maps = [np.random.default_rng(0).random((5, 2, 2, 3, 3), dtype="float32")]
+    expected = products(maps, (4, 6, 6))
+    # The package's name for the module is the function's.
+    monkeypatch.setattr(sys.modules["har_tf.explain.cam3d"], "_PIXELS_AT_ONCE", 2 * 4 * 6 * 6)
+    np.testing.assert_allclose(products(maps, (4, 6, 6)), expected, atol=1e-6)
+
+
 def test_wrong_taps_of_what_was_found():
     found = layerwise(conv_model(), clips_of((1, 4, 12, 10, 3)), ["conv2", "conv3"])
     for wrong in (["conv1"], ["conv2", "conv2"], [], "conv2"):
@@ -395,6 +405,8 @@ def models():
     from har_tf.models.frame_cnn import frame_cnn
     from har_tf.models.fusion_gru import fusion_gru
     from har_tf.models.googlenet import googlenet
+    from har_tf.models.i3d import i3d
+    from har_tf.models.resnext3d import resnext3d
 
     names = ("MobileNet", "MobileNetV2")
     return {
@@ -404,17 +416,23 @@ def models():
             (2, 64, 64, 3), 3, names, gru_units=(4,), frame_sizes=dict.fromkeys(names, 64)
         ),
         "googlenet": lambda: googlenet((64, 64, 3), 5),
+        "resnext3d": lambda: resnext3d((16, 64, 64, 3), 5, blocks=(1, 1, 1, 1), width=32),
+        "i3d": lambda: i3d((16, 64, 64, 3), 5, width=0.125),
     }
 
 
-@pytest.mark.parametrize("name", ["cnn_gru", "frame_cnn", "fusion_gru", "googlenet"])
+@pytest.mark.parametrize("name", ["cnn_gru", "frame_cnn", "fusion_gru", "googlenet", "resnext3d", "i3d"])
 def test_every_model_of_the_suite_also_after_loading(name, tmp_path):
     model = models()[name]()
     clips = clips_of((1, *model.input_shape[1:]), model.inputs[0].dtype)
-    loaded = assert_survives_saving(model, clips, tmp_path)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
     assert stages(loaded) == stages(model)
     found = layerwise(loaded, clips)
     assert len(found.taps) > 2
+    if name == "resnext3d":  # Table 1
+        stage_names = ["conv3d_1a_7x7", "layer1", "layer2", "layer3", "layer4"]
+        assert [tap.name for tap in found.taps] == stage_names
     for explanation in (found.cam3d(), found.sum_gradcam()):
         assert explanation.maps.shape == (1, *found.size)
         assert explanation.maps.max() == pytest.approx(1)
