@@ -172,9 +172,12 @@ def _fault(truth: Truth | None, results: list, errors: list[str]) -> tuple[str, 
 
 def _is_avi(path: Path) -> bool:
     try:
-        return path.is_file() and path.open("rb").read(4) == b"RIFF"
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(4) == b"RIFF"
     except (OSError, ValueError):
-        return False
+        pass
+    return False
 
 
 def _size(results: list) -> tuple[int, int]:

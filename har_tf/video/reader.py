@@ -252,8 +252,7 @@ def _read(path: str | PathLike, request: _Request, target: Target, threads: int 
     _check_threads(threads)
     path = regular_file(path)
     if target.stretches:  # else the shape of the pixels matters, which the container tells
-        regular = open_regular_avi(path, threads)
-        pixels = None if regular is None else _read_needed(*regular, [None] * len(regular[1]), request, target, None)
+        pixels = _read_regular_avi(path, request, target, threads)
         if pixels is not None:
             return pixels
     with open_stream(path, threads) as stream:
@@ -273,6 +272,15 @@ def _read(path: str | PathLike, request: _Request, target: Target, threads: int 
         if clip is None:
             raise VideoError(path, f"changed while it was read: first {count} frames, then {again}")
     return clip
+
+
+def _read_regular_avi(path: Path, request: _Request, target: Target, threads: int | None) -> np.ndarray | None:
+    """Read a clip without a container; None where the file is another one, or it does not come out right."""
+    found = open_regular_avi(path, threads)
+    if found is None:
+        return None
+    context, data = found
+    return _read_needed(context, data, [None] * len(data), request, target, None)
 
 
 def _read_needed(

@@ -21,7 +21,10 @@ _INDEX_ENTRY = np.dtype([("name", "<u4"), ("flags", "<u4"), ("offset", "<u4"), (
 _PICTURE = struct.Struct("<IiiHH4s20x")
 
 # Padding and notes.
-_IDLE = frozenset((b"JUNK", b"INFO"))
+_IDLE = frozenset(((b"JUNK", b""), (b"LIST", b"INFO")))
+
+# Lists in lists; in AVI there are streams in the header, and no more.
+_DEPTH = 4
 
 # What MPEG-4 part 2 is called in most files; other names have meanings to FFmpeg's demuxer or decoder.
 _MPEG4 = frozenset((b"XVID", b"DIVX", b"DX50", b"FMP4"))
@@ -50,12 +53,12 @@ class Avi:
             return None
         header, movi, index = None, None, None
         for name, start, end in _chunks(data, HEAD, len(data)):
-            kind = data[start : start + 4] if name == b"LIST" else name
-            if kind == b"hdrl" and header is None and _fit(data, start, end):
+            kind = (name, data[start : start + 4] if name == b"LIST" else b"")
+            if kind == (b"LIST", b"hdrl") and header is None and _fit(data, start, end):
                 header = start + 4, end
-            elif kind == b"movi" and movi is None:
+            elif kind == (b"LIST", b"movi") and movi is None:
                 movi = start, end
-            elif kind == b"idx1" and index is None:
+            elif name == b"idx1" and index is None:
                 index = np.frombuffer(data, _INDEX_ENTRY, (end - start) // _INDEX_ENTRY.itemsize, start)
             elif kind not in _IDLE:
                 return None
@@ -149,10 +152,10 @@ def _kind(letters: bytes) -> int:
     return int.from_bytes(letters, "little")
 
 
-def _fit(data: bytes, start: int, end: int) -> bool:
+def _fit(data: bytes, start: int, end: int, depth: int = _DEPTH) -> bool:
     """Whether the chunks of a list, and of the lists in it, end where it ends."""
-    return all(
-        name is not None and (name != b"LIST" or _fit(data, first, behind))
+    return depth > 0 and all(
+        name is not None and (name != b"LIST" or _fit(data, first, behind, depth - 1))
         for name, first, behind in _chunks(data, start + 4, end)
     )
 

@@ -4,6 +4,7 @@ import av
 import numpy as np
 import pytest
 
+from har_tf.video import read_clip
 from har_tf.video.riff import Avi
 
 
@@ -84,7 +85,9 @@ def test_what_is_not_refused_is_what_the_demuxer_finds(video, tmp_path):
                     streams = container.streams.video
                     packets = [bytes(packet) for packet in container.demux(streams[0]) if packet.size]
             except (av.FFmpegError, IndexError):
-                continue  # then the reader does not get so far
+                # Then it is for the way without a container to refuse it, too.
+                assert decoder_of(bytes(changed)) is None, (place, flip)
+                continue
             assert found == packets, (place, flip)
             agreed += 1
     assert agreed > 100
@@ -141,6 +144,21 @@ def test_a_changed_head_leads_to_no_other_decoder(video, tmp_path):
                 assert stream.frames > 0, (place, flip)
             agreed += 1
     assert agreed > 100
+
+
+def test_lists_in_lists_without_end_are_refused(video, tmp_path):
+    data = video.read_bytes()
+    nested = b"LIST" + (4).to_bytes(4, "little") + b"strl"
+    for _ in range(2000):
+        nested = b"LIST" + (4 + len(nested)).to_bytes(4, "little") + b"strl" + nested
+    size = int.from_bytes(data[16:20], "little")
+    header = data[20 : 20 + size] + nested
+    head = b"LIST" + len(header).to_bytes(4, "little") + header
+    rest = data[20 + size :]
+    path = tmp_path / "nested.avi"
+    path.write_bytes(b"RIFF" + (4 + len(head) + len(rest)).to_bytes(4, "little") + b"AVI " + head + rest)
+    assert Avi.of(path.read_bytes()) is None
+    assert read_clip(path, 3).shape == (3, 128, 192, 3)
 
 
 def test_real_files_are_regular(shared):
