@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from har_tf.datasets import ActionDataset, PreparedDataset, VideoRecord
+from har_tf.datasets.flow_clips import FlowClips
 from har_tf.datasets.workers import available_cores
 
 AHEAD = 2  # batches ready and waiting; with the ones under way this bounds the memory
@@ -27,12 +28,17 @@ DRAWS += ("brightness", "contrast", "saturation", "hue")
 # NTSC's luma and chroma. Saturation and hue scale and turn the chroma (I, Q), and leave the luma Y as it is.
 YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
 RGB = np.linalg.inv(YIQ)
+STILL = 128  # what flow in eight bits has for no motion, see `har_tf.video.flow.encode`
 PIXELS = 8  # multiplied at once by one matrix of 24 x 24: several times faster than pixel by pixel
 
 
 @dataclass(frozen=True)
 class Augment:
     """Random changes to training clips, the same for all frames of a clip; everything is off by default.
+
+    Clips of flow change as the flow of the changed video would: mirrored, its horizontal part changes its sign; a crop
+    that is stretched stretches the motion, each part by its own factor; where a frame is repeated, or something black
+    comes in, nothing moves. Flow has no colour, so brightness, contrast, saturation and hue leave it as it is.
 
     Args:
         flip: probability of mirroring left and right. Leave it off where the side is part of the label.
@@ -69,32 +75,39 @@ class Augment:
         """Changes one clip.
 
         Args:
-            clip: (T, H, W, 3) uint8.
+            clip: (T, H, W, 3) uint8 RGB, or (T, H, W, 2) uint8 flow.
             draws: (12,) numbers in [0, 1), one for each of `DRAWS`; the clip's randomness.
 
         Returns:
-            (T, H, W, 3) uint8.
+            uint8 of the same shape.
         """
         draw = dict(zip(DRAWS, tf.unstack(draws), strict=True))
+        is_flow = clip.shape[-1] == FlowClips.channels
         if self.frames:
-            clip = self._move_in_time(clip, draw)
+            clip = self._move_in_time(clip, draw, is_flow)
         if self.flip:
-            clip = tf.cond(draw["flip"] < self.flip, lambda: tf.reverse(clip, [2]), lambda: clip)
+            mirrored = _mirrored_flow if is_flow else _mirrored
+            clip = tf.cond(draw["flip"] < self.flip, lambda: mirrored(clip), lambda: clip)
         values = clip
         if self.crop < 1 or self.shift:
-            values = self._move_in_space(values, draw)
-        if self.brightness or self.contrast or self.saturation or self.hue:
+            values = self._move_in_space(values, draw, is_flow)
+        if not is_flow and (self.brightness or self.contrast or self.saturation or self.hue):
             values = self._change_colour(tf.cast(values, tf.float32), draw)
         if values is clip:
             return clip
         return tf.cast(tf.clip_by_value(values, 0, 255) + 0.5, tf.uint8)
 
-    def _move_in_time(self, clip, draw):
+    def _move_in_time(self, clip, draw, is_flow):
         last = tf.shape(clip)[0] - 1
         offset = tf.cast(tf.floor(draw["frames"] * (2 * self.frames + 1)), tf.int32) - self.frames
-        return tf.gather(clip, tf.clip_by_value(tf.range(last + 1) + offset, 0, last))
+        wanted = tf.range(last + 1) + offset
+        there = tf.clip_by_value(wanted, 0, last)
+        moved = tf.gather(clip, there)
+        if is_flow:
+            moved = tf.where((wanted == there)[:, None, None, None], moved, tf.constant(STILL, tf.uint8))
+        return moved
 
-    def _move_in_space(self, clip, draw):
+    def _move_in_space(self, clip, draw, is_flow):
         frames, height, width = (tf.shape(clip)[axis] for axis in range(3))
         down, right = tf.cast(height - 1, tf.float32), tf.cast(width - 1, tf.float32)
         area = 1 - draw["area"] * (1 - self.crop)
@@ -107,7 +120,10 @@ class Augment:
             left -= tf.round((2 * draw["right"] - 1) * self.shift * tf.cast(width, tf.float32)) / right
         box = tf.stack([top, left, top + tall, left + wide])
         boxes = tf.tile(box[None], [frames, 1])
-        return tf.image.crop_and_resize(clip, boxes, tf.range(frames), (height, width))
+        outside = STILL if is_flow else 0
+        values = tf.image.crop_and_resize(clip, boxes, tf.range(frames), (height, width), extrapolation_value=outside)
+        # The motion grows with the picture; 1 and 255 are as far as flow goes.
+        return tf.clip_by_value((values - STILL) / [wide, tall] + STILL, 1, 255) if is_flow else values
 
     def _change_colour(self, values, draw):
         def around(centre, name):
@@ -133,6 +149,21 @@ class Augment:
             ).to_dense()
             return tf.reshape(tf.matmul(tf.reshape(values, (-1, 3 * PIXELS)), blocks) + bias, shape)
         return tf.reshape(tf.matmul(tf.reshape(values, (-1, 3)), matrix) + bias, shape)
+
+
+def _mirrored(clip):
+    return tf.reverse(clip, [2])
+
+
+def _mirrored_flow(clip):
+    """Also with the horizontal motion reversed: 128 + m is 128 - m, and the 0 that `encode` never writes is 255."""
+    right, down = tf.unstack(tf.cast(_mirrored(clip), tf.int32), axis=-1)
+    return tf.cast(tf.stack([tf.minimum(2 * STILL - right, 255), down], -1), tf.uint8)
+
+
+def channels_of(data: PreparedDataset | FlowClips | ActionDataset | Iterable[VideoRecord]) -> int:
+    """Channels of the clips: 2 of flow, else 3."""
+    return FlowClips.channels if isinstance(data, FlowClips) else 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +198,7 @@ class _Videos:
 
 
 def clips(
-    data: PreparedDataset | ActionDataset | Iterable[VideoRecord],
+    data: PreparedDataset | FlowClips | ActionDataset | Iterable[VideoRecord],
     batch_size: int,
     training: bool = False,
     seed: int = 0,
@@ -183,8 +214,8 @@ def clips(
     """Batches of clips and labels.
 
     Args:
-        data: prepared clips, or records, which are decoded again in every pass, in this process: a file that crashes
-            the decoder ends the run, which `prepare` and `check` survive.
+        data: prepared clips, their flow, or records, which are decoded again in every pass, in this process: a file
+            that crashes the decoder ends the run, which `prepare` and `check` survive.
         batch_size: clips a batch, B; the last batch of a pass may be smaller.
         training: shuffle, anew in every pass. Off: the order of `data`.
         seed: what the order and the augmentation are drawn from, together with the number of the pass.
@@ -198,7 +229,8 @@ def clips(
         fit: as in `read_clip`; None: "stretch".
 
     Returns:
-        A finite `tf.data.Dataset` of known cardinality of (uint8 (B, T, H, W, 3) RGB, int32 (B,) labels).
+        A finite `tf.data.Dataset` of known cardinality of (uint8 (B, T, H, W, 3) RGB, int32 (B,) labels); of flow
+        the clips are uint8 (B, T, H, W, 2).
 
     Raises:
         ValueError: no clips, an argument is out of its range, or one for records is given for prepared clips.
@@ -209,7 +241,7 @@ def clips(
     size = None if size is None else tuple(size)
     asked = {"num_frames": num_frames, "size": size, "sampling": sampling, "short": short, "fit": fit}
     given = {name: value for name, value in asked.items() if value is not None}
-    if isinstance(data, PreparedDataset):
+    if isinstance(data, PreparedDataset | FlowClips):
         if given:
             raise ValueError(
                 f"{', '.join(given)} is for records; these clips were prepared as {data.num_frames} frames of "
@@ -242,7 +274,7 @@ def clips(
         return tf.data.Dataset.from_tensor_slices((order, draws)).batch(batch_size)
 
     labels = tf.constant(source.labels, tf.int32)
-    shape = (None, source.num_frames, *source.size, 3)
+    shape = (None, source.num_frames, *source.size, channels_of(data))
 
     def read(order: tf.Tensor, draws: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         # Reading has no side effects; marked as stateful it would run alone under op determinism.

@@ -33,21 +33,28 @@ class TrainingRecipe:
 
     Args:
         epochs: passes over the training clips.
-        learning_rate: of Adam; with "cosine" its largest value.
-        schedule: "constant", or "cosine": a linear start over `warmup_epochs`, then half a cosine to zero.
+        learning_rate: the first one; with "cosine" the largest.
+        schedule: "constant"; "cosine": a linear start over `warmup_epochs`, then half a cosine to zero; "step": a tenth
+            of what it was after every `step_epochs`.
         warmup_epochs: may be a fraction.
         label_smoothing: share of the target that is spread over all classes.
         clipnorm: largest norm of any weight's gradient; None: not clipped.
-        weight_decay: decoupled, as in AdamW; 0: plain Adam.
+        weight_decay: decoupled, as in AdamW; 0: none.
+        optimizer: "adam", or "sgd" with `momentum`.
+        momentum: of SGD.
+        step_epochs: see `schedule`.
     """
 
     epochs: int = 20
     learning_rate: float = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "step"] = "constant"
     warmup_epochs: float = 0.0
     label_smoothing: float = 0.0
     clipnorm: float | None = None
     weight_decay: float = 0.0
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: float = 0.9
+    step_epochs: int = 50
 
     def __post_init__(self):
         if self.epochs < 1:
@@ -61,8 +68,14 @@ class TrainingRecipe:
                 raise ValueError(f"{name} is at least 0. Received: {name}={getattr(self, name)}")
         if self.clipnorm is not None and not self.clipnorm > 0:
             raise ValueError(f"clipnorm is positive, or None. Received: clipnorm={self.clipnorm}")
-        if self.schedule not in ("constant", "cosine"):
-            raise ValueError(f"Schedules are 'constant' and 'cosine'. Received: schedule={self.schedule!r}")
+        if self.schedule not in ("constant", "cosine", "step"):
+            raise ValueError(f"Schedules are 'constant', 'cosine' and 'step'. Received: schedule={self.schedule!r}")
+        if self.optimizer not in ("adam", "sgd"):
+            raise ValueError(f"Optimisers are 'adam' and 'sgd'. Received: optimizer={self.optimizer!r}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"The momentum lies in [0, 1). Received: momentum={self.momentum}")
+        if self.step_epochs < 1:
+            raise ValueError(f"A step takes at least one epoch. Received: step_epochs={self.step_epochs}")
 
 
 @dataclass(frozen=True)
@@ -135,7 +148,7 @@ def fit(
     inputs: Mapping[str, object] | None = None,
     verbose: int | str = "auto",
 ) -> History:
-    """Trains `model` with Adam and categorical cross-entropy, and leaves in it the weights of its best epoch.
+    """Trains `model` with categorical cross-entropy, and leaves in it the weights of its best epoch.
 
     The best epoch is the one with the highest validation accuracy (of equal ones, the lowest validation loss), or the
     last where there is no validation data. Validation clips are to be taken from the training part, never from the
@@ -231,6 +244,12 @@ def _optimizer(recipe: TrainingRecipe, steps: int) -> keras.optimizers.Optimizer
             max(recipe.epochs * steps - warmup, 1),
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
+        )
+    if recipe.schedule == "step":
+        rate = keras.optimizers.schedules.ExponentialDecay(rate, recipe.step_epochs * steps, 0.1, staircase=True)
+    if recipe.optimizer == "sgd":
+        return keras.optimizers.SGD(
+            rate, recipe.momentum, clipnorm=recipe.clipnorm, weight_decay=recipe.weight_decay or None
         )
     if recipe.weight_decay:
         return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, clipnorm=recipe.clipnorm)

@@ -15,6 +15,7 @@ import tensorflow as tf
 from har_tf import features, pipeline, training
 from har_tf.atomic import whole_file
 from har_tf.datasets import splits
+from har_tf.datasets.flow_clips import FlowClips
 from har_tf.datasets.prepared import PreparedDataset
 from har_tf.datasets.records import ActionDataset
 from har_tf.evaluate import classification
@@ -38,29 +39,30 @@ class Buildable(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The clips of a trial; `validation` is None where the last epoch is to be kept."""
+    """The clips of a trial, of RGB or of flow; `validation` is None where the last epoch is to be kept."""
 
-    train: PreparedDataset
-    validation: PreparedDataset | None
-    test: PreparedDataset
+    train: PreparedDataset | FlowClips
+    validation: PreparedDataset | FlowClips | None
+    test: PreparedDataset | FlowClips
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(time, height, width, channels) of a clip."""
-        return (self.train.num_frames, *self.train.size, 3)
+        return (self.train.num_frames, *self.train.size, pipeline.channels_of(self.train))
 
     @property
     def clip(self) -> dict[str, str]:
         """How the clips were taken, see `saving.save_model`."""
         return self.train.clip
 
-    def batches(self, part: PreparedDataset, batch_size: int, **options: Any) -> tf.data.Dataset:
+    def batches(self, part: PreparedDataset | FlowClips, batch_size: int, **options: Any) -> tf.data.Dataset:
         """See `pipeline.clips`."""
         return pipeline.clips(part, batch_size, **options)
 
-    def fingerprint(self, part: PreparedDataset) -> str:
-        """Which clips; the prepared data set names its videos' sizes, times and settings."""
-        return _fingerprint([part.path.parent.name], part)
+    def fingerprint(self, part: PreparedDataset | FlowClips) -> str:
+        """Which clips; the folder of prepared data or of flow names the videos' sizes, times and settings."""
+        folder = part.path if isinstance(part, FlowClips) else part.path.parent
+        return _fingerprint([folder.name], part)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +112,7 @@ class Outcome:
     history: History
     report: ClassificationReport
     probabilities: np.ndarray
-    test: PreparedDataset | Sequence[FeatureStore]
+    test: PreparedDataset | FlowClips | Sequence[FeatureStore]
 
 
 def split_parts(
@@ -269,12 +271,14 @@ def _stills(clips: PreparedDataset, **options: Any) -> tf.data.Dataset:
     return pipeline.clips(clips, 8, **options).map(apart)
 
 
-def _clips(part: PreparedDataset | Sequence[FeatureStore]) -> PreparedDataset | FeatureStore:
+def _clips(
+    part: PreparedDataset | FlowClips | Sequence[FeatureStore],
+) -> PreparedDataset | FlowClips | FeatureStore:
     """What knows labels and class names; of several streams the first, for all are of the same clips."""
     return part[0] if isinstance(part, Sequence) else part
 
 
-def _fingerprint(sources: Sequence[str], clips: PreparedDataset | FeatureStore) -> str:
+def _fingerprint(sources: Sequence[str], clips: PreparedDataset | FlowClips | FeatureStore) -> str:
     """Where they are from and which clips, in words and as a digest."""
     names = "\n".join([*sources, *map(str, clips.record_paths), *map(str, clips.labels)])
     return f"{len(clips)} clips, {hashlib.sha256(names.encode()).hexdigest()[:12]}"

@@ -5,6 +5,7 @@ from tensorflow.python.framework import config  # nothing public turns op determ
 
 from har_tf import datasets
 from har_tf.datasets import VideoRecord
+from har_tf.datasets.flow_clips import flow_clips
 from har_tf.pipeline import DRAWS, RGB, YIQ, Augment, clips
 from har_tf.video import write_video
 
@@ -258,3 +259,88 @@ def test_all_frames_of_a_clip_change_alike():
         changed = ALL(still, tf.constant(row)).numpy()
         assert (changed == changed[:1]).all()
         assert (changed != still).any()
+
+
+FLOW = (4, 16, 24, 2)
+
+
+def still(**pixels):
+    """Flow of one clip where nothing moves but the pixels that are given as y_x=(right, down)."""
+    clip = np.full(FLOW, 128, np.uint8)
+    for place, value in pixels.items():
+        y, x = map(int, place.strip("p").split("_"))
+        clip[:, y, x] = value
+    return clip
+
+
+def test_flow_is_read_in_batches_like_rgb(prepared, tmp_path):
+    flow = flow_clips(prepared, tmp_path)
+    batches = clips(flow, 4, training=True, augment=ALL, epochs=range(2))
+    assert batches.element_spec == (tf.TensorSpec((None, *FLOW), tf.uint8), tf.TensorSpec((None,), tf.int32))
+    assert batches.cardinality() == 6
+    same(gathered(clips(flow, 4)), (flow.read(range(11)), prepared.labels))
+    with pytest.raises(ValueError, match="is for records"):
+        clips(flow, 4, num_frames=4)
+
+
+def test_the_same_draws_change_flow_and_rgb_alike(prepared, tmp_path):
+    flow = flow_clips(prepared, tmp_path)
+    seen, labels = gathered(clips(flow, 4, training=True, seed=3, augment=Augment(flip=0.5)))
+    rgb, same_labels = gathered(clips(prepared, 4, training=True, seed=3, augment=Augment(flip=0.5)))
+    np.testing.assert_array_equal(labels, same_labels)
+    plain = prepared.read(range(11))
+    for moved, clip in zip(seen, rgb, strict=True):
+        (position,) = (n for n in range(11) if (clip == plain[n]).all() or (clip == plain[n][:, :, ::-1]).all())
+        mirrored = (clip == plain[position][:, :, ::-1]).all()
+        original = flow.read([position])[0].astype(int)
+        expected = np.stack([256 - original[:, :, ::-1, 0], original[:, :, ::-1, 1]], -1) if mirrored else original
+        np.testing.assert_array_equal(moved, expected)
+
+
+def test_a_flip_of_flow_turns_the_horizontal_motion_round():
+    clip = still(p3_0=(200, 90), p3_1=(1, 1), p3_2=(255, 255), p3_3=(0, 0))
+    flipped = Augment(flip=1.0)(tf.constant(clip), draws(flip=0.0)).numpy()
+    # 128 + 72 becomes 128 - 72; the 0 that no flow has becomes the most there is.
+    assert flipped[0, 3, -4:].tolist() == [[255, 0], [1, 255], [255, 1], [56, 90]]
+    assert (flipped[:, :3] == 128).all(), "no motion stays none"
+    legal = np.maximum(noise(*FLOW), 1)
+    twice = Augment(flip=1.0)(Augment(flip=1.0)(tf.constant(legal), draws(flip=0.0)), draws(flip=0.0))
+    np.testing.assert_array_equal(twice.numpy(), legal)
+
+
+def test_where_a_frame_of_flow_is_repeated_nothing_moves():
+    clip = noise(*FLOW)
+    later = Augment(frames=2)(tf.constant(clip), draws(frames=0.99)).numpy()
+    np.testing.assert_array_equal(later[:2], clip[2:])
+    assert (later[2:] == 128).all()
+    earlier = Augment(frames=2)(tf.constant(clip), draws(frames=0.0)).numpy()
+    np.testing.assert_array_equal(earlier[2:], clip[:2])
+    assert (earlier[:2] == 128).all()
+
+
+def test_what_a_shift_of_flow_lets_in_does_not_move():
+    clip = np.maximum(noise(*FLOW), 1)
+    moved = Augment(shift=0.25)(tf.constant(clip), draws(down=1.0, right=0.0)).numpy()
+    np.testing.assert_array_equal(moved[:, 4:, :-6], clip[:, :-4, 6:])
+    assert (moved[:, :4] == 128).all() and (moved[:, :, -6:] == 128).all()
+
+
+def test_a_crop_of_flow_enlarges_the_motion():
+    clip = np.full(FLOW, 138, np.uint8)
+    clip[..., 1] = 108
+    corner = Augment(crop=0.25)(tf.constant(clip), draws(area=1.0, left=0.0, top=0.0)).numpy()
+    # Half of the height and the width: twice the motion, 10 to the right and 20 up.
+    assert set(corner[..., 0].ravel()) == {148}
+    assert set(corner[..., 1].ravel()) == {88}
+    wide = Augment(crop=0.25)(tf.constant(clip), draws(area=1.0, aspect=1.0, left=0.0, top=0.0)).numpy()
+    # A quarter of the area that is 4/3 times as wide as high: shares of sqrt(1/4 * 4/3) and sqrt(1/4 * 3/4).
+    assert set(wide[..., 0].ravel()) == {round(128 + 10 / (1 / 3) ** 0.5)}
+    assert set(wide[..., 1].ravel()) == {round(128 - 20 / (3 / 16) ** 0.5)}
+    fast = np.full(FLOW, 250, np.uint8)
+    assert (Augment(crop=0.25)(tf.constant(fast), draws(area=1.0)).numpy() == 255).all()
+
+
+def test_flow_has_no_colour():
+    clip = noise(*FLOW)
+    colours = Augment(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.5)
+    np.testing.assert_array_equal(colours(tf.constant(clip), draws(brightness=1.0, hue=0.9)).numpy(), clip)

@@ -271,6 +271,40 @@ def test_cosine_rate_by_hand(data, tmp_path):
     np.testing.assert_allclose(history.epochs["learning_rate"], expected, rtol=1e-5, atol=1e-9)
 
 
+def test_step_divides_the_rate_by_ten(data, tmp_path):
+    recipe = TrainingRecipe(epochs=5, learning_rate=1e-2, schedule="step", step_epochs=2, optimizer="sgd")
+    model, history = train(data, tmp_path, recipe=recipe)
+    # The rate that the next step would take, after each epoch.
+    np.testing.assert_allclose(history.epochs["learning_rate"], [1e-2, 1e-3, 1e-3, 1e-4, 1e-4], rtol=1e-5)
+    assert isinstance(model.optimizer, keras.optimizers.SGD)
+
+
+def test_sgd_takes_the_step_of_its_equation(data, tmp_path):
+    """v <- 0.5 v - rate * gradient, w <- w + v: two steps with the whole of the data as a batch."""
+
+    def whole(epochs):
+        return batches(data, [0] * len(epochs), batch_size=CLIPS)
+
+    def plain():
+        training.seed_everything(0)
+        clip = keras.Input(SHAPE, dtype="uint8", name="clip")
+        x = layers.GlobalAveragePooling3D()(layers.Rescaling(1 / 255)(clip))
+        return keras.Model(clip, layers.Dense(CLASSES, activation="softmax", name="predictions")(x))
+
+    model, by_hand = plain(), plain()
+    fit(model, whole, None, TrainingRecipe(2, 0.1, optimizer="sgd", momentum=0.5), tmp_path, verbose=0)
+    velocity = [0.0, 0.0]
+    (inputs, labels), *_ = whole(range(1))
+    for _ in range(2):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, by_hand(inputs)))
+        for i, gradient in enumerate(tape.gradient(loss, [v.value for v in by_hand.trainable_variables])):
+            velocity[i] = 0.5 * velocity[i] - 0.1 * gradient
+            by_hand.trainable_variables[i].assign_add(velocity[i])
+    for ours, expected in zip(model.get_weights(), by_hand.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
 def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path):
     model = build()
     model.get_layer("predictions").bias.assign([np.nan] * CLASSES)
@@ -288,7 +322,10 @@ def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path):
         ({"warmup_epochs": -1}, "warmup_epochs=-1"),
         ({"weight_decay": -3}, "weight_decay=-3"),
         ({"clipnorm": 0.0}, "clipnorm=0.0"),
-        ({"schedule": "step"}, "'constant' and 'cosine'. Received: schedule='step'"),
+        ({"schedule": "linear"}, "'constant', 'cosine' and 'step'. Received: schedule='linear'"),
+        ({"optimizer": "lars"}, "'adam' and 'sgd'. Received: optimizer='lars'"),
+        ({"momentum": 1.0}, "momentum=1.0"),
+        ({"step_epochs": 0}, "step_epochs=0"),
     ],
 )
 def test_wrong_recipes_are_named(arguments, words):

@@ -2,8 +2,9 @@
 
 from har_tf.models.cnn_gru import cnn_gru
 from har_tf.models.frame_cnn import frame_cnn
+from har_tf.models.gated import gated
 from har_tf.models.googlenet import googlenet
 from har_tf.models.i3d import i3d
 from har_tf.models.resnext3d import resnext3d
 
-__all__ = ["cnn_gru", "frame_cnn", "googlenet", "i3d", "resnext3d"]
+__all__ = ["cnn_gru", "frame_cnn", "gated", "googlenet", "i3d", "resnext3d"]
