@@ -1,0 +1,323 @@
+"""The localisation experiment: what it leaves behind, that its tables are its results, and what it refuses."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import cam3d_localization
+from experiments.cam3d_localization import CONTROLS, LAYERS, PAPER_TABLE_6, Method, Recipe
+from har_tf.evaluate.hits import Frames
+from har_tf.evaluate.localization import Overlaps
+from har_tf.models.saving import save_model
+from har_tf.video import probe
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+GAUSSIAN, UNIFORM, DIFFERENCE = CONTROLS
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return Recipe(
+        clips=60, epochs=1, size=(64, 64), num_frames=4, width=32, cardinality=2, validation=0.2, overlays=1, workers=0,
+        frames_per_clip=2, out=tmp_path_factory.mktemp("runs"), run="tiny",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(recipe):
+    cam3d_localization.main(recipe)
+    return recipe.out / "cam3d_localization" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def results(run):
+    return json.loads((run / "results.json").read_text())
+
+
+def rows(run, stem):
+    with (run / "tables" / f"{stem}.csv").open(newline="") as file:
+        return {row["Method"]: row for row in csv.DictReader(file)}
+
+
+def test_the_run_folder_is_complete(run):
+    expected = {
+        "recipe.json", "environment.json", "results.json", "skipped.csv", "model.keras", "history.csv", "report.html",
+        "tables/hits.md", "tables/boxes_oracle.csv", "tables/boxes_chosen.tex", "tables/acc2_chosen.md",
+        "tables/side_by_side.csv", "figures/figure_7_saliency.png", "figures/figure_thresholds.png",
+    }  # fmt: skip
+    assert {name for name in expected if not (run / name).is_file()} == set()
+    assert not [path for path in run.rglob(".*")], "nothing half-written"
+    (video,) = (run / "overlays").glob("*.mp4")
+    assert (probe(video).codec, probe(video).frames) == ("h264", 4)
+
+
+def test_the_page_refers_only_to_files_beside_it(run):
+    page = (run / "report.html").read_text()
+    assert "http" not in page.replace("http://www.w3.org", "")
+    links = re.findall(r'(?:src|poster)="([^"]+)"', page)
+    assert len(links) == 3
+    assert all((run / link).is_file() for link in links)
+    for heading in ("What was found", "Hits", "Boxes", "Side by side", "Accuracy over the threshold", "Figure 7"):
+        assert heading in page
+
+
+def test_tables_print_the_results(run, results):
+    for choice, stem in (("oracle", "boxes_oracle"), ("given", "boxes_chosen")):
+        printed = rows(run, stem)
+        assert set(printed) == set(results["methods"])
+        for name, found in results["methods"].items():
+            row = found["boxes"][choice]["frame"]
+            shown = [float(printed[name][f"IoU {iou:g}"]) for iou in results["ious"]]
+            assert shown == pytest.approx(row["accuracy"])
+            assert float(printed[name]["Average"]) == pytest.approx(np.mean(row["accuracy"]))
+    sides = {name.removesuffix(" *"): row for name, row in rows(run, "side_by_side").items()}
+    for name, row in sides.items():
+        assert float(row["Chosen"]) <= float(row["Best"]) + 1e-9 <= float(row["Oracle"]) + 2e-9, name
+    assert not any("Paper" in column for column in sides[UNIFORM]), "figures of other data are not set beside these"
+
+
+def test_every_row_of_the_ablation_and_every_control_is_there(results):
+    layers = list(results["model"]["taps"])
+    assert layers == list(LAYERS)
+    assert list(results["model"]["taps"].values()) == ["conv3d_1a_7x7", "layer1", "layer2", "layer3", "layer4"]
+    assert {Method(*key).name for key in PAPER_TABLE_6} <= results["methods"].keys()
+    assert set(CONTROLS) <= results["methods"].keys()
+    assert {"Grad-CAM layer 4", "Sum 3DCAM (2, 3, 4)", "Average 3DCAM (conv, 1, 2, 3, 4)"} <= results["methods"].keys()
+
+
+def test_the_uniform_map_is_the_whole_frame(recipe, results):
+    """Measured again without a map: the box of the frame against every true box."""
+    from har_tf.evaluate.boxes import iou
+    from har_tf.video.sampling import frame_indices
+
+    dataset = cam3d_localization._load(cam3d_localization.resolved(recipe))
+    _, test = dataset.split("group", 0)
+    numbers = frame_indices(16, 4)[frame_indices(4, 2)]
+    found = np.array([
+        iou([[0, 0, 64, 64]], record.boxes_at(int(n)))[0, 0] for record in test.records for n in numbers
+    ])  # fmt: skip
+    measured = results["methods"][UNIFORM]["boxes"]
+    assert results["measured"]["test"]["frames"] == len(found)
+    for choice in ("oracle", "best", "given"):
+        assert measured[choice]["frame"]["accuracy"] == pytest.approx(
+            [(found >= least).mean() for least in (0.3, 0.5, 0.7)]
+        )
+    hits = results["methods"][UNIFORM]["hits"]
+    assert hits["intersects"]["frame"]["value"] == 1
+
+
+def test_the_average_of_the_layers_has_the_boxes_of_their_sum(results):
+    average, total = (results["methods"][f"{name} 3DCAM (conv, 1, 2, 3, 4)"] for name in ("Average", "Sum"))
+    assert average["boxes"]["best"] == total["boxes"]["best"]
+
+
+def test_thresholds_come_from_the_given_frames_and_one_holds_for_all():
+    """Two frames, three thresholds: the oracle would have both right, one threshold has the second one alone."""
+    table = Overlaps(np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.6]]), np.array([0.2, 0.5, 0.8]), "all", ("a", "b"))
+    frames = Frames(["v", "w"], ["v", "w"])
+    assert cam3d_localization._best_threshold(table, frames, (0.5, 0.8)) == (0.2, 0.5)
+    assert cam3d_localization._best_threshold(table, frames, (0.5, 0.95)) == (0.2, 0.25)
+
+
+def test_what_is_chosen_was_best_on_held_out_clips(results):
+    for kind, name in results["chosen"].items():
+        others = [found["held_out"] for other, found in results["methods"].items() if kind in other]
+        assert results["methods"][name]["held_out"] == max(others)
+
+
+def test_boxes_follow_the_crop():
+    """320 x 240 to 112 x 112: scaled to 149 x 112, and 18 columns are cut off on the left."""
+    boxes = [[0, 0, 320, 240], [160, 120, 320, 240], [0, 0, 30, 240]]
+    found = cam3d_localization._in_clip(np.array(boxes, float), (240, 320), (112, 112), "crop")
+    np.testing.assert_allclose(found, [[0, 0, 112, 112], [56.5, 56, 112, 112]])
+    stretched = cam3d_localization._in_clip(np.array(boxes[1:2], float), (240, 320), (112, 112), "stretch")
+    np.testing.assert_allclose(stretched, [[56, 56, 112, 112]])
+
+
+def test_the_same_command_finds_its_run_and_trains_nothing(run, recipe, capsys):
+    state = run / "training" / "ResNeXt3D" / "state.npz"
+    before, numbers = state.stat().st_mtime_ns, (run / "results.json").read_text()
+    cam3d_localization.main(recipe)
+    assert state.stat().st_mtime_ns == before
+    assert (run / "results.json").read_text() == numbers
+    assert "Sum 3DCAM" in capsys.readouterr().out
+
+
+def test_a_saved_model_is_explained_as_it_was(run, recipe, results):
+    """The same frames, so the same numbers; and the true class in place of the predicted one gives others."""
+    saved = replace(recipe, model=run / "model.keras", run="saved")
+    cam3d_localization.main(saved)
+    again = json.loads((recipe.out / "cam3d_localization" / "saved" / "results.json").read_text())
+    assert again["methods"]["3DCAM layer 1"]["boxes"] == results["methods"]["3DCAM layer 1"]["boxes"]
+    cam3d_localization.main(replace(saved, explain="true", taps="conv3d_1a_7x7,layer2", run="true"))
+    true = json.loads((recipe.out / "cam3d_localization" / "true" / "results.json").read_text())
+    assert list(true["model"]["taps"].values()) == ["conv3d_1a_7x7", "layer2"]
+    assert true["measured"]["test"]["right"] == results["measured"]["test"]["right"]
+    assert true["methods"]["3DCAM conv"]["boxes"] != results["methods"]["3DCAM conv"]["boxes"]
+
+
+def as_if(results, name, ious):
+    """The results as if they were of another data set, whole, with the paper's network."""
+    dataset = results["dataset"] | {"name": name, "as_in_paper": True}
+    methods = {}
+    for method, found in results["methods"].items():
+        methods[method] = dict(found)
+        for kind in ("boxes", "acc2"):
+            ways = {
+                choice: {per: row | {"accuracy": [0.25] * len(ious)} for per, row in units.items()}
+                for choice, units in found[kind].items()
+            }
+            methods[method][kind] = ways
+    return results | {"dataset": dataset, "ious": ious, "methods": methods}
+
+
+def test_the_paper_s_figures_stand_beside_the_paper_s_data(results):
+    jhmdb = cam3d_localization.tables(as_if(results, "jhmdb", [0.5, 0.6]))
+    assert list(jhmdb) == [
+        "table_3", "table_4_oracle", "table_4_chosen", "table_5_oracle", "table_5_chosen", "side_by_side"
+    ]  # fmt: skip
+    paper = {row[0]: row[-1] for row in jhmdb["table_3"].rows}
+    assert paper["Grad-CAM layer 4"] == 0.988
+    assert paper["Sum 3DCAM (conv, 1, 2, 3, 4)"] == 0.991
+    assert paper[UNIFORM] is None
+    table = cam3d_localization.tables(as_if(results, "ucf24", [0.05, 0.1, 0.2, 0.3, 0.4, 0.5]))["table_6_oracle"]
+    row = next(row for row in table.rows if row[0] == "Sum 3DCAM (conv, 1)")
+    assert row[-6:] == (0.835, 0.676, 0.426, 0.238, 0.132, 0.063)
+    names = [row[0] for row in table.rows]
+    assert names[:5] == ["3DCAM conv", "3DCAM layer 1", "3DCAM layer 2", "3DCAM layer 3", "3DCAM layer 4"]
+    assert names[-3:] == list(CONTROLS)
+
+
+def test_real_videos_without_weights_give_the_controls(shared, tmp_path):
+    """Part of UCF24, no model: its rows are not run and say what they need."""
+    recipe = Recipe(
+        dataset="ucf24", data_dir=shared / "data" / "ucf10", lists=shared / "data" / "ucf24", partial=True, workers=0,
+        classes="Surfing,BasketballDunk", size=(48, 48), clips_per_video=1, frames_per_clip=1, out=tmp_path, run="real",
+    )  # fmt: skip
+    cam3d_localization.main(recipe)
+    run = tmp_path / "cam3d_localization" / "real"
+    printed = rows(run, "table_6_oracle")
+    assert printed["Sum 3DCAM (conv, 1)"]["IoU 0.05"] == "not run"
+    assert 0 < float(printed[UNIFORM]["Average"]) < 1
+    found = json.loads((run / "results.json").read_text())
+    assert "resnext-101-kinetics-ucf101_split1.pth" in found["model"]["missing"]
+    assert any("are not on disk" in note for note in found["dataset"]["notes"])
+    assert "resnext-101-kinetics-ucf101_split1.pth" in (run / "report.html").read_text()
+
+
+def test_pictures_are_explained_by_2dcam(tmp_path):
+    """Twelve pictures with a bright square each, in ILSVRC's layout, and a network that is made of brightness."""
+    rng = np.random.default_rng(0)
+    wnids = ("n01440764", "n02012849")
+    for i in range(12):
+        wnid, x, y = wnids[i % 2], *rng.integers(5, 30, 2).tolist()
+        pixels = np.full((60, 60, 3), 10, np.uint8)
+        pixels[y : y + 20, x : x + 20] = 250
+        path = tmp_path / "data" / "ILSVRC/Data/CLS-LOC/val" / f"ILSVRC2012_val_{i:08d}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path, quality=95)
+        box = f"<xmin>{x}</xmin><ymin>{y}</ymin><xmax>{x + 19}</xmax><ymax>{y + 19}</ymax>"
+        (tmp_path / "data" / "ILSVRC/Annotations/CLS-LOC/val").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / "ILSVRC/Annotations/CLS-LOC/val" / f"{path.stem}.xml").write_text(
+            f"<annotation><size><width>60</width><height>60</height><depth>3</depth></size>"
+            f"<object><name>{wnid}</name><bndbox>{box}</bndbox></object></annotation>"
+        )
+    picture = keras.Input((60, 60, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255)(picture)
+    for i in range(2):
+        x = keras.layers.Conv2D(1, 2, 2, kernel_initializer="ones", activation="relu", name=f"conv{i}")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dense(2, "softmax", kernel_initializer=keras.initializers.Constant(1), name="predictions")(x)
+    save_model(keras.Model(picture, x), tmp_path / "bright.keras", wnids)
+    recipe = Recipe(
+        dataset="ilsvrc", data_dir=tmp_path / "data", model=tmp_path / "bright.keras", validation=0.34, workers=0,
+        out=tmp_path, run="r",
+    )  # fmt: skip
+    cam3d_localization.main(recipe)
+    run = tmp_path / "cam3d_localization" / "r"
+    found = json.loads((run / "results.json").read_text())
+    assert DIFFERENCE not in found["methods"], "a picture does not move"
+    assert {"2DCAM conv", "2DCAM layer 1", "Grad-CAM layer 1"} <= found["methods"].keys()
+    assert found["methods"]["2DCAM conv"]["boxes"]["given"]["frame"]["average"] == 1
+    assert found["methods"][UNIFORM]["boxes"]["oracle"]["frame"]["average"] == 0, "9 % of the picture"
+    assert found["measured"]["test"]["frames"] + found["measured"]["held_out"]["frames"] == 12
+    assert (run / "figures" / "figure_8_saliency.png").is_file()
+    with pytest.raises(ValueError, match="figures has clips.*a model that takes pictures"):
+        cam3d_localization.main(Recipe(model=tmp_path / "bright.keras", out=tmp_path, workers=0))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"taps": "conv3d_1a_7x7,layer9"}, "tap 'layer9' is not in the model.*layer1"),
+        ({"network": "ResNet51"}, "ResNet51"),
+        ({"dataset": "ucf24"}, "--data-dir is needed"),
+        ({"data_dir": Path("somewhere")}, "needs no --data-dir"),
+        ({"model": Path("nowhere.keras")}, "nowhere.keras: no such file for --model"),
+        ({"weights": Path("nowhere.pth")}, "nowhere.pth: no such file for --weights"),
+        ({"dataset": "ilsvrc", "data_dir": Path("x"), "network": "MobileNet"}, "ilsvrc is explained with"),
+        ({"num_frames": 40}, "10 of 10 videos are shorter than a clip of 40 frames.*16 frames.*repeat_last"),
+        ({"validation": 0.0}, "--validation"),
+        ({"classes": "wave,waive"}, "waive"),
+        ({"width": 33}, "width"),
+        ({"run": "../x"}, "--run"),
+    ],
+)
+def test_wrong_input_is_refused_before_any_work(recipe, change, words, monkeypatch):
+    from har_tf import trial
+
+    monkeypatch.setattr(trial, "run_trial", lambda *a, **k: pytest.fail("training began"))
+    with pytest.raises((ValueError, OSError), match=words):
+        cam3d_localization.main(replace(recipe, **({"run": "wrong"} | change)))
+
+
+def test_boxes_outside_their_frame_are_named(recipe, monkeypatch):
+    load = cam3d_localization._load
+
+    def moved(recipe):
+        dataset = load(recipe)
+        return dataset.subset(
+            replace(record, boxes=record.boxes + np.array([40, 0, 40, 0])) for record in dataset.records
+        )
+
+    monkeypatch.setattr(cam3d_localization, "_load", moved)
+    with pytest.raises(ValueError, match=r"v_\w+_g\d+_c01.mp4, frame \d+: true box 0 .* the frame of 64 x 64 pixels"):
+        cam3d_localization.main(replace(recipe, run="outside"))
+
+
+def test_a_class_that_the_model_does_not_have(run, recipe, tmp_path):
+    """Nine outputs for ten classes: its true class cannot be explained."""
+    from har_tf.models.saving import load_model
+
+    model, names = load_model(run / "model.keras")
+    head = model.get_layer("predictions")
+    answers = keras.layers.Dense(9, "softmax", name="predictions")(head.input)
+    save_model(keras.Model(model.inputs, answers), tmp_path / "nine.keras", names[:9])
+    with pytest.raises(ValueError, match=f"has none for {names[9]}"):
+        cam3d_localization.main(replace(recipe, model=tmp_path / "nine.keras", explain="true", run="nine"))
+
+
+def test_annotated_videos_that_are_absent_are_an_error(shared, tmp_path):
+    recipe = Recipe(
+        dataset="ucf24", data_dir=shared / "data" / "ucf10", lists=shared / "data" / "ucf24", out=tmp_path, workers=0
+    )
+    with pytest.raises(ValueError, match="annotated videos are not on disk"):
+        cam3d_localization.main(recipe)
+
+
+def test_help_is_quick_and_unknown_options_are_refused():
+    command = [sys.executable, "-m", "experiments.cam3d_localization"]
+    shown = subprocess.run([*command, "--help"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert shown.returncode == 0
+    assert "--clips-per-video" in shown.stdout
+    wrong = subprocess.run([*command, "--dataset", "imagenet"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert wrong.returncode == 2
