@@ -7,15 +7,16 @@ training take days. UCF101's 13,320 clips of 10 frames take 13,320 x 10 x (1024 
 float16 features of GoogLeNet and Inception-ResNet-V2, against 36 GB as frames of 299 x 299.
 
 A store is one folder: `features.npy` (clips, T, C), `index.npz` (label, group, name and path of every clip),
-`features.json` (what it was made of, and checksums). Its name ends with a fingerprint of the prepared data, the
-network, its weights and the settings, so two settings never mix. It appears only when it is complete; until then it
-grows in a hidden folder beside it, part by part, and a run that was killed is taken up there by the next one.
+`features.json` (what it was made of, and checksums of all three). Its name ends with a fingerprint of the prepared
+data, the network, its weights and the settings, so two settings never mix. It appears only when it is complete; until
+then it grows in a hidden folder beside it, part by part, and a run that was killed is taken up there by the next one.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import logging
 import math
@@ -23,7 +24,6 @@ import os
 import shutil
 import sys
 import time
-import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,8 +47,9 @@ from har_tf.models import backbones
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
 from har_tf.pipeline import AHEAD
 
-FORMAT = 2  # changes whenever the same clips and weights would give other features or other files
+FORMAT = 3  # changes whenever the same clips and weights would give other features or other files
 DTYPES = ("float16", "float32")
+COLUMNS = ("label", "group", "name", "path")  # of `index.npz`
 PART_FRAMES = 512  # what a kill may cost: half a minute of GoogLeNet on two cores
 REPORT_SECONDS = 60.0  # between lines of progress, where there is no terminal for a bar
 
@@ -96,14 +97,16 @@ class FeatureStore(Indexed):
         """
         path = Path(path)
         try:
-            about = json.loads((path / "features.json").read_text())
+            content = (path / "features.json").read_bytes()
+            about = json.loads(content)
+            if not isinstance(about, dict):
+                raise ValueError("features.json does not describe one")
             if about["format"] != FORMAT:
                 raise DatasetError(f"{path}: a feature store of format {about['format']}. Expected format {FORMAT}")
-            checksum = about.pop("checksum")
-            if checksum != _checksum_of(about):
+            del about["checksum"]
+            if content != _sealed(about):
                 raise ValueError("features.json differs from what was written")
-            with np.load(path / "index.npz") as arrays:  # which has checksums of its own
-                index = {key: arrays[key] for key in arrays.files}
+            index = _read_index(path / "index.npz", about["index_checksum"])
             shape = (len(index["label"]), *about["shape"])
             features = _Stored(path / "features.npy", shape, np.dtype(about["dtype"]))
             for start, stop, checksum in about["parts"]:
@@ -111,7 +114,7 @@ class FeatureStore(Indexed):
                     raise ValueError(f"the features of clips {start} to {stop - 1} differ from what was written")
         except DatasetError:
             raise
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise DatasetError(
                 f"{path}: not a feature store, or a damaged one: {error}; `extract` computes a damaged one anew"
             ) from error
@@ -327,9 +330,32 @@ def _check_stores(stores: Sequence[FeatureStore]) -> None:
             )
 
 
-def _checksum_of(about: dict) -> int:
-    """Of plain values."""
-    return zlib.crc32(json.dumps(about, sort_keys=True).encode())
+def _sealed(about: dict) -> bytes:
+    """The bytes of `features.json`: plain values, and a checksum of them."""
+    checksum = zlib.crc32(json.dumps(about, sort_keys=True).encode())
+    return json.dumps({**about, "checksum": checksum}, indent=1).encode()
+
+
+def _read_index(path: Path, checksum: int) -> dict[str, np.ndarray]:
+    """The columns of `index.npz`.
+
+    Its bytes are compared before they are read: a zip file has no checksum of its own directory.
+    """
+    content = path.read_bytes()
+    if zlib.crc32(content) != checksum:
+        raise ValueError(f"{path.name} differs from what was written")
+    with np.load(io.BytesIO(content)) as arrays:
+        if sorted(arrays.files) != sorted(COLUMNS):
+            raise ValueError(f"{path.name} holds {', '.join(arrays.files)}. Expected {', '.join(COLUMNS)}")
+        return {key: arrays[key] for key in COLUMNS}
+
+
+def _header_of(shape: tuple[int, int, int], dtype: np.dtype) -> bytes:
+    """What `features.npy` begins with."""
+    header = io.BytesIO()
+    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, about)
+    return header.getvalue()
 
 
 def _digest_of_file(path: Path) -> str:
@@ -462,8 +488,8 @@ class _Job:
     def _finish(self, file: _Parts, weights: str) -> None:
         """Writes what is of all parts together, and moves the whole to its place."""
         prepared = self.prepared
-        columns = {key: prepared._index[key][prepared._rows] for key in ("label", "group", "name", "path")}
-        np.savez_compressed(self.work / "index.npz", **columns)
+        index = self.work / "index.npz"
+        np.savez_compressed(index, **{key: prepared._index[key][prepared._rows] for key in COLUMNS})
         about = {
             **self.about,
             "name": prepared.name,
@@ -473,11 +499,10 @@ class _Job:
             "shape": file.shape[1:],
             "seconds": round(file.seconds, 3),
             "left_out": sorted(relative(skipped.path, prepared.root) for skipped in prepared.skipped),
+            "index_checksum": zlib.crc32(index.read_bytes()),
             "parts": file.checksums(),
         }
-        about = json.loads(json.dumps(about))  # as it is read again
-        about["checksum"] = _checksum_of(about)
-        (self.work / "features.json").write_text(json.dumps(about, indent=1))
+        (self.work / "features.json").write_bytes(_sealed(about))
         file.notes.unlink()
         for path in self.work.iterdir():
             sync(path)
@@ -501,26 +526,26 @@ class _Parts:
         self.shape, self.dtype, self.clips = shape, np.dtype(dtype), clips
         self.seconds = 0.0
         self._complete: dict[int, int] = {}  # first clip -> checksum
-        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
-        with (folder / "features.npy").open("r+b" if self.path.exists() else "w+b") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            self._offset = file.tell()
+        with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+            self._offset = file.write(_header_of(shape, self.dtype))
 
     def take_up(self) -> None:
         """Takes as complete the parts that are listed and have the bytes that are listed."""
-        lines = self.notes.read_text().splitlines() if self.notes.exists() else []
+        lines = self.notes.read_bytes().splitlines() if self.notes.exists() else []
+        parts = set(self.missing())  # of this batch size
         kept = []
         for line in lines:
             try:
                 start, stop, checksum, seconds = json.loads(line)
-            except ValueError:  # the run was killed while it wrote this line
+                whole = (start, stop) in parts and checksum == self._checksum(start)
+                seconds = float(seconds)
+            except (ValueError, TypeError):  # the run was killed while it wrote this line, or the line is damaged
                 continue
-            whole = start % self.clips == 0 and stop == self._stop(start)  # of this batch size
-            if whole and start not in self._complete and checksum == self._checksum(start):
+            if whole and start not in self._complete:
                 self._complete[start] = checksum
                 self.seconds += seconds
                 kept.append(line)
-        self.notes.write_text("".join(f"{line}\n" for line in kept))
+        self.notes.write_bytes(b"".join(line + b"\n" for line in kept))
 
     def missing(self) -> list[tuple[int, int]]:
         """(first clip, first clip of the next) of every part that is to be computed."""
@@ -577,11 +602,11 @@ class _Stored:
     def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype):
         self._path, self._shape, self._dtype = path, shape, dtype
         self._clip_bytes = shape[1] * shape[2] * dtype.itemsize
+        header = _header_of(shape, dtype)
+        self._offset = len(header)
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            if version != (1, 0) or np.lib.format.read_array_header_1_0(file) != (shape, False, dtype):
+            if file.read(self._offset) != header:  # not parsed: damaged ones raise errors of many kinds
                 raise ValueError(f"{path.name} does not hold {dtype} {shape}")
-            self._offset = file.tell()
             size, expected = os.fstat(file.fileno()).st_size, self._offset + shape[0] * self._clip_bytes
             if size != expected:
                 raise ValueError(f"{path.name} has {size} bytes. Expected {expected}")
