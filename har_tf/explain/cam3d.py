@@ -327,10 +327,8 @@ def _products(shapes, size, align):
             factors = _enlarged(maps, size, align)
             peak = tf.reduce_max(factors, axis=(2, 3, 4), keepdims=True)
             factors = tf.unstack(tf.nn.relu(factors), axis=1)
-            # One division for all factors.
-            total += functools.reduce(tf.multiply, factors) * tf.math.reciprocal_no_nan(
-                tf.reduce_prod(tf.nn.relu(peak), axis=1)
-            )
+            # Where no value of a factor is positive the product is zero already, whatever it is divided by.
+            total += functools.reduce(tf.multiply, factors) * tf.math.reciprocal_no_nan(tf.reduce_prod(peak, axis=1))
         return total
 
     return run

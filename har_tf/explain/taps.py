@@ -164,20 +164,28 @@ def stages(model: keras.Model) -> list[Tap]:
             own = 1 << places[id(output)] if id(output) in places else 0
             some[id(output)] = functools.reduce(operator.or_, (some[x] for x in before)) | own
             every_path[id(output)] = functools.reduce(operator.and_, (every_path[x] for x in before)) | own
-    ends, passed = [], 0
-    for i in reversed(range(len(found))):
-        if not passed >> i & 1:
-            ends.append(i)
-        passed |= some[id(found[i][1])]
+    always = [every_path[id(tensor)] for _, tensor in found]
+    leading = functools.reduce(operator.or_, (some[id(tensor)] & ~(1 << i) for i, (_, tensor) in enumerate(found)))
+    # The map of most steps first: what only follows a stage at its own size, such as a gate of a head, is no stage.
+    ends = sorted((i for i in range(len(found)) if not leading >> i & 1), key=lambda i: always[i].bit_count())
     chosen: list[int] = []
-    for end in ends:
-        by_size = {found[i][0].shape[:3]: i for i in range(len(found)) if every_path[id(found[end][1])] >> i & 1}
+    for end in reversed(ends):
+        passed = always[end] & ~(1 << end) if _repeats(found[end][1], places) else always[end]
+        by_size = {found[i][0].shape[:3]: i for i in range(len(found)) if passed >> i & 1}
         for size, i in by_size.items():
-            # What only follows a stage at its own size, such as the gate of a head beside the model, is none.
-            leads = [j for j in chosen if found[j][0].shape[:3] == size and some[id(found[i][1])] >> j & 1]
-            if not leads:
+            if not any(found[j][0].shape[:3] == size and some[id(found[i][1])] >> j & 1 for j in chosen):
                 chosen.append(i)
     return [found[i][0] for i in sorted(chosen)]
+
+
+def _repeats(tensor: keras.KerasTensor, places: dict[int, int]) -> bool:
+    """Whether a map is a feature map activated once more, for a head beside others that read that map too."""
+    operation = tensor._keras_history.operation
+    if type(operation).__name__ not in ("ReLU", "Relu", "Activation"):
+        return False
+    before = operation._inbound_nodes[tensor._keras_history.node_index].input_tensors[0]
+    readers = before._keras_history.operation._outbound_nodes
+    return id(before) in places and len(readers) > 1
 
 
 def _all(model: keras.Model) -> list[Tap]:

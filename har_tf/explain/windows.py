@@ -65,7 +65,8 @@ def explain_video(
         path: the video.
         explain: function of uint8 clips (B, T, H, W, 3) to their explanation, or several by name, with
             `normalize=None`; None: `cam3d` of each window's predicted class.
-        hop: frames from the start of one window to that of the next; None: half a window.
+        hop: frames from the start of one window to that of the next; None: half a window, in whole
+            strides.
         stride: distance of neighbouring frames in a window.
         start: first frame of the range to explain.
         stop: the frame after its last; None: the end of the video.
@@ -150,7 +151,7 @@ def _windows(path, available, num_frames, hop, stride, start, stop, short) -> np
             + (f" ({num_frames}, {stride} apart)" if stride > 1 else "")
             + "; short='repeat_last' or 'wrap' would fill it up",
         )
-    hop = max(1, needed // 2) if hop is None else hop
+    hop = stride * max(1, num_frames // 2) if hop is None else hop
     return sliding_windows(available, num_frames, hop, stride, start, stop, short=short)
 
 

@@ -93,6 +93,8 @@ def test_windows_come_in_batches_and_frames_apart(video):
     apart = explain_video(red_model(), video, explain, hop=1, stride=3)
     assert apart.windows.tolist() == [[0, 3, 6, 9]]
     assert apart.frames.tolist() == [0, 3, 6, 9]
+    halves = explain_video(red_model(), video, explain, stride=2)
+    assert halves.windows.tolist() == [[0, 2, 4, 6], [3, 5, 7, 9]], "half a window is 4 frames, the last ends the video"
     part = explain_video(red_model(), video, explain, start=2, stop=7, hop=1)
     assert part.frames.tolist() == [2, 3, 4, 5, 6]
 
