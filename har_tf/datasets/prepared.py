@@ -22,6 +22,7 @@ from har_tf.datasets.indexed import Indexed
 from har_tf.datasets.records import DatasetError, relative
 
 FORMAT = 3  # changes whenever the same videos would be prepared into other bytes or other files
+COLUMNS = ("shard", "offset", "label", "index", "group", "name", "path")  # of `index.npz`
 SAME_CONTENT = "the same content as "  # what the reason begins with of a video that is there twice
 MAX_OPEN = 512  # shards that stay open; a process may often have 1024 files. The others are opened for each clip
 
@@ -90,32 +91,37 @@ class PreparedDataset(Indexed):
         path = Path(os.path.abspath(path))  # noqa: PTH100 - for a process that changes its folder; links stay
         try:
             about = json.loads((path / "prepared.json").read_text())
+            if about["format"] != FORMAT:
+                raise DatasetError(f"{path}: prepared in format {about['format']}. Expected format {FORMAT}")
             with np.load(path / "index.npz") as arrays:
                 index = {key: arrays[key] for key in arrays.files}
+            if sorted(index) != sorted(COLUMNS):  # a zip file has no checksum of its own directory
+                raise ValueError(f"index.npz holds {', '.join(index)}. Expected {', '.join(COLUMNS)}")
+            for name, size in about["shards"].items():
+                found = (path / name).stat().st_size
+                if found != size:
+                    raise DatasetError(f"{path / name}: damaged: {found} bytes. Expected {size}")
+            root = Path(about["root"]) if root is None else root
             with (path / "skipped.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-                rows = list(csv.DictReader(file))
-            sizes = {name: (path / name).stat().st_size for name in about["shards"]}
-        except (OSError, ValueError, KeyError) as error:
-            raise DatasetError(f"{path}: not a prepared data set, or a damaged one: {error}") from error
-        if about["format"] != FORMAT:
-            raise DatasetError(f"{path}: prepared in format {about['format']}. Expected format {FORMAT}")
-        for name, size in about["shards"].items():
-            if sizes[name] != size:
-                raise DatasetError(f"{path / name}: damaged: {sizes[name]} bytes. Expected {size}")
-        root = Path(about["root"]) if root is None else root
-        return cls(
-            path=path,
-            name=about["name"],
-            root=root,
-            class_names=tuple(about["class_names"]),
-            num_frames=about["num_frames"],
-            size=tuple(about["size"]),
-            clip={name: about[name] for name in ("sampling", "short", "fit")},
-            skipped=tuple(Skipped(root / row["path"], row["reason"]) for row in rows),
-            _shards=_Shards([path / name for name in about["shards"]]),
-            _index=index,
-            _rows=np.arange(len(index["label"])),
-        )
+                skipped = tuple(Skipped(root / row["path"], row["reason"]) for row in csv.DictReader(file))
+            return cls(
+                path=path,
+                name=about["name"],
+                root=root,
+                class_names=tuple(about["class_names"]),
+                num_frames=about["num_frames"],
+                size=tuple(about["size"]),
+                clip={name: about[name] for name in ("sampling", "short", "fit")},
+                skipped=skipped,
+                _shards=_Shards([path / name for name in about["shards"]]),
+                _index=index,
+                _rows=np.arange(len(index["label"])),
+            )
+        except DatasetError:
+            raise
+        except Exception as error:  # damaged files make zipfile and NumPy raise errors of all kinds
+            reason = str(error) or type(error).__name__
+            raise DatasetError(f"{path}: not a prepared data set, or a damaged one: {reason}") from error
 
     def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """Reads the clips at these positions of `labels` and `record_paths`.

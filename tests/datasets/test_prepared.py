@@ -81,6 +81,53 @@ def test_another_current_folder_changes_nothing(miniature, tmp_path, monkeypatch
     assert len(PreparedDataset.open(prepared.path).subset(datasets.load(miniature))) == 30
 
 
+def damaged(content):
+    """The bytes with one bit flipped in each byte in turn, and cut off at different lengths."""
+    for place in range(len(content)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        yield flipped
+    yield from (content[:length] for length in range(0, len(content), 10))
+
+
+@pytest.mark.parametrize("name", ["index.npz", "prepared.json", "skipped.csv"])
+def test_a_damaged_file_is_told_or_changes_no_clip(segments, tmp_path, name):
+    """`prepared.json` has no checksum: a flip in a class name, say, is not noticed."""
+    sound = prepare(segments, tmp_path / "out", **CLIP, workers=0)
+    content, opened, told = (sound.path / name).read_bytes(), 0, 0
+    for change in damaged(content):
+        (sound.path / name).write_bytes(change)
+        try:
+            found = PreparedDataset.open(sound.path)
+        except DatasetError as error:
+            assert str(sound.path) in str(error)
+            told += 1
+            continue
+        opened += 1
+        assert found._index.keys() == sound._index.keys()
+        assert all(np.array_equal(found._index[key], column) for key, column in sound._index.items())
+    assert told > 0
+    assert opened > 0
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", "{}", '{"format": 3}', '{"format": 3, "shards": []}'])
+def test_other_json_is_no_prepared_data(segments, tmp_path, text):
+    prepared = prepare(segments, tmp_path / "out", **CLIP, workers=0)
+    (prepared.path / "prepared.json").write_text(text)
+    with pytest.raises(DatasetError, match="not a prepared data set, or a damaged one: ."):
+        PreparedDataset.open(prepared.path)
+    assert len(prepare(segments, tmp_path / "out", **CLIP, workers=0)) == 3, "it is prepared anew"
+
+
+@pytest.mark.parametrize("name", ["index.npz", "prepared.json"])
+def test_an_empty_file_is_prepared_anew(segments, tmp_path, name):
+    prepared = prepare(segments, tmp_path / "out", **CLIP, workers=0)
+    content = (prepared.path / name).read_bytes()
+    (prepared.path / name).write_bytes(b"")
+    again = prepare(segments, tmp_path / "out", **CLIP, workers=0)
+    assert (again.path / name).read_bytes() == content
+
+
 def test_what_was_left_out_is_counted_by_its_reason():
     problem, twice = Skipped("a", "empty file"), Skipped("b", "the same content as c/d.mp4")
     assert left_out([]) == "none left out"
