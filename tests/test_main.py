@@ -1,6 +1,8 @@
 """The command line: what its subcommands print, and what they refuse."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -455,6 +457,21 @@ def test_a_broken_video_is_one_line_also_as_a_program(model_file, tmp_path):
     assert "Error:" not in ended.stderr
 
 
+def crashing(path, **options):
+    """Puts an end to the process that reads a certain video, as a decoder may."""
+    if path.stem == "crash":
+        os._exit(3)
+    return read_clip(path, **options)
+
+
+def test_predict_goes_on_after_a_crash_of_the_decoder(model_file, video, tmp_path, capsys, monkeypatch):
+    shutil.copy(video, tmp_path / "crash.mp4")
+    monkeypatch.setattr("har_tf.video.read_clip", crashing)
+    line = failed(Predict((tmp_path / "crash.mp4", video), model_file), capsys)
+    assert "crash.mp4: " in line
+    assert "died" in line
+
+
 def test_import_weights_writes_the_published_network(shared, tmp_path, capsys):
     import keras
 
@@ -475,6 +492,50 @@ def test_import_weights_writes_the_published_network(shared, tmp_path, capsys):
     assert counted == "googlenet, variant bvlc: 5,973,552 parameters"
 
 
+def random_tensors(model, form) -> dict[str, np.ndarray]:
+    """A state dict of the published names and shapes."""
+    rng = np.random.default_rng(0)
+    return {name: rng.random(slot.shape, "f4") for name, slot in form.slots(model, None).items()}
+
+
+def test_import_weights_builds_the_3d_resnext_that_the_file_holds(tmp_path, capsys):
+    import keras
+
+    from har_tf.models.published.resnext3d import HARA
+    from har_tf.models.resnext3d import resnext3d
+
+    small = {"blocks": (1, 1, 1, 1), "width": 32, "num_classes": 5}
+    tensors = random_tensors(resnext3d((4, 32, 32, 3), **small), HARA)
+    np.savez(file := tmp_path / "resnext.npz", **tensors)
+    out = tmp_path / "resnext.keras"
+    main(ImportWeights("resnext3d", file, out, frames=4, size=(48, 64)))
+    assert capsys.readouterr().out.startswith("resnext3d, blocks (1, 1, 1, 1), 5 classes: ")
+    model = keras.models.load_model(out)
+    assert model.input_shape == (None, 4, 48, 64, 3)
+    np.testing.assert_array_equal(model.get_layer("predictions").kernel, tensors["fc.weight"].T)
+    assert "holds 5 classes. Received: --num-classes 6" in failed(
+        ImportWeights("resnext3d", file, tmp_path / "6.keras", num_classes=6), capsys
+    )
+
+
+def test_import_weights_builds_i3d(tmp_path, capsys):
+    import keras
+
+    from har_tf.models.i3d import i3d
+    from har_tf.models.published.i3d import TENSORFLOW
+
+    network = i3d((16, 64, 64, 2), 3, "flow", batch_norm_scale=False)
+    tensors = random_tensors(network, TENSORFLOW)
+    np.savez(file := tmp_path / "flow.npz", **tensors)
+    options = {"frames": 16, "size": (64, 64), "num_classes": 3}
+    main(ImportWeights("i3d", file, tmp_path / "i3d.keras", modality="flow", **options))
+    assert capsys.readouterr().out.startswith("i3d, flow: ")
+    model = keras.models.load_model(tmp_path / "i3d.keras")
+    assert model.input_shape == (None, 16, 64, 64, 2)
+    assert "flow" in failed(ImportWeights("i3d", file, tmp_path / "rgb.keras", **options), capsys)
+    assert not (tmp_path / "rgb.keras").exists()
+
+
 def test_import_weights_fails_in_one_line_and_writes_nothing(tmp_path, capsys):
     out = tmp_path / "g.keras"
     np.savez(other := tmp_path / "other.npz", **{"conv1/7x7_s2/weights": np.zeros((7, 7, 3, 64), "f4")})
@@ -487,5 +548,11 @@ def test_import_weights_fails_in_one_line_and_writes_nothing(tmp_path, capsys):
     assert "holds googlenet(variant='bvlc')" in failed(
         ImportWeights("googlenet", other, out, variant="batchnorm"), capsys
     )
+    for name, change, words in (
+        ("i3d", {"variant": "bvlc"}, "--variant is an option of googlenet. Received: i3d"),
+        ("resnext3d", {"modality": "flow"}, "--modality is an option of i3d. Received: resnext3d"),
+        ("googlenet", {"frames": 16}, "googlenet takes pictures, not clips"),
+    ):
+        assert words in failed(ImportWeights(name, other, out, **change), capsys)
     assert "end in .keras" in failed(ImportWeights("googlenet", other, tmp_path / "g.h5"), capsys)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.npz", "rubbish.pth"]
