@@ -136,7 +136,8 @@ class Recipe:
     clips: int = 500
     """Clips of the embedded data set."""
     export_end_to_end: bool = False
-    """Write model.keras, from raw frames to classes, for `python -m har_tf predict` and `explain`."""
+    """Write model.keras, from raw frames to classes, for `python -m har_tf predict` and `explain`. Where its answers
+    are not those on the stored features it is not written; the report is, and the exit code is 1."""
     overlays: int = 2
     """Overlay videos of correct clips, one a class, and as many of misclassified ones; both networks'
     stand side by side."""
@@ -267,8 +268,9 @@ def main(recipe: Recipe) -> None:
         fit="crop",
     )  # fmt: skip
     run.keep(prepared.path / "skipped.csv")
-    unreadable = {skipped.path for skipped in prepared.skipped}
-    parted = {number: _readable(parts, unreadable, f"{protocol} split {number}") for number, parts in parted.items()}
+    parted = {
+        number: _readable(parts, prepared.skipped, f"{protocol} split {number}") for number, parts in parted.items()
+    }
     for train, _ in parted.values():  # again, now that some may be left out
         for seed in seeds:
             hold_out(train, protocol, seed, recipe.validation)
@@ -278,7 +280,7 @@ def main(recipe: Recipe) -> None:
         networks = _trained_on_frames(networks, prepared, *parts, recipe, run.training)
 
     results = {
-        "dataset": _described(dataset, recipe, protocol, len(unreadable), notes),
+        "dataset": _described(dataset, recipe, protocol, len(prepared.skipped), notes),
         "protocol": protocol,
         "seeds": seeds,
         "epochs": recipe.epochs,
@@ -331,20 +333,26 @@ def main(recipe: Recipe) -> None:
     results["comparison"] = _comparison(results, trials)
     row = next(row for row in networks if row.name == shown)
     test = prepared.subset(parted[numbers[0]][1])
+    run.keep(run.training / _trial_name(shown, numbers[0], seeds[0]) / "history.csv")
+    run.write_json("results.json", results)  # now, whatever becomes of the model that follows
     model = None
     if recipe.export_end_to_end or recipe.overlays:
         model, results["end_to_end"] = _end_to_end(row, models[shown], test, answers[shown][0])
+        run.write_json("results.json", results)
     if recipe.export_end_to_end:
         from har_tf.models.saving import save_model
 
-        save_model(model, run.path / "model.keras", prepared.class_names, prepared.clip)
-    run.keep(run.training / _trial_name(shown, numbers[0], seeds[0]) / "history.csv")
-    run.write_json("results.json", results)
+        if model is None:
+            (run.path / "model.keras").unlink(missing_ok=True)  # of a run before
+        else:
+            save_model(model, run.path / "model.keras", prepared.class_names, prepared.clip)
     taps = {} if model is None else _shown_taps(model)
     # The model of the first split knows the test clips of the others, so its overlays are of the first split alone.
     explained = Answered(model, test, answers[shown][0], taps)
     of_all = prepared.subset([record for _, part in parted.values() for record in part.records])
     _publish(results, about, explained, Answered(None, of_all, np.concatenate(answers[shown])), recipe, run)
+    if recipe.export_end_to_end and model is None:
+        raise ValueError(results["end_to_end"]["text"])
 
 
 def _shown_taps(model) -> dict[str, str]:
@@ -364,7 +372,7 @@ def _shown_taps(model) -> dict[str, str]:
     return chosen
 
 
-def _readable(parts: tuple, unreadable: set[Path], split: str) -> tuple:
+def _readable(parts: tuple, skipped: tuple, split: str) -> tuple:
     """The (training, test) clips without the unreadable ones.
 
     Raises:
@@ -372,7 +380,11 @@ def _readable(parts: tuple, unreadable: set[Path], split: str) -> tuple:
     """
     from har_tf.datasets import DatasetError
 
-    left = tuple(part.subset(record for record in part.records if record.path not in unreadable) for part in parts)
+    unreadable = {video.path for video in skipped}
+    left = tuple(
+        part.subset(record for record in part.records if part.root / record.name(part.root) not in unreadable)
+        for part in parts
+    )
     for name, part, before in zip(("training", "test"), left, parts, strict=True):
         if not len(part):
             raise DatasetError(
@@ -518,7 +530,11 @@ def _comparison(results: dict, trials: dict[str, list[dict]]) -> dict | None:
 
 
 def _end_to_end(row: Network, head, test, probabilities) -> tuple:
-    """The model from raw frames to classes, and how far its answers are from those on the stored features."""
+    """The model from raw frames to classes, and how far its answers are from those on the stored features.
+
+    None in place of a model whose answers are others, as half precision may make them: training, which took hours, was
+    on the stored features, and its results stand.
+    """
     import numpy as np
 
     from har_tf.models.fusion_gru import end_to_end
@@ -530,19 +546,23 @@ def _end_to_end(row: Network, head, test, probabilities) -> tuple:
     clips = min(len(test), 8)
     answers = model.predict(test.read(range(clips)), batch_size=1, verbose=0)
     difference = float(np.abs(answers - probabilities[:clips]).max())
-    if not difference <= END_TO_END_TOLERANCE:
-        raise ValueError(
+    agrees = difference <= END_TO_END_TOLERANCE
+    text = f"on {clips} clips within {difference:.1e} of the answers on stored features"
+    if not agrees:
+        text = (
             f"{row.name}: from frames to classes the answers differ by {difference:.2g} from those on stored features. "
-            f"Expected at most {END_TO_END_TOLERANCE}"
+            f"Expected at most {END_TO_END_TOLERANCE}; so there is neither a model.keras nor an overlay video"
         )
-    print(f"\nend to end: on {clips} clips within {difference:.1e} of the answers on stored features", flush=True)
-    return model, {"clips": clips, "largest_difference": difference, "parameters": model.count_params()}
+    print(f"\nend to end: {text}", flush=True)
+    about = {"clips": clips, "largest_difference": difference, "parameters": model.count_params(), "text": text}
+    return model if agrees else None, about
 
 
 def _publish(results: dict, about: dict, explained, answered, recipe: Recipe, run) -> None:
     """Writes the tables, the figures and the page, and prints Table II.
 
-    The overlays show what `explained` answered on the first split, the strips and their ranks `answered` on all splits.
+    The overlays show what `explained` answered on the first split, where it has a model, the strips and their ranks
+    `answered` on all splits.
     """
     from har_tf.report import page, plots
     from har_tf.report.explained import class_strips, overlay_videos
@@ -574,7 +594,7 @@ def _publish(results: dict, about: dict, explained, answered, recipe: Recipe, ru
             heading = f"Figure {number}: confusion of {name}" if number else f"Confusion of {name}"
             confusions.append(page.Section(heading, figures=[page.Figure(path, caption)]))
     videos = []
-    if recipe.overlays:
+    if recipe.overlays and explained.model is not None:
         for what, chosen in (("correct", explained.correct()), ("misclassified", explained.misclassified())):
             if chosen:
                 found = overlay_videos(explained, chosen[: recipe.overlays], run.overlays, what)
@@ -587,6 +607,7 @@ def _publish(results: dict, about: dict, explained, answered, recipe: Recipe, ru
         "protocol": "; ".join(f"{_split_name(results, n)}: {s['overlap_text']}" for n, s in results["splits"].items()),
         "accuracy": f"{row['accuracy']:.4f} ({shown}, {_splits_line(results)})",
         "fusion": verdict[0],
+        **({"end to end": results["end_to_end"]["text"]} if results.get("end_to_end") else {}),
         "date": about["date"],
         "machine": machine(about),
         "command": about["command"],
@@ -877,7 +898,11 @@ def _untrained(recipe: Recipe) -> list[str]:
 
 
 def _load(recipe: Recipe, numbers: list[int]) -> dict:
-    """The data set with each of these splits, by its number."""
+    """The data set with each of these splits, by its number.
+
+    Raises:
+        DatasetError: see `datasets.load`; the advice is in options of this experiment.
+    """
     from har_tf import datasets
 
     classes = None if recipe.classes is None else words(recipe.classes)
@@ -893,10 +918,18 @@ def _load(recipe: Recipe, numbers: list[int]) -> dict:
         return dict.fromkeys(numbers, dataset)
     named = recipe.dataset in PAPER_TABLE_1 or recipe.dataset.startswith("tfds:")
     source = recipe.dataset if named else Path(recipe.dataset)
-    return {
-        number: datasets.load(source, recipe.data_dir, split=number, classes=classes, lists=recipe.lists)
-        for number in numbers
-    }
+    try:
+        return {
+            number: datasets.load(source, recipe.data_dir, split=number, classes=classes, lists=recipe.lists)
+            for number in numbers
+        }
+    except datasets.DatasetError as error:
+        advice = {
+            "ucf101": f"--dataset {recipe.data_dir} --lists {recipe.lists or 'LISTS'} takes what is there of it",
+            "hmdb51": f"--classes takes those that are whole, --dataset {recipe.data_dir} what is there, without the "
+            "official splits",
+        }.get(recipe.dataset, "")
+        raise datasets.DatasetError(str(error).replace("partial=True does without", advice)) from error
 
 
 def _protocol(dataset) -> str:

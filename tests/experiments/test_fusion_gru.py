@@ -285,6 +285,148 @@ def test_a_part_without_readable_clips_is_refused_before_features_are_computed(
     assert not (tmp_path / "runs" / "prepared" / "features").exists()
 
 
+def test_a_model_with_other_answers_than_the_stored_features_costs_its_pictures_only(recipe, monkeypatch, capsys):
+    """The results of hours are published all the same; who asked for the model is told by the exit code."""
+    wanted = replace(recipe, seeds="0", epochs=1, overlays=1, run="other-answers")
+    run = recipe.out / "fusion_gru" / "other-answers"
+    real, seen = fusion_gru._end_to_end, []
+
+    def end_to_end(*arguments):
+        seen.append(json.loads((run / "results.json").read_text())["networks"].keys())
+        return real(*arguments)
+
+    monkeypatch.setattr(fusion_gru, "_end_to_end", end_to_end)
+    monkeypatch.setattr(fusion_gru, "END_TO_END_TOLERANCE", -1.0)
+    run.mkdir(parents=True)
+    (run / "model.keras").write_bytes(b"of a run before")
+    text = f"{FUSION}: from frames to classes the answers differ by "
+    for export, code in ((True, 1), (False, 0)):
+        assert guarded(lambda export=export: fusion_gru.main(replace(wanted, export_end_to_end=export))) == code
+        out, error = capsys.readouterr()
+        assert f"end to end: {text}" in out
+        assert "| Fusion-GRU" in out
+        assert error.count(f"error: {text}") == code
+        results = json.loads((run / "results.json").read_text())
+        assert results["end_to_end"]["text"].endswith(
+            "Expected at most -1.0; so there is neither a model.keras nor an overlay video"
+        )
+        assert results["networks"][FUSION]["accuracy"] >= 0
+        page = (run / "report.html").read_text()
+        assert text in page
+        assert "Overlay videos" not in page
+        assert not (run / "model.keras").exists()
+    assert list(map(list, seen)) == [NAMES, NAMES], "the results were on the disk before"
+
+
+def miniature(figures, folder, data):
+    """Three videos of each of two classes as `data` is unpacked, each of them a test clip of one of three splits."""
+    if data == "ucf101":
+        root, lists, names = folder / "UCF-101", folder / "ucfTrainTestlist", "v_{0}_g{1:02d}_c01"
+    else:
+        root, lists, names = (
+            folder / "hmdb51_org",
+            folder / "testTrainMulti_7030_splits",
+            "Film{1}_{0}_f_cm_np1_fr_med_0",
+        )
+    lists.mkdir(parents=True)
+    stems = {}
+    for action in ("wave", "clap"):
+        (root / action).mkdir(parents=True)
+        stems[action] = [names.format(action, number) for number in (1, 2, 3)]
+        for source, stem in zip(sorted((figures / action).glob("*.mp4")), stems[action], strict=False):
+            shutil.copy(source, root / action / f"{stem}.mp4")
+    (lists / "classInd.txt").write_text("1 wave\n2 clap\n") if data == "ucf101" else None
+    for split in (1, 2, 3):
+        if data == "ucf101":
+            for part, wanted in (("train", False), ("test", True)):
+                lines = [f"{a}/{s}.avi" for a in stems for s in stems[a] if (s == stems[a][split - 1]) is wanted]
+                (lists / f"{part}list{split:02d}.txt").write_text("\n".join(lines))
+        else:
+            for action, found in stems.items():
+                lines = [f"{stem}.avi {2 if stem == found[split - 1] else 1} \n" for stem in found]
+                (lists / f"{action}_test_split{split}.txt").write_text("".join(lines))
+    return root
+
+
+@pytest.mark.parametrize(("data", "classes"), [("ucf101", ("wave", "clap")), ("hmdb51", ("clap", "wave"))])
+def test_the_official_splits_of_the_named_data_sets(figures, tmp_path, data, classes):
+    root = miniature(figures, tmp_path, data)
+    for lists in (None, next(path for path in tmp_path.iterdir() if path != root)):
+        recipe = fusion_gru.resolved(Recipe(dataset=data, data_dir=root, lists=lists))
+        assert recipe.splits == "1,2,3"
+        loaded = fusion_gru._load(recipe, [1, 2, 3])
+        assert {(part.name, part.class_names, len(part)) for part in loaded.values()} == {(data, classes, 6)}
+        tested = []
+        for number, part in loaded.items():
+            assert fusion_gru._protocol(part) == "official"
+            train, test = part.split("official", number)
+            assert (len(train), len(test)) == (4, 2)
+            assert {record.group for record in train.records}.isdisjoint(record.group for record in test.records)
+            tested.append({record.path.stem for record in test.records})
+        assert len(set.union(*tested)) == 6, "each clip is a test clip once"
+
+
+def test_hmdb51_through_its_three_splits(recipe, figures, tmp_path):
+    small = replace(
+        recipe, dataset="hmdb51", data_dir=miniature(figures, tmp_path, "hmdb51"), splits=None, seeds="0", epochs=1,
+        validation=0.0, overlays=0, export_end_to_end=False, out=tmp_path,
+        backbones="MobileNet,MobileNetV2",
+    )  # fmt: skip
+    fusion_gru.main(small)
+    run = tmp_path / "fusion_gru" / "tiny"
+    results = json.loads((run / "results.json").read_text())
+    assert [split["test_clips"] for split in results["splits"].values()] == [2, 2, 2]
+    assert not results["dataset"]["as_in_paper"]
+    assert [np.sum(row["confusion"]) for row in results["networks"].values()] == [6, 6, 6]
+    names = {path.name for path in run.glob("figures/*")}
+    assert {"figure_10_accuracy.png", "figure_11_loss.png", "figure_15_confusion_Fusion-GRU.png"} <= names
+    page = (run / "report.html").read_text()
+    assert "HMDB-51" in page
+    assert "official splits 1, 2, 3" in page
+
+
+@pytest.mark.parametrize(
+    ("data", "advice", "followed"),
+    [
+        ("ucf101", "--dataset {root} --lists LISTS takes what is there of it", {"lists": "ucfTrainTestlist"}),
+        ("hmdb51", "--classes takes those that are whole, --dataset {root} what is there, without the official", {}),
+    ],
+)
+def test_a_part_of_a_named_data_set_is_answered_with_options_of_the_command(
+    recipe, figures, tmp_path, capsys, data, advice, followed
+):
+    root = miniature(figures, tmp_path, data)
+    sorted((root / "wave").iterdir())[1].unlink()
+    named = replace(recipe, dataset=data, data_dir=root, splits=None, out=tmp_path / "runs")
+    assert guarded(lambda: fusion_gru.main(named)) == 1
+    error = capsys.readouterr().err
+    assert "training entries are not on disk" in error
+    assert advice.format(root=root) in error
+    assert "partial" not in error
+    followed = {option: tmp_path / value for option, value in followed.items()}
+    part = fusion_gru._load(fusion_gru.resolved(Recipe(dataset=str(root), **followed)), [1])[1]
+    assert len(part) == 5
+    assert (part.official is not None) is (data == "ucf101")
+
+
+def test_unreadable_segments_are_left_out_one_by_one(figures, tmp_path):
+    """Segments of one video: one has no frames, the other is there."""
+    from har_tf.datasets import ActionDataset, VideoRecord, prepare
+
+    video = sorted((figures / "wave").glob("*.mp4"))[0]
+    records = (
+        VideoRecord(video, 0, segment=(0.0, 0.2)),
+        VideoRecord(video, 1, segment=(900.0, 901.0)),
+        VideoRecord(video, 1, segment=(0.1, 0.3)),
+    )
+    dataset = ActionDataset("long", figures, records, ("wave", "clap"))
+    prepared = prepare(dataset, tmp_path, 2, (32, 32), workers=0)
+    assert len(prepared.skipped) == 1
+    train, test = fusion_gru._readable((dataset.subset(records[:2]), dataset.subset(records[2:])), prepared.skipped, "")
+    assert (train.records, test.records) == (records[:1], records[2:])
+    assert len(prepared.subset(train)) == len(train)
+
+
 def trial(split, seed, accuracy, answers=None):
     return {"split": split, "seed": seed, "accuracy": accuracy, "answers": answers or {}}
 

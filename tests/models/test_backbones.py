@@ -76,6 +76,15 @@ def test_feature_size_is_that_of_the_map(name):
     assert backbones.encode(frames, name).shape[-1] == backbones.feature_size(name)
 
 
+@pytest.mark.parametrize(("name", "side", "count"), [("InceptionResNetV2", 299, 54_336_736)])
+def test_parameters_are_those_of_the_published_network(name, side, count):
+    """Without top, what is not trained included."""
+    frames = keras.Input((side, side, 3), dtype="uint8")
+    features = backbones.encode(frames, name, prefix=f"{name}_")
+    assert features.shape == (None, 8, 8, 1536)
+    assert keras.Model(frames, features).count_params() == count
+
+
 def test_feature_size_of_a_narrow_mobilenet(tmp_path):
     path = tmp_path / "mobilenet.weights.h5"
     keras.applications.MobileNet(include_top=False, weights=None, alpha=0.25, input_shape=(32, 32, 3)).save_weights(
