@@ -165,6 +165,31 @@ def test_a_saved_model_is_explained_as_it_was(run, recipe, results):
     assert true["methods"]["3DCAM conv"]["boxes"] != results["methods"]["3DCAM conv"]["boxes"]
 
 
+def test_published_weights_are_explained_without_training(recipe, tmp_path):
+    """A checkpoint of torch with the published names; ten outputs are taken for the ten classes, of which all count."""
+    torch = pytest.importorskip("torch")
+    from har_tf.models.published.resnext3d import HARA
+    from har_tf.models.resnext3d import resnext3d
+
+    model = resnext3d((4, 64, 64, 3), 10, blocks=(1, 1, 1, 1), width=32, cardinality=2)
+    generator = torch.Generator().manual_seed(0)
+    state = {name: torch.rand(slot.shape, generator=generator) for name, slot in HARA.slots(model, ".pth").items()}
+    torch.save(state, tmp_path / "published.pth")
+    cam3d_localization.main(replace(recipe, weights=tmp_path / "published.pth", run="published", contours="largest"))
+    run = recipe.out / "cam3d_localization" / "published"
+    found = json.loads((run / "results.json").read_text())
+    assert found["model"]["name"] == "resnext3d"
+    assert found["model"]["start"] == "published.pth"
+    assert not list((run / "training").iterdir())
+    assert found["methods"]["3DCAM layer 1"]["acc2"] is not None
+    assert "The box of the largest contour counts." in (run / "tables" / "side_by_side.md").read_text()
+    (tmp_path / "names.txt").write_text("1 walk\n2 run\n")
+    with pytest.raises(ValueError, match=r"names.txt: 2 names. Expected 10"):
+        cam3d_localization.main(
+            replace(recipe, weights=tmp_path / "published.pth", class_names=tmp_path / "names.txt", run="names")
+        )
+
+
 def as_if(results, name, ious):
     """The results as if they were of another data set, whole, with the paper's network."""
     dataset = results["dataset"] | {"name": name, "as_in_paper": True}
