@@ -42,7 +42,7 @@ def small_i3d(input_shape, num_classes, modality, batch_norm_scale, width, dropo
 def recipe(tmp_path_factory) -> Recipe:
     """Everything that the experiment does, on 40 embedded videos of 16 frames, two clips each."""
     return Recipe(
-        clips=40, num_frames=8, resnext_size=32, i3d_size=40, epochs=2, step_epochs=1, learning_rate=0.01,
+        clips=40, num_frames=8, resnext_size=48, i3d_size=40, epochs=2, step_epochs=1, learning_rate=0.01,
         validation=0.3, overlays=1, workers=1, out=tmp_path_factory.mktemp("runs"), run="tiny",
     )  # fmt: skip
 
@@ -137,7 +137,7 @@ def test_the_saved_model_gives_the_measured_accuracy_without_har_tf(run, recipe,
     full = resolved(recipe)
     dataset = gated_recognition._load(full)
     cut = clips_of(dataset, full)
-    prepared = datasets.prepare(cut, recipe.out / "prepared", 8, (32, 32), "dense", fit="crop", workers=1)
+    prepared = datasets.prepare(cut, recipe.out / "prepared", 8, (48, 48), "dense", fit="crop", workers=1)
     videos = {record.path for record in dataset.split("group", 1)[1].records}
     test = prepared.subset([record for record in cut.records if record.path in videos])
     np.save(tmp_path / "clips.npy", test.read(range(len(test))))
@@ -167,11 +167,11 @@ def test_the_same_command_trains_nothing_again(run, recipe, monkeypatch, capsys)
 
 
 def test_a_gated_network_starts_from_the_weights_and_the_answers_of_the_plain_one():
-    clips = np.random.default_rng(0).integers(0, 256, (2, 8, 32, 32, 3), dtype=np.uint8)
+    clips = np.random.default_rng(0).integers(0, 256, (2, 8, 48, 48, 3), dtype=np.uint8)
     built = []
     for taps in ((), ("layer4", "layer1", "conv3d_1a_7x7")):
         training.seed_everything(3)
-        built.append(Network("a", "A", 9, "resnext3d", taps, None, SMALL, {"t": 2}).build((8, 32, 32, 3), 5))
+        built.append(Network("a", "A", 9, "resnext3d", taps, None, SMALL, {"t": 2}).build((8, 48, 48, 3), 5))
     plain, gated = (model.predict(clips, verbose=0) for model in built)
     assert np.ptp(plain) > 0.01
     np.testing.assert_allclose(gated, plain, atol=1e-6)
@@ -180,10 +180,10 @@ def test_a_gated_network_starts_from_the_weights_and_the_answers_of_the_plain_on
 
 def test_published_weights_fill_all_but_the_classifier(tmp_path):
     keras.utils.set_random_seed(1)
-    published = resnext3d((8, 32, 32, 3), include_top=False, **SMALL)
+    published = resnext3d((8, 48, 48, 3), include_top=False, **SMALL)
     published.save_weights(tmp_path / "kinetics.weights.h5")
     row = Network("a", "A", 9, "resnext3d", ("layer4",), tmp_path / "kinetics.weights.h5", SMALL)
-    model = row.build((8, 32, 32, 3), 7)
+    model = row.build((8, 48, 48, 3), 7)
     for weight in published.weights:
         layer, name = weight.path.split("/")
         (ours,) = (w for w in model.get_layer(layer).weights if w.name == name)
@@ -320,7 +320,7 @@ def test_what_is_wrong_shows_before_any_work(recipe, tmp_path, capsys, options, 
 
 
 def test_weights_of_another_network_and_none_at_all_are_refused_before_any_work(recipe, tmp_path, capsys):
-    resnext3d((8, 32, 32, 3), include_top=False, blocks=(1, 2, 1, 1), width=32).save_weights(tmp_path / "a.weights.h5")
+    resnext3d((8, 48, 48, 3), include_top=False, blocks=(1, 2, 1, 1), width=32).save_weights(tmp_path / "a.weights.h5")
     wrong = replace(recipe, out=tmp_path / "out", tables="9", weights=f"resnext3d={tmp_path / 'a.weights.h5'}")
     assert guarded(lambda: gated_recognition.main(wrong)) == 1
     assert "a.weights.h5: not the weights of resnext3d" in capsys.readouterr().err
