@@ -146,9 +146,9 @@ class Recipe:
     """Frames of a clip: 16, and 8 on the embedded data set; a saved model has its own."""
     sampling: Literal["dense", "uniform"] | None = None
     """dense: clips of consecutive frames that do not overlap; uniform: one clip a video, from its first to last frame.
-    None: dense, and uniform on the embedded data set."""
-    fit: Literal["crop", "stretch"] = "crop"
-    """crop: the centre of the frame; stretch: all of it."""
+    None: dense, uniform on the embedded data set, or what a saved model says."""
+    fit: Literal["crop", "stretch"] | None = None
+    """crop: the centre of the frame; stretch: all of it. None: crop, or what a saved model says."""
     short: Literal["error", "repeat_last"] = "error"
     """What to do with videos of fewer frames than a clip."""
     clips_per_video: int | None = None
@@ -189,8 +189,9 @@ class Recipe:
 
 EMBEDDED = {
     "network": "ResNeXt3D", "epochs": 12, "learning_rate": 2e-3, "frames_per_clip": 4, "sampling": "uniform",
+    "fit": "crop",
 }  # fmt: skip
-PAPER = {"epochs": 20, "learning_rate": 1e-3, "sampling": "dense"}
+PAPER = {"epochs": 20, "learning_rate": 1e-3, "sampling": "dense", "fit": "crop"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,6 +276,7 @@ def main(recipe: Recipe) -> None:
     from har_tf import training
     from har_tf.datasets import splits
 
+    recipe = _as_saved(recipe)
     training.seed_everything(recipe.seed)
     classes = dataset.class_names if dataset else ACTIONS if recipe.classes is None else words(recipe.classes)
     explained = _explained(recipe, classes)
@@ -295,11 +297,11 @@ def main(recipe: Recipe) -> None:
     run = RunFolder(recipe.out, EXPERIMENT, recipe.run or run_name(prefix, recipe, () if embedded else dataset.records))
     run.write_json("recipe.json", asdict(recipe))
     run.write_json("environment.json", about)
-    _write_skipped(run, skipped)
+    _write_skipped(run, dict(skipped))
 
     if explained.trained is not None:
         print(f"\n{explained.name}: trained on {len(train)} clips", flush=True)
-        explained, accuracy = _trained(recipe, explained, dataset, (train, held_out, test), shape, run)
+        explained, accuracy = _trained(recipe, explained, dataset, (train, held_out, test), shape, run, skipped)
         print(f"{explained.name}: accuracy {accuracy:.4f} on the test videos", flush=True)
 
     ious = IOUS[recipe.dataset]
@@ -325,7 +327,7 @@ def main(recipe: Recipe) -> None:
             "as_in_paper": _as_in_paper(recipe, explained, test),
             "notes": notes,
             "skipped": len(skipped),
-            "overlap": None if explained.trained is None and not embedded else str(overlap),
+            "overlap": str(overlap) if len(train) else None,
         },
         "model": {
             "name": explained.name,
@@ -377,6 +379,7 @@ def _publish(results, about, recipe, run, explained, measured, chosen, taps, dat
             "data": _data_line(results),
             "model": f"{explained.name}, {explained.start}",
             "clips": _clip_line(results),
+            "split": results["dataset"]["overlap"] or "thresholds chosen on other pictures",
             "date": about["date"],
             "machine": machine(about),
             "command": about["command"],
@@ -609,7 +612,7 @@ def _table_rows(results: dict, paper: dict) -> list[tuple[str, tuple | None]]:
     cam = "2DCAM" if results["dataset"]["name"] == "ilsvrc" else CAM3D
     rows = {}
     for kind, first, last in paper:
-        if len(layers) == 5 or max(first, last) < len(layers):
+        if last < len(layers):
             rows[Method(kind, first, last, cam).name] = (kind, first, last)
     for name in [*results["chosen"].values(), *(n for n in results["methods"] if n.startswith("Control"))]:
         rows.setdefault(name, None)
@@ -682,7 +685,9 @@ def resolved(recipe: Recipe) -> Recipe:
     if recipe.partial and recipe.dataset == "figures":
         raise ValueError("--partial is for data sets on disk. Received: --dataset figures")
     defaults = EMBEDDED if embedded else PAPER
-    defaults = {name: value for name, value in defaults.items() if not (name == "network" and given)}
+    told = {"network"} if given else set()  # by the model itself
+    told |= set() if recipe.model is None else {"sampling", "fit"}
+    defaults = {name: value for name, value in defaults.items() if name not in told}
     recipe = replace(recipe, **{name: value for name, value in defaults.items() if getattr(recipe, name) is None})
     ranges = {
         "batch_size": (1, None), "num_frames": (1, None), "overlays": (0, None), "workers": (0, None),
@@ -715,6 +720,18 @@ def _load(recipe: Recipe):
     return datasets.load(
         recipe.dataset, recipe.data_dir, classes=classes, lists=recipe.lists, partial=recipe.partial, **options
     )
+
+
+def _as_saved(recipe: Recipe) -> Recipe:
+    """The recipe with the sampling and fit that a saved model's clips were taken with, where none was given."""
+    from har_tf.models.saving import clip_settings
+
+    if recipe.model is None:
+        return recipe
+    saved = clip_settings(recipe.model)
+    if recipe.sampling is None and saved["sampling"] == "strided":
+        raise ValueError(f"{recipe.model}: made for strided clips; choose --sampling dense or uniform")
+    return replace(recipe, sampling=recipe.sampling or saved["sampling"], fit=recipe.fit or saved["fit"])
 
 
 def _explained(recipe: Recipe, class_names) -> Explained:
@@ -938,16 +955,16 @@ def _checked(recipe: Recipe, part, shape) -> _Facts:
     return _Facts(usable, skipped, notes)
 
 
-def _write_skipped(run, skipped) -> None:
+def _write_skipped(run, skipped: dict) -> None:
     import csv
 
     from har_tf.atomic import whole_file
 
     with whole_file(run.path / "skipped.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("path", "reason"), *skipped])
+        csv.writer(file).writerows([("path", "reason"), *skipped.items()])
 
 
-def _trained(recipe: Recipe, explained: Explained, dataset, parts, shape, run):
+def _trained(recipe: Recipe, explained: Explained, dataset, parts, shape, run, skipped):
     """(the model after training, its accuracy on the test videos)."""
     from har_tf import datasets
     from har_tf.training import TrainingRecipe
@@ -957,6 +974,7 @@ def _trained(recipe: Recipe, explained: Explained, dataset, parts, shape, run):
         dataset, recipe.prepared or recipe.out / "prepared", shape[0], shape[1:3], sampling=recipe.sampling,
         short="repeat_last", fit=recipe.fit, workers=recipe.workers,
     )  # fmt: skip
+    _write_skipped(run, dict(skipped) | {video.path: video.reason for video in prepared.skipped})
     schedule = TrainingRecipe(recipe.epochs, recipe.learning_rate, "cosine", 0.5)
     folder = run.training / explained.name.replace("/", "_")
     clips = Parts(*(prepared.subset(part) for part in parts))
