@@ -7,16 +7,21 @@
         --weights resnext-101-kinetics-ucf101_split1.pth                 # Table 6
     python -m experiments.cam3d_localization --dataset ilsvrc --data-dir ILSVRC \\
         --weights resnet50_weights_tf_dim_ordering_tf_kernels.h5         # Table 7
-    python -m experiments.cam3d_localization --dataset ucf24 --data-dir UCF-101 --network MobileNetV2 --weights-dir W
+    python -m experiments.cam3d_localization --dataset ucf24 --data-dir UCF-101 --partial --network MobileNetV2 \\
+        --weights-dir W --size 120 160 --sampling uniform --epochs 30 --learning-rate 0.003 --validation 0.25
 
-The first three take published weights (kenshohara/3D-ResNets-PyTorch, Keras); --model takes any saved model instead,
-and --network trains one on the training part. Without any of them the rows of a model say "not run", and the controls,
-which need none, are measured.
+The second to fourth take published weights (kenshohara/3D-ResNets-PyTorch, Keras); --model takes any saved model
+instead, and --network trains one on the training part. Without any of them the rows of a model say "not run", and the
+controls, which need none, are measured.
 
 Every table has three controls that no model made: a centred Gaussian, a map that is the same everywhere, and the energy
 of frame differences. They are needed: with the paper's rule for UCF24 a uniform map, whose box is the whole frame,
 scores .837 .680 .430 .249 .127 .068 (average .399) on UCF24's test boxes under a centre crop, as high as the best row
 of Table 6 (.395).
+
+On the embedded data (seed 0, 60 % of the test clips recognised) Sum 3DCAM of conv to layer 2 beats Grad-CAM at layer 4,
+the Gaussian and the uniform map; at one threshold for all frames it is level with Sum Grad-CAM. Frame differences beat
+every map of the model: there, what moves is the person.
 
 What the paper leaves open:
     The threshold. For UCF24 it takes, of each frame, the one that fits the true box best: "oracle" here, which needs
@@ -51,7 +56,7 @@ GRADCAM, CAM3D, AVERAGE = "Grad-CAM", "3DCAM", "Average 3DCAM"
 CONTROLS = ("Control: centred Gaussian", "Control: uniform", "Control: frame differences")
 
 # (method, first layer, last layer): figures of the paper
-LAST, CONV, ALL = (4, 4), (0, 0), (0, 4)
+LAST, ALL = (4, 4), (0, 4)
 PAPER_TABLE_3 = {
     (GRADCAM, *LAST): 0.988, (CAM3D, 0, 0): 0.821, (CAM3D, 1, 1): 0.956, (CAM3D, 2, 2): 0.951, (CAM3D, 3, 3): 0.825,
     (CAM3D, 4, 4): 0.976, (CAM3D, *ALL): 0.991,
@@ -408,7 +413,7 @@ def _pictures(results, recipe, run, explained, measured, chosen, taps, dataset) 
         return []
     best = chosen[CAM3D]
     last = len(taps) - 1
-    panels = dict.fromkeys([Method(GRADCAM, last, last), Method(GRADCAM, best.first, best.last), best])
+    panels = dict.fromkeys([Method(GRADCAM, last, last), chosen[GRADCAM], best])
     clips = np.stack([window.frames for window in windows])
     found = layerwise(explained.model, clips, taps, channels=recipe.channels)
     explanations = {method.name: method.explanation(found, taps) for method in panels}
@@ -424,7 +429,7 @@ def _pictures(results, recipe, run, explained, measured, chosen, taps, dataset) 
             one = explanation.only(i)
             one = replace(one, maps=scaled(one.maps, "frame"))
             maps = one.maps[0]
-            threshold = [results["methods"][name]["threshold"]] if name in results["methods"] else [0.5]
+            threshold = [results["methods"][name]["threshold"]]
             boxes = [contour_boxes(frame, np.array(threshold)).largest().boxes for frame in maps]
             painted = overlay(plain[None], one, alpha=0.6)[0]
             drawn[name] = localized.boxed(localized.boxed(painted, true, size), boxes, size, localized.FOUND)
