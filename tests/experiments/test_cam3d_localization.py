@@ -190,6 +190,51 @@ def test_published_weights_are_explained_without_training(recipe, tmp_path):
         )
 
 
+def test_jhmdb_with_weights_of_hmdb51(make_video, tmp_path):
+    """Six videos with a mask each, and a checkpoint with 51 outputs, whose names are known: Tables 3, 4, 5 and 8."""
+    torch = pytest.importorskip("torch")
+    from scipy.io import savemat
+
+    from har_tf.models.published.resnext3d import HARA
+    from har_tf.models.resnext3d import resnext3d
+
+    root = tmp_path / "JHMDB"
+    (root / "splits").mkdir(parents=True)
+    mask = np.zeros((240, 320, 4), np.uint8)
+    mask[60:180, 100:220] = 1
+    rng = np.random.default_rng(0)
+    for action in ("golf", "wave"):
+        names = [f"{action}{i}_{action}_f_cm_np1_ri_med_0" for i in range(3)]
+        for name in names:
+            video = root / "ReCompress_Videos" / action / f"{name}.avi"
+            video.parent.mkdir(parents=True, exist_ok=True)
+            make_video(video, rng.integers(0, 256, (4, 240, 320, 3), dtype=np.uint8), codec="mpeg4")
+            for folder, content in (("puppet_mask", {"part_mask": mask}), ("joint_positions", {})):
+                (root / folder / action / name).mkdir(parents=True)
+                content = content or {"pos_img": np.full((2, 15, 4), 120.0)}
+                savemat(root / folder / action / name / f"{folder}.mat", content)
+        lines = [f"{name}.avi {2 if i == 0 else 1}" for i, name in enumerate(names)]
+        (root / "splits" / f"{action}_test_split1.txt").write_text("\n".join(lines))
+    model = resnext3d((4, 64, 64, 3), 51, blocks=(1, 1, 1, 1), width=32, cardinality=2)
+    generator = torch.Generator().manual_seed(0)
+    state = {name: torch.rand(slot.shape, generator=generator) for name, slot in HARA.slots(model, ".pth").items()}
+    torch.save(state, tmp_path / "hmdb51.pth")
+    recipe = Recipe(
+        dataset="jhmdb", data_dir=root, weights=tmp_path / "hmdb51.pth", size=(64, 64), num_frames=4, validation=0.5,
+        explain="true", workers=0, out=tmp_path, run="r",
+    )  # fmt: skip
+    cam3d_localization.main(recipe)
+    run = tmp_path / "cam3d_localization" / "r"
+    found = json.loads((run / "results.json").read_text())
+    assert found["measured"]["test"] | {"right": 0} == {"frames": 8, "clips": 2, "videos": 2, "groups": 2, "right": 0}
+    # The mask covers 32 x 32 pixels of the crop, a quarter of it.
+    assert found["methods"][UNIFORM]["hits"]["maximum"]["frame"]["value"] == pytest.approx(0.25, abs=0.02)
+    for stem in ("table_3", "table_4_oracle", "table_4_chosen", "table_5_oracle", "table_5_chosen"):
+        assert "Sum 3DCAM (conv, 1, 2, 3, 4)" in rows(run, stem)
+    with pytest.raises(ValueError, match="2 of 2 videos are shorter than a clip of 16 frames"):
+        cam3d_localization.main(replace(recipe, num_frames=None, run="short"))
+
+
 def as_if(results, name, ious):
     """The results as if they were of another data set, whole, with the paper's network."""
     dataset = results["dataset"] | {"name": name, "as_in_paper": True}
