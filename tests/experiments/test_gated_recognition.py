@@ -43,7 +43,7 @@ def recipe(tmp_path_factory) -> Recipe:
     """Everything that the experiment does, on 40 embedded videos of 16 frames, two clips each."""
     return Recipe(
         clips=40, num_frames=8, resnext_size=48, i3d_size=40, epochs=2, step_epochs=1, learning_rate=0.01,
-        validation=0.3, overlays=1, workers=1, out=tmp_path_factory.mktemp("runs"), run="tiny",
+        overlays=1, workers=1, out=tmp_path_factory.mktemp("runs"), run="tiny",
     )  # fmt: skip
 
 
@@ -104,7 +104,8 @@ def test_tables_print_the_results(run, results):
 def test_baseline_and_gated_take_the_same_steps(results):
     rows = [row for row in results["rows"].values() if row["modality"] != "rgb + flow"]
     assert {len(row["trials"][0]["history"]["loss"]) for row in rows} == {2}
-    assert {row["trials"][0]["training_clips"] for row in rows} == {results["training_videos"] * 2 - 20}
+    assert {row["trials"][0]["training_clips"] for row in rows} == {results["training_videos"] * 2}
+    assert {row["trials"][0]["best_epoch"] for row in rows} == {2}, "the last"
     np.testing.assert_allclose(rows[0]["trials"][0]["history"]["learning_rate"], [0.001, 0.0001])
     # Layer 3 of the small I3D is 1 x 5 x 5 x 4: one mean over frames of four channels, for ten classes.
     assert results["rows"]["i3d_3"]["parameters"] - results["rows"]["i3d"]["parameters"] == 4 * 10 + 10
@@ -164,6 +165,23 @@ def test_the_same_command_trains_nothing_again(run, recipe, monkeypatch, capsys)
     assert [path.stat().st_mtime_ns for path in trained] == before
     assert (run / "results.json").read_text() == found
     assert "| I3D (layer 1+2+3)" in capsys.readouterr().out
+
+
+def test_seeds_are_averaged_and_validation_videos_held_out(recipe):
+    gated_recognition.main(
+        replace(recipe, tables="9", seeds="0,1", validation=0.4, epochs=1, overlays=0, flow=False, run="seeds")
+    )
+    results = json.loads((recipe.out / "gated_recognition" / "seeds" / "results.json").read_text())
+    assert list(results["rows"]) == ROWS[:2]
+    for row in results["rows"].values():
+        first, second = (trial["video_accuracy"] for trial in row["trials"])
+        assert row["video_accuracy"] == pytest.approx((first + second) / 2)
+        assert row["deviation_over_seeds"] == pytest.approx(abs(first - second) / 2**0.5)
+        assert {trial["training_clips"] + trial["validation_clips"] for trial in row["trials"]} == {60}
+        assert all(trial["validation_clips"] == 20 for trial in row["trials"]), "one group of the three"
+    (compared,) = results["comparisons"]
+    assert compared["seeds"]["pairs"] == 2
+    assert any("best on validation videos" in note for note in table_of(results, 9).notes)
 
 
 def test_a_gated_network_starts_from_the_weights_and_the_answers_of_the_plain_one():
@@ -252,7 +270,7 @@ def fake_results(as_in_paper, **statuses):
     data = {"name": "ucf101", "classes": ["a", "b"], "videos": 13320, "clips": 155000, "skipped_clips": 0}
     return {
         "dataset": data | {"num_frames": 16, "as_in_paper": as_in_paper}, "protocol": "official", "split": 1,
-        "seeds": [0, 1], "epochs": 100, "test_videos": 3783, "test_clips": 41822,
+        "seeds": [0, 1], "epochs": 100, "validation": 0.0, "test_videos": 3783, "test_clips": 41822,
         "rows": {key: row(key, 9 if key.startswith("resnext") else 10) for key in ROWS},
     }  # fmt: skip
 
