@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import cv2
 import numpy as np
 
 LIMIT = 20.0  # pixels of motion beyond which I3D's authors cut flow off
@@ -44,6 +43,8 @@ def optical_flow(frames: np.ndarray, method: str = "dis") -> np.ndarray:
             f"Flow needs at least 2 frames of {MIN_SIZE} x {MIN_SIZE} pixels. Received: {len(frames)} of "
             f"{frames.shape[1]} x {frames.shape[2]}"
         )
+    import cv2  # here, so that the package is imported quickly
+
     between = _method(method)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     flow = np.empty((*frames.shape[:3], 2), np.float32)
@@ -82,6 +83,8 @@ def decode(stored: np.ndarray) -> np.ndarray:
 
 def _method(name: str):
     """OpenCV's object for a method; it keeps its buffers from frame to frame, so threads do not share one."""
+    import cv2
+
     if name == "dis":
         return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     if name != "tvl1":

@@ -124,7 +124,7 @@ def test_methods(monkeypatch):
     if hasattr(cv2, "optflow"):
         motion = np.median(optical_flow(frames, "tvl1")[:, 24:-24, 24:-24], axis=(1, 2))
         np.testing.assert_allclose(motion, [[3, 0]] * 4, atol=0.1)
-    monkeypatch.delattr(flow.cv2, "optflow", raising=False)
+    monkeypatch.delattr(cv2, "optflow", raising=False)
     with pytest.raises(ImportError, match="pip install opencv-contrib-python; or use method='dis'"):
         optical_flow(frames, "tvl1")
 
