@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 
-from har_tf.video import flow
 from har_tf.video.flow import decode, encode, optical_flow
 
 
