@@ -1,6 +1,6 @@
 """Gated heads on 3D ResNeXt-101 and I3D: clip-wise and video-wise accuracy, Tables 9 and 10 of the 3DCAM paper.
 
-    python -m experiments.gated_recognition                               # embedded data set, minutes on two cores
+    python -m experiments.gated_recognition                               # embedded data set, 8 min of processor time
     python -m experiments.gated_recognition --dataset ucf101 --data-dir UCF-101 --weights \\
         resnext3d=resnext-101-kinetics.pth,i3d=rgb_imagenet.pt,i3d_flow=flow_imagenet.pt       # the paper, split 1
     python -m experiments.gated_recognition --dataset hmdb51 --data-dir HMDB51 --weights i3d=rgb_imagenet.pt
@@ -28,7 +28,10 @@ All clips of UCF101 take about 90 GB of disk at 112 x 112 and 360 GB at 224 x 22
 `--clips-per-video 3` takes three of each video, evenly spread, a quarter of the room.
 
 The embedded data set is for two cores: figures on plain backgrounds, and networks of a few layers and filters that
-start from random weights. It shows the whole path in minutes, not the paper's result.
+start from random weights. It shows the whole path, not the paper's result. The first command took 13 min on two cores
+that other work shared. Video-wise it found 0.53 for 3D ResNeXt and 0.50 for the gated one; 0.20 for I3D, and 0.13 to
+0.23 gated, hardly above chance, which is 0.10, in 8 epochs; 0.62 with flow and 0.63 with both. Of 60 test videos that
+shows no help or harm of gates, and that flow helps.
 """
 
 from dataclasses import asdict, dataclass, field, replace
