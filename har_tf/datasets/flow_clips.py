@@ -15,7 +15,6 @@ import logging
 import os
 import shutil
 import zipfile
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -37,7 +36,7 @@ from har_tf.video.flow import encode, optical_flow
 
 FORMAT = 1  # changes whenever the same clips would give other bytes or other files
 FILE_BYTES = 2**26  # what a kill may cost
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+COLUMNS = ("label", "group", "name", "path")  # of `index.npz`
 
 log = logging.getLogger(__name__)
 
@@ -90,26 +89,29 @@ class FlowClips(Indexed):
                 raise ValueError(f"flow of format {about['format']}. Expected format {FORMAT}")
             with np.load(path / "index.npz") as arrays:
                 index = {key: arrays[key] for key in arrays.files}
+            if sorted(index) != sorted(COLUMNS):  # a zip file has no checksum of its own directory
+                raise ValueError(f"index.npz holds {', '.join(index)}. Expected {', '.join(COLUMNS)}")
             for name, size in about["files"].items():
                 if (path / name).stat().st_size != size:
                     raise ValueError(f"{name} has {(path / name).stat().st_size} bytes. Expected {size}")
-        except _DAMAGE as error:
-            raise DatasetError(f"{path}: not a folder of flow, or a damaged one: {error}") from error
-        root = Path(about["root"]) if root is None else root
-        return cls(
-            path=path,
-            name=about["name"],
-            root=root,
-            class_names=tuple(about["class_names"]),
-            num_frames=about["num_frames"],
-            size=tuple(about["size"]),
-            clip=about["clip"],
-            skipped=tuple(Skipped(root / name, reason) for name, reason in about["skipped"]),
-            method=about["method"],
-            _clips_a_file=about["clips_a_file"],
-            _index=index,
-            _rows=np.arange(len(index["label"])),
-        )
+            root = Path(about["root"]) if root is None else root
+            return cls(
+                path=path,
+                name=about["name"],
+                root=root,
+                class_names=tuple(about["class_names"]),
+                num_frames=about["num_frames"],
+                size=tuple(about["size"]),
+                clip=about["clip"],
+                skipped=tuple(Skipped(root / name, reason) for name, reason in about["skipped"]),
+                method=about["method"],
+                _clips_a_file=about["clips_a_file"],
+                _index=index,
+                _rows=np.arange(len(index["label"])),
+            )
+        except Exception as error:  # damaged files make zipfile and NumPy raise errors of all kinds
+            reason = str(error) or type(error).__name__
+            raise DatasetError(f"{path}: not a folder of flow, or a damaged one: {reason}") from error
 
     def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """Reads the flow of the clips at these positions of `labels` and `record_paths`.
@@ -130,8 +132,8 @@ class FlowClips(Indexed):
             try:
                 with np.load(file) as arrays:
                     clip[:] = arrays[str(row)]
-            except _DAMAGE as error:
-                raise DatasetError(f"{file}: damaged: {error}") from error
+            except Exception as error:
+                raise DatasetError(f"{file}: damaged: {str(error) or type(error).__name__}") from error
         return clips
 
     @cached_property
@@ -266,7 +268,7 @@ class _Job:
 
     def _finish(self, files: Sequence[Path]) -> None:
         prepared = self.prepared
-        columns = {key: prepared._index[key][prepared._rows] for key in ("label", "group", "name", "path")}
+        columns = {key: prepared._index[key][prepared._rows] for key in COLUMNS}
         np.savez_compressed(self.work / "index.npz", **columns)
         about = {
             "format": FORMAT,
@@ -298,5 +300,5 @@ def _whole(file: Path, rows: range) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.namelist() == [f"{row}.npy" for row in rows] and archive.testzip() is None
-    except _DAMAGE:
+    except Exception:
         return False

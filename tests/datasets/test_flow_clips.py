@@ -133,6 +133,33 @@ def test_damage_is_found(prepared, tmp_path, caplog):
         FlowClips.open(flow.path)
 
 
+@pytest.mark.parametrize("text", ["[]", "null", "3", "{}"])
+def test_a_description_that_is_none_is_told_and_computed_anew(prepared, tmp_path, text):
+    flow = flow_clips.flow_clips(prepared, tmp_path)
+    (flow.path / "flow.json").write_text(text)
+    with pytest.raises(DatasetError, match="not a folder of flow, or a damaged one"):
+        FlowClips.open(flow.path)
+    assert len(flow_clips.flow_clips(prepared, tmp_path)) == len(prepared)
+
+
+def test_every_flipped_byte_of_the_index_is_told_or_does_no_harm(prepared, tmp_path):
+    flow = flow_clips.flow_clips(prepared, tmp_path)
+    whole = (flow.path / "index.npz").read_bytes()
+    told = 0
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 255
+        (flow.path / "index.npz").write_bytes(damaged)
+        try:
+            found = FlowClips.open(flow.path)
+        except DatasetError:
+            told += 1
+            continue
+        assert found.names == flow.names
+        assert found.labels.tolist() == flow.labels.tolist()
+    assert told > len(whole) / 2
+
+
 def test_wrong_arguments_fail_before_anything_is_written(prepared, tmp_path):
     with pytest.raises(ValueError, match="'dis' or 'tvl1'. Received: method='none'"):
         flow_clips.flow_clips(prepared, tmp_path / "a", "none")
