@@ -38,7 +38,7 @@ from tqdm import tqdm
 
 from har_tf.atomic import alone
 from har_tf.datasets import DatasetError, PreparedDataset
-from har_tf.datasets.indexed import Indexed, to_text
+from har_tf.datasets.indexed import COLUMNS, Indexed, to_text
 from har_tf.datasets.records import relative
 from har_tf.datasets.shards import sync
 from har_tf.datasets.workers import available_cores
@@ -49,7 +49,6 @@ from har_tf.pipeline import AHEAD
 
 FORMAT = 3  # changes whenever the same clips and weights would give other features or other files
 DTYPES = ("float16", "float32")
-COLUMNS = ("label", "group", "name", "path")  # of `index.npz`
 PART_FRAMES = 512  # what a kill may cost: half a minute of GoogLeNet on two cores
 REPORT_SECONDS = 60.0  # between lines of progress, where there is no terminal for a bar
 

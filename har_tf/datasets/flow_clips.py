@@ -27,7 +27,7 @@ import numpy as np
 from tqdm import tqdm
 
 from har_tf.atomic import alone, whole_file
-from har_tf.datasets.indexed import Indexed
+from har_tf.datasets.indexed import COLUMNS, Indexed
 from har_tf.datasets.prepared import PreparedDataset, Skipped
 from har_tf.datasets.records import DatasetError, relative
 from har_tf.datasets.shards import sync
@@ -36,7 +36,6 @@ from har_tf.video.flow import encode, optical_flow
 
 FORMAT = 1  # changes whenever the same clips would give other bytes or other files
 FILE_BYTES = 2**26  # what a kill may cost
-COLUMNS = ("label", "group", "name", "path")  # of `index.npz`
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
 
+COLUMNS = ("label", "group", "name", "path")  # what `index.npz` holds of every clip
+
 
 def to_text(name: bytes) -> str:
     """A stored name; one that was not UTF-8 on disk is as Python reads it from there."""
