@@ -1,5 +1,6 @@
 """Taps: the feature maps of a flat functional graph that can be explained, as (B, t, h, w, c)."""
 
+import difflib
 import functools
 import math
 import operator
@@ -200,10 +201,27 @@ def _named(model: keras.Model, found: Sequence[Tap], tap: str | Tap) -> Tap:
     for candidate in found:
         if candidate.name == name:
             return candidate
+    names = [t.name for t in found]
+    # A network may have 190 taps: what is likely meant comes before a long list.
+    close = difflib.get_close_matches(str(name), names, 3) if len(names) > 12 else []
+    hint = _why_no_tap(model, name) + (f" The nearest names: {', '.join(close)}." if close else "")
+    raise ValueError(
+        f"tap {name!r} is not in the model.{hint} Taps, from input to output: {', '.join(names)}. Received: {tap=}"
+    )
+
+
+def _why_no_tap(model: keras.Model, name: str) -> str:
+    """A sentence on a layer of this name that is there, but is no tap."""
     inside = _inside_nested(model, name)
-    hint = f" It is inside {inside!r}, a model within the model: build the graph flat to tap it." if inside else ""
-    names = ", ".join(t.name for t in found)
-    raise ValueError(f"tap {name!r} is not in the model.{hint} Taps, from input to output: {names}. Received: {tap=}")
+    if inside:
+        return f" It is inside {inside!r}, a model within the model: build the graph flat to tap it."
+    layer = next((layer for layer in model.layers if layer.name == name), None)
+    if layer is None:
+        return ""
+    shape = tuple(getattr(layer.output, "shape", ()))
+    if len(shape) in (4, 5) and shape[-3:-1] == (1, 1):
+        return f" Its map of {shape} has a single place, so it cannot show where."
+    return f" It is a {type(layer).__name__} with the output {shape}, which is no feature map of its own."
 
 
 def symbolic(model: keras.Model) -> list[tuple[Tap, keras.KerasTensor]]:

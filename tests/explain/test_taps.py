@@ -51,8 +51,29 @@ def test_default_is_the_last_map_that_is_not_pooled():
 def test_wrong_name_lists_the_taps():
     with pytest.raises(ValueError, match=r"tap 'conv9' is not in the model\. Taps, .*: conv1, pool1, .*tap='conv9'"):
         find(folded_model(), "conv9")
-    with pytest.raises(ValueError, match="'drop1' is not in the model"):
+    with pytest.raises(
+        ValueError, match=r"'drop1' is not in the model\. It is a Dropout with the output \(None, 8, 12, 5\)"
+    ):
         find(folded_model(), Tap("drop1", (4, 8, 12, 5)))
+
+
+def test_the_nearest_names_come_before_a_long_list():
+    x = clip = keras.Input((4, 8, 8, 3), name="clip")
+    for block in range(14):
+        x = layers.Conv3D(2, 1, name=f"mixed_{block}")(x)
+    with pytest.raises(
+        ValueError, match=r"The nearest names: mixed_11, .*Taps, from input to output: mixed_0, mixed_1,"
+    ):
+        find(keras.Model(clip, x), "mixd_11")
+
+
+def test_a_map_of_one_place_is_told_from_a_name_that_is_not_there():
+    clip = keras.Input((4, 8, 8, 3), name="clip")
+    x = layers.Conv3D(2, 3, strides=(1, 2, 2), padding="same", name="layer1")(clip)
+    x = layers.Conv3D(2, 3, strides=(2, 4, 4), padding="same", name="layer2")(x)
+    model = keras.Model(clip, layers.Dense(2, name="predictions")(layers.Flatten()(x)))
+    with pytest.raises(ValueError, match=r"Its map of \(None, 2, 1, 1, 2\) has a single place.*: layer1\. Received"):
+        find(model, "layer2")
 
 
 def test_image_model_is_a_clip_of_one_frame():
