@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from experiments import cam3d_localization
-from experiments.cam3d_localization import CONTROLS, LAYERS, PAPER_TABLE_6, Method, Recipe
+from experiments.cam3d_localization import CONTROLS, IOUS, LAYERS, PAPER_TABLE_6, Method, Recipe
+from har_tf.datasets import ucf24
 from har_tf.evaluate.hits import Frames
 from har_tf.evaluate.localization import Overlaps
 from har_tf.models.saving import save_model
@@ -265,6 +266,25 @@ def test_the_paper_s_figures_stand_beside_the_paper_s_data(results):
     names = [row[0] for row in table.rows]
     assert names[:5] == ["3DCAM conv", "3DCAM layer 1", "3DCAM layer 2", "3DCAM layer 3", "3DCAM layer 4"]
     assert names[-3:] == list(CONTROLS)
+
+
+def test_a_uniform_map_scores_what_the_best_row_of_table_6_scores(shared):
+    """Its box is the whole frame: of a centre crop of 240 x 240 the largest true box covers the share that is its IoU."""
+    annotations, _ = ucf24.read_annotations(shared / "data" / "ucf24" / "pyannot.pkl")
+    overlaps = []
+    for name in (shared / "data" / "ucf24" / "testlist01.txt").read_text().split():
+        annotation = annotations[name]
+        largest = np.zeros(annotation.frames)
+        for tube in annotation.tubes:
+            left, top, right, bottom = tube.boxes.T
+            inside = np.clip(right, 40, 280) - np.clip(left, 40, 280)
+            there = slice(tube.start, tube.start + len(tube.boxes))
+            largest[there] = np.fmax(largest[there], inside * (bottom - top) / 240**2)
+        overlaps.append(largest[largest > 0])
+    found = [(np.concatenate(overlaps) >= iou).mean() for iou in IOUS["ucf24"]]
+    assert np.round(found, 2).tolist() == [0.84, 0.68, 0.43, 0.25, 0.13, 0.07]
+    best = max(PAPER_TABLE_6.values(), key=np.mean)
+    assert np.mean(found) >= np.mean(best) == pytest.approx(0.395)
 
 
 def test_real_videos_without_weights_give_the_controls(shared, tmp_path):
