@@ -1,7 +1,9 @@
-"""Classify and explain videos, check and prepare data, look at the embedded data set, import published weights.
+"""Classify and explain videos, mine concepts, check and prepare data, look at the embedded data set, import weights.
 
 python -m har_tf predict VIDEO... --model model.keras
 python -m har_tf explain VIDEO --model model.keras --method 3dcam,gradcam --out overlay.mp4
+python -m har_tf concepts mine DIR --detector ssd.tflite --labels person "sports ball" --out concepts
+python -m har_tf concepts review concepts
 python -m har_tf unpack ARCHIVE --out DIR
 python -m har_tf check DIR --out manifest.parquet
 python -m har_tf prepare DIR --out prepared
@@ -89,6 +91,70 @@ class Explain:
 
 
 @dataclass(frozen=True)
+@dataclass(frozen=True)
+class Mine:
+    """Find things in videos, follow them, and cut clips of them: concepts for TCAV. Goes on where it was stopped."""
+
+    directory: Annotated[Path, tyro.conf.Positional]
+    """A folder; videos may lie at any depth."""
+    detector: str
+    """A YOLO exported to ONNX (.onnx), an SSD in TFLite (.tflite), detections in COCO's form (.json), or the preset of
+    a detector in keras-hub, such as dfine_small_coco."""
+    labels: tuple[str, ...]
+    """The detector's classes that are concepts, one or more, such as: person "sports ball"."""
+    out: Path
+    """The folder of concepts to fill."""
+    names: Path | None = None
+    """Names of the detector's classes, one a line of a file. None: those in its file, or COCO's."""
+    layout: str = "auto"
+    """Of a YOLO: auto, v7, v7-nms, v8, v8-nms, x or x-decoded."""
+    score: float = 0.5
+    """Detections below this are left out."""
+    nms: float = 0.45
+    """Of boxes of a class that overlap by more than this IoU the best stays."""
+    min_iou: float = 0.3
+    """The least IoU of a detection with the last box of a track that it continues."""
+    max_gap: int = 5
+    """Frames of a track that the detector may miss."""
+    min_length: int = 8
+    """Frames in which a track must have been detected."""
+    max_frames: int = 64
+    """Longest clip."""
+    smallest: int = 8
+    """Height and width in pixels that a clip must have."""
+    per_video: int | None = None
+    """Most tracks of a class in one video, the best ones. None: all."""
+    others: bool = True
+    """Cut clips of the detector's other classes too: random concepts are drawn from all of them."""
+    pad: int = 0
+    """Grey value, 0 to 255, around crops that are smaller than the largest of their track."""
+    fresh: bool = False
+    """Mine all again, and forget the verdicts."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """Accept or reject every clip of a folder of concepts, on a page that a server on this machine shows."""
+
+    directory: Annotated[Path, tyro.conf.Positional]
+    """A folder that `concepts mine` filled, or with a folder of videos for each concept."""
+    port: int = 8008
+    """Of the server, 0: any free one."""
+    others: bool = False
+    """Show clips of other classes too, which random concepts are drawn from."""
+    write: Path | None = None
+    """In place of a server, write the page to this .html file; its verdicts can be downloaded."""
+    verdicts: Path | None = None
+    """In place of a server, store the verdicts of this .json file, which such a page gave."""
+
+
+@dataclass(frozen=True)
+class Concepts:
+    """Mine concepts for TCAV from videos, and review them."""
+
+    action: Mine | Review
+
+
 class Unpack:
     """Unpack a zip or tar into a new folder; nothing gets outside it, and it is there whole or not at all."""
 
@@ -210,7 +276,7 @@ class ImportWeights:
     """Height and width of its pictures. None: 112 112 for resnext3d, else 224 224."""
 
 
-Command = Predict | Explain | Unpack | Check | Prepare | Preview | ImportWeights
+Command = Predict | Explain | Concepts | Unpack | Check | Prepare | Preview | ImportWeights
 
 
 def main(options: Command) -> None:
@@ -219,6 +285,7 @@ def main(options: Command) -> None:
         Explain: explain,
         Unpack: unpack,
         Check: check,
+        Concepts: lambda options: mine(options.action) if isinstance(options.action, Mine) else review(options.action),
         Prepare: prepare,
         Preview: preview,
         ImportWeights: import_weights,
@@ -405,6 +472,93 @@ def _taps_by_name(model, given: str, option: str) -> dict:
 
 def unpack(options: Unpack) -> None:
     from har_tf.datasets import archives
+def mine(options: Mine) -> None:
+    from har_tf import quiet
+    from har_tf.datasets.folder import check_folder
+
+    if not options.labels:
+        print("error: at least one of the detector's classes is needed, as in --labels person", file=sys.stderr)
+        sys.exit(2)
+    check_folder(options.directory, "a folder of videos")  # before TensorFlow is imported
+    ending = Path(options.detector).suffix.lower()
+    if ending in (".onnx", ".tflite", ".json") and not Path(options.detector).is_file():
+        raise FileNotFoundError(f"{options.detector}: no such detector")
+    quiet.import_tensorflow()
+    from har_tf.explain import concepts
+    from har_tf.explain.detectors import open_detector
+    from har_tf.explain.tracks import Tracking
+
+    tracking = Tracking(min_iou=options.min_iou, max_gap=options.max_gap, min_length=options.min_length)
+    detector = open_detector(options.detector, options.names, options.score, options.nms, options.layout)
+    found = concepts.mine(
+        options.directory,
+        detector,
+        options.labels,
+        options.out,
+        tracking,
+        others=options.others,
+        max_frames=options.max_frames,
+        smallest=options.smallest,
+        per_video=options.per_video,
+        fill=options.pad,
+        fresh=options.fresh,
+    )
+    _print_concepts(found)
+    problems = [source for source in found.sources if source.problem]
+    for source in problems:
+        print(f"left out: {source.path}: {source.problem}")
+    tracks, frames = (sum(getattr(source, name) for source in found.sources) for name in ("tracks", "frames"))
+    print(f"{len(found.sources) - len(problems)} videos, {frames} frames, {tracks} tracks, {len(found.clips)} clips")
+    print(options.out)
+    empty = [name for name in options.labels if not found.select(name)]
+    if empty:
+        raise concepts.ConceptError(
+            f"{options.out}: no clip of {', '.join(empty)}. Mine more videos, or lower --score or --min-length"
+        )
+
+
+def review(options: Review) -> None:
+    from har_tf import quiet
+    from har_tf.datasets.folder import check_folder
+
+    if options.write is not None and options.verdicts is not None:
+        raise ValueError("--write makes a page and --verdicts stores what it gave: one at a time")
+    check_folder(options.directory, "a folder of concepts")  # before TensorFlow is imported
+    quiet.import_tensorflow()
+    from har_tf.explain import concepts
+    from har_tf.report import concept_review
+
+    if options.verdicts is not None:
+        _print_concepts(concept_review.apply_verdicts(options.directory, options.verdicts))
+        return
+    if options.write is not None:
+        print(concept_review.write_review(concepts.load(options.directory), options.write, options.others))
+        return
+    with concepts.locked(options.directory):
+        server = concept_review.server(options.directory, options.port, options.others)
+        print(f"http://127.0.0.1:{server.server_port}/ shows the clips of {options.directory}; Ctrl-C ends", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+        finally:
+            server.server_close()
+    _print_concepts(concepts.load(options.directory))
+
+
+def _print_concepts(found) -> None:
+    """A line for each concept and kind: how many clips there are, and of which verdict."""
+    others = 0
+    for (name, kind), counts in found.counts().items():
+        if name not in found.concepts:
+            others += counts.total()
+            continue
+        verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("accepted", "rejected", "undecided"))
+        print(f"{name}, {kind}: {counts.total()} clips ({verdicts})")
+    if others:
+        print(f"other classes: {others} clips")
+
+
 
     print(archives.unpack(options.archive, options.out))
 

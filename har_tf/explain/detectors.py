@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 SCORE, NMS = 0.5, 0.45
+_INSIDE = 0.9  # share of a box that lies in another of its class, from which on both are taken for one thing
 
 # The 80 classes of COCO's detection task, in the order of their ids, and those ids, which leave out ten numbers.
 _NAMES = (
@@ -170,8 +171,11 @@ def check_concepts(concepts: Sequence[str], names: Sequence[str], what: str) -> 
         raise DetectorError(f"Concepts are given once each. Received: {', '.join(concepts)}")
 
 
-def kept(boxes, scores, labels, size: tuple[int, int], score: float, nms: float) -> Detections:
+def kept(boxes, scores, labels, size: tuple[int, int], score: float, nms: float, inside: float = _INSIDE) -> Detections:
     """The detections that count: in the frame of (height, width) pixels, sure enough, and one for each thing.
+
+    A person with outstretched arms is often found twice, with the arms and without: boxes whose IoU is small, because
+    one lies in the other. Left in, each would be the other's rival and end its track.
 
     Args:
         boxes: (K, 4) in pixels; what reaches beyond the frame is cut off, and what is empty then is left out.
@@ -179,18 +183,31 @@ def kept(boxes, scores, labels, size: tuple[int, int], score: float, nms: float)
         labels: (K,).
         size: (height, width) of the frame.
         score: the least score.
-        nms: the most IoU of two boxes of one class.
+        nms: the most IoU of two boxes of one class, of which the one of the higher score stays.
+        inside: the most share of a box in another of its class, likewise.
     """
     boxes, scores = np.asarray(boxes, np.float32).reshape(-1, 4), np.asarray(scores, np.float32).reshape(-1)
     labels = np.asarray(labels).reshape(-1).astype(np.int64)
     boxes = np.clip(boxes, 0, np.array([size[1], size[0]] * 2, np.float32))
     good = (scores >= score) & (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
     boxes, scores, labels = boxes[good], scores[good], labels[good]
-    if len(scores):
-        sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-        chosen = np.sort(cv2.dnn.NMSBoxesBatched(sides, scores, labels.astype(np.int32), 0.0, nms)).reshape(-1)
-        boxes, scores, labels = boxes[chosen], scores[chosen], labels[chosen]
-    return Detections(boxes, scores, labels)
+    chosen = _unrivalled(boxes, scores, labels, nms, inside)
+    return Detections(boxes[chosen], scores[chosen], labels[chosen])
+
+
+def _unrivalled(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, nms: float, inside: float) -> list[int]:
+    """Places of the boxes that are left when each, from the highest score on, has removed those too close to it."""
+    chosen, waiting = [], np.argsort(-scores, kind="stable")
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    while len(waiting):
+        first, waiting = waiting[0], waiting[1:]
+        chosen.append(int(first))
+        low, high = np.maximum(boxes[first, :2], boxes[waiting, :2]), np.minimum(boxes[first, 2:], boxes[waiting, 2:])
+        common = np.maximum(high - low, 0).prod(axis=1)
+        close = common > nms * (areas[first] + areas[waiting] - common)
+        close |= common > inside * np.minimum(areas[first], areas[waiting])
+        waiting = waiting[~(close & (labels[waiting] == labels[first]))]
+    return sorted(chosen)
 
 
 class TFLiteDetector:
@@ -214,18 +231,19 @@ class TFLiteDetector:
         self._path, self._score, self._nms = Path(path), score, nms
         self._interpreter = _interpreter(self._path)
         inputs, operators = self._interpreter.get_input_details(), self._interpreter._get_ops_details()
-        last = operators[-1]
-        if last["op_name"] != "TFLite_Detection_PostProcess" or len(inputs) != 1:
+        # Not simply the last one: delegates are listed behind all operators.
+        ends = [operator for operator in operators if operator["op_name"] == "TFLite_Detection_PostProcess"]
+        if len(ends) != 1 or len(inputs) != 1:
             shapes = [detail["shape"].tolist() for detail in self._interpreter.get_output_details()]
             raise DetectorError(
-                f"{path}: ends in {last['op_name']}, outputs {shapes}. "
+                f"{path}: inputs {[detail['shape'].tolist() for detail in inputs]}, outputs {shapes}. "
                 f"Expected an SSD that ends in TFLite_Detection_PostProcess"
             )
         self._input = inputs[0]
         # The operator's own order; that of the network's outputs is another in some exports.
-        self._boxes, self._labels, self._scores, self._count = (int(i) for i in last["outputs"][:4])
+        self._boxes, self._labels, self._scores, self._count = (int(i) for i in ends[0]["outputs"][:4])
         tensors = {detail["index"]: detail for detail in self._interpreter.get_tensor_details()}
-        classes = int(tensors[int(last["inputs"][1])]["shape"][-1]) - 1  # without the background
+        classes = int(tensors[int(ends[0]["inputs"][1])]["shape"][-1]) - 1  # without the background
         self.names = class_names(classes, names, str(path))
         self.settings = {"file": self._path.name, "bytes": self._path.stat().st_size, "score": score, "nms": nms}
 
@@ -251,23 +269,19 @@ class TFLiteDetector:
 
 def _interpreter(path: Path):
     """LiteRT's interpreter where it is installed, else TensorFlow's, without the notice that it will move."""
+    from har_tf import quiet
     from har_tf.datasets.workers import available_cores
 
     options = {"model_path": str(path), "num_threads": available_cores()}
     if importlib.util.find_spec("ai_edge_litert"):
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+        from ai_edge_litert.interpreter import Interpreter
     else:
-        from har_tf import quiet
-
-        lite = quiet.import_tensorflow().lite
-        Interpreter, OpResolverType = lite.Interpreter, lite.experimental.OpResolverType
-    # Loading the default delegate prints a line, and it does not run the uint8 networks that most of these are.
-    options["experimental_op_resolver_type"] = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        Interpreter = quiet.import_tensorflow().lite.Interpreter
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet._stderr_kept():  # a line about the delegate, which makes it twice as fast
             warnings.simplefilter("ignore")
             interpreter = Interpreter(**options)
-        interpreter.allocate_tensors()
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise DetectorError(f"{path}: TFLite cannot load it ({reason}). Expected a .tflite network") from error
@@ -407,7 +421,7 @@ class CocoDetections:
             rows = of_video.get(number, [])
             boxes, scores, labels = zip(*rows, strict=True) if rows else ((), (), ())
             # What was written down was already suppressed, or not, as its maker wanted.
-            result.append(kept(boxes, scores, labels, frames.shape[1:3], self._score, nms=1.0))
+            result.append(kept(boxes, scores, labels, frames.shape[1:3], self._score, nms=1.0, inside=1.0))
         return result
 
 
