@@ -91,7 +91,6 @@ class Explain:
 
 
 @dataclass(frozen=True)
-@dataclass(frozen=True)
 class Mine:
     """Find things in videos, follow them, and cut clips of them: concepts for TCAV. Goes on where it was stopped."""
 
@@ -155,6 +154,7 @@ class Concepts:
     action: Mine | Review
 
 
+@dataclass(frozen=True)
 class Unpack:
     """Unpack a zip or tar into a new folder; nothing gets outside it, and it is there whole or not at all."""
 
@@ -283,9 +283,9 @@ def main(options: Command) -> None:
     commands = {
         Predict: predict,
         Explain: explain,
+        Concepts: lambda options: mine(options.action) if isinstance(options.action, Mine) else review(options.action),
         Unpack: unpack,
         Check: check,
-        Concepts: lambda options: mine(options.action) if isinstance(options.action, Mine) else review(options.action),
         Prepare: prepare,
         Preview: preview,
         ImportWeights: import_weights,
@@ -470,8 +470,6 @@ def _taps_by_name(model, given: str, option: str) -> dict:
         raise ValueError(f"{option} is a network ({', '.join(networks)}) or a feature map: {error}") from error
 
 
-def unpack(options: Unpack) -> None:
-    from har_tf.datasets import archives
 def mine(options: Mine) -> None:
     from har_tf import quiet
     from har_tf.datasets.folder import check_folder
@@ -559,6 +557,8 @@ def _print_concepts(found) -> None:
         print(f"other classes: {others} clips")
 
 
+def unpack(options: Unpack) -> None:
+    from har_tf.datasets import archives
 
     print(archives.unpack(options.archive, options.out))
 
