@@ -54,6 +54,8 @@ class Figures:
         fps: frames a second.
         figure_height: height of a standing figure, as a fraction of the frame's; varies by a tenth.
         clutter: strength of the background's texture and number of things in it, from 0 (plain) to 1.
+        shake: how a camera in the hand moves over the scene, as the standard deviation of its place in widths of the
+            frame; a slow pan comes on top.
         noise: standard deviation of the camera noise, as a fraction of full scale.
         seed: of everything that is drawn at random.
     """
@@ -64,6 +66,7 @@ class Figures:
     fps: int = 10
     figure_height: float = 0.85
     clutter: float = 0.2
+    shake: float = 0.006
     noise: float = 0.02
     seed: int = 0
 
@@ -77,7 +80,7 @@ class Figures:
             )
         if not 0.2 <= self.figure_height <= 0.9:
             raise ValueError(f"Figures are 0.2 to 0.9 of the frame. Received: figure_height={self.figure_height}")
-        for name in ("clutter", "noise"):
+        for name in ("clutter", "shake", "noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} goes from 0 to 1. Received: {name}={getattr(self, name)}")
 
@@ -297,12 +300,12 @@ def _scene(rng, settings: Figures) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(scene, 0, 255).astype(np.uint8), base
 
 
-def _camera(rng, frames, size):
+def _camera(rng, settings: Figures):
     """Offset (T, 2) in pixels of the camera over the scene: a pan in a random direction and a smooth shake."""
-    height, width = size
+    frames, (height, width) = settings.frames, settings.size
     t = np.linspace(-0.5, 0.5, frames)[:, None]
     pan = rng.uniform(-0.14, 0.14) * width, rng.uniform(-0.04, 0.04) * height
-    knots = rng.normal(0, 0.006 * width, (max(frames // 3, 4), 2)).astype(np.float32)
+    knots = rng.normal(0, settings.shake * width, (max(frames // 3, 4), 2)).astype(np.float32)
     shake = cv2.resize(knots, (2, frames), interpolation=cv2.INTER_CUBIC)
     return t * np.array(pan) + shake
 
@@ -396,7 +399,7 @@ def draw(action: str, group: int, settings: Figures) -> Drawing:
         centre -= facing * room * rng.uniform(0.4, 0.95)
     else:
         centre += room * rng.uniform(-0.6, 0.6)
-    camera = _camera(rng, settings.frames, settings.size)
+    camera = _camera(rng, settings)
 
     def to_pixels(points):
         x = centre + scale * points[..., 0]

@@ -127,6 +127,22 @@ def test_difficulty_changes_the_picture():
     assert (tall[3] - tall[1]) > 1.5 * (small[3] - small[1])
 
 
+def test_a_shaking_camera_moves_the_scene_and_the_person_alike():
+    still, shaken = (
+        draw("wave", 0, Figures(size=(96, 144), frames=7, clutter=0.5, noise=0, shake=shake)) for shake in (0.0, 0.04)
+    )
+
+    def change(drawing):
+        return np.abs(np.diff(drawing.frames.astype(int), axis=0)).mean()
+
+    assert change(shaken) > 1.4 * change(still)
+    moved = shaken.joints - still.joints  # the same motion, seen from elsewhere: all joints move by the camera's offset
+    assert np.abs(moved - moved[:, :1]).max() < 1e-3
+    assert 0.01 * 144 < moved[:, 0, 0].std() < 0.1 * 144
+    cut = np.clip(still.boxes + np.tile(moved[:, 0], 2), 0, [144, 96, 144, 96])
+    assert np.abs(shaken.boxes - cut)[still.boxes[:, 3] < 95].max(initial=0) < 1e-3
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -134,6 +150,7 @@ def test_difficulty_changes_the_picture():
         ({"clips": 0}, "clips=0"),
         ({"figure_height": 0.05}, "figure_height=0.05"),
         ({"clutter": 2}, "clutter=2"),
+        ({"shake": -0.1}, "shake=-0.1"),
     ],
 )
 def test_wrong_settings_are_named(settings, words, tmp_path):

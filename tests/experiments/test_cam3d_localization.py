@@ -28,8 +28,8 @@ GAUSSIAN, UNIFORM, DIFFERENCE = CONTROLS
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     return Recipe(
-        clips=60, epochs=1, size=(64, 64), num_frames=4, width=32, cardinality=2, validation=0.2, overlays=1, workers=0,
-        frames_per_clip=2, out=tmp_path_factory.mktemp("runs"), run="tiny",
+        network="ResNeXt3D", clips=60, epochs=1, size=(64, 64), num_frames=4, width=32, cardinality=2, validation=0.2,
+        overlays=1, workers=0, frames_per_clip=2, out=tmp_path_factory.mktemp("runs"), run="tiny",
     )  # fmt: skip
 
 
@@ -269,7 +269,7 @@ def test_the_paper_s_figures_stand_beside_the_paper_s_data(results):
 
 
 def test_a_uniform_map_scores_what_the_best_row_of_table_6_scores(shared):
-    """Its box is the whole frame: of a centre crop of 240 x 240 the largest true box covers the share that is its IoU."""
+    """Its box is the whole frame, of which the true box covers the share that is the IoU; in a crop of 240 x 240."""
     annotations, _ = ucf24.read_annotations(shared / "data" / "ucf24" / "pyannot.pkl")
     overlaps = []
     for name in (shared / "data" / "ucf24" / "testlist01.txt").read_text().split():
