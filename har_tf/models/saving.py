@@ -22,7 +22,7 @@ def save_model(model: keras.Model, path: str | Path, class_names, clip: Mapping[
     """Saves a classifier with the names of its classes and how it was given its clips.
 
     Both are further members of the zip archive that a `.keras` file is, so `keras.models.load_model` reads the file as
-    any other, also where `har_tf` is not installed.
+    any other, also where `har_tf` is not installed; a Video Swin only behind `import har_tf.models`.
 
     Args:
         model: its last axis has one entry a class.
@@ -72,7 +72,7 @@ def clip_settings(path: str | Path) -> dict[str, str]:
 
 
 def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:
-    """Loads a classifier and its class names.
+    """Loads a classifier and its class names. Video Swin's layer is known here, as all of `har_tf.models` is imported.
 
     The names come from inside the file, else from `class_names.json` beside it (a JSON list of strings), else they are
     "class 0", "class 1", ...
