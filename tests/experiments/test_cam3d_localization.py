@@ -102,7 +102,7 @@ def test_the_uniform_map_is_the_whole_frame(recipe, results):
 
     dataset = cam3d_localization._load(cam3d_localization.resolved(recipe))
     _, test = dataset.split("group", 0)
-    numbers = frame_indices(16, 4)[frame_indices(4, 2)]
+    numbers = frame_indices(19, 4)[frame_indices(4, 2)]
     found = np.array([
         iou([[0, 0, 64, 64]], record.boxes_at(int(n)))[0, 0] for record in test.records for n in numbers
     ])  # fmt: skip
@@ -155,7 +155,7 @@ def test_the_same_command_finds_its_run_and_trains_nothing(run, recipe, capsys):
 
 def test_a_saved_model_is_explained_as_it_was(run, recipe, results):
     """The same frames, so the same numbers; and the true class in place of the predicted one gives others."""
-    saved = replace(recipe, model=run / "model.keras", run="saved")
+    saved = replace(recipe, network=None, model=run / "model.keras", run="saved")
     cam3d_localization.main(saved)
     again = json.loads((recipe.out / "cam3d_localization" / "saved" / "results.json").read_text())
     assert again["methods"]["3DCAM layer 1"]["boxes"] == results["methods"]["3DCAM layer 1"]["boxes"]
@@ -176,7 +176,9 @@ def test_published_weights_are_explained_without_training(recipe, tmp_path):
     generator = torch.Generator().manual_seed(0)
     state = {name: torch.rand(slot.shape, generator=generator) for name, slot in HARA.slots(model, ".pth").items()}
     torch.save(state, tmp_path / "published.pth")
-    cam3d_localization.main(replace(recipe, weights=tmp_path / "published.pth", run="published", contours="largest"))
+    cam3d_localization.main(
+        replace(recipe, network=None, weights=tmp_path / "published.pth", run="published", contours="largest")
+    )
     run = recipe.out / "cam3d_localization" / "published"
     found = json.loads((run / "results.json").read_text())
     assert found["model"]["name"] == "resnext3d"
@@ -187,7 +189,13 @@ def test_published_weights_are_explained_without_training(recipe, tmp_path):
     (tmp_path / "names.txt").write_text("1 walk\n2 run\n")
     with pytest.raises(ValueError, match=r"names.txt: 2 names. Expected 10"):
         cam3d_localization.main(
-            replace(recipe, weights=tmp_path / "published.pth", class_names=tmp_path / "names.txt", run="names")
+            replace(
+                recipe,
+                network=None,
+                weights=tmp_path / "published.pth",
+                class_names=tmp_path / "names.txt",
+                run="names",
+            )
         )
 
 
@@ -355,7 +363,7 @@ def test_pictures_are_explained_by_2dcam(tmp_path):
         ({"model": Path("nowhere.keras")}, "nowhere.keras: no such file for --model"),
         ({"weights": Path("nowhere.pth")}, "nowhere.pth: no such file for --weights"),
         ({"dataset": "ilsvrc", "data_dir": Path("x"), "network": "MobileNet"}, "ilsvrc is explained with"),
-        ({"num_frames": 40}, "10 of 10 videos are shorter than a clip of 40 frames.*16 frames.*repeat_last"),
+        ({"num_frames": 40}, "10 of 10 videos are shorter than a clip of 40 frames.*19 frames.*repeat_last"),
         ({"validation": 0.0}, "--validation"),
         ({"classes": "wave,waive"}, "waive"),
         ({"width": 33}, "width"),
@@ -367,7 +375,8 @@ def test_wrong_input_is_refused_before_any_work(recipe, change, words, monkeypat
 
     monkeypatch.setattr(trial, "run_trial", lambda *a, **k: pytest.fail("training began"))
     with pytest.raises((ValueError, OSError), match=words):
-        cam3d_localization.main(replace(recipe, **({"run": "wrong"} | change)))
+        given = {"network": None} if {"model", "weights"} & change.keys() else {}
+        cam3d_localization.main(replace(recipe, **({"run": "wrong"} | given | change)))
 
 
 def test_boxes_outside_their_frame_are_named(recipe, monkeypatch):
@@ -393,7 +402,9 @@ def test_a_class_that_the_model_does_not_have(run, recipe, tmp_path):
     answers = keras.layers.Dense(9, "softmax", name="predictions")(head.input)
     save_model(keras.Model(model.inputs, answers), tmp_path / "nine.keras", names[:9])
     with pytest.raises(ValueError, match=f"has none for {names[9]}"):
-        cam3d_localization.main(replace(recipe, model=tmp_path / "nine.keras", explain="true", run="nine"))
+        cam3d_localization.main(
+            replace(recipe, network=None, model=tmp_path / "nine.keras", explain="true", run="nine")
+        )
 
 
 def test_annotated_videos_that_are_absent_are_an_error(shared, tmp_path):
