@@ -9,7 +9,20 @@ import cv2
 import numpy as np
 import pytest
 
-from har_tf.__main__ import Check, Command, Explain, ImportWeights, Predict, Prepare, Preview, Unpack, main
+from har_tf.__main__ import (
+    Check,
+    Command,
+    Concepts,
+    Explain,
+    ImportWeights,
+    Mine,
+    Predict,
+    Prepare,
+    Preview,
+    Review,
+    Unpack,
+    main,
+)
 from har_tf.command import guarded
 from har_tf.datasets.figures import ACTIONS
 from har_tf.models.saving import load_model, save_model
@@ -368,6 +381,57 @@ def test_a_wrong_timeout_is_called_so(videos, tmp_path, capsys, timeout):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.fixture(scope="module")
+def found_boxes(tmp_path_factory):
+    """A folder of one video, and a file of detections in it: a person in every frame, a ball in the first ten."""
+    folder = tmp_path_factory.mktemp("corpus")
+    write_video(folder / "a.mp4", np.full((12, 48, 64, 3), 90, np.uint8))
+    content = {
+        "images": [{"id": i, "video": "a.mp4", "frame": i} for i in range(12)],
+        "categories": [{"id": 1, "name": "person"}, {"id": 37, "name": "sports ball"}],
+        "annotations": [{"image_id": i, "category_id": 1, "bbox": [2 * i, 8, 10, 20], "score": 0.9} for i in range(12)]
+        + [{"image_id": i, "category_id": 37, "bbox": [40, 30, 9, 9]} for i in range(10)],
+    }
+    (folder / "boxes.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_concepts_are_mined_and_reviewed(found_boxes, tmp_path, capsys):
+    out, sheet, verdicts = tmp_path / "concepts", tmp_path / "review.html", tmp_path / "verdicts.json"
+    main(Concepts(Mine(found_boxes, str(found_boxes / "boxes.json"), ("person",), out)))
+    assert capsys.readouterr().out.splitlines() == [
+        "person, spatiotemporal: 1 clips (0 accepted, 0 rejected, 1 undecided)",
+        "person, spatial: 1 clips (0 accepted, 0 rejected, 1 undecided)",
+        "other classes: 2 clips",
+        "1 videos, 12 frames, 2 tracks, 4 clips",
+        str(out),
+    ]
+    assert probe(out / "person" / "spatiotemporal" / "a_t0.mp4").frames == 12
+    main(Concepts(Review(out, write=sheet)))
+    assert "person/spatiotemporal/a_t0.mp4" in sheet.read_text()
+    verdicts.write_text(json.dumps({"person/spatial/a_t0.mp4": {"verdict": "accepted"}}))
+    capsys.readouterr()
+    main(Concepts(Review(out, verdicts=verdicts)))
+    assert capsys.readouterr().out.splitlines()[1] == "person, spatial: 1 clips (1 accepted, 0 rejected, 0 undecided)"
+
+
+def test_concepts_that_cannot_be_mined_or_reviewed_are_one_line(found_boxes, tmp_path, capsys):
+    boxes, out = str(found_boxes / "boxes.json"), tmp_path / "concepts"
+    missing = Concepts(Mine(tmp_path / "missing", boxes, ("person",), out))
+    assert "missing: no such folder. Expected a folder of videos" in failed(missing, capsys)
+    assert "a.onnx: no such detector" in failed(Concepts(Mine(found_boxes, "a.onnx", ("person",), out)), capsys)
+    assert "does not know 'dog'" in failed(Concepts(Mine(found_boxes, boxes, ("dog",), out)), capsys)
+    assert not out.exists()
+    high = Concepts(Mine(found_boxes, boxes, ("person",), out, score=0.95))
+    assert "no clip of person. Mine more videos, or lower --score" in failed(high, capsys)
+    both = Concepts(Review(found_boxes, write=tmp_path / "a.html", verdicts=tmp_path / "a.json"))
+    assert "one at a time" in failed(both, capsys)
+    assert "no concepts. Expected concepts.json" in failed(Concepts(Review(found_boxes)), capsys)
+    with pytest.raises(SystemExit) as error:
+        main(Concepts(Mine(found_boxes, boxes, (), out)))
+    assert error.value.code == 2
+
+
 def test_unpack_makes_the_folder(tmp_path, capsys):
     import zipfile
 
@@ -515,6 +579,25 @@ def test_import_weights_builds_the_3d_resnext_that_the_file_holds(tmp_path, caps
     np.testing.assert_array_equal(model.get_layer("predictions").kernel, tensors["fc.weight"].T)
     assert "holds 5 classes. Received: --num-classes 6" in failed(
         ImportWeights("resnext3d", file, tmp_path / "6.keras", num_classes=6), capsys
+    )
+
+
+def test_import_weights_builds_the_video_swin_that_the_file_holds(tmp_path, capsys):
+    from har_tf.models.published.video_swin import MMACTION
+    from har_tf.models.saving import load_model
+    from har_tf.models.video_swin import video_swin
+
+    small = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "num_classes": 5}
+    tensors = random_tensors(video_swin(input_shape=(2, 16, 16, 3), **small), MMACTION)
+    np.savez(file := tmp_path / "swin.npz", **tensors)
+    out = tmp_path / "swin.keras"
+    main(ImportWeights("video_swin", file, out, frames=4, size=(16, 24)))
+    assert capsys.readouterr().out.startswith("video_swin, blocks (1, 1, 1, 1), window (8, 7, 7), 5 classes: ")
+    model, _ = load_model(out)
+    assert model.input_shape == (None, 4, 16, 24, 3)
+    np.testing.assert_array_equal(model.get_layer("predictions").kernel, tensors["cls_head.fc_cls.weight"].T)
+    assert "holds 5 classes. Received: --num-classes 6" in failed(
+        ImportWeights("video_swin", file, tmp_path / "6.keras", num_classes=6), capsys
     )
 
 
