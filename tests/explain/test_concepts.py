@@ -1,0 +1,374 @@
+"""Concept clips: what is cut, pixel by pixel; mining with a detector that reads squares; the manifest; random sets."""
+
+import json
+
+import numpy as np
+import pytest
+
+from har_tf.datasets.records import DatasetError
+from har_tf.explain import concepts
+from har_tf.explain.concepts import ConceptError, cut, cut_tracks, detect, load, mine, store_verdicts
+from har_tf.explain.detectors import Detections, DetectorError, open_detector
+from har_tf.explain.tracks import Track, Tracking, true_tracks
+from har_tf.video import probe, read_clip, write_video
+
+
+def track(boxes, scores=None, label="person", start=0) -> Track:
+    boxes = np.array(boxes, np.float32)
+    scores = np.ones(len(boxes), np.float32) if scores is None else np.array(scores, np.float32)
+    return Track(label, start + np.arange(len(boxes)), boxes, scores)
+
+
+class Squares:
+    """Finds the bright squares in red ("person") and in blue ("ball"); every score is what the square's value says."""
+
+    names = ("person", "ball")
+
+    def __init__(self, **settings):
+        self.settings = {"file": "squares", **settings}
+        self.seen = []
+
+    def __call__(self, frames, video="", start=0):
+        self.seen.append((video, start, len(frames)))
+        found = []
+        for frame in frames:
+            boxes, scores, labels = [], [], []
+            for label, channel in enumerate((0, 2)):
+                rows, columns = np.nonzero((frame[..., channel] > 120) & (frame[..., 1] < 90))
+                if len(rows):
+                    boxes.append((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
+                    scores.append(0.9)
+                    labels.append(label)
+            found.append(
+                Detections(np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), np.array(labels))
+            )
+        return found
+
+
+def moving(count=12, height=64, width=96, step=4, side=16, channel=0):
+    """A coloured square of `side` that moves to the right over grey."""
+    frames = np.full((count, height, width, 3), 60, np.uint8)
+    for i in range(count):
+        frames[i, 24 : 24 + side, step * i : step * i + side] = 0
+        frames[i, 24 : 24 + side, step * i : step * i + side, channel] = 255
+    return frames
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Two classes of three videos each, in class folders: one of persons, one of balls, and a broken one."""
+    root = tmp_path_factory.mktemp("videos")
+    for name, channel in (("run/a.mp4", 0), ("run/b.mp4", 0), ("kick/a.mp4", 2)):
+        (root / name).parent.mkdir(exist_ok=True)
+        write_video(root / name, moving(channel=channel), fps=10, crf=4)
+    (root / "kick" / "broken.mp4").write_text("no video")
+    return root
+
+
+@pytest.fixture
+def mined(videos, tmp_path):
+    return mine(videos, Squares(), ["person"], tmp_path / "concepts")
+
+
+def test_spatiotemporal_clips_are_centred_on_the_canvas_of_the_largest_box():
+    """Crops of 6 x 4, 3 x 7 and 10 x 2 (height x width) on a canvas of 10 x 8: 7 is made even."""
+    frames = np.random.default_rng(0).integers(1, 255, (3, 40, 50, 3), dtype=np.uint8)
+    clip = cut(frames, track([(5, 6, 9, 12), (10, 10, 17, 13), (20, 4, 22, 14)]), fill=0)
+    assert clip.shape == (3, 10, 8, 3)
+    for frame, source, (y1, y2, x1, x2), (top, left) in (
+        (clip[0], frames[0], (6, 12, 5, 9), (2, 2)),
+        (clip[1], frames[1], (10, 13, 10, 17), (3, 0)),  # (10 - 3) // 2 and (8 - 7) // 2
+        (clip[2], frames[2], (4, 14, 20, 22), (0, 3)),
+    ):
+        expected = np.zeros((10, 8, 3), np.uint8)
+        expected[top : top + y2 - y1, left : left + x2 - x1] = source[y1:y2, x1:x2]
+        np.testing.assert_array_equal(frame, expected)
+
+
+def test_the_rest_is_filled_as_asked():
+    frames = np.zeros((2, 20, 20, 3), np.uint8)
+    frames[1, 4:8, 4:8] = (10, 20, 60)
+    boxes = [(0, 0, 8, 8), (4, 4, 8, 8)]
+    assert (cut(frames, track(boxes), fill=114)[1, 0] == 114).all()
+    assert (cut(frames, track(boxes), fill="mean")[1, 0] == (10, 20, 60)).all()
+    with pytest.raises(ValueError, match="fill=256"):
+        cut(frames, track(boxes), fill=256)
+
+
+def test_boxes_are_widened_to_whole_pixels_and_cut_off_at_the_frame():
+    boxes = np.array([(1.2, 2.7, 5.1, 6.0), (-3, 4, 2, 90), (19.5, 19.5, 30, 30)])
+    assert concepts.whole_pixels(boxes, (20, 20)).tolist() == [[1, 2, 6, 6], [0, 4, 2, 20], [19, 19, 20, 20]]
+
+
+def test_spatial_clips_repeat_the_crop_of_the_highest_score():
+    frames = np.random.default_rng(0).integers(1, 255, (3, 20, 20, 3), dtype=np.uint8)
+    boxes = [(0, 0, 10, 10), (2, 4, 8, 8), (0, 0, 12, 12)]
+    clip = cut(frames, track(boxes, [0.6, 0.9, 0.8]), "spatial")
+    assert clip.shape == (3, 4, 6, 3)
+    assert (clip == frames[1, 4:8, 2:8]).all()
+    # Among equal scores the largest box counts, then the first; an interpolated box never.
+    assert concepts.best_frame(track(boxes, [0.9, 0.9, 0.9])) == 2
+    assert concepts.best_frame(track([boxes[1], boxes[1]])) == 0
+    assert concepts.best_frame(track(boxes, [0.6, 0.7, np.nan])) == 1
+    with pytest.raises(ValueError, match="kind='temporal'"):
+        cut(frames, track(boxes), "temporal")
+    with pytest.raises(ValueError, match="A track of 3 frames needs as many. Received: 2"):
+        cut(frames[:2], track(boxes))
+
+
+def test_mining_writes_both_kinds_of_every_track_and_a_manifest(mined, videos):
+    files = [clip.file for clip in mined.clips]
+    # run/a and kick/a have one name, so theirs tell the folder.
+    assert files == [
+        "ball/spatial/kick__a.mp4_t0.mp4",
+        "ball/spatiotemporal/kick__a.mp4_t0.mp4",
+        "person/spatial/b_t0.mp4",
+        "person/spatial/run__a.mp4_t0.mp4",
+        "person/spatiotemporal/b_t0.mp4",
+        "person/spatiotemporal/run__a.mp4_t0.mp4",
+    ]
+    clip = next(clip for clip in mined.clips if clip.file == "person/spatiotemporal/b_t0.mp4")
+    assert (clip.concept, clip.kind, clip.source, clip.track) == ("person", "spatiotemporal", "run/b.mp4", 0)
+    assert clip.frames == tuple(range(12))
+    np.testing.assert_allclose(clip.boxes, [(4 * i, 24, 4 * i + 16, 40) for i in range(12)], atol=1)
+    assert clip.scores == (0.9,) * 12
+    assert (clip.score, clip.verdict, clip.reason) == (0.9, None, None)
+    assert [(source.path, source.frames, source.tracks) for source in mined.sources if not source.problem] == [
+        ("kick/a.mp4", 12, 1), ("run/a.mp4", 12, 1), ("run/b.mp4", 12, 1),
+    ]  # fmt: skip
+    (bad,) = [source for source in mined.sources if source.problem]
+    assert bad.path == "kick/broken.mp4"
+    assert load(mined.folder) == mined
+
+
+def test_clips_show_what_moves_and_what_stands_still(mined):
+    moving_clip = read_clip(mined.folder / "person/spatiotemporal/b_t0.mp4", None, None)
+    still = read_clip(mined.folder / "person/spatial/b_t0.mp4", None, None)
+    assert len(moving_clip) == len(still) == 12
+    assert moving_clip.shape[1:3] == still.shape[1:3]
+    for clip in (moving_clip, still):
+        assert (clip[:, 2:-2, 2:-2, 0] > 200).all()  # the square fills its box
+    assert probe(mined.folder / "person/spatial/b_t0.mp4").fps == 10
+    assert np.abs(still.astype(int) - still[0]).max() <= 3
+
+
+def test_long_tracks_give_their_best_stretch_and_small_ones_nothing(videos, tmp_path):
+    short = mine(videos / "run", Squares(), ["person"], tmp_path / "short", max_frames=5)
+    assert {len(clip.frames) for clip in short.clips} == {5}
+    assert short.clips[0].frames == (0, 1, 2, 3, 4)
+    scores = [0.5, 0.5, 0.9, 0.9, 0.5]
+    assert concepts._best_stretch(track([(0, 0, 9, 9)] * 5, scores), 2) == 2
+    assert mine(videos / "run", Squares(), ["person"], tmp_path / "none", smallest=30).clips == ()
+    with pytest.raises(ValueError, match="max_frames=0"):
+        mine(videos, Squares(), ["person"], tmp_path / "wrong", max_frames=0)
+
+
+def test_a_second_run_reads_only_what_is_new(videos, tmp_path):
+    out = tmp_path / "concepts"
+    first = mine(videos, Squares(), ["person"], out)
+    store_verdicts(out, {"person/spatial/b_t0.mp4": {"verdict": "rejected", "reason": "blurred"}})
+    detector = Squares()
+    again = mine(videos, detector, ["person"], out)
+    assert detector.seen == []
+    assert [clip.file for clip in again.clips] == [clip.file for clip in first.clips]
+    assert next(clip for clip in again.clips if clip.verdict).reason == "blurred"
+    (out / "person/spatial/b_t0.mp4").unlink()  # a lost clip is cut again
+    mine(videos, detector, ["person"], out)
+    assert {video for video, _, _ in detector.seen} == {"run/b.mp4"}
+    with pytest.raises(ConceptError, match=r"mined otherwise: concepts \[\"person\"\].*Received: \[\"ball\"\]"):
+        mine(videos, Squares(), ["ball"], out)
+    fresh = mine(videos, Squares(), ["ball"], out, fresh=True)
+    assert fresh.concepts == ("ball",)
+    assert all(clip.verdict is None for clip in fresh.clips)
+
+
+def test_an_interrupted_run_keeps_what_it_has(videos, tmp_path):
+    class Interrupted(Squares):
+        def __call__(self, frames, video="", start=0):
+            if video == "run/b.mp4":
+                raise KeyboardInterrupt
+            return super().__call__(frames, video, start)
+
+    out = tmp_path / "concepts"
+    with pytest.raises(KeyboardInterrupt):
+        mine(videos, Interrupted(), ["person"], out)
+    assert {clip.source for clip in load(out).clips} == {"kick/a.mp4", "run/a.mp4"}
+    detector = Squares()
+    assert len(mine(videos, detector, ["person"], out).clips) == 6
+    assert {video for video, _, _ in detector.seen} == {"run/b.mp4"}
+
+
+def test_long_videos_are_read_a_window_at_a_time(tmp_path):
+    path = write_video(tmp_path / "long.mp4", moving(40, width=200), fps=10)
+    detector = Squares()
+    (found,), count = detect(path, detector)
+    assert count == 40
+    assert detector.seen == [("long.mp4", 0, 16), ("long.mp4", 16, 16), ("long.mp4", 32, 8)]
+    assert found.frames.tolist() == list(range(40))
+
+
+def test_what_cannot_be_mined_says_what_is_needed(videos, tmp_path):
+    class Broken(Squares):
+        def __call__(self, frames, video="", start=0):
+            raise RuntimeError("out of paint")
+
+    with pytest.raises(DetectorError, match=r"squares: the detector failed on kick/a.mp4, frames 0 to 11 \(RuntimeErr"):
+        mine(videos, Broken(), ["person"], tmp_path / "a")
+    with pytest.raises(DetectorError, match="does not know 'dog'. It knows: person, ball"):
+        mine(videos, Squares(), ["dog"], tmp_path / "b")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ConceptError, match="nothing: no video. Videos end in .3gp"):
+        mine(tmp_path / "nothing", Squares(), ["person"], tmp_path / "c")
+    with pytest.raises(DatasetError, match="no such folder"):
+        mine(tmp_path / "missing", Squares(), ["person"], tmp_path / "d")
+
+
+def test_true_tracks_are_cut_without_a_detector(videos, tmp_path):
+    boxes = [(4 * i, 24, 4 * i + 16, 40) for i in range(12)]
+    path = videos / "run" / "a.mp4"
+    known = {path: [track(boxes, label="person"), track(boxes[:6], label="ball")]}
+    found = cut_tracks(known, [path], ["person"], tmp_path / "concepts")
+    assert [(clip.concept, clip.kind, len(clip.frames)) for clip in found.clips] == [
+        ("ball", "spatial", 6), ("ball", "spatiotemporal", 6),
+        ("person", "spatial", 12), ("person", "spatiotemporal", 12),
+    ]  # fmt: skip
+    assert load(tmp_path / "concepts").settings["tracking"] == "given"
+    late = cut_tracks({path: [track(boxes, start=3)]}, [path], ["person"], tmp_path / "late")
+    assert late.sources[0].problem == "has 12 frames, and a track reaches frame 14"
+
+
+def test_the_embedded_data_set_gives_persons_objects_and_limbs(tmp_path):
+    from har_tf.datasets import figures
+
+    data = figures.load(tmp_path / "figures", workers=0, clips=10, size=(64, 96), frames=10)
+    records = [record for record in data.records if record.path.parent.name in ("throw", "wave")]
+    known = {record.path: true_tracks(record) for record in records}
+    found = cut_tracks(known, [*known], ["person", "object", "limb"], tmp_path / "out", smallest=4)
+    counts = {name: len(found.select(name, "spatiotemporal")) for name in found.concepts}
+    assert counts == {"person": 2, "object": 1, "limb": 4}
+    clip = found.select("person", "spatiotemporal")[0]
+    record = next(record for record in records if record.path.name in clip.source)
+    boxes = concepts.whole_pixels(record.boxes, (64, 96))
+    written = probe(found.folder / clip.file)
+    assert (written.height, written.width) == concepts.canvas_of(boxes)
+
+
+def test_verdicts_choose_what_is_used(mined):
+    names = ["person/spatiotemporal/b_t0.mp4", "person/spatiotemporal/run__a.mp4_t0.mp4"]
+    found = store_verdicts(
+        mined.folder, {names[0]: {"verdict": "accepted"}, names[1]: {"verdict": "rejected", "reason": "two"}}
+    )
+    assert found == load(mined.folder)
+    assert [clip.file for clip in found.select("person", "spatiotemporal")] == names[:1]
+    assert found.select("person", "spatial", undecided=False) == []
+    assert len(found.select("person", "spatial")) == 2
+    assert found.counts()["person", "spatiotemporal"] == {"accepted": 1, "rejected": 1}
+    before = (mined.folder / "concepts.json").read_text()
+    for wrong, message in (
+        ({"person/c.mp4": {"verdict": "accepted"}}, "has no clip 'person/c.mp4'"),
+        ({names[0]: {"verdict": "good"}}, "verdicts are accepted, rejected or null"),
+        ({names[0]: "accepted"}, "Received: another kind of JSON"),
+    ):
+        with pytest.raises(ConceptError, match=message):
+            store_verdicts(mined.folder, wrong)
+    assert (mined.folder / "concepts.json").read_text() == before
+
+
+def test_arrays_are_what_tcav_takes(mined):
+    found = mined.arrays(4, (32, 48), concepts=["person", "ball"])
+    assert {name: array.shape for name, array in found.items()} == {
+        "person": (2, 4, 32, 48, 3),
+        "ball": (1, 4, 32, 48, 3),
+    }
+    # The crops are square: 32 x 32 in the middle, 8 columns filled on each side.
+    assert (found["person"][:, :, 4:-4, 12:-12, 0] > 200).all()
+    assert (found["person"][:, :, :, :8] == 0).all()
+    stretched = mined.arrays(4, (32, 48), fit="stretch", concepts=["person", "ball"])["person"]
+    assert (stretched[:, :, 4:-4, 4:-4, 0] > 200).all()
+    one = mined.arrays(4, (16, 16), concepts=["person", "ball"], count=1, seed=3)
+    assert [len(array) for array in one.values()] == [1, 1]
+    np.testing.assert_array_equal(
+        one["person"], mined.arrays(4, (16, 16), concepts=["person", "ball"], count=1, seed=3)["person"]
+    )
+
+
+def test_what_cannot_be_used_says_what_is_needed(mined, tmp_path):
+    with pytest.raises(ConceptError, match="at least 2 concepts are needed, to be told apart. Received: person"):
+        mined.arrays(4, (16, 16))
+    with pytest.raises(ConceptError, match="no concept 'dog'. It has ball, person"):
+        mined.arrays(4, (16, 16), concepts=["person", "dog"])
+    with pytest.raises(ConceptError, match=r"'ball' has 1 usable spatial clips of 1 \(1 undecided\). 30 needed"):
+        mined.arrays(4, (16, 16), "spatial", ["ball", "person"], count=30)
+    with pytest.raises(ConceptError, match=r"'person' has 0 usable.*undecided ones do not count here\). 1 needed"):
+        mined.arrays(4, (16, 16), concepts=["person", "ball"], undecided=False)
+    with pytest.raises(ConceptError, match="Kinds of concepts are"):
+        mined.arrays(4, (16, 16), "dynamic")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConceptError, match="empty: no concepts. Expected concepts.json"):
+        load(tmp_path / "empty")
+    (tmp_path / "empty" / "person").mkdir()
+    with pytest.raises(ConceptError, match="person: an empty concept folder. Expected videos"):
+        load(tmp_path / "empty")
+    (mined.folder / "concepts.json").write_text('{"version": 1}')
+    with pytest.raises(ConceptError, match=r"concepts.json: not a manifest of concepts \(KeyError"):
+        load(mined.folder)
+
+
+def test_clips_that_cannot_be_decoded_are_left_out_unless_all_are(mined, caplog):
+    names = [clip.file for clip in mined.select("person", "spatiotemporal")]
+    (mined.folder / names[0]).write_text("no video")
+    assert len(mined.read(mined.select("person", "spatiotemporal"), 4, (16, 16))) == 1
+    assert f"1 of 2 clips left out, the first: {mined.folder / names[0]}" in caplog.text
+    (mined.folder / names[1]).write_text("no video")
+    with pytest.raises(ConceptError, match=r"none of 2 clips can be decoded; the first: .*At least one clip is needed"):
+        mined.read(mined.select("person", "spatiotemporal"), 4, (16, 16))
+    (mined.folder / names[1]).unlink()
+    with pytest.raises(ConceptError, match="names 1 clips that are not there"):
+        load(mined.folder)
+
+
+def test_a_manifest_cannot_reach_outside_its_folder(mined):
+    path = mined.folder / "concepts.json"
+    path.write_text(path.read_text().replace("person/spatial/b_t0.mp4", "../b_t0.mp4"))
+    with pytest.raises(ConceptError, match="names a clip outside its folder"):
+        load(mined.folder)
+
+
+def test_folders_of_videos_are_concepts_made_by_hand(tmp_path):
+    for name in ("ball/a.mp4", "person/spatial/a.mp4", "person/spatiotemporal/a.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_video(tmp_path / name, moving(4), fps=10)
+    found = load(tmp_path)
+    assert found.concepts == ("ball", "person")
+    assert [(clip.file, clip.kind) for clip in found.clips] == [
+        ("ball/a.mp4", "spatiotemporal"), ("person/spatial/a.mp4", "spatial"),
+        ("person/spatiotemporal/a.mp4", "spatiotemporal"),
+    ]  # fmt: skip
+    assert len(found.arrays(4, (16, 16))) == 2
+    store_verdicts(tmp_path, {"ball/a.mp4": {"verdict": "rejected"}})
+    assert json.loads((tmp_path / "concepts.json").read_text())["clips"][0]["verdict"] == "rejected"
+
+
+def test_random_sets_are_drawn_from_the_corpus_with_a_seed(mined):
+    every = {clip.file for clip in mined.select(None, "spatiotemporal")}
+    sets = mined.random_sets(count=5, size=2)
+    assert [len({clip.file for clip in chosen}) for chosen in sets] == [2] * 5
+    assert {clip.file for chosen in sets for clip in chosen} == every  # other classes too
+    assert mined.random_sets(count=5, size=2) == sets
+    assert mined.random_sets(count=3, size=2) == sets[:3]  # a set does not depend on how many there are
+    assert any(mined.random_sets(count=5, size=2, seed=seed) != sets for seed in (1, 2, 3))
+    assert {clip.concept for chosen in mined.random_sets(3, 1, of="others") for clip in chosen} == {"ball"}
+    with pytest.raises(ConceptError, match="a random set of 30 spatiotemporal clips cannot be drawn from 3"):
+        mined.random_sets()
+
+
+def test_the_real_ssd_mines_persons_from_real_clips(shared, tmp_path):
+    weights = shared / "weights" / "ssd_mobilenet_v1_coco_detect.tflite"
+    detector = open_detector(weights, shared / "weights" / "coco_labels.txt")
+    source = shared / "data" / "ucf10" / "JumpingJack" / "v_JumpingJack_g18_c01.avi"
+    found = mine([source], detector, ["person"], tmp_path / "concepts", Tracking(min_length=20), others=False)
+    clips = found.select("person", "spatiotemporal")
+    assert sum(len(clip.frames) for clip in clips) > 60  # of 92
+    assert all(clip.score > 0.7 for clip in clips)
+    pixels = found.arrays(8, (64, 64), least=1, concepts=["person"])["person"]
+    assert pixels.std() > 20
