@@ -185,7 +185,7 @@ class Recipe:
     """Height of a figure as a share of the frame's, on the embedded data set."""
     clutter: float = 1.0
     """Texture and things in its background, from 0 to 1."""
-    shake: float = 0.04
+    shake: float = 0.06
     """How the camera moves in the hand, in widths of the frame; see `Figures`."""
     overlays: int = 6
     """Overlay videos."""
