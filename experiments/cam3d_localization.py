@@ -439,7 +439,7 @@ def _pictures(results, recipe, run, explained, measured, chosen, taps, dataset) 
         drawn = {"clip, true box": localized.boxed(plain, true, size)}
         for name, explanation in explanations.items():
             one = explanation.only(i)
-            one = replace(one, maps=scaled(one.maps, "frame"))
+            one = replace(one, maps=scaled(_blurred(one.maps[0], recipe.blur)[None], "frame"))
             maps = one.maps[0]
             threshold = [results["methods"][name]["threshold"]]
             boxes = [contour_boxes(frame, np.array(threshold)).largest().boxes for frame in maps]
@@ -1106,7 +1106,9 @@ def _measured(recipe: Recipe, part, facts, explained: Explained, methods, taps, 
     image = len(shape) == 3
     tables, hits = {}, {}
     videos, groups, correct, clips, examples = [], [], [], 0, {}
-    every = max(1, len(facts.usable) // max(1, max(recipe.overlays, 3)))
+    count = max(recipe.overlays, 3)
+    # Evenly, and one further each time: where classes take turns, they all get theirs.
+    wanted = {i * (len(facts.usable) // count + 1) % len(facts.usable) for i in range(count)}
     progress = tqdm(total=len(facts.usable), desc="explaining", unit="video", leave=False, disable=None)
     place = {record.name(part.root): i for i, record in enumerate(facts.usable)}
     stream = _windows(recipe, part, facts, shape)
@@ -1135,7 +1137,7 @@ def _measured(recipe: Recipe, part, facts, explained: Explained, methods, taps, 
         groups += [windows[i].group for i, _ in frames]
         clips += len(windows)
         for window in windows:
-            if place[window.video] % every == 0 and len(examples) < max(recipe.overlays, 3):
+            if place[window.video] in wanted:
                 examples.setdefault(window.video, window)
         progress.update(place[windows[-1].video] + 1 - progress.n)
     progress.close()
