@@ -1,4 +1,7 @@
-"""One forward and one backward pass: the evidence at any number of taps, for each clip's own class."""
+"""One forward and one backward pass: the evidence at any number of taps, for each clip's own class.
+
+And the forward pass alone, which ends at the last of the taps.
+"""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -23,11 +26,12 @@ _PREDICTED = -1  # and -2 for the second, ...
 _compiled: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 Rule = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+FeatureRule = Callable[[tf.Tensor], tf.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the passes found: `signed` maps (B, ..., t, h, w), one a tap; class, logit and probability (B,)."""
+    """What the passes found: `signed` (B, ...), what the rule made at each tap; class, logit and probability (B,)."""
 
     signed: list[np.ndarray]
     class_index: np.ndarray
@@ -53,8 +57,8 @@ def evidence(
         model: as in `har_tf.explain.taps`; its output is (B, classes).
         clips: (B, T, H, W, C) or (B, H, W, C), as the model takes them.
         taps: taps of this model.
-        rule: function of float32 feature maps and gradients, both (B, t, h, w, c), to evidence (B, ..., t, h, w);
-            always the same function object, as it is a key of the cache.
+        rule: function of float32 feature maps and gradients, both (B, t, h, w, c), to evidence (B, ...), such as maps
+            (B, ..., t, h, w); always the same function object, as it is a key of the cache.
         class_index: None (the predicted class), an int, or ints (B,).
         batch_size: clips that are in memory at once.
         top: in place of `class_index`: so many of the most probable classes of every clip, each a row of its own.
@@ -65,8 +69,8 @@ def evidence(
     Raises:
         ValueError: clips or classes that do not fit the model, or a gradient that is not finite.
     """
-    run = _function(model, tuple(tap.name for tap in taps), rule)
-    clips = _checked_clips(model, clips)
+    run = _function(model, taps, rule, _build)
+    clips = checked_clips(model, clips)
     number = model.outputs[0].shape[-1]
     if top is None:
         classes = _checked_classes(class_index, len(clips), number)
@@ -84,23 +88,65 @@ def evidence(
         parts.append(([m.numpy() for m in signed], *(x.numpy() for x in rest)))
     maps, *rest = zip(*parts, strict=True)
     signed = [np.concatenate(each) for each in zip(*maps, strict=True)]
-    for tap, each in zip(taps, signed, strict=True):
-        bad = np.flatnonzero(~np.isfinite(each).all(axis=tuple(range(1, each.ndim))))
-        if len(bad):
-            raise ValueError(
-                f"model {model.name!r} has no finite gradient at tap {tap.name!r} for clips {bad.tolist()}"
-            )
+    _check_finite(model, taps, signed, "gradient")
     return Evidence(signed, *(np.concatenate(each) for each in rest))
 
 
-def _function(model: keras.Model, names: tuple[str, ...], rule: Rule):
+def features(
+    model: keras.Model, clips, taps: Sequence[Tap], rule: FeatureRule, batch_size: int = 32
+) -> list[np.ndarray]:
+    """Runs the model forward as far as the taps, and gives what a rule makes of the feature maps there.
+
+    Args:
+        rule: function of float32 feature maps (B, t, h, w, c) to (B, ...); always the same function object, and not one
+            that `evidence` is given.
+        model, clips, taps, batch_size: as in `evidence`.
+
+    Returns:
+        An array (B, ...) for each tap, in the order of `taps`.
+
+    Raises:
+        ValueError: clips that do not fit the model, or a feature that is not finite.
+    """
+    run = _function(model, taps, rule, _build_forward)
+    clips = checked_clips(model, clips)
+    parts = []
+    for i in range(0, len(clips), batch_size):
+        parts.append([each.numpy() for each in run(tf.constant(clips[i : i + batch_size]))])
+    found = [np.concatenate(each) for each in zip(*parts, strict=True)]
+    _check_finite(model, taps, found, "feature")
+    return found
+
+
+def _check_finite(model, taps, found, what):
+    for tap, each in zip(taps, found, strict=True):
+        bad = np.flatnonzero(~np.isfinite(each).all(axis=tuple(range(1, each.ndim))))
+        if len(bad):
+            raise ValueError(f"model {model.name!r} has no finite {what} at tap {tap.name!r} for clips {bad.tolist()}")
+
+
+def _function(model: keras.Model, taps: Sequence[Tap], rule, build):
     output, functions = _compiled.get(model, (None, {}))
     if output is not model.outputs[0]:
         functions = {}
         _compiled[model] = (model.outputs[0], functions)
+    names = tuple(tap.name for tap in taps)
     if (names, rule) not in functions:
-        functions[names, rule] = _build(model, names, rule)
+        functions[names, rule] = build(model, names, rule)
     return functions[names, rule]
+
+
+def _build_forward(model: keras.Model, names: tuple[str, ...], rule: FeatureRule):
+    by_name = {tap.name: (tap, tensor) for tap, tensor in symbolic(model)}
+    chosen = [by_name[name] for name in names]
+    clip = model.inputs[0]
+    probe = folded(clip, [tensor for _, tensor in chosen])
+
+    @tf.function(input_signature=[tf.TensorSpec(clip.shape, clip.dtype)])
+    def run(clips):
+        return [rule(_grid(tap, x)) for (tap, _), x in zip(chosen, probe(clips), strict=True)]
+
+    return run
 
 
 def _build(model: keras.Model, names: tuple[str, ...], rule: Rule):
@@ -127,23 +173,21 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule):
         gradients = tf.gradients(scale * score, maps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         signed = []
         for (tap, _), feature, gradient in zip(chosen, maps, gradients, strict=True):
-            shape = _runtime_shape(tap, feature)
-            feature, gradient = (tf.reshape(tf.cast(x, tf.float32), shape) for x in (feature, gradient))
-            signed.append(rule(feature, gradient / scale))
+            signed.append(rule(_grid(tap, feature), _grid(tap, gradient) / scale))
         return signed, classes, score, probability
 
     return run
 
 
-def _runtime_shape(tap: Tap, feature) -> tf.Tensor:
-    """(-1, t, h, w, c), where sizes that the model leaves open are read off the tensor."""
+def _grid(tap: Tap, feature) -> tf.Tensor:
+    """float32 (B, t, h, w, c), where sizes that the model leaves open are read off the tensor."""
     t, h, w, c = tap.shape
     if None in (t, h, w):  # such a map is (B, t, h, w, c), or (B·T, h, w, c) with T known
         actual = tf.shape(feature)
         t = actual[1] if t is None else t
         h = actual[-3] if h is None else h
         w = actual[-2] if w is None else w
-    return tf.stack([-1, t, h, w, c])
+    return tf.reshape(tf.cast(feature, tf.float32), tf.stack([-1, t, h, w, c]))
 
 
 def _logits(model: keras.Model):
@@ -192,7 +236,8 @@ def _without_activation(layer: keras.Layer):
     return call
 
 
-def _checked_clips(model: keras.Model, clips) -> np.ndarray:
+def checked_clips(model: keras.Model, clips) -> np.ndarray:
+    """Clips as the model takes them, or a ValueError that says what it takes."""
     clips = np.asarray(clips)
     clip = model.inputs[0]
     fits = clips.ndim == len(clip.shape) and all(

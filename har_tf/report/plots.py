@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from har_tf.atomic import whole_file
@@ -319,6 +320,105 @@ def _accuracy_bars(accuracies, intervals=None, chance=None, title=None) -> Figur
     axes.spines["bottom"].set_bounds(0, 1)
     axes.set_xlabel("Accuracy" + (", with 95 % interval" if intervals else ""))
     axes.spines[["top", "right"]].set_visible(False)
+    if title:
+        figure.suptitle(_wrapped(title, figure))
+    return figure
+
+
+def concept_bars(
+    scores: Mapping[str, Mapping[str, tuple[float, float | None]]],
+    path,
+    significant: Mapping[str, Mapping[str, bool]] | None = None,
+    indifferent: float | None = 0.5,
+    title: str | None = None,
+) -> Path:
+    """Draws TCAV scores as bars, a group a layer and a colour a concept (Figures 7 to 10 of the Video-TCAV paper).
+
+    A bar that is not significant is pale, hatched and marked "n.s.".
+
+    Args:
+        scores: layer -> concept -> (score in [0, 1], standard deviation or None), such as
+            `(found.relative[tap][name].mean, found.relative[tap][name].deviation)`. The layers stand in the order
+            given; one that lacks a concept has a gap.
+        path: where to write, ending in .png, .pdf or .svg.
+        significant: layer -> concept -> whether the score passed its tests; what is not named counts as not tested, and
+            is drawn like what passed.
+        indifferent: where a dashed line says that a class is indifferent to a concept; None for no line.
+        title: a line above the bars.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: no score to draw, one outside [0, 1], a deviation below zero, or a test of what is not drawn.
+    """
+    with style.context("default"):
+        return _save(_concept_bars(scores, significant, indifferent, title), path)
+
+
+def _concept_bars(scores, significant=None, indifferent=0.5, title=None) -> Figure:
+    concepts = list(dict.fromkeys(name for of_layer in scores.values() for name in of_layer))
+    if not concepts:
+        raise ValueError(f"scores must hold at least one concept at one layer. Received: {dict(scores)}.")
+    for layer, of_layer in scores.items():
+        for name, (value, deviation) in of_layer.items():
+            if not 0 <= value <= 1 or (deviation is not None and not deviation >= 0):
+                raise ValueError(
+                    "scores must be (score in [0, 1], standard deviation or None). "
+                    f"Received: {layer!r}, {name!r}: ({value}, {deviation})."
+                )
+    for layer, tested in (significant or {}).items():
+        if unknown := set(tested) - set(scores.get(layer, ())):
+            raise ValueError(f"significant must name scores. Received: {layer!r}, {sorted(unknown)[0]!r}.")
+    figure = _figure(max(5.5, 1.6 + len(scores) * (0.5 + 0.42 * len(concepts))), 4.4)
+    axes = figure.subplots()
+    colours = seaborn.color_palette("colorblind", len(concepts))
+    width = 0.8 / len(concepts)
+    failed = False
+    for position, (layer, of_layer) in enumerate(scores.items()):
+        for column, name in enumerate(concepts):
+            if name not in of_layer:
+                continue
+            value, deviation = of_layer[name]
+            passed = (significant or {}).get(layer, {}).get(name, True)
+            place, colour = position + (column - (len(concepts) - 1) / 2) * width, colours[column]
+            axes.bar(
+                place,
+                value,
+                0.9 * width,
+                facecolor=colour if passed else (*colour, 0.2),
+                edgecolor=colour,
+                hatch=None if passed else "////",
+                linewidth=1.2,
+                clip_on=False,
+                zorder=3,  # above the axis, where a bar of height zero is a line
+            )
+            if deviation is not None:
+                # A share that is 1 in nine sets of ten has a deviation that reaches beyond 1.
+                reach = [[min(deviation, value)], [min(deviation, 1 - value)]]
+                axes.errorbar(place, value, reach, color="0.15", capsize=3, linewidth=1.2, zorder=4)
+            if not passed:
+                failed = True
+                top = value + min(deviation or 0, 1 - value)
+                box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+                axes.text(place, top + 0.02, "n.s.", ha="center", va="bottom", fontsize=9, color="0.3", bbox=box)
+    handles = [Patch(color=colour, label=name) for name, colour in zip(concepts, colours, strict=True)]
+    if failed:
+        handles.append(Patch(facecolor="0.9", edgecolor="0.5", hatch="////", label="n.s.: not significant"))
+    if indifferent is not None:
+        axes.axhline(indifferent, color="0.15", linestyle="--", linewidth=1, zorder=0)
+        handles.append(Line2D([], [], color="0.15", linestyle="--", linewidth=1, label="indifferent"))
+    deviations = any(deviation is not None for of_layer in scores.values() for _, deviation in of_layer.values())
+    axes.set_xticks(range(len(scores)), list(scores))
+    axes.set_xlim(-0.5, len(scores) - 0.5)
+    axes.set_ylim(0, 1.1)
+    axes.set_yticks(np.linspace(0, 1, 6))
+    axes.spines["left"].set_bounds(0, 1)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("Layer")
+    axes.set_ylabel("TCAV score" + (" ± standard deviation" if deviations else ""))
+    columns = max(1, int((figure.get_figwidth() - 0.4) / (0.55 + max(_text_width(h.get_label(), 10) for h in handles))))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), frameon=False)
     if title:
         figure.suptitle(_wrapped(title, figure))
     return figure

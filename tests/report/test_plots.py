@@ -204,6 +204,45 @@ def test_bars_show_accuracies_intervals_and_what_was_not_run():
     assert axes.lines[-1].get_xdata() == [0.1, 0.1]
 
 
+CONCEPTS = {
+    "stage 1": {"ball": (0.6, 0.1), "limb": (0.45, 0.3), "random": (0.5, 0.05)},
+    "stage 4": {"ball": (1.0, 0.0), "limb": (0.0, 0.2), "random": (0.9, 0.3)},
+}
+
+
+def test_concept_bars_show_scores_by_layer_and_mark_what_is_not_significant():
+    tested = {"stage 1": {"ball": False, "limb": False}, "stage 4": {"ball": True, "limb": False}}
+    figure = plots._concept_bars(CONCEPTS, tested, title="Figure 8")
+    axes = figure.axes[0]
+    bars = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in axes.patches]
+    third = 0.8 / 3
+    assert [place for place, _ in bars] == pytest.approx([-third, 0, third, 1 - third, 1, 1 + third])
+    assert [height for _, height in bars] == [0.6, 0.45, 0.5, 1, 0, 0.9]
+    assert [bool(bar.get_hatch()) for bar in axes.patches] == [True, True, False, False, True, False]
+    assert [round(text.get_position()[0], 3) for text in axes.texts] == [-0.267, 0, 1]
+    assert {text.get_text() for text in axes.texts} == {"n.s."}
+    assert [bar.get_edgecolor() for bar in axes.patches[:3]] == [bar.get_edgecolor() for bar in axes.patches[3:]]
+    ends = [line.get_segments()[0][:, 1].tolist() for line in axes.collections]
+    assert ends[1] == pytest.approx([0.15, 0.75])
+    assert ends[4:] == [pytest.approx([0, 0.2]), pytest.approx([0.6, 1])]  # no further than a score can go
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["stage 1", "stage 4"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["ball", "limb", "random", "n.s.: not significant", "indifferent"]
+    assert all_within(figure)
+
+
+def test_concept_bars_of_what_was_not_tested_and_has_no_spread():
+    many = {f"a concept of a long name {i}": (0.1 * i, None) for i in range(7)}
+    figure = plots._concept_bars(
+        {"layer1": many, "layer2": {"a concept of a long name 3": (1.0, None)}}, indifferent=None
+    )
+    axes = figure.axes[0]
+    assert len(axes.patches) == 8 and not axes.texts and not axes.collections
+    assert axes.get_ylabel() == "TCAV score"
+    assert len(figure.legends[0].get_texts()) == 7
+    assert all_within(figure)
+
+
 def clip(value, frames=3, height=8, width=12):
     """Frames of one colour each: `value`, `value` + 10, ..."""
     levels = value + 10 * np.arange(frames, dtype=np.uint8)
@@ -281,6 +320,7 @@ def test_a_callers_settings_are_neither_used_nor_changed(tmp_path):
         assert plots.curves({"m": HISTORY}, tmp_path / "dark.png").read_bytes() == plain
         plots.confusion_matrix([[1, 0], [0, 1]], ["a", "b"], tmp_path / "cm.png")
         plots.accuracy_bars({"m": 0.5}, tmp_path / "bars.png")
+        plots.concept_bars(CONCEPTS, tmp_path / "concepts.png")
         plots.frame_strip([("a", clip(0))], tmp_path / "strip.png")
         assert dict(matplotlib.rcParams) == before
     assert pyplot.get_fignums() == []
@@ -301,6 +341,12 @@ def test_a_callers_settings_are_neither_used_nor_changed(tmp_path):
         (lambda path: plots.accuracy_bars({"m": 96.5}, path), r"\[0, 1\].*96.5"),
         (lambda path: plots.accuracy_bars({"m": 0.5}, path, {"n": (0, 1)}), "'n'"),
         (lambda path: plots.accuracy_bars({"m": 0.5}, path, {"m": (0.6, 0.7)}), "enclose.*around 0.5"),
+        (lambda path: plots.concept_bars({}, path), "at least one concept at one layer"),
+        (lambda path: plots.concept_bars({"l": {}}, path), "at least one concept"),
+        (lambda path: plots.concept_bars({"l": {"c": (1.2, None)}}, path), r"'l', 'c': \(1.2, None\)"),
+        (lambda path: plots.concept_bars({"l": {"c": (0.5, -1)}}, path), r"\(0.5, -1\)"),
+        (lambda path: plots.concept_bars(CONCEPTS, path, {"stage 1": {"bat": True}}), "'stage 1', 'bat'"),
+        (lambda path: plots.concept_bars(CONCEPTS, path, {"stage 2": {"ball": True}}), "'stage 2', 'ball'"),
         (lambda path: plots.frame_strip([], path), "at least one"),
         (lambda path: plots.frame_strip([("a", clip(0)), ("b", clip(0, 2))], path), r"\[3, 2\]"),
         (
