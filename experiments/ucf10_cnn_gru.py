@@ -125,6 +125,8 @@ class Recipe:
     """Height of a figure as a share of the frame's, on the embedded data set."""
     clutter: float = Figures.clutter
     """Texture and things in its background, from 0 to 1."""
+    shake: float = Figures.shake
+    """How the camera moves in the hand, in widths of the frame."""
     noise: float = Figures.noise
     """Its camera noise, as a share of full scale."""
 
@@ -464,8 +466,8 @@ def _load(recipe: Recipe):
     if recipe.data_dir is None:
         return datasets.load(
             "figures", recipe.out / "figures", classes=classes, clips=recipe.clips, size=recipe.size,
-            figure_height=recipe.figure_height, clutter=recipe.clutter, noise=recipe.noise, seed=recipe.seed,
-            workers=recipe.workers,
+            figure_height=recipe.figure_height, clutter=recipe.clutter, shake=recipe.shake, noise=recipe.noise,
+            seed=recipe.seed, workers=recipe.workers,
         )  # fmt: skip
     source = recipe.data_dir if recipe.data_dir.startswith("tfds:") else Path(recipe.data_dir)
     return datasets.load(source, classes=classes, lists=recipe.lists)

@@ -248,6 +248,7 @@ class Preview:
     """Height and width of a frame."""
     figure_height: float = Figures.figure_height
     clutter: float = Figures.clutter
+    shake: float = Figures.shake
     noise: float = Figures.noise
     seed: int = 0
 
@@ -717,6 +718,7 @@ def preview(options: Preview) -> None:
         size=options.size,
         figure_height=options.figure_height,
         clutter=options.clutter,
+        shake=options.shake,
         noise=options.noise,
         seed=options.seed,
     )
