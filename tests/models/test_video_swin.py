@@ -110,8 +110,8 @@ def test_learns_bright_from_dark_in_half_precision():
     model.compile(keras.optimizers.AdamW(5e-3), "sparse_categorical_crossentropy", run_eagerly=True)
     table = model.get_layer("layer1_1_attn").relative_position_bias_table
     before = table.numpy()
-    history = model.fit(clips, labels, batch_size=16, epochs=6, verbose=0).history["loss"]
-    assert history[-1] < 0.3 < history[0]
+    losses = [model.train_on_batch(clips, labels) for _ in range(4)]
+    assert losses[-1] < 0.4 < losses[0]
     assert table.dtype == "float32"
     assert np.abs(table - before).max() > 0
 
