@@ -37,7 +37,7 @@ def drawn(seed, concept, clips=12, random_sets=10):
 
 def rejected(concept, hypotheses, seeds=100):
     """Of so many draws, how many pass the t-test, the permutation test, and both."""
-    criterion = Criterion(hypotheses=hypotheses, permutations=399)
+    criterion = Criterion(hypotheses=hypotheses, permutations=max(399, 100 * hypotheses))
     found = [significance(*drawn(seed, concept), FAST, criterion)[concept] for seed in range(seeds)]
     p = np.array([(each.t_test_corrected, each.permutation_corrected) for each in found])
     return (p < 0.05).sum(axis=0).tolist(), sum(each.significant for each in found)
