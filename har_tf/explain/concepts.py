@@ -566,6 +566,8 @@ def _cut_all(videos, found, concepts, out, settings, max_frames, smallest, per_v
     if fill != "mean" and not (isinstance(fill, int) and 0 <= fill <= 255):
         raise ValueError(f"fill is a grey value from 0 to 255 or 'mean'. Received: fill={fill!r}")
     out = Path(out)
+    # A folder of concepts among the videos would be mined itself by a second run.
+    videos = {name: path for name, path in videos.items() if not path.absolute().is_relative_to(out.absolute())}
     settings |= {"max_frames": max_frames, "smallest": smallest, "per_video": per_video, "fill": fill}
     settings = json.loads(json.dumps(settings))  # as it comes back from the manifest
     out.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from har_tf.atomic import whole_file
 from har_tf.explain import concepts
@@ -68,12 +69,14 @@ def page(found: ConceptSet, prefix: str, others: bool = False, token: str | None
     for concept, kind in found.counts():
         if others or concept in found.concepts:
             clips = [clip for clip in found.clips if (clip.concept, clip.kind) == (concept, kind)]
+            clips.sort(key=lambda clip: (clip.source, clip.track, clip.file))
             groups += [{"concept": concept, "kind": kind, "clips": [_card(clip, prefix) for clip in clips]}]
     groups = [group for group in groups if group["clips"]]
     if not groups:
         raise ConceptError(f"{found.folder}: no clip of {', '.join(found.concepts)}. At least one is needed to review")
     problems = sum(bool(source.problem) for source in found.sources)
-    mined = f"From {len(found.sources)} videos, {problems} of which could not be read. " if found.sources else ""
+    unread = f", of which {problems} could not be read" if problems else ""
+    mined = f"From {len(found.sources)} videos{unread}. " if found.sources else ""
     stored = "Every verdict is stored in the manifest at once." if token else (
         "Verdicts stay in this browser; download them, and store them in the manifest with "
         "python -m har_tf concepts review DIR --verdicts verdicts.json"
@@ -95,7 +98,7 @@ def _card(clip: ConceptClip, prefix: str) -> dict:
     return {
         "file": clip.file,
         "src": prefix + quote(clip.file),
-        "name": Path(clip.file).stem,
+        "name": Markup("_<wbr>").join(Path(clip.file).stem.split("_")),  # may break there
         "frames": f"frame {clip.shown}" if clip.shown is not None else frames,
         "score": "" if clip.score is None else f"{clip.score:.2f}",
         "verdict": clip.verdict,
