@@ -4,9 +4,10 @@
     python -m benchmarks.video_swin --frames 16
 
 Gives both networks the same weights, shows that their probabilities are equal, and takes turns; medians. "predict" is
-`model.predict`, which Keras compiles with XLA; "graph" is the model in a `tf.function` without XLA, as the explanations
-run it; "eager" is the model called as a function. PyTorch runs `benchmarks.video_swin_torch`, the published network's
-steps, under `inference_mode`, with as many threads as TensorFlow. Aim: predict at most 1.3 times as long as PyTorch.
+`model.predict`, "graph" the model in a `tf.function`, as the explanations run it, "xla" the same compiled by XLA, which
+Keras does of itself where there is an accelerator, and "eager" the model called as a function. PyTorch runs
+`benchmarks.video_swin_torch`, the published network's steps, under `inference_mode`, with as many threads as
+TensorFlow. Aim: predict at most 1.3 times as long as PyTorch.
 """
 
 import json
@@ -55,6 +56,7 @@ def main(options: Options) -> dict:
     clips = np.random.default_rng(0).integers(0, 256, (options.batch_size, *shape), dtype="uint8")
     mean, std = (torch.tensor(values).view(3, 1, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     graph = tf.function(lambda x: model(x, training=False))
+    xla = tf.function(lambda x: model(x, training=False), jit_compile=True)
 
     def in_torch():
         with torch.inference_mode():
@@ -65,6 +67,7 @@ def main(options: Options) -> dict:
         "torch": in_torch,
         "predict": lambda: model.predict(clips, verbose=0),
         "graph": lambda: graph(clips).numpy(),
+        "xla": lambda: xla(clips).numpy(),
         "eager": lambda: model(clips, training=False).numpy(),
     }
     answers = {name: run() for name, run in contestants.items()}  # compiles
