@@ -13,7 +13,7 @@ def import_tensorflow():
         The module `tensorflow`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _stderr_kept():
+    with stderr_kept():
         import keras  # noqa: F401
         import tensorflow as tf
 
@@ -23,7 +23,7 @@ def import_tensorflow():
 
 
 @contextlib.contextmanager
-def _stderr_kept():
+def stderr_kept():
     """Keeps what C++ code writes to file descriptor 2, and prints it only after an exception."""
     sys.stderr.flush()
     saved = os.dup(2)

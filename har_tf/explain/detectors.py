@@ -278,7 +278,7 @@ def _interpreter(path: Path):
     else:
         Interpreter = quiet.import_tensorflow().lite.Interpreter
     try:
-        with warnings.catch_warnings(), quiet._stderr_kept():  # a line about the delegate, which makes it twice as fast
+        with warnings.catch_warnings(), quiet.stderr_kept():  # a line about the delegate, which makes it twice as fast
             warnings.simplefilter("ignore")
             interpreter = Interpreter(**options)
             interpreter.allocate_tensors()

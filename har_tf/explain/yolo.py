@@ -206,18 +206,18 @@ def _read_header(path: Path) -> tuple[tuple[int, int] | None, dict[str, str]]:
     are 11 and weights 5 of a graph; of a weight the name is 8.
     """
     # The reader of protobuf stands with the weights files, Caffe's being another.
-    from har_tf.models.checkpoints import _fields
+    from har_tf.models.checkpoints import protobuf_fields
 
     inputs, weights, metadata = {}, set(), {}
     try:
-        for number, value in _fields(memoryview(path.read_bytes())):
+        for number, value in protobuf_fields(memoryview(path.read_bytes())):
             if number == 14:
-                pair = dict(_fields(value))
+                pair = dict(protobuf_fields(value))
                 metadata[bytes(pair[1]).decode()] = bytes(pair.get(2, b"")).decode()
             if number == 7:
-                for field, part in _fields(value):
+                for field, part in protobuf_fields(value):
                     if field == 5:
-                        weights |= {bytes(name).decode() for key, name in _fields(part) if key == 8}
+                        weights |= {bytes(name).decode() for key, name in protobuf_fields(part) if key == 8}
                     if field == 11:
                         name, shape = _input_shape(part)
                         inputs[name] = shape
@@ -232,11 +232,11 @@ def _read_header(path: Path) -> tuple[tuple[int, int] | None, dict[str, str]]:
 
 def _input_shape(message) -> tuple[str, list[int | None]]:
     """Name and shape of a ValueInfoProto; a side that is not fixed is None."""
-    from har_tf.models.checkpoints import _fields
+    from har_tf.models.checkpoints import protobuf_fields
 
-    about = dict(_fields(message))
-    shape = dict(_fields(dict(_fields(about[2]))[1]))[2]  # type, tensor_type, shape
-    sides = [dict(_fields(side)).get(1) for _, side in _fields(shape)]
+    about = dict(protobuf_fields(message))
+    shape = dict(protobuf_fields(dict(protobuf_fields(about[2]))[1]))[2]  # type, tensor_type, shape
+    sides = [dict(protobuf_fields(side)).get(1) for _, side in protobuf_fields(shape)]
     return bytes(about[1]).decode(), [side if isinstance(side, int) and side > 0 else None for side in sides]
 
 

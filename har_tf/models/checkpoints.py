@@ -126,11 +126,11 @@ def _read_caffe(path: Path) -> dict[str, Tensor]:
     try:
         # Mapped, not read: half of a trained file may be gradients.
         net = memoryview(np.memmap(path, np.uint8, mode="r"))
-        for number, layer in _fields(net):
+        for number, layer in protobuf_fields(net):
             if number not in _NAME_AND_BLOBS or isinstance(layer, int):
                 continue
             name_field, blobs_field = _NAME_AND_BLOBS[number]
-            fields = list(_fields(layer))
+            fields = list(protobuf_fields(layer))
             names = [bytes(value).decode() for field, value in fields if field == name_field]
             blobs = [value for field, value in fields if field == blobs_field]
             if number == _V1_LAYER and not names and any(field == _V0_LAYER for field, _ in fields):
@@ -151,12 +151,12 @@ def _read_caffe(path: Path) -> dict[str, Tensor]:
 
 def _blob(message) -> Tensor:
     legacy, dims, chunks, item = {}, None, [], np.dtype("<f4")
-    for number, value in _fields(message):
+    for number, value in protobuf_fields(message):
         if number in _NUM_CHANNELS_HEIGHT_WIDTH and isinstance(value, int):
             legacy[number] = value
         elif number == _SHAPE:
             dims = [] if dims is None else dims
-            for field, sizes in _fields(value):
+            for field, sizes in protobuf_fields(value):
                 if field == 1:
                     dims.extend([sizes] if isinstance(sizes, int) else _varints(sizes))
         elif number in (_DATA, _DOUBLE_DATA):
@@ -169,7 +169,7 @@ def _blob(message) -> Tensor:
     return Tensor(shape, item, lambda: np.frombuffer(b"".join(chunks), item).reshape(shape))
 
 
-def _fields(message) -> Iterator[tuple[int, Any]]:
+def protobuf_fields(message) -> Iterator[tuple[int, Any]]:
     """(field number, value) of a protobuf message: a number, or the bytes of a longer value."""
     position = 0
     while position < len(message):
