@@ -174,10 +174,7 @@ def regions(grid, window, shift) -> np.ndarray:
     Returns:
         int32 (windows, places): a number for each place; within a window those of one number belong together.
     """
-    axes = []
-    for n, size, moved in zip(grid, window, shift, strict=True):
-        # What the roll brought over the end is the last `moved` places: of the last window, the part that is apart.
-        axes.append((np.arange(n) >= n - moved).astype("int32") if moved else np.zeros(n, "int32"))
-        assert n % size == 0
-    number = axes[0][:, None, None] * 4 + axes[1][:, None] * 2 + axes[2]
+    # Along each axis the last `moved` places came over the end from the start, and are apart from the others.
+    time, height, width = ((np.arange(n) >= n - moved).astype("int32") for n, moved in zip(grid, shift, strict=True))
+    number = time[:, None, None] * 4 + height[:, None] * 2 + width
     return np.asarray(partition(number[None, ..., None], window))[..., 0]
