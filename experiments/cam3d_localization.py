@@ -176,8 +176,9 @@ class Recipe:
     blur: float | None = None
     """Standard deviation of a blur of all maps, of models and controls alike, in heights of the frame. None: 1/32 on
     the embedded data set; 0 on others, where only frame differences have it: every noisy pixel would be a contour."""
-    contours: Literal["all", "largest"] = "all"
-    """Which boxes count: the best of all contours (the paper), which favours scattered maps, or the largest one's."""
+    contours: Literal["all", "largest"] | None = None
+    """Which boxes count: the best of all contours (the paper), which favours scattered maps, or the largest one's.
+    None: the largest on the embedded data set, where a frame shows one person, else all."""
 
     clips: int = 6000
     """Clips of the embedded data set."""
@@ -203,12 +204,15 @@ class Recipe:
 
 EMBEDDED = {
     "network": "CNN-GRU", "epochs": 24, "learning_rate": 1e-3, "frames_per_clip": 4, "sampling": "uniform",
-    "fit": "crop", "blur": 1 / 32, "augment": True,
+    "fit": "crop", "blur": 1 / 32, "augment": True, "contours": "largest",
 }  # fmt: skip
 # Of a CNN-GRU that is trained here, as in ucf10_cnn_gru on the embedded data set.
 CNN_GRU = {"pool_sizes": (4, 2, 2), "pool_before_norm": True, "normalize_sequence": True, "dropout": 0.1}
 CNN_GRU_TAPS = "relu_1,relu_2,relu_3,conv3d"
-PAPER = {"epochs": 20, "learning_rate": 1e-3, "sampling": "dense", "fit": "crop", "blur": 0.0, "augment": False}
+PAPER = {
+    "epochs": 20, "learning_rate": 1e-3, "sampling": "dense", "fit": "crop", "blur": 0.0, "augment": False,
+    "contours": "all",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
