@@ -696,6 +696,8 @@ def _concept_clips(recipe: Recipe, found, name: str, folder: str, own, shape, sk
     from har_tf.explain.concepts import ConceptError
 
     usable = [c for c in found.select(name, folder, recipe.undecided) if own is None or c.source in own]
+    if not usable:
+        raise ConceptError(f"{found.folder}: concept {name!r} has no {folder} clip that can be used")
     usable.sort(key=lambda clip: clip.file)
     order = np.random.default_rng([recipe.seed, *name.encode()]).permutation(len(usable))
     chosen = [usable[i] for i in sorted(order[: recipe.concept_clips].tolist())]
@@ -1266,11 +1268,14 @@ def _detected(found, halves: Halves, names, count: int = 4) -> list:
 
 def _score_sections(results, run, made) -> list:
     """Figures 7 to 10."""
-    from har_tf.report import concepts_page, page
+    from har_tf.report import page
 
     sections = []
-    target, interval = results["target"], "Bars: 95 % intervals. " if results["settings"]["resamples"] >= 20 else ""
-    chance = "A direction that has nothing to do with the class would score 0.5, the dotted line, or by chance 0 or 1."
+    target = results["target"]
+    chance = (
+        "Error bars: the deviation over random sets; how sure a score is, the intervals of the table tell. A direction "
+        "that has nothing to do with the class scores 0.5 on average, but a single one may well score 0 or 1."
+    )
     for number, kind in ((7, STATIC), (8, DYNAMIC)):
         title = f"Figure {number}: relative TCAV of {kind} concepts"
         if str(number) not in results["figures"]:
@@ -1278,7 +1283,7 @@ def _score_sections(results, run, made) -> list:
             continue
         path = run.figures / f"figure_{number}_{kind}.png"
         _bars(results["figures"][str(number)], path, f"{kind.capitalize()} concepts of {target}")
-        caption = f"Relative TCAV of {kind} concepts and of the random one, by layer. {interval}{chance}"
+        caption = f"Relative TCAV of {kind} concepts and of the random one, by layer. {chance}"
         table = made[f"figure_{number}"]
         sections.append(page.Section(title, tables=[table], figures=[page.Figure(path, caption)]))
     title = f"Figure 9: {STATIC} against {DYNAMIC} concepts"
@@ -1287,7 +1292,7 @@ def _score_sections(results, run, made) -> list:
         for name, scores in results["figures"]["9"].items():
             path = run.figures / f"figure_9_{_stem(name)}.png"
             _bars(scores, path, f"{name.capitalize()}, {STATIC} against {DYNAMIC}, for {target}")
-            caption = f"{name.capitalize()}, {STATIC} and {DYNAMIC}, and random clips of both kinds. {interval}"
+            caption = f"{name.capitalize()}, {STATIC} and {DYNAMIC}, and random clips of both kinds."
             figures.append(page.Figure(path, caption))
         sections.append(page.Section(title, tables=[made["figure_9"]], figures=figures))
     else:
@@ -1296,16 +1301,10 @@ def _score_sections(results, run, made) -> list:
     figures = []
     for kind, by_tap in results["tests"].items():
         path = run.figures / f"figure_10_{kind}.png"
-        scores = {tap: {_short(n): each["score"] for n, each in found.items()} for tap, found in by_tap.items()}
-        marks = {
-            tap: {_short(n): "*" if each["significant"] else "n.s." for n, each in found.items()}
-            for tap, found in by_tap.items()
-        }
-        title = f"{kind.capitalize()} concepts of {target}, each against random sets"
-        concepts_page.score_bars(scores, path, marks=marks, title=title)
+        _bars(by_tap, path, f"{kind.capitalize()} concepts of {results['target']}, each against random sets")
         caption = (
             f"{kind.capitalize()} concepts, each by itself against {results['settings']['num_random']} random sets. "
-            "* significant by both tests; hollow, n.s.: not."
+            "A bar that is pale is not significant by both tests."
         )
         figures.append(page.Figure(path, caption))
     tested = [made[f"figure_10_{kind}"] for kind in results["tests"]]
@@ -1314,11 +1313,17 @@ def _score_sections(results, run, made) -> list:
 
 
 def _bars(by_tap, path, title) -> None:
-    from har_tf.report import concepts_page
+    from har_tf.report import plots
 
-    scores = {tap: {name: each["score"] for name, each in found.items()} for tap, found in by_tap.items()}
-    intervals = {tap: {name: each["interval"] for name, each in found.items()} for tap, found in by_tap.items()}
-    concepts_page.score_bars(scores, path, intervals, title=title, label="Relative TCAV score")
+    scores = {
+        tap: {n: (each["score"], each["deviation"]) for n, each in found.items()} for tap, found in by_tap.items()
+    }
+    significant = {
+        tap: {_short(n): each["significant"] for n, each in found.items() if "significant" in each}
+        for tap, found in by_tap.items()
+    }
+    scores = {tap: {_short(n): pair for n, pair in found.items()} for tap, found in scores.items()}
+    plots.concept_bars(scores, path, significant, title=title)
 
 
 def _short(name: str) -> str:

@@ -1,0 +1,333 @@
+"""The Video-TCAV experiment: what it leaves behind, that it finds what a model reads, and what it refuses."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from experiments import video_tcav
+from experiments.video_tcav import FURTHER, Recipe, Set, findings
+from har_tf.explain import concepts
+from har_tf.models.saving import save_model
+from har_tf.video import probe, write_video
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONCEPTS = ("ball", "person", "limb")
+LAYERS = ["layer1", "layer2", "layer3", "layer4"]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return Recipe(
+        clips=120, test=0.7, size=(32, 48), num_frames=4, embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2),
+        patch=(2, 4, 4), epochs=1, validation=0.3, folds=2, level=0.3, class_clips=4, concept_clips=4, num_random=3,
+        resamples=20, random_videos=9, reversal_clips=2, overlays=2, workers=0,
+        out=tmp_path_factory.mktemp("runs"), run="tiny",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(recipe):
+    video_tcav.main(recipe)
+    return recipe.out / "video_tcav" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def results(run):
+    return json.loads((run / "results.json").read_text())
+
+
+def printed(run, stem):
+    with (run / "tables" / f"{stem}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_run_folder_is_complete(run):
+    expected = {
+        "recipe.json", "environment.json", "results.json", "skipped.csv", "model.keras", "history.csv", "report.html",
+        "concepts.html", "concepts/concepts.json", "figures/curves.png", "figures/figure_1_gradcam.png",
+        "figures/figure_4_detections.png", "figures/figure_5_spatial.png", "figures/figure_6_spatiotemporal.png",
+        "figures/figure_7_static.png", "figures/figure_8_dynamic.png", "figures/figure_9_ball.png",
+        "figures/figure_10_static.png", "figures/figure_10_dynamic.png", "figures/reversal.png",
+        "tables/figure_7.md", "tables/figure_8.csv", "tables/figure_9.tex", "tables/figure_10_dynamic.md",
+        "tables/changes.csv", "tables/reversal_answers.md", "tables/reversal_gradcam.md",
+        "tables/reversal_concepts.csv",
+    }  # fmt: skip
+    assert {name for name in expected if not (run / name).is_file()} == set()
+    assert not [path for path in run.rglob(".*") if path.name != ".concepts.lock"], "nothing half-written"
+    videos = list((run / "overlays").glob("*.mp4"))
+    assert len(videos) >= 3, "Figure 1, and a clip forwards and backwards"
+    assert all((probe(video).codec, probe(video).frames) == ("h264", 4) for video in videos)
+
+
+def test_the_page_refers_only_to_files_beside_it(run):
+    page = (run / "report.html").read_text()
+    links = re.findall(r'(?:src|poster)="([^"]+)"', page)
+    assert len(links) >= 12
+    assert all((run / link).is_file() for link in links)
+    headings = ["What was found", *(f"Figure {n}" for n in (1, 4, 5, 6, 7, 8, 9, 10)), "Section 2.2"]
+    assert [heading for heading in headings if heading not in page] == []
+
+
+def test_tables_print_the_results(run, results):
+    for number in ("7", "8"):
+        rows = printed(run, f"figure_{number}")
+        assert [(row["Concept"], row["Layer"]) for row in rows] == [
+            (name, tap) for name in (*CONCEPTS, "random") for tap in LAYERS
+        ]
+        for row in rows:
+            found = results["figures"][number][row["Layer"]][row["Concept"]]
+            assert float(row["Score"]) == pytest.approx(found["score"])
+            low, high = found["interval"]
+            assert row["95 %"] == f"{low:.2f} to {high:.2f}"
+    rows = printed(run, "figure_9")
+    assert {row["Concept"] for row in rows if row["Shown together"] == "limb"} == {
+        "limb, static", "limb, dynamic", "random"
+    }  # fmt: skip
+    for row in printed(run, "figure_10_dynamic"):
+        found = results["tests"]["dynamic"][row["Layer"]][row["Concept"]]
+        assert float(row["p, permutation"]) == pytest.approx(found["permutation_corrected"])
+        assert row["Significant"] == ("yes" if found["significant"] else "no")
+    assert {row["Concept"] for row in printed(run, "figure_10_static")} == {*CONCEPTS, FURTHER}
+    answers = {row["Class"]: row for row in printed(run, "reversal_answers")}
+    assert answers["throw"]["Backwards it is"] == "catch" and answers["wave"]["Backwards it is"] == "the same"
+    assert {row["Class"] for row in printed(run, "reversal_concepts")} == {"throw", "catch"}
+
+
+def test_shares_are_shares_of_the_clips_of_the_class(results):
+    for by_tap in (results["figures"]["8"], *results["figures"]["9"].values()):
+        for found in by_tap.values():
+            for each in found.values():
+                # A mean over three random sets of shares of four clips.
+                assert (each["score"] * 12 * 2) == pytest.approx(round(each["score"] * 12 * 2))
+    change = next(c for c in results["changes"] if (c["figure"], c["what"]) == (8, "ball"))
+    first, last = (results["figures"]["8"][tap]["ball"]["score"] for tap in ("layer1", "layer4"))
+    assert change["value"] == pytest.approx(last - first)
+
+
+def test_nothing_is_used_twice(run, recipe):
+    """Persons and scenes: those of training, of concepts, and of the explained clips."""
+    full = video_tcav.resolved(recipe)
+    dataset = video_tcav._load(full, (4, 32, 48, 3))
+    halves = video_tcav._halves(full, dataset, True, None)
+    parts = [[*halves.train, *halves.validation], halves.concept, halves.explained]
+    groups = [{record.group for record in part} for part in parts]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 12
+    found = concepts.load(run / "concepts")
+    mined = {source.path for source in found.sources}
+    assert mined <= {record.name(dataset.root) for record in halves.concept}
+    assert {clip.concept for clip in found.clips if clip.source.startswith("throw")} == {*CONCEPTS}
+    explained = {row["video"] for row in json.loads((run / "results.json").read_text())["gradcam"]["clips"]}
+    assert explained <= {record.path.stem for record in halves.explained if "throw" in record.path.stem}
+
+
+# Data on disk, a model whose answer is known: its first class is motion.
+
+
+def blob(moving, seed, frames=8):
+    random = np.random.default_rng(seed)
+    clip = np.full((frames, 32, 32, 3), 60, np.uint8)
+    y, x = random.integers(4, 20, 2)
+    for t in range(frames):
+        left = (x + 3 * t * moving) % 24
+        clip[t, y : y + 8, left : left + 8] = 200
+    return clip
+
+
+@pytest.fixture(scope="module")
+def motion_model(tmp_path_factory):
+    """The first logit is the mean of what changes between frames, the second the opposite."""
+    clip = keras.Input((8, 32, 32, 3), dtype="uint8", name="clip")
+    x = layers.Rescaling(1 / 255)(clip)
+    x = layers.Conv3D(3, (2, 1, 1), activation="relu", use_bias=False, name="changes")(x)
+    x = layers.AveragePooling3D((1, 2, 2), name="small")(x)
+    x = layers.Conv3D(3, 1, use_bias=False, name="last")(x)
+    x = layers.GlobalAveragePooling3D()(x)
+    model = keras.Model(clip, layers.Dense(2, "softmax", use_bias=False, name="predictions")(x))
+    kernel = np.zeros((2, 1, 1, 3, 3), "float32")
+    kernel[0, ..., 0], kernel[1, ..., 0] = 1, -1  # brighter before
+    kernel[0, ..., 1], kernel[1, ..., 1] = -1, 1  # brighter after
+    kernel[..., 2] = 0.2  # brightness
+    model.get_layer("changes").set_weights([kernel])
+    model.get_layer("last").set_weights([np.eye(3, dtype="float32").reshape(1, 1, 1, 3, 3)])
+    model.get_layer("predictions").set_weights([np.array([[30, -30], [30, -30], [0, 0]], "float32")])
+    return save_model(model, tmp_path_factory.mktemp("model") / "motion.keras", ["playing tennis", "dining"])
+
+
+@pytest.fixture(scope="module")
+def kinetics(tmp_path_factory):
+    """Twelve videos of two classes in the validation part, one in the training part."""
+    root = tmp_path_factory.mktemp("k400")
+    lists = {"train.csv": [], "val.csv": []}
+    for part, label, count in (("train", "dining", 1), ("val", "dining", 6), ("val", "playing tennis", 12)):
+        for i in range(count):
+            name = f"{part}{label[0]}{i:06d}"
+            lists[f"{part}.csv"].append(f"{label},{name},0,10,{part},0")
+            path = root / part / label / f"{name}_000000_000010.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_video(path, blob(label != "dining", i))
+    for name, rows in lists.items():
+        (root / name).write_text("\n".join(["label,youtube_id,time_start,time_end,split,is_cc", *rows, ""]))
+    return root
+
+
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory):
+    """Concepts made by hand: things that move, and things that do not."""
+    folder = tmp_path_factory.mktemp("concepts")
+    for name in ("moving", "still"):
+        (folder / name).mkdir()
+        for i in range(8):
+            write_video(folder / name / f"{i}.mp4", blob(name == "moving", 100 + i))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tennis(kinetics, motion_model, by_hand, tmp_path_factory):
+    return Recipe(
+        dataset="kinetics", data_dir=kinetics, model=motion_model, concepts=by_hand, folds=2, class_clips=8,
+        concept_clips=6, num_random=3, resamples=20, reversal_clips=2, overlays=1, workers=0,
+        level=0.3, out=tmp_path_factory.mktemp("kinetics"), run="tennis",
+    )  # fmt: skip
+
+
+def test_a_model_of_motion_reads_what_moves(tennis):
+    video_tcav.main(tennis)
+    run = tennis.out / "video_tcav" / "tennis"
+    results = json.loads((run / "results.json").read_text())
+    assert results["target"] == "playing tennis" and results["taps"][-1] == "last"
+    found = results["figures"]["8"]["last"]
+    assert (found["moving"]["score"], found["still"]["score"]) == (1, 0)
+    assert found["moving"]["interval"] == [1, 1] and found["moving"]["accuracy"] == 1
+    assert list(results["figures"]) == ["8"] and "has no spatial clip" in results["missing"]["static"]
+    assert any(sentence.startswith("Not run, static concepts") for sentence in findings(results))
+    assert "Not run" in (run / "report.html").read_text()
+    # Nothing in it tells forwards from backwards, and its answers do not change.
+    assert results["reversal"]["answers"]["playing tennis"]["answer_changed"] == 0
+    assert results["model"]["accuracy"] is None and not (run / "model.keras").exists()
+
+
+def test_videos_that_gave_concepts_are_not_explained(kinetics, tennis, tmp_path):
+    sources = sorted((kinetics / "val" / "playing tennis").glob("*.mp4"))[:7]
+    box = np.array([[0, 0, 32, 32]] * 8, np.float32)
+    tracks = [concepts.Track(label, np.arange(8), box, np.ones(8, np.float32)) for label in ("person", "tennis racket")]
+    concepts.cut_tracks({path: tracks for path in sources}, sources, ["person", "tennis racket"], tmp_path / "mined")
+    mined = replace(tennis, concepts=tmp_path / "mined")
+    dataset = video_tcav._load(mined, None)
+    halves = video_tcav._halves(mined, dataset, False, concepts.load(tmp_path / "mined"))
+    assert {record.path for record in halves.concept} == set(sources)
+    assert len(halves.explained) == 11 and not {record.path for record in halves.explained} & set(sources)
+    # Five are left, of one class: too few for ten parts.
+    with pytest.raises(ValueError, match="5 test videos of playing tennis can be explained; at least 6 are needed"):
+        video_tcav.main(replace(mined, folds=6))
+
+
+def broken(folder):
+    for path in (folder / "still").glob("*.mp4"):
+        path.write_bytes(b"no video")
+
+
+def emptied(folder):
+    for path in (folder / "still").glob("*.mp4"):
+        path.unlink()
+
+
+def alone(folder):
+    emptied(folder)
+    (folder / "still").rmdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "options", "message"),
+    [
+        (alone, {}, "at least two are needed. Received: moving"),
+        (emptied, {}, "still: an empty concept folder"),
+        (broken, {}, "concept 'still' .* 6 of 6 cannot be decoded, the first still/.*needs at least 2"),
+        (None, {"target": "dinning"}, "the model has no class 'dinning'. Closest: dining"),
+        (None, {"concept_names": "moving,racket"}, "no concept 'racket'. It has moving, still"),
+        (None, {"folds": 9, "concept_clips": 9, "class_clips": 9}, "9-fold cross-validation needs at least 9"),
+        (None, {"level": 0.0001}, "permutation test of concept 'moving' takes more clips"),
+        (None, {"taps": "last,conv9"}, "conv9"),
+        (None, {"num_frames": 16}, "The model takes 8 x 32 x 32 x 3"),
+        (None, {"concepts": None}, "Concepts are needed"),
+        (None, {"model": None}, "There is nothing to explain"),
+        (None, {"model": None, "network": "VideoSwinn"}, "Unknown model"),
+        (None, {"data_dir": None}, "--data-dir"),
+        (None, {"pairs": "a-b"}, "FORWARD:BACKWARD"),
+        (None, {"detector": "yolo.onnx"}, "give one of them"),
+        (None, {"concepts": None, "detector": "gone.onnx", "labels": "person,ball"}, "gone.onnx: no such detector"),
+        (None, {"concepts": None, "detector": "gone.onnx", "labels": "person"}, "At least two concepts"),
+    ],
+)
+def test_wrong_input_is_named_before_any_long_work(tennis, by_hand, tmp_path, damage, options, message):
+    if damage is not None:
+        for path in by_hand.rglob("*.mp4"):
+            copy = tmp_path / "concepts" / path.relative_to(by_hand)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+        damage(tmp_path / "concepts")
+        options = {"concepts": tmp_path / "concepts"}
+    with pytest.raises((ValueError, OSError), match=message):
+        video_tcav.main(replace(tennis, out=tmp_path / "out", **options))
+    assert not list((tmp_path / "out").rglob("results.json"))
+
+
+def changed(figure, name, low, high, layers=("layer1", "layer4")):
+    return {
+        "figure": figure, "what": name, "between": list(layers), "value": (low + high) / 2, "interval": [low, high]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spans", "said"),
+    [
+        ([(0.1, 0.4), (0.2, 0.3)], "So dynamic concepts gain importance with depth, as the paper found."),
+        ([(0.1, 0.4), (-0.2, 0.3)], "appears for ball, and not for limb."),
+        ([(-0.1, 0.4), (-0.3, -0.1)], "does not appear."),
+    ],
+)
+def test_findings_claim_what_the_intervals_allow(spans, said):
+    results = {
+        "target": "throw", "model": {"accuracy": None}, "tests": {}, "reversal": None, "missing": {},
+        "settings": {"resamples": 100}, "taps": ["layer1", "layer4"],
+        "changes": [
+            *(changed(8, name, *span) for name, span in zip(("ball", "limb"), spans, strict=True)),
+            changed(8, "random", -0.5, -0.2),
+            changed(9, "ball, dynamic - ball, static", 0.1, 0.9, ("layer4", "layer4")),
+        ],
+    }  # fmt: skip
+    told = findings(results)
+    assert told[1].endswith(said)
+    assert "random falls (-0.35; -0.50 to -0.20)" in told[0]
+    assert told[2] == "Shown side by side at layer4, ball: dynamic beats static (+0.50; +0.10 to +0.90)."
+
+
+def test_maps_that_only_mirror_correlate_perfectly():
+    maps = np.random.default_rng(0).random((3, 4, 5, 6)).astype("float32")
+    assert video_tcav._alike(maps, maps) == {"mean": pytest.approx(1), "clips": 3}
+    assert abs(video_tcav._alike(maps, maps[:, ::-1])["mean"]) < 0.4
+    maps[0] = 0
+    assert video_tcav._alike(maps, maps) == {"mean": pytest.approx(1), "clips": 2}, "an empty map does not count"
+
+
+def test_sources_are_drawn_as_wholes():
+    rows = video_tcav._redrawn(["a", "b", "a", "c"], np.random.default_rng(0))
+    assert rows.count(0) == rows.count(2), "both clips of a come together"
+    clips = Set(np.arange(6, dtype=np.uint8).reshape(1, 6, 1, 1, 1), ("a",))
+    assert clips.backwards().clips.ravel().tolist() == [5, 4, 3, 2, 1, 0]
+
+
+def test_help_is_quick_and_unknown_options_are_refused():
+    command = [sys.executable, "-m", "experiments.video_tcav"]
+    shown = subprocess.run([*command, "--help"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert shown.returncode == 0 and "--concept-clips" in shown.stdout
+    wrong = subprocess.run([*command, "--clipz", "3"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert wrong.returncode == 2
