@@ -2,6 +2,8 @@
 # make test: install, run the tests.
 
 PYTHON ?= python3
+# Processes that run tests; each takes 2 to 3 GB.
+PROCESSES ?= 2
 BIN := .venv/bin
 
 .PHONY: demo test lint clean
@@ -10,7 +12,7 @@ demo: .venv/installed
 	$(BIN)/python -m experiments.ucf10_cnn_gru
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check .
