@@ -528,16 +528,16 @@ def review(options: Review) -> None:
         raise ValueError("--write makes a page and --verdicts stores what it gave: one at a time")
     check_folder(options.directory, "a folder of concepts")  # before TensorFlow is imported
     quiet.import_tensorflow()
-    from har_tf.explain import concepts
+    from har_tf.explain import concept_set
     from har_tf.report import concept_review
 
     if options.verdicts is not None:
         _print_concepts(concept_review.apply_verdicts(options.directory, options.verdicts))
         return
     if options.write is not None:
-        print(concept_review.write_review(concepts.load(options.directory), options.write, options.others))
+        print(concept_review.write_review(concept_set.load(options.directory), options.write, options.others))
         return
-    with concepts.locked(options.directory):
+    with concept_set.locked(options.directory):
         server = concept_review.server(options.directory, options.port, options.others)
         print(f"http://127.0.0.1:{server.server_port}/ shows the clips of {options.directory}; Ctrl-C ends", flush=True)
         try:
@@ -546,7 +546,7 @@ def review(options: Review) -> None:
             print()
         finally:
             server.server_close()
-    _print_concepts(concepts.load(options.directory))
+    _print_concepts(concept_set.load(options.directory))
 
 
 def _print_concepts(found) -> None:

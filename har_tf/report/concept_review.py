@@ -25,8 +25,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from har_tf.atomic import whole_file
-from har_tf.explain import concepts
-from har_tf.explain.concepts import ConceptClip, ConceptError, ConceptSet
+from har_tf.explain import concept_set
+from har_tf.explain.concept_set import ConceptClip, ConceptError, ConceptSet
 
 _MOST_BYTES = 1 << 20  # of a request
 _CHUNK = 1 << 16
@@ -116,13 +116,13 @@ def apply_verdicts(folder: str | Path, file: str | Path) -> ConceptSet:
         verdicts = json.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise ConceptError(f"{file}: not a file of verdicts ({error}). The page's button downloads one") from error
-    return concepts.store_verdicts(folder, verdicts)
+    return concept_set.store_verdicts(folder, verdicts)
 
 
 def server(folder: str | Path, port: int = 0, others: bool = False) -> ThreadingHTTPServer:
     """A server of the contact sheet on this machine only, ready to `serve_forever()`.
 
-    The caller holds the folder's lock (`concepts.locked`). A verdict is taken only with the token that the page
+    The caller holds the folder's lock (`concept_set.locked`). A verdict is taken only with the token that the page
     carries, so that no other page in the same browser can give one.
 
     Args:
@@ -135,7 +135,7 @@ def server(folder: str | Path, port: int = 0, others: bool = False) -> Threading
         OSError: the port is taken.
     """
     token = secrets.token_hex(16)
-    page(concepts.load(folder), "clips/", others, token)  # what cannot be shown is an error now
+    page(concept_set.load(folder), "clips/", others, token)  # what cannot be shown is an error now
 
     class Review(_Review):
         pass
@@ -160,7 +160,7 @@ class _Review(BaseHTTPRequestHandler):
         if not self._for_us():
             return
         if path == "/":
-            text = page(concepts.load(self.folder), "clips/", self.others, self.token)
+            text = page(concept_set.load(self.folder), "clips/", self.others, self.token)
             self._answer(HTTPStatus.OK, text.encode(), "text/html; charset=utf-8")
         elif path.startswith("/clips/"):
             self._clip(path.removeprefix("/clips/"))
@@ -181,7 +181,7 @@ class _Review(BaseHTTPRequestHandler):
             return
         try:
             with self.writing:
-                concepts.record_verdicts(self.folder, json.loads(body))
+                concept_set.record_verdicts(self.folder, json.loads(body))
         except (ValueError, OSError) as error:  # ConceptError and broken JSON among them
             self._answer(HTTPStatus.BAD_REQUEST, str(error).encode())
         else:
@@ -199,7 +199,7 @@ class _Review(BaseHTTPRequestHandler):
     def _clip(self, name: str) -> None:
         """A clip, or the range of it that is asked for: players seek in that way."""
         # Only what the manifest names is given out.
-        known = {clip.file for clip in concepts.load(self.folder).clips}
+        known = {clip.file for clip in concept_set.load(self.folder).clips}
         if name not in known:
             self._answer(HTTPStatus.NOT_FOUND, b"no such clip")
             return

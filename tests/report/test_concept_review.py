@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from har_tf.explain.concepts import ConceptError, load, store_verdicts
+from har_tf.explain.concept_set import ConceptError, load, store_verdicts
 from har_tf.report.concept_review import apply_verdicts, page, server, write_review
 from har_tf.video import write_video
 
