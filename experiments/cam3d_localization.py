@@ -180,14 +180,16 @@ class Recipe:
     """Which boxes count: the best of all contours (the paper), which favours scattered maps, or the largest one's.
     None: the largest on the embedded data set, where a frame shows one person, else all."""
 
-    clips: int = 6000
+    clips: int = 4000
     """Clips of the embedded data set."""
     figure_height: float = Figures.figure_height
     """Height of a figure as a share of the frame's, on the embedded data set."""
-    clutter: float = 1.0
+    clutter: float = Figures.clutter
     """Texture and things in its background, from 0 to 1."""
-    shake: float = 0.06
+    shake: float = Figures.shake
     """How the camera moves in the hand, in widths of the frame; see `Figures`."""
+    traffic: int = 4
+    """Large things that pass behind the person."""
     overlays: int = 6
     """Overlay videos."""
     workers: int | None = None
@@ -203,7 +205,7 @@ class Recipe:
 
 
 EMBEDDED = {
-    "network": "CNN-GRU", "epochs": 24, "learning_rate": 1e-3, "frames_per_clip": 4, "sampling": "uniform",
+    "network": "CNN-GRU", "epochs": 14, "learning_rate": 1e-3, "frames_per_clip": 4, "sampling": "uniform",
     "fit": "crop", "blur": 1 / 32, "augment": True, "contours": "largest",
 }  # fmt: skip
 # Of a CNN-GRU that is trained here, as in ucf10_cnn_gru on the embedded data set.
@@ -737,7 +739,7 @@ def _load(recipe: Recipe):
         return datasets.load(
             "figures", recipe.out / "figures", classes=classes, clips=recipe.clips,
             size=(height + height % 2, width + width % 2), frames=19, figure_height=recipe.figure_height,
-            clutter=recipe.clutter, shake=recipe.shake, seed=recipe.seed,
+            clutter=recipe.clutter, shake=recipe.shake, traffic=recipe.traffic, seed=recipe.seed,
             workers=recipe.workers,
         )  # fmt: skip
     options = {} if recipe.dataset == "ilsvrc" else {"workers": recipe.workers}

@@ -249,6 +249,7 @@ class Preview:
     figure_height: float = Figures.figure_height
     clutter: float = Figures.clutter
     shake: float = Figures.shake
+    traffic: int = Figures.traffic
     noise: float = Figures.noise
     seed: int = 0
 
@@ -719,6 +720,7 @@ def preview(options: Preview) -> None:
         figure_height=options.figure_height,
         clutter=options.clutter,
         shake=options.shake,
+        traffic=options.traffic,
         noise=options.noise,
         seed=options.seed,
     )

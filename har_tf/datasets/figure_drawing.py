@@ -56,6 +56,7 @@ class Figures:
         clutter: strength of the background's texture and number of things in it, from 0 (plain) to 1.
         shake: how a camera in the hand moves over the scene, as the standard deviation of its place in widths of the
             frame; a slow pan comes on top.
+        traffic: large things that pass behind the person, as cars and passers-by do; they say nothing of the action.
         noise: standard deviation of the camera noise, as a fraction of full scale.
         seed: of everything that is drawn at random.
     """
@@ -67,6 +68,7 @@ class Figures:
     figure_height: float = 0.85
     clutter: float = 0.2
     shake: float = 0.006
+    traffic: int = 0
     noise: float = 0.02
     seed: int = 0
 
@@ -80,6 +82,8 @@ class Figures:
             )
         if not 0.2 <= self.figure_height <= 0.9:
             raise ValueError(f"Figures are 0.2 to 0.9 of the frame. Received: figure_height={self.figure_height}")
+        if not 0 <= self.traffic <= 20:
+            raise ValueError(f"0 to 20 things pass behind the person. Received: traffic={self.traffic}")
         for name in ("clutter", "shake", "noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} goes from 0 to 1. Received: {name}={getattr(self, name)}")
@@ -411,6 +415,8 @@ def draw(action: str, group: int, settings: Figures) -> Drawing:
     path = None if path is None else to_pixels(path)
     colour = _colour(rng, background, 110)
     drifting = _drifting(rng, settings, background)
+    # A generator of its own, so that the same person does the same in front of a street and of none.
+    passing = _passing(np.random.default_rng([settings.seed, group, 1 + ACTIONS.index(action), 1]), settings)
     gain = rng.uniform(0.85, 1.1)
     start = np.array(scene.shape[1::-1]) / 2 + rng.uniform(-0.05, 0.05, 2) * [width, height]
 
@@ -420,6 +426,8 @@ def draw(action: str, group: int, settings: Figures) -> Drawing:
         canvas = cv2.getRectSubPix(scene, (width, height), tuple(start + camera[i]))
         for position, velocity, size, shade in drifting:
             _disc(canvas, position + velocity * t[i] - camera[i], size, shade)
+        for position, velocity, size, shade, square in passing:
+            _paint_object(canvas, position + velocity * t[i] - camera[i], size, shade, square)
         boxes[i] = _paint(canvas, pixels[i], person, scale, facing, motion.frontal)
         if path is not None:
             _paint_object(canvas, path[i], radius * scale, colour, square=motion.grab is not None)
@@ -442,6 +450,19 @@ def _drifting(rng, settings, background):
         velocity = rng.uniform(-0.3, 0.3, 2) * [width, 0.3 * height]
         colour = tuple(background + rng.normal(0, 15 + 40 * settings.clutter, 3))
         things.append((position, velocity, rng.uniform(0.02, 0.05) * height, colour))
+    return things
+
+
+def _passing(rng, settings):
+    """What passes behind the person: (centre, velocity, half the size, colour, whether it is a box), for each."""
+    height, width = settings.size
+    things = []
+    for _ in range(settings.traffic):
+        middle = rng.uniform(0, 1, 2) * [width, 0.9 * height]  # where it is halfway through the clip
+        velocity = rng.choice([-1, 1]) * rng.uniform(0.4, 1.2) * width, rng.uniform(-0.1, 0.1) * height
+        velocity = np.array(velocity)
+        colour = tuple(rng.uniform(0, 255, 3))
+        things.append((middle - velocity / 2, velocity, rng.uniform(0.08, 0.2) * height, colour, rng.random() < 0.5))
     return things
 
 

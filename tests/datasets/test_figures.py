@@ -143,6 +143,21 @@ def test_a_shaking_camera_moves_the_scene_and_the_person_alike():
     assert np.abs(shaken.boxes - cut)[still.boxes[:, 3] < 95].max(initial=0) < 1e-3
 
 
+def test_traffic_passes_behind_the_person_and_changes_nothing_else():
+    empty, street = (
+        draw("pick_up", 1, Figures(size=(96, 144), frames=7, noise=0, traffic=traffic)) for traffic in (0, 6)
+    )
+    for name in ("boxes", "joints", "object_boxes"):
+        np.testing.assert_array_equal(getattr(street, name), getattr(empty, name))
+    changed = (street.frames != empty.frames).any(axis=-1)
+    assert (changed.mean(axis=(1, 2)) > 0.02).any()
+    assert (changed[0] != changed[-1]).any()
+    for t, (x, y) in enumerate(street.joints[:, JOINTS.index("neck")].round().astype(int)):
+        assert not changed[t, y, x], "the person is in front"
+    backward = draw("put_down", 1, Figures(size=(96, 144), frames=7, noise=0, traffic=6))
+    np.testing.assert_array_equal(backward.frames, street.frames[::-1])
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -151,6 +166,7 @@ def test_a_shaking_camera_moves_the_scene_and_the_person_alike():
         ({"figure_height": 0.05}, "figure_height=0.05"),
         ({"clutter": 2}, "clutter=2"),
         ({"shake": -0.1}, "shake=-0.1"),
+        ({"traffic": 21}, "traffic=21"),
     ],
 )
 def test_wrong_settings_are_named(settings, words, tmp_path):
