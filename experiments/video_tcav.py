@@ -99,7 +99,7 @@ class Recipe:
     """Its drop path rate."""
     epochs: int = 24
     """Passes over the training clips."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-4
     """Of AdamW: it rises over the first epoch and falls to 0 as a cosine."""
     weight_decay: float = 0.05
     """Of AdamW."""
@@ -244,6 +244,8 @@ def main(recipe: Recipe) -> None:
     shape = _shape(recipe, subject)
     taps, gradcam_tap = _taps(recipe, subject, shape)
     class_index = _class_index(recipe.target, subject.class_names, "the model")
+    for name in [] if recipe.pairs is None else _reverse_of(recipe):
+        _class_index(name, subject.class_names, "the model")
     given = None if recipe.concepts is None else concepts.load(recipe.concepts)
     if given is not None:
         _names(recipe, given)
@@ -503,6 +505,8 @@ def _halves(recipe: Recipe, dataset, training: bool, given) -> Halves:
         mined = [record for record in test if record.path in used]
         explained = [record for record in test if record.path not in used]
         note = f"{len(mined)} of {len(test)} test videos gave concepts and are not explained"
+        if shared := len(_sources(given, [*train, *validation])):
+            note += f"; {shared} training videos gave concepts, too, so the model has seen them"
         return Halves(train, validation, mined, explained, note)
     # The sources of the class are halved, and so are the others.
     source = {record: record.group or str(record.path) for record in test}
@@ -1038,16 +1042,20 @@ def _reversal(recipe: Recipe, subject: Subject, dataset, halves, shape, tap, ban
 
     from har_tf.explain import gradcam
 
-    reverse_of = _reverse_of(recipe)
+    known = {name.casefold() for name in subject.class_names} & {name.casefold() for name in dataset.class_names}
+    reverse_of = {
+        one: other for one, other in _reverse_of(recipe).items() if {one.casefold(), other.casefold()} <= known
+    }
     names = dataset.class_names if recipe.dataset == "figures" else dict.fromkeys([recipe.target, *reverse_of])
+    names = [name for name in names if name.casefold() in known]
     model, size = subject.model, recipe.batch_size
     answers, maps, example = {}, {}, None
     for name in names:
         label = _class_index(name, dataset.class_names, str(dataset.root))
         index = _class_index(name, subject.class_names, "the model")
         back = _class_index(reverse_of.get(name, name), subject.class_names, "the model")
-        known = [record for record in halves.explained if record.label == label]
-        each = _read(known, recipe.reversal_clips, subject, shape, recipe.seed, {})
+        videos = [record for record in halves.explained if record.label == label]
+        each = _read(videos, recipe.reversal_clips, subject, shape, recipe.seed, {})
         if each is None:
             continue
         mirrored = np.ascontiguousarray(each.clips[:, ::-1])
@@ -1176,14 +1184,14 @@ def _figure_1(results, recipe: Recipe, run, subject: Subject, class_clips: Set, 
     explanation, rows = shown["explanation"], []
     painted = overlay(class_clips.clips, explanation, alpha=0.6)
     for i, why in shown["figure"]:
-        rows += [(f"{why.capitalize()}: {_answer(results, i)}", class_clips.clips[i]), ("", painted[i])]
+        rows += [(f"{_upper(why)}: {_answer(results, i)}", class_clips.clips[i]), ("", painted[i])]
     path = plots.frame_strip(rows, run.figures / "figure_1_gradcam.png", max_frames=8)
     videos = []
     for i, why in shown["videos"][: recipe.overlays]:
         name = run.overlays / f"gradcam_{len(videos) + 1}_{Path(class_clips.sources[i]).stem}.mp4"
         title = f"true class: {results['target']}"
         save_overlay(name, class_clips.clips, explanation, i, class_names=subject.class_names, title=title)
-        videos.append(page.Video(name, f"{why.capitalize()}: {_answer(results, i)}"))
+        videos.append(page.Video(name, f"{_upper(why)}: {_answer(results, i)}"))
     looked = results["gradcam"]
     text = f"Grad-CAM for {results['target']} at {looked['tap']}, of {len(looked['clips'])} clips of the class."
     if looked["inside"] is not None:
@@ -1192,6 +1200,10 @@ def _figure_1(results, recipe: Recipe, run, subject: Subject, class_clips: Set, 
         )
     return page.Section("Figure 1: Grad-CAM", text, figures=[page.Figure(path, "Clips above their overlays.")],
                         videos=videos)  # fmt: skip
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _answer(results, i: int) -> str:
@@ -1285,7 +1297,7 @@ def _score_sections(results, run, made) -> list:
         _bars(results["figures"][str(number)], path, f"{kind.capitalize()} concepts of {target}")
         caption = f"Relative TCAV of {kind} concepts and of the random one, by layer. {chance}"
         table = made[f"figure_{number}"]
-        sections.append(page.Section(title, tables=[table], figures=[page.Figure(path, caption)]))
+        sections.append(page.Section(title, tables=[replace(table, title="")], figures=[page.Figure(path, caption)]))
     title = f"Figure 9: {STATIC} against {DYNAMIC} concepts"
     if "9" in results["figures"]:
         figures = []
@@ -1294,7 +1306,7 @@ def _score_sections(results, run, made) -> list:
             _bars(scores, path, f"{name.capitalize()}, {STATIC} against {DYNAMIC}, for {target}")
             caption = f"{name.capitalize()}, {STATIC} and {DYNAMIC}, and random clips of both kinds."
             figures.append(page.Figure(path, caption))
-        sections.append(page.Section(title, tables=[made["figure_9"]], figures=figures))
+        sections.append(page.Section(title, tables=[replace(made["figure_9"], title="")], figures=figures))
     else:
         sections.append(page.Section(title, f"Not run: {'; '.join(results['missing'].values())}."))
     sections.append(page.Section("Does importance grow with depth?", tables=[made["changes"]]))
@@ -1387,7 +1399,7 @@ def tables(results: dict) -> dict:
 def _table_of_scores(results, title: str, groups: Mapping):
     from har_tf.report.tables import Table
 
-    columns = ["Concept", "Layer", "Score", "95 %", "Deviation over random sets", "Magnitude", "Accuracy of the CAV"]
+    columns = ["Concept", "Layer", "Score", "95 %", "Deviation", "Magnitude", "CAV accuracy"]
     several = len(groups) > 1
     columns = ["Shown together", *columns] if several else columns
     rows = []
@@ -1401,10 +1413,10 @@ def _table_of_scores(results, title: str, groups: Mapping):
     notes = [
         f"Score: share of the {results['clips']['class']} clips of {results['target']} whose logit rises in the "
         "direction of the concept, away from the others that are shown with it; mean over random sets. Magnitude: the "
-        "same, by how much it rises. Accuracy: cross-validated, chance 0.5.",
+        "same, by how much it rises. Deviation: over random sets. Accuracy: cross-validated, chance 0.5.",
         *_notes(results),
     ]
-    formats = dict.fromkeys(("Score", "Deviation over random sets", "Magnitude", "Accuracy of the CAV"), ".3f")
+    formats = dict.fromkeys(("Score", "Deviation", "Magnitude", "CAV accuracy"), ".3f")
     return Table(title, columns, rows, notes, formats)
 
 
@@ -1415,7 +1427,8 @@ def _table_of_changes(results):
     for change in results["changes"]:
         first, last = change["between"]
         what = f"from {first} to {last}" if first != last else f"at {last}"
-        rows.append([f"Figure {change['figure']}", change["what"], what, change["value"], _span(change["interval"])])
+        interval = None if change["interval"] is None else "{:+.2f} to {:+.2f}".format(*change["interval"])
+        rows.append([f"Figure {change['figure']}", change["what"], what, change["value"], interval])
     notes = ["Differences of scores. An interval that does not hold 0 speaks for a change.", *_notes(results)]
     return Table("Changes with depth, and dynamic against static at the last layer",
                  ["Figure", "Concept", "Where", "Difference", "95 %"], rows, notes, {"Difference": "+.3f"})  # fmt: skip
@@ -1425,7 +1438,7 @@ def _table_of_tests(results, kind: str, by_tap: Mapping):
     from har_tf.report.tables import Table
 
     columns = ["Concept", "Layer", "Score", "Random sets", "p, t-test", "p, permutation", "Significant",
-               "Accuracy of the CAV"]  # fmt: skip
+               "CAV accuracy"]  # fmt: skip
     names = list(next(iter(by_tap.values())))
     rows = [
         [
@@ -1442,7 +1455,7 @@ def _table_of_tests(results, kind: str, by_tap: Mapping):
         *_notes(results),
     ]
     formats = {"p, t-test": ".2g", "p, permutation": ".2g"} | dict.fromkeys(
-        ("Score", "Random sets", "Accuracy of the CAV"), ".3f"
+        ("Score", "Random sets", "CAV accuracy"), ".3f"
     )
     return Table(f"Figure 10: tests of {kind} concepts", columns, rows, notes, formats)
 
@@ -1629,7 +1642,7 @@ def _with_span(change) -> str:
 
 
 def _span(interval) -> str | None:
-    return None if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
+    return None if interval is None else f"{interval[0]:.2f}\N{EN DASH}{interval[1]:.2f}"
 
 
 def _notes(results) -> list[str]:

@@ -87,7 +87,7 @@ def test_tables_print_the_results(run, results):
             found = results["figures"][number][row["Layer"]][row["Concept"]]
             assert float(row["Score"]) == pytest.approx(found["score"])
             low, high = found["interval"]
-            assert row["95 %"] == f"{low:.2f} to {high:.2f}"
+            assert row["95 %"] == f"{low:.2f}\N{EN DASH}{high:.2f}"
     rows = printed(run, "figure_9")
     assert {row["Concept"] for row in rows if row["Shown together"] == "limb"} == {
         "limb, static", "limb, dynamic", "random"
