@@ -14,9 +14,10 @@ import pytest
 from keras import layers
 
 from experiments import video_tcav
-from experiments.video_tcav import FURTHER, Recipe, Set, findings
+from experiments.video_tcav import Recipe, Set
 from har_tf.explain import concepts
 from har_tf.models.saving import save_model
+from har_tf.report.tcav_results import FURTHER, findings
 from har_tf.video import probe, write_video
 
 REPOSITORY = Path(__file__).resolve().parents[2]
