@@ -25,7 +25,9 @@ def clips():
 def test_methods_side_by_side_are_each_as_if_alone_and_take_one_pass(model, clips, monkeypatch):
     passes, real = [], backward._function
     monkeypatch.setattr(
-        backward, "_function", lambda model, names, *rest: passes.append(names) or real(model, names, *rest)
+        backward,
+        "_function",
+        lambda model, taps, *rest: passes.append(tuple(tap.name for tap in taps)) or real(model, taps, *rest),
     )
     found = by_method(model, clips, ["3dcam", "gradcam", "sum-gradcam"], taps=["a", "b"], class_index=1)
     assert passes == [("a", "b", "c")], "one pass for what is summed and for the last map"
