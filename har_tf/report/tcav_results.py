@@ -182,17 +182,23 @@ def findings(results: dict) -> list[str]:
     if pairs:
         words_ = {1: "dynamic beats static", -1: "static beats dynamic", 0: "neither is shown to lead"}
         told = "; ".join(
-            f"{c['what'].rpartition(',')[0].split(',')[0]}: {words_[_sign(c)]} ({_with_span(c)})" for c in pairs
+            f"{c['what'].partition(f', {DYNAMIC}')[0]}: {words_[_sign(c)]} ({_with_span(c)})" for c in pairs
         )
         sentences.append(f"Shown side by side at {pairs[0]['between'][1]}, {told}.")
     for kind, by_tap in results["tests"].items():
         pairs_ = [(name, tap) for tap, found in by_tap.items() for name in found if name != FURTHER]
         passed = [f"{name} at {tap}" for name, tap in pairs_ if by_tap[tap][name]["significant"]]
         further = [tap for tap, found in by_tap.items() if found[FURTHER]["significant"]]
+        # What the paper's own test would say.
+        alone = [(name, tap) for tap, found in by_tap.items() for name, each in found.items()
+                 if each["t_test_corrected"] < each["level"]]  # fmt: skip
+        random = sum(name == FURTHER for name, _ in alone)
         sentences.append(
             f"Tests of {kind} concepts: {len(passed)} of {len(pairs_)} are significant"
             f"{' (' + ', '.join(passed) + ')' if passed else ''}; a further random set is "
-            f"{'significant at ' + ', '.join(further) if further else 'nowhere significant, as it should be'}."
+            f"{'significant at ' + ', '.join(further) if further else 'nowhere significant, as it should be'}. "
+            f"By the paper's t-test alone it would be {len(alone) - random} of {len(pairs_)}, and the random set at "
+            f"{random} of {len(by_tap)} layers."
         )
     if results["reversal"]:
         sentences += _findings_of_reversal(results)

@@ -207,7 +207,7 @@ def test_a_model_of_motion_reads_what_moves(tennis):
     assert results["target"] == "playing tennis" and results["taps"][-1] == "last"
     found = results["figures"]["8"]["last"]
     assert (found["moving"]["score"], found["still"]["score"]) == (1, 0)
-    assert found["moving"]["interval"] == [1, 1] and found["moving"]["accuracy"] == 1
+    assert found["moving"]["interval"] == [1, 1] and found["moving"]["accuracy"] > 0.7
     assert list(results["figures"]) == ["8"] and "has no spatial clip" in results["missing"]["static"]
     assert any(sentence.startswith("Not run, static concepts") for sentence in findings(results))
     assert "Not run" in (run / "report.html").read_text()
@@ -221,7 +221,7 @@ def test_videos_that_gave_concepts_are_not_explained(kinetics, tennis, tmp_path)
     box = np.array([[0, 0, 32, 32]] * 8, np.float32)
     tracks = [concepts.Track(label, np.arange(8), box, np.ones(8, np.float32)) for label in ("person", "tennis racket")]
     concepts.cut_tracks({path: tracks for path in sources}, sources, ["person", "tennis racket"], tmp_path / "mined")
-    mined = replace(tennis, concepts=tmp_path / "mined")
+    mined = video_tcav.resolved(replace(tennis, concepts=tmp_path / "mined"))
     dataset = video_tcav._load(mined, None)
     halves = video_tcav._halves(mined, dataset, False, concepts.load(tmp_path / "mined"))
     assert {record.path for record in halves.concept} == set(sources)
@@ -279,6 +279,26 @@ def test_wrong_input_is_named_before_any_long_work(tennis, by_hand, tmp_path, da
     with pytest.raises((ValueError, OSError), match=message):
         video_tcav.main(replace(tennis, out=tmp_path / "out", **options))
     assert not list((tmp_path / "out").rglob("results.json"))
+
+
+def test_findings_tell_what_the_t_test_alone_would_claim():
+    def tested(t_test, significant):
+        return {"t_test_corrected": t_test, "level": 0.05, "significant": significant}
+
+    results = {
+        "target": "throw", "model": {"accuracy": None}, "reversal": None, "missing": {}, "changes": [],
+        "settings": {"resamples": 0}, "taps": ["layer1"],
+        "tests": {
+            "dynamic": {
+                "layer1": {"ball": tested(0.001, True), "limb": tested(0.02, False), FURTHER: tested(0.01, False)}
+            }
+        },
+    }  # fmt: skip
+    assert findings(results) == [
+        "Tests of dynamic concepts: 1 of 2 are significant (ball at layer1); a further random set is nowhere "
+        "significant, as it should be. By the paper's t-test alone it would be 2 of 2, and the random set at 1 of 1 "
+        "layers."
+    ]
 
 
 def changed(figure, name, low, high, layers=("layer1", "layer4")):
