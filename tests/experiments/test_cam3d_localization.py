@@ -14,9 +14,8 @@ import pytest
 from PIL import Image
 
 from experiments import cam3d_localization
-from experiments.cam3d_localization import CONTROLS, IOUS, LAYERS, PAPER_TABLE_6, Method, Recipe
+from experiments.cam3d_localization import CONTROLS, IOUS, LAYERS, PAPER_TABLE_6, Method, Recipe, _Setting
 from har_tf.datasets import ucf24
-from har_tf.evaluate.hits import Frames
 from har_tf.evaluate.localization import Overlaps
 from har_tf.models.saving import save_model
 from har_tf.video import probe
@@ -124,15 +123,24 @@ def test_the_average_of_the_layers_has_the_boxes_of_their_sum(results):
 def test_thresholds_come_from_the_given_frames_and_one_holds_for_all():
     """Two frames, three thresholds: the oracle would have both right, one threshold has the second one alone."""
     table = Overlaps(np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.6]]), np.array([0.2, 0.5, 0.8]), "all", ("a", "b"))
-    frames = Frames(["v", "w"], ["v", "w"])
-    assert cam3d_localization._best_threshold(table, frames, (0.5, 0.8)) == (0.2, 0.5)
-    assert cam3d_localization._best_threshold(table, frames, (0.5, 0.95)) == (0.2, 0.25)
+    assert cam3d_localization._best(table, (0.5, 0.8)) == _Setting(0.2, 0.5)
+    assert cam3d_localization._best(table, (0.5, 0.95), 0.1) == _Setting(0.2, 0.25, 0.1)
 
 
 def test_what_is_chosen_was_best_on_held_out_clips(results):
+    """3DCAM's among its sums, which are the paper's method; Grad-CAM's among all."""
+    sums = {"3DCAM": "Sum 3DCAM", "Grad-CAM": "Grad-CAM"}
     for kind, name in results["chosen"].items():
-        others = [found["held_out"] for other, found in results["methods"].items() if kind in other]
-        assert results["methods"][name]["held_out"] == max(others)
+        others = [found["held_out"] for other, found in results["methods"].items() if sums[kind] in other]
+        assert sums[kind] in name and results["methods"][name]["held_out"] == max(others)
+
+
+def test_each_row_takes_the_blur_that_suits_held_out_clips(recipe, run, results):
+    assert {found["blur"] for found in results["methods"].values()} <= {1 / 32, 1 / 16}
+    flat = results["methods"][UNIFORM]
+    assert flat["blur"] == 1 / 32, "of equally good ones the first: a uniform map stays what it is"
+    with pytest.raises(ValueError, match="--blur must be between 0 and 0.5. Received: 0.1 0.6"):
+        cam3d_localization.main(replace(recipe, blur=(0.1, 0.6)))
 
 
 def test_boxes_follow_the_crop():
