@@ -1001,7 +1001,7 @@ def _inside(maps, class_clips: Set, subject: Subject, records) -> list[float] | 
 
     of = {str(record.path): record for record in records}
     chosen = [of[source] for source in class_clips.sources]
-    if any(record.boxes is None for record in chosen) or subject.clip["fit"] != "stretch":
+    if any(record.boxes is None for record in chosen):
         return None
     shares = []
     for one, record in zip(maps, chosen, strict=True):
