@@ -1,6 +1,7 @@
 """Video-TCAV: which concepts a video classifier uses for a class, layer by layer; Figures 1 and 4 to 10 of the paper.
 
-    python -m experiments.video_tcav                                       # embedded data set
+    python -m experiments.video_tcav                                 # embedded data set, 16 min of processor time
+    python -m experiments.video_tcav --model CNN-GRU.keras --taps relu_1,relu_2,relu_3,conv3d --gradcam-tap conv3d
     python -m experiments.video_tcav --dataset kinetics --data-dir K400 --target "playing tennis" \\
         --weights swin_tiny_patch244_window877_kinetics400_1k.pth --detector yolov7.onnx \\
         --labels "person,tennis racket,sports ball"                        # the paper
@@ -13,6 +14,13 @@ The second command mines the concepts itself, and nobody has looked at them.
 
 On the embedded data set nothing is needed: a small Video Swin is trained (`--network CNN-GRU` trains that, `--model`
 takes any saved model), and the concepts ball, person and limb are cut along the true tracks of the thrower.
+
+Seen on the embedded data set, class throw, seed 0: with a CNN-GRU that recognises 96 % of its validation clips (the
+second command; 2 min of processor time) the paper's finding does not appear. No dynamic concept clearly gains from
+relu_1 to conv3d, behind which that network's GRU layers stand; side by side at conv3d the moving ball beats the frozen
+one, 0.92 against 0.17. One of 12 dynamic scores passes both tests of Figure 10. By the paper's t-test alone a further
+random set is significant at 3 of 4 layers. The small Video Swin learns slowly from random weights: after 24 epochs it
+recognises 36 to 39 % of the validation clips; the default is 60, which has not been measured yet.
 
 Nothing is used twice. The model learns from the training part. The test part is divided by source into two halves, one
 of which gives the concepts and the random clips ("the concept generating split of the test set"), and the other the
@@ -95,7 +103,7 @@ class Recipe:
     """Its patches: time, height, width."""
     drop_path: float = 0.0
     """Its drop path rate."""
-    epochs: int = 24
+    epochs: int = 60
     """Passes over the training clips."""
     learning_rate: float = 5e-4
     """Of AdamW: it rises over the first epoch and falls to 0 as a cosine."""
