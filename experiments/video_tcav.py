@@ -371,9 +371,9 @@ class _SmallSwin:
     recipe: Recipe
 
     def build(self, shape, num_classes: int, **options):
-        from har_tf.models import video_swin
-
         import keras
+
+        from har_tf.models import video_swin
 
         named = {name: getattr(self.recipe, name) for name in ("embed_dim", "depths", "num_heads", "window", "patch")}
         drop_path = self.recipe.drop_path
