@@ -31,7 +31,8 @@ What the paper leaves open:
     The layers to sum. Table 6 sums conv and layer 1, Table 7 layers 2 to 4, and the text says that they depend on the
     data. The row "chosen" is the run of neighbouring layers, two or more, with the best box accuracy at one threshold
     on held-out training clips; for Grad-CAM one layer may be the best. Test clips choose nothing.
-    The frames: clips of 16 frames at rate 1 that do not overlap; of each, the frames with a true box.
+    The frames: clips of 16 frames at rate 1, one after the other; the last ends with the video, and of its frames those
+    count that no clip before had. Of each clip, the frames with a true box.
     The class: the predicted one, equation (1); `--explain true` takes the annotated one.
     Average-pool 3DCAM: the mean over the layers. It is the sum, divided by their number, so with thresholds that are
     shares of a map's maximum its boxes are those of the sum; what the last layer's average pool reads is 3DCAM layer 4.
@@ -177,7 +178,7 @@ class Recipe:
     """How the activations' channels become one; see `har_tf.explain.cam3d`."""
     blur: tuple[float, ...] | None = None
     """Standard deviations of a blur of the maps, of models and controls alike, in heights of the frame; of several each
-    row takes the one that suits held-out training clips best. None: 1/32 and 1/16 on the embedded data set; 0 on
+    row takes the one that suits held-out training clips best. None: 1/128 to 1/8 on the embedded data set; 0 on
     others, where only frame differences have 1/32: every noisy pixel would be a contour."""
     contours: Literal["all", "largest"] | None = None
     """Which boxes count: the best of all contours (the paper), which favours scattered maps, or the largest one's.
@@ -209,7 +210,7 @@ class Recipe:
 
 EMBEDDED = {
     "network": "CNN-GRU", "epochs": 14, "learning_rate": 1e-3, "frames_per_clip": 4, "sampling": "uniform",
-    "fit": "crop", "blur": (1 / 32, 1 / 16), "augment": True, "contours": "largest",
+    "fit": "crop", "blur": (1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 8), "augment": True, "contours": "largest",
 }  # fmt: skip
 # Of a CNN-GRU that is trained here, as in ucf10_cnn_gru on the embedded data set.
 CNN_GRU = {"pool_sizes": (4, 2, 2), "pool_before_norm": True, "normalize_sequence": True, "dropout": 0.1}
@@ -338,13 +339,24 @@ def main(recipe: Recipe) -> None:
     names = [*(method.name for method in tried), *CONTROLS]
     passes = {
         blur: _measured(
-            recipe, held_out, facts[held_out], explained, tried, taps, shape, label_of, dict.fromkeys(names, blur)
+            recipe,
+            held_out,
+            facts[held_out],
+            explained,
+            tried,
+            taps,
+            shape,
+            label_of,
+            {name: _blur_of(name, blur) for name in names},
         )
         for blur in recipe.blur
     }
     before = passes[recipe.blur[0]]
     settings = {
-        name: max((_best(each.tables[name], ious, blur) for blur, each in passes.items()), key=lambda one: one.accuracy)
+        name: max(
+            (_best(each.tables[name], ious, _blur_of(name, blur)) for blur, each in passes.items()),
+            key=lambda one: one.accuracy,
+        )
         for name in before.tables
     }
     # The paper's method is the sum; single layers have rows of their own.
@@ -450,7 +462,11 @@ def _pictures(results, recipe, run, explained, measured, chosen, taps, dataset) 
     last = len(taps) - 1
     panels = dict.fromkeys([Method(GRADCAM, last, last), chosen[GRADCAM], best])
     clips = np.stack([window.frames for window in windows])
-    found = layerwise(explained.model, clips, taps, channels=recipe.channels)
+    classes = None
+    if recipe.explain == "true":
+        label_of = _labels(recipe, explained, dataset)
+        classes = np.array([label_of[window.label] for window in windows])
+    found = layerwise(explained.model, clips, taps, classes, channels=recipe.channels)
     explanations = {method.name: method.explanation(found, taps) for method in panels}
     image = clips.ndim == 4
     size = clips.shape[-3:-1]
@@ -736,7 +752,9 @@ def resolved(recipe: Recipe) -> Recipe:
     ranges = {
         "batch_size": (1, None), "num_frames": (1, None), "overlays": (0, None), "workers": (0, None),
         "clips": (30, None), "validation": (0.01, 0.9), "seed": (0, 2**32 - 1), "epochs": (1, None),
-        "clips_per_video": (1, None), "frames_per_clip": (1, None),
+        "clips_per_video": (1, None), "frames_per_clip": (1, None), "cardinality": (1, None),
+        "figure_height": (0.2, 0.9), "clutter": (0, 1), "shake": (0, 1), "traffic": (0, 20),
+        "learning_rate": (1e-9, None),
     }  # fmt: skip
     check_ranges(recipe, ranges)
     check_name("--run", recipe.run)
@@ -1160,8 +1178,7 @@ def _measured(recipe: Recipe, part, facts, explained: Explained, methods, taps, 
             if label_of is not None:
                 correct += [label_of[windows[i].label] == predicted[i] for i, _ in frames]
         for name, each in maps.items():
-            # Of frame differences without a blur every noisy pixel is a contour.
-            each = _blurred(each, blurs[name] or (1 / 32 if name == CONTROLS[-1] else 0))
+            each = _blurred(each, blurs[name])
             tables.setdefault(name, []).append(measure.overlaps(each, boxes, contours=recipe.contours))
             for rule in ("maximum", "intersects"):
                 hits.setdefault(name, {}).setdefault(rule, []).append(measure.hit_point(each, boxes, rule))
@@ -1193,6 +1210,11 @@ def _controls(stacked, at, image: bool) -> dict:
     if not image:
         maps[difference] = np.stack([controls.frame_difference(clip) for clip in stacked])[at]
     return maps
+
+
+def _blur_of(name: str, blur: float) -> float:
+    """The blur of a row; of frame differences without one every noisy pixel would be a contour."""
+    return blur or (1 / 32 if name == CONTROLS[-1] else 0.0)
 
 
 def _blurred(maps, blur: float):
@@ -1310,8 +1332,9 @@ def _differences(measured: _Measured, chosen: dict, settings: dict, ious) -> lis
 
 
 def _as_in_paper(recipe: Recipe, explained: Explained, test) -> bool:
-    """Whether the test part is the published one and the network the paper's."""
+    """Whether the test part is the published one, the network the paper's, and everything is measured as there."""
     from har_tf.datasets import jhmdb, ucf24
+    from har_tf.models import importers
 
     whole = {
         "ucf24": len(test) == ucf24.TEST_VIDEOS,
@@ -1319,7 +1342,18 @@ def _as_in_paper(recipe: Recipe, explained: Explained, test) -> bool:
         "ilsvrc": len(test) >= 45_000,
         "figures": False,
     }[recipe.dataset]
-    return whole and explained.trained is None and recipe.weights is not None
+    if not whole or explained.trained is not None or recipe.weights is None:
+        return False
+    size = (224, 224) if recipe.dataset == "ilsvrc" else (112, 112)
+    own = {
+        "taps": None, "explain": "predicted", "channels": "sum", "contours": "all", "blur": (0.0,), "sampling": "dense",
+        "fit": "crop", "clips_per_video": None, "frames_per_clip": None, "classes": None
+    }  # fmt: skip
+    as_there = all(getattr(recipe, name) == value for name, value in own.items())
+    as_there &= recipe.size in (None, size) and recipe.num_frames in (None, 16)
+    if recipe.dataset != "ilsvrc":
+        as_there &= importers.resnext3d_options(recipe.weights)["blocks"] == (3, 4, 23, 3)
+    return as_there
 
 
 if __name__ == "__main__":
