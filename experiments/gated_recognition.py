@@ -697,7 +697,8 @@ def table_of(results: dict, number: int):
     epoch = "epoch that was best on validation videos" if results["validation"] else "last"
     notes = [
         f"Measured on {_data_line(results)}, {_split_line(results)}: {results['test_videos']} test videos, "
-        f"{results['test_clips']} clips. The interval (Wilson) is that of the videos.",
+        f"{results['test_clips']} clips. The interval (Wilson) takes videos for independent; where several show one "
+        "scene, as UCF101's do, it is too narrow.",
         f"{results['epochs']} epochs, the same clips in the same order for all, measured after the {epoch}; "
         + (f"mean of {len(results['seeds'])} seeds." if several else f"seed {results['seeds'][0]}."),
     ]
@@ -826,6 +827,8 @@ def _run_folder(recipe: Recipe, protocol: str, dataset):
 def _described(dataset, recipe: Recipe, protocol: str, videos: int, prepared) -> dict:
     """The data as `results.json` has them."""
     network = all(getattr(recipe, name) == PAPER[name] for name in PAPER if name not in ("epochs", "batch_size"))
+    own = ("resnext_taps", "i3d_taps", "t", "classifier", "pool_channels", "clips_per_video", "classes", "validation")
+    network &= all(getattr(recipe, name) == getattr(Recipe, name) for name in own)
     weights = all(file is not None for file in _given_weights(recipe).values())
     complete = (len(dataset), len(dataset.class_names)) == DATASETS["ucf101"]
     return {
