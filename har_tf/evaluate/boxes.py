@@ -70,12 +70,15 @@ def checked_boxes(
     return [_checked(found, size, name, outside) for name, found in zip(names, boxes, strict=True)]
 
 
-def _checked(boxes, size, name, outside):
-    boxes = np.asarray(boxes, np.float64)
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or not len(boxes):
+def _checked(given, size, name, outside):
+    try:
+        boxes = np.asarray(given, np.float64)
+    except (TypeError, ValueError):  # ragged, or text
+        boxes = None
+    if boxes is None or boxes.ndim != 2 or boxes.shape[1] != 4 or not len(boxes):
         raise ValueError(
             f"{name}: its true boxes must be one or more (x1, y1, x2, y2); leave out frames that nobody annotated. "
-            f"Received: shape {boxes.shape}"
+            f"Received: {given if boxes is None else f'shape {boxes.shape}'}"
         )
     height, width = size
     frame = np.array([width, height, width, height])

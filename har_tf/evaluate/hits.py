@@ -160,11 +160,15 @@ def accuracy(
         bootstrap: how the interval is made; None: `Bootstrap()`.
 
     Raises:
-        ValueError: another number of hits than of frames, an unknown `per`, or Acc2 without `frames.correct`.
+        ValueError: another number of hits than of frames, one outside [0, 1], an unknown `per`, or Acc2 without
+            `frames.correct`.
     """
     hits = np.asarray(hits, np.float64)
     if hits.shape != (len(frames),):
         raise ValueError(f"hits must be one for each of {len(frames)} frames. Received: shape {hits.shape}")
+    wrong = np.flatnonzero(~((hits >= 0) & (hits <= 1)))  # NaN is neither
+    if len(wrong):
+        raise ValueError(f"hits must lie in [0, 1]. Received: {hits[wrong[0]]:g} for frame {wrong[0]}")
     if acc2:
         hits = frames.counted(hits)
     bootstrap = bootstrap or Bootstrap()

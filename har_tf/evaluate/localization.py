@@ -63,8 +63,10 @@ def hit_point(
     other, value = ("threshold", threshold) if rule == "maximum" else ("tolerance", tolerance)
     if value:
         raise ValueError(f"{other} is not used by rule={rule!r}. Received: {other}={value}")
-    if tolerance < 0 or not 0 <= threshold < 1:
-        raise ValueError(f"tolerance is 0 or more, threshold in [0, 1). Received: {tolerance=}, {threshold=}")
+    if not 0 <= tolerance < np.inf or not 0 <= threshold < 1:
+        raise ValueError(
+            f"tolerance is 0 or more and finite, threshold in [0, 1). Received: {tolerance=}, {threshold=}"
+        )
     maps, boxes, _ = _checked(maps, boxes, names, outside)
     hits = np.zeros(len(maps))
     for index, (score_map, true) in enumerate(zip(maps, boxes, strict=True)):
@@ -211,8 +213,10 @@ def box_accuracy(
         bootstrap: how the interval is made; None: `Bootstrap()`.
 
     Raises:
-        ValueError: as `Overlaps.position` and `hits.accuracy`.
+        ValueError: `min_iou` outside [0, 1], or as `Overlaps.position` and `hits.accuracy`.
     """
+    if not 0 <= min_iou <= 1:
+        raise ValueError(f"min_iou must lie in [0, 1]. Received: {min_iou=}")
     return accuracy(localised(table.iou[:, table.position(threshold)], min_iou), frames, per, acc2, bootstrap)
 
 

@@ -1,5 +1,7 @@
 """Gated heads: a classifier on each of several feature maps of a network, added up."""
 
+from numbers import Integral
+
 import keras
 from keras import layers, ops
 
@@ -40,15 +42,15 @@ def gated(model, taps, num_classes=None, t=2, classifier=True, pool_channels=Fal
 
     Raises:
         ValueError: an unknown tap (the message lists those there are), none, one that is named twice or leaves its
-            number of frames open, t below 1, or a model whose output is no softmax over `num_classes` where
-            `classifier` asks for it.
+            number of frames open, t that is no whole number of at least 1, or, where `classifier` asks for it, a model
+            whose output is no softmax over `num_classes` or that has gates already.
 
     Example:
         >>> model = gated(i3d(num_classes=101), ["mixed_4f", "mixed_5c"])
     """
     chosen = find_several(model, taps)
-    if t < 1:
-        raise ValueError(f"At least one frame is pooled into one. Received: t={t}")
+    if isinstance(t, bool) or not isinstance(t, Integral) or t < 1:
+        raise ValueError(f"A whole number of frames, at least one, is pooled into one. Received: t={t}")
     if len(model.outputs) != 1:
         raise ValueError(f"Gates are added to a model with one output. Received: {len(model.outputs)} outputs")
     classes = model.outputs[0].shape[-1] if len(model.outputs[0].shape) == 2 else None
@@ -62,6 +64,12 @@ def gated(model, taps, num_classes=None, t=2, classifier=True, pool_channels=Fal
                 f"The classifier of {model.name} can only be added to gates of as many classes; classifier=False "
                 f"leaves it out. Received: num_classes={num_classes}, a model whose output is {model.outputs[0].shape}"
             )
+        gates = {"gate_sum", *map(_name, chosen)} & {layer.name for layer in model.layers}
+        if gates:
+            raise ValueError(
+                f"{model.name} has gates already; gate the model that it was made of, with all taps at once. "
+                f"Received: a model with {', '.join(sorted(gates))}"
+            )
         summands.append(_logits(model))
     tensors = {tap.name: tensor for tap, tensor in symbolic(model)}
     start = "zeros" if classifier else "glorot_uniform"
@@ -71,9 +79,13 @@ def gated(model, taps, num_classes=None, t=2, classifier=True, pool_channels=Fal
     return keras.Model(model.inputs[0], probabilities, name=f"gated_{model.name}")
 
 
+def _name(tap: Tap) -> str:
+    return f"gate_{tap.name.replace(':', '_')}"
+
+
 def _gate(tap: Tap, x, num_classes, t, pool_channels, start):
     """The logits of one gate, (B, num_classes)."""
-    name = f"gate_{tap.name.replace(':', '_')}"
+    name = _name(tap)
     frames, height, width, channels = tap.shape
     if frames is None:
         raise ValueError(

@@ -1,5 +1,7 @@
 """3D ResNeXt: a residual network whose 3 x 3 x 3 convolutions work on groups of channels apart."""
 
+from numbers import Real
+
 import keras
 from keras import layers, ops
 
@@ -65,7 +67,8 @@ def resnext3d(
 
     Raises:
         ValueError: an unknown depth or shortcut, no four numbers of blocks, a width that is no multiple of 32, another
-            number of means than channels, or weights of another network.
+            number of means or deviations than channels, one of these that is not positive, or weights of another
+            network.
         FileNotFoundError: there is no such weights file.
 
     Example:
@@ -76,9 +79,9 @@ def resnext3d(
     if depth not in _BLOCKS and blocks is None:
         raise ValueError(f"3D ResNeXt has depth {', '.join(map(str, _BLOCKS))}. Received: depth={depth}")
     blocks = tuple(_BLOCKS[depth] if blocks is None else blocks)
-    _check(input_shape, cardinality, shortcut, blocks, width, mean)
+    std = [std] * len(mean) if isinstance(std, Real) else list(std)
+    _check(input_shape, cardinality, shortcut, blocks, width, mean, std)
     clip = keras.Input(input_shape, dtype="uint8", name="clip")
-    std = [std] * len(mean) if isinstance(std, int | float) else list(std)
     offset = [-m / s for m, s in zip(mean, std, strict=True)]
     x = layers.Rescaling([1 / s for s in std], offset, name="preprocess")(clip)  # (B, 16, 112, 112, 3)
     x = layers.ZeroPadding3D(3, name="conv3d_1a_7x7_pad")(x)
@@ -107,7 +110,7 @@ def resnext3d(
     return model
 
 
-def _check(input_shape, cardinality, shortcut, blocks, width, mean):
+def _check(input_shape, cardinality, shortcut, blocks, width, mean, std):
     if shortcut not in ("A", "B"):
         raise ValueError(f"Shortcuts are of type 'A' or 'B'. Received: shortcut={shortcut!r}")
     if len(blocks) != 4 or min(blocks) < 1:
@@ -122,6 +125,8 @@ def _check(input_shape, cardinality, shortcut, blocks, width, mean):
             f"A clip has the shape (time, height, width, channels), with a mean for each channel. "
             f"Received: input_shape={tuple(input_shape)}, mean={tuple(mean)}"
         )
+    if len(std) != len(mean) or not all(0 < s < float("inf") for s in std):
+        raise ValueError(f"std is one positive number, or one for each of {len(mean)} channels. Received: std={std}")
 
 
 def _block(x, planes, cardinality, stride, shortcut, name, output_name):

@@ -38,6 +38,9 @@ def test_clipping_is_a_choice():
         ([[3, 0, 3, 2]], "f: true box 0 is empty"),
         ([[3, 2, 5, 1]], "f: true box 0 is empty"),
         (np.zeros((0, 4)), "f: its true boxes must be one or more"),
+        ([[0, 0, 1, 1], [0, 0, 1]], r"f: its true boxes must be .* Received: \[\[0, 0, 1, 1\], \[0, 0, 1\]\]"),
+        ([["left", 0, 1, 1]], r"f: its true boxes must be .* Received: \[\['left', 0, 1, 1\]\]"),
+        (None, r"f: its true boxes must be .* Received: shape \(\)"),
         ([1, 2, 3, 4], "f: its true boxes must be one or more"),
     ],
 )

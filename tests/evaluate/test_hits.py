@@ -73,5 +73,10 @@ def test_frames_that_do_not_fit_together(arguments, message):
 def test_hits_that_do_not_fit():
     with pytest.raises(ValueError, match=r"one for each of 6 frames. Received: shape \(5,\)"):
         accuracy(HITS[:5], Frames(VIDEOS))
+    with pytest.raises(ValueError, match=r"hits must lie in \[0, 1\]. Received: 5 for frame 0"):
+        accuracy([5, 1, 0, 1], Frames(["a", "b", "c", "d"]))
+    for wrong in (np.nan, -0.1):
+        with pytest.raises(ValueError, match=f"Received: {wrong} for frame 1"):
+            accuracy([1, wrong], Frames(["a", "b"]))
     with pytest.raises(ValueError, match="per='clip'"):
         accuracy(HITS, Frames(VIDEOS), per="clip")

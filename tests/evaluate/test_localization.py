@@ -316,6 +316,12 @@ def test_choices_that_do_not_exist():
         overlaps(maps, BOX, contours="some")
     with pytest.raises(ValueError, match="rule='mean'"):
         hit_point(maps, BOX, rule="mean")
+    for wrong in (np.nan, -1, np.inf):
+        with pytest.raises(ValueError, match=f"tolerance is 0 or more and finite.* Received: tolerance={wrong}"):
+            hit_point(maps, BOX, tolerance=wrong)
+    for wrong in (1.5, -1, np.nan):
+        with pytest.raises(ValueError, match=rf"min_iou must lie in \[0, 1\]. Received: min_iou={wrong}"):
+            box_accuracy(overlaps(maps, BOX), 0.5, wrong, Frames(["a", "b"]))
     with pytest.raises(ValueError, match="threshold is not used by rule='maximum'"):
         hit_point(maps, BOX, threshold=0.2)
     with pytest.raises(ValueError, match="tolerance is not used by rule='intersects'"):

@@ -11,7 +11,7 @@ from checks import assert_survives_saving
 from har_tf.explain.taps import stages
 from har_tf.models import checkpoints
 from har_tf.models.googlenet import googlenet
-from har_tf.models.importers import import_weights
+from har_tf.models.importers import import_weights, resnext3d_options
 from har_tf.models.published import resnext3d as published
 from har_tf.models.resnext3d import ACTIVITYNET_MEAN, resnext3d
 
@@ -116,6 +116,9 @@ def test_learns_bright_from_dark():
         ({"blocks": (3, 4, 0, 3)}, "has a number of blocks"),
         ({"width": 48}, "multiple of 32, .* Received: width=48, cardinality=32"),
         ({"cardinality": 0}, "Received: width=128, cardinality=0"),
+        ({"std": (1.0, 2.0)}, r"one for each of 3 channels. Received: std=\[1.0, 2.0\]"),
+        ({"std": 0}, r"std is one positive number.* Received: std=\[0, 0, 0\]"),
+        ({"std": (1, float("nan"), 1)}, r"Received: std=\[1, nan, 1\]"),
         ({"input_shape": (112, 112, 3)}, r"Received: input_shape=\(112, 112, 3\)"),
         ({"input_shape": (16, 112, 112, 2)}, r"a mean for each channel. Received: input_shape=\(16, 112, 112, 2\)"),
     ],
@@ -390,3 +393,32 @@ def test_a_file_tells_its_network():
         assert published.options(checkpoints.from_mapping(arrays)) == options
     with pytest.raises(ValueError, match="no weights of a 3D ResNeXt among a, b"):
         published.options(checkpoints.from_mapping({"a": np.zeros(1), "b": np.zeros(1)}))
+
+
+def resnet_shapes(bottleneck):
+    """A state dict of a ResNet of the same authors and naming, without groups: one block a stage."""
+    arrays, channels = {"conv1.weight": (64, 3, 7, 7, 7), "bn1.weight": (64,)}, 64
+    for stage in range(4):
+        planes, name = 64 * 2**stage, f"layer{stage + 1}.0"
+        convs = ((1, planes), (3, planes), (1, 4 * planes)) if bottleneck else ((3, planes), (3, planes))
+        for number, (size, filters) in enumerate(convs, start=1):
+            arrays[f"{name}.conv{number}.weight"] = (filters, channels, size, size, size)
+            arrays[f"{name}.bn{number}.weight"] = (filters,)
+            channels = filters
+    arrays |= {"fc.weight": (3, channels), "fc.bias": (3,)}
+    return {f"module.{name}": np.broadcast_to(np.float32(0), shape) for name, shape in arrays.items()}
+
+
+@pytest.mark.parametrize(
+    ("bottleneck", "what"),
+    [(False, "basic blocks, as ResNet-18 and 34"), (True, "bottleneck blocks without groups, as ResNet-50 and 101")],
+)
+def test_a_plain_resnet_is_called_so(bottleneck, what, tmp_path):
+    """The same repository publishes ResNets under the same names."""
+    arrays = resnet_shapes(bottleneck)
+    message = f"{what} have them, so no 3D ResNeXt. Expected: .* such as resnext-101-kinetics.pth"
+    np.savez(file := tmp_path / "resnet.npz", **arrays)
+    with pytest.raises(ValueError, match=rf"resnet\.npz: holds {message}"):
+        resnext3d_options(file)
+    with pytest.raises(ValueError, match=f"state dict: holds {message}"):
+        import_weights(resnext3d((4, 16, 16, 3), **TINY), arrays)
