@@ -35,8 +35,24 @@ class _Hara(Form):
                 slots |= torch_layer(layer, _STEM.get(layer.name, layer.name.replace("_", ".")))
         return slots
 
+    def refuses(self, model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+        return _plain_resnet(shapes)
+
     def leaves_out(self, name: str, slots: Collection[str]) -> bool:
         return counter_of(name) in slots or of_part(name, ("fc.",), slots)
+
+
+def _plain_resnet(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """What tensors hold that are those of a ResNet without groups, which is published under the same names."""
+    convs = [shapes.get(f"layer1.0.conv{number}.weight", ()) for number in (1, 2, 3)]
+    if len(convs[0]) == len(convs[1]) == 5 and not any(name.endswith(".conv3.weight") for name in shapes):
+        found = "basic blocks, as ResNet-18 and 34 have them"
+    elif all(len(shape) == 5 for shape in convs) and convs[1][0] == convs[1][1] and convs[2][0] != 64 * convs[1][0]:
+        found = "bottleneck blocks without groups, as ResNet-50 and 101 have them"
+    else:
+        return None
+    expected = "bottleneck blocks whose second convolution has groups, such as resnext-101-kinetics.pth"
+    return f"holds {found}, so no 3D ResNeXt. Expected: {expected}"
 
 
 HARA = _Hara()
@@ -57,6 +73,10 @@ def options(tensors: Mapping[str, Tensor]) -> dict:
     shapes = {HARA.name(name): tensor.shape for name, tensor in tensors.items()}
     if not HARA.holds(shapes) or len(shapes["layer1.0.conv2.weight"]) != 5 or len(shapes.get("fc.weight", ())) != 2:
         raise ValueError(f"no weights of a 3D ResNeXt among {', '.join(list(shapes)[:10])}")
+    if reason := _plain_resnet(shapes):
+        raise ValueError(reason)
+    if len(shapes.get("layer1.0.conv3.weight", ())) != 5:
+        raise ValueError(f"no layer1.0.conv3.weight of a 3D ResNeXt among {', '.join(list(shapes)[:10])}")
     found = [re.match(r"layer([1-4])\.(\d+)\.", name) for name in shapes]
     last = {stage: max((int(part[2]) for part in found if part and part[1] == stage), default=-1) for stage in "1234"}
     inner, in_group = shapes["layer1.0.conv2.weight"][:2]
