@@ -14,7 +14,8 @@ FAILED = 1
 def run(function: Callable[[Any], Any], options: Any, prog: str | None = None, description: str | None = None) -> None:
     """Parses the command line into `options`, calls `function` with them, and exits.
 
-    Exit codes: 0 for done, 1 for a failure with one line of reason on stderr, 2 for wrong usage, 130 when interrupted.
+    Exit codes: 0 for done, 1 for a failure with one line of reason on stderr, 2 for wrong usage, 130 when interrupted;
+    1 without a line where the reader of stdout, such as `head`, has left.
     With `HAR_TF_TRACEBACK=1` in the environment a failure shows its traceback.
 
     Args:
@@ -27,17 +28,31 @@ def run(function: Callable[[Any], Any], options: Any, prog: str | None = None, d
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if prog is None and spec is not None:
         prog = f"python -m {spec.name}"
-    parsed = tyro.cli(options, prog=prog, description=description, config=(tyro.conf.OmitSubcommandPrefixes,))
-    sys.exit(guarded(lambda: function(parsed)))
+    try:
+        try:
+            parsed = tyro.cli(options, prog=prog, description=description, config=(tyro.conf.OmitSubcommandPrefixes,))
+            sys.exit(guarded(lambda: function(parsed)))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still to be written goes nowhere, or Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
 
 
 def guarded(action: Callable[[], Any]) -> int:
-    """Calls `action`; returns the exit code, after one line on stderr where it failed."""
+    """Calls `action`; returns the exit code, after one line on stderr where it failed.
+
+    Raises:
+        BrokenPipeError: nobody reads stdout any more.
+    """
     try:
         action()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        raise
     except Exception as error:
         if os.environ.get("HAR_TF_TRACEBACK"):
             raise

@@ -1,10 +1,13 @@
 """The command line's habits: one line of reason, exit codes, names separated by commas."""
 
+import os
+import sys
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 
-from har_tf.command import check_name, check_ranges, guarded, words
+from har_tf.command import check_name, check_ranges, guarded, run, words
 from har_tf.video import VideoError
 
 
@@ -37,6 +40,41 @@ def test_success_interruption_and_traceback(monkeypatch, capsys):
     monkeypatch.setenv("HAR_TF_TRACEBACK", "1")
     with pytest.raises(ValueError, match="seen"):
         guarded(fail(ValueError("seen")))
+
+
+@dataclass
+class Options:
+    """An option."""
+
+    count: int = 1
+
+
+def print_many(options):
+    for _ in range(options.count):
+        print("a line")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--count", "1"], ["--count", "10000"]])
+def test_a_reader_that_has_seen_enough_is_no_failure_to_tell(arguments, monkeypatch, capsys):
+    """As `head` leaves while the command writes, or before what it wrote is passed on at the end."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", stdout)
+        patched.setattr(sys, "argv", ["command", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run(print_many, Options)
+        stdout.flush()  # as Python does at its end
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_without_failure_exits_with_0(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["command", "--count", "2"])
+    with pytest.raises(SystemExit) as ended:
+        run(print_many, Options)
+    assert not ended.value.code
+    assert capsys.readouterr().out == "a line\na line\n"
 
 
 def test_words():
