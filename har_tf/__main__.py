@@ -20,7 +20,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -84,7 +84,8 @@ class Explain:
     """A picture to write as well: rows that show what speaks for the three most probable classes, and against the
     first, by the first of the methods."""
     pool: Literal["spatiotemporal", "spatial"] = "spatiotemporal"
-    """Of Grad-CAM: whether the channel weights are averaged over the clip or (equation 1 of its paper) each frame."""
+    """Of gradcam and sum-gradcam: whether the channel weights are averaged over the clip or (equation 1 of Grad-CAM's
+    paper) each frame."""
     normalize: Literal["clip", "frame"] = "clip"
     """Whether saliency is scaled to the clip's maximum or to each frame's; with --windows, to the video's."""
     alpha: float = 0.5
@@ -321,6 +322,7 @@ def predict(options: Predict) -> None:
             if options.json:
                 print(json.dumps({"video": str(video), "error": failed[-1]}))
             continue
+        _note_short(video, clip, how)
         probabilities = model.predict(clip[None], verbose=0)[0]
         order = probabilities.argsort(kind="stable")[::-1]
         if options.json:
@@ -350,6 +352,8 @@ def explain(options: Explain) -> None:
     for name, path in (("--out", options.out), ("--sheet", options.sheet)):
         if path is not None and path.exists() and path.samefile(video):
             raise ValueError(f"The overlay would overwrite the video it explains. Received: {name} {path}")
+        if path is not None:
+            _check_target(name, path)
     model, names = _load_model(options.model)
     how = _clip_arguments(model, options.model)
     if options.class_name is not None and options.class_name not in names:
@@ -367,6 +371,8 @@ def explain(options: Explain) -> None:
         from har_tf.video import read_clip
 
         clip = read_clip(options.video, **how | ({} if options.short is None else {"short": options.short}))
+        if options.short is None:
+            _note_short(options.video, clip, how)
         against = options.counterfactual
         found = by_method(
             model,
@@ -388,6 +394,9 @@ def explain(options: Explain) -> None:
             where = f" at {name}" if len(found) > 1 else ""
             label = names[explanation.class_index[0]]
             print(f"no evidence for {label} was found{where}: the overlay shows the plain video")
+    summed = [explanation.settings["taps"] for explanation in found.values() if "taps" in explanation.settings]
+    if summed:  # the same ones by every method that sums
+        print(f"summed over {', '.join(summed[0])}")
     print(options.out)
     if options.sheet is not None:
         from har_tf.report.explained import class_sheet
@@ -409,6 +418,8 @@ def _checked_methods(options: Explain) -> list[str]:
         raise ValueError(f"--tap is where gradcam explains; --taps are what {methods[0]} sums. Received: {options.tap}")
     if options.taps is not None and not summing:
         raise ValueError(f"--taps are what 3dcam or sum-gradcam sums; gradcam has --tap. Received: {options.taps}")
+    if options.pool != "spatiotemporal" and methods == ["3dcam"]:
+        raise ValueError(f"--pool is that of gradcam and sum-gradcam. Received: --pool {options.pool} with 3dcam alone")
     if not options.windows and not options.hop is options.stride is None:
         raise ValueError("--hop and --stride are those of --windows, which is not given")
     if options.windows and options.sheet is not None:
@@ -425,6 +436,21 @@ def _checked_methods(options: Explain) -> list[str]:
     if not 0 <= options.alpha <= 1:
         raise ValueError(f"alpha lies in [0, 1]. Received: --alpha {options.alpha}")
     return methods
+
+
+def _check_target(option: str, path: Path) -> None:
+    """Raises OSError unless a file can be written to `path`, whose folder may be missing; nothing is made."""
+    from har_tf.report.run_folder import check_writable
+
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: a folder stands where the file would be written")
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: a file stands where a folder is needed. Received: {option} {path}")
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written: {folder}: {error.strerror}") from error
 
 
 def _over_windows(options: Explain, model, names, how: dict, methods, settings: dict, index):
@@ -747,11 +773,13 @@ def import_weights(options: ImportWeights) -> None:
             raise ValueError(f"--{option} is an option of {name}. Received: {options.name}")
     if options.name == "googlenet" and options.frames is not None:
         raise ValueError(f"googlenet takes pictures, not clips. Received: --frames {options.frames}")
-    if not options.file.is_file():  # before TensorFlow is imported
+    index = options.file.with_name(options.file.name + ".index")  # of a checkpoint of TensorFlow
+    if not options.file.is_file() and not index.is_file():  # before TensorFlow is imported
         raise FileNotFoundError(f"{options.file}: no such weights file")
     quiet.import_tensorflow()
-    from har_tf.models import importers
+    from har_tf.models import checkpoints, importers
 
+    options = replace(options, file=checkpoints.file_of(options.file))
     shown = logging.StreamHandler(sys.stdout)  # which parts of the file were left out on purpose
     importers.LOG.addHandler(shown)
     importers.LOG.setLevel(logging.INFO)
@@ -818,6 +846,19 @@ def _clip_arguments(model, path: Path) -> dict:
     if not isinstance(shape, tuple) or len(shape) != 5 or None in shape[1:] or shape[-1] != 3:
         raise ValueError(f"{path}: takes {shape}, not clips of (batch, time, height, width, 3)")
     return {"num_frames": shape[1], "size": shape[2:4], **clip_settings(path)}
+
+
+def _note_short(video: Path, clip, how: dict) -> None:
+    """Says so where a video has fewer frames than its clip needs, which `read_clip` filled up as `how` has it."""
+    from har_tf.video import probe
+    from har_tf.video.sampling import frames_needed
+
+    if len({frame.tobytes() for frame in clip}) == len(clip):
+        return  # no frame comes twice; only where one does, the frames of the video need to be counted
+    frames, needed = probe(video).frames, frames_needed(how["num_frames"], how["sampling"])
+    if frames < needed:
+        repeated = "they are repeated in turn" if how["short"] == "wrap" else "the last is repeated"
+        print(f"note: {video} has {frames} frames; {repeated} to make {needed}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -188,6 +188,7 @@ def test_explain_draws_a_sheet_of_the_top_classes(model_file, video, tmp_path, c
         ({"method": "3dcam,3dcam"}, "each once"),
         ({"method": "3dcam", "tap": "conv3d"}, "--tap is where gradcam explains; --taps are what 3dcam sums"),
         ({"taps": "conv3d"}, "--taps are what 3dcam or sum-gradcam sums; gradcam has --tap. Received: conv3d"),
+        ({"method": "3dcam", "pool": "spatial"}, "--pool is that of gradcam and sum-gradcam. Received: --pool spatial"),
         ({"hop": 2}, "--hop and --stride are those of --windows"),
         ({"windows": True, "hop": 0}, "--hop is at least 1. Received: 0"),
         ({"windows": True, "sheet": Path("s.png")}, "A sheet shows one clip, so not with --windows"),
@@ -197,6 +198,44 @@ def test_explain_draws_a_sheet_of_the_top_classes(model_file, video, tmp_path, c
 )
 def test_explain_refuses_what_does_not_go_together_before_loading(tmp_path, capsys, options, message):
     assert message in failed(Explain(tmp_path / "v.mp4", tmp_path / "m.keras", tmp_path / "o.mp4", **options), capsys)
+
+
+@pytest.mark.parametrize(("out", "sheet"), [("file/new/o.mp4", "s.png"), ("o.mp4", "file/s.png")])
+def test_explain_writes_both_or_refuses_before_loading(video, tmp_path, capsys, out, sheet):
+    (tmp_path / "file").touch()
+    error = failed(Explain(video, tmp_path / "m.keras", tmp_path / out, sheet=tmp_path / sheet), capsys)
+    option, wrong = ("--out", out) if "file" in out else ("--sheet", sheet)
+    assert error == (
+        f"error: {tmp_path / 'file'}: a file stands where a folder is needed. Received: {option} {tmp_path / wrong}"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_explain_refuses_what_cannot_be_written_before_loading(video, tmp_path, capsys, monkeypatch):
+    (tmp_path / "folder.mp4").mkdir()
+    error = failed(Explain(video, tmp_path / "m.keras", tmp_path / "folder.mp4"), capsys)
+    assert error == f"error: {tmp_path / 'folder.mp4'}: a folder stands where the file would be written"
+
+    def touch(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", touch)  # root may write everywhere
+    out = tmp_path / "new" / "o.mp4"
+    error = failed(Explain(video, tmp_path / "m.keras", out), capsys)
+    assert error == f"error: {out}: cannot be written: {tmp_path}: Permission denied"
+    assert not out.parent.exists()
+
+
+def test_explain_says_which_taps_it_summed(model_file, video, tmp_path, capsys, asked):
+    from har_tf.explain.taps import stages
+
+    out = tmp_path / "o.mp4"
+    names = ", ".join(tap.name for tap in stages(load_model(model_file)[0]))
+    for options in ({"method": "3dcam,gradcam,sum-gradcam"}, {"method": "3dcam", "windows": True, "hop": 100}):
+        main(Explain(video, model_file, out, **options))
+        assert capsys.readouterr().out.splitlines().count(f"summed over {names}") == 1
+    main(Explain(video, model_file, out))
+    assert "summed" not in capsys.readouterr().out
 
 
 def test_explain_shows_several_taps_side_by_side(model_file, video, tmp_path, capsys):
@@ -501,11 +540,32 @@ def test_short_videos_repeat_their_last_frame(model_file, tmp_path, capsys):
     frames = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), dtype=np.uint8)
     write_video(tmp_path / "short.mp4", frames)
     main(Predict((tmp_path / "short.mp4",), model_file, json=True))
-    printed = json.loads(capsys.readouterr().out)["probabilities"]
+    printed, printed_note = capsys.readouterr()
+    printed = json.loads(printed)["probabilities"]
+    assert printed_note == f"note: {tmp_path / 'short.mp4'} has 3 frames; the last is repeated to make 10\n"
     decoded = read_clip(tmp_path / "short.mp4", None, (32, 48))
     model, names = load_model(model_file)
     expected = model.predict(decoded[[0, 1, *[2] * 8]][None], verbose=0)[0]
     assert [printed[name] for name in names] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_a_clip_that_the_model_s_setting_fills_up_is_noted(model_file, tmp_path, capsys):
+    frames = np.random.default_rng(0).integers(0, 256, (11, 32, 48, 3), dtype=np.uint8)
+    short, still = write_video(tmp_path / "s.mp4", frames[:3]), write_video(tmp_path / "still.mp4", frames[[0] * 11])
+    model, names = load_model(model_file)
+    wrapping = save_model(model, tmp_path / "wrap.keras", names, {"short": "wrap"})
+    strided = save_model(model, tmp_path / "strided.keras", names, {"sampling": "strided"})
+    long = write_video(tmp_path / "long.mp4", frames)
+    out = tmp_path / "o.mp4"
+    for options, note in (
+        (Explain(short, model_file, out), f"note: {short} has 3 frames; the last is repeated to make 10\n"),
+        (Explain(short, wrapping, out), f"note: {short} has 3 frames; they are repeated in turn to make 10\n"),
+        (Explain(short, model_file, out, short="wrap"), ""),  # which says so itself
+        (Predict((long,), strided), f"note: {long} has 11 frames; the last is repeated to make 19\n"),
+        (Predict((still, long), model_file), ""),
+    ):
+        main(options)
+        assert capsys.readouterr().err == note
 
 
 def test_a_broken_video_is_one_line_also_as_a_program(model_file, tmp_path):
@@ -602,14 +662,17 @@ def test_import_weights_builds_the_video_swin_that_the_file_holds(tmp_path, caps
 
 
 def test_import_weights_builds_i3d(tmp_path, capsys):
+    """From a checkpoint, which TensorFlow calls by what its files begin with."""
     import keras
+    import tensorflow as tf
 
     from har_tf.models.i3d import i3d
     from har_tf.models.published.i3d import TENSORFLOW
 
     network = i3d((16, 64, 64, 2), 3, "flow", batch_norm_scale=False)
     tensors = random_tensors(network, TENSORFLOW)
-    np.savez(file := tmp_path / "flow.npz", **tensors)
+    file, (keys, values) = tmp_path / "model.ckpt", zip(*sorted(tensors.items()), strict=True)
+    tf.raw_ops.SaveV2(prefix=str(file), tensor_names=keys, shape_and_slices=[""] * len(keys), tensors=values)
     options = {"frames": 16, "size": (64, 64), "num_classes": 3}
     main(ImportWeights("i3d", file, tmp_path / "i3d.keras", modality="flow", **options))
     assert capsys.readouterr().out.startswith("i3d, flow: ")
@@ -617,6 +680,21 @@ def test_import_weights_builds_i3d(tmp_path, capsys):
     assert model.input_shape == (None, 16, 64, 64, 2)
     assert "flow" in failed(ImportWeights("i3d", file, tmp_path / "rgb.keras", **options), capsys)
     assert not (tmp_path / "rgb.keras").exists()
+
+
+def test_import_weights_takes_a_checkpoint_by_the_name_that_tensorflow_gives_it(tmp_path, capsys):
+    import tensorflow as tf
+
+    names = ["global_step"]
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "model.ckpt"), tensor_names=names, shape_and_slices=[""], tensors=[np.zeros(3, "f4")]
+    )
+    options = {"frames": 16, "size": (64, 64), "num_classes": 3}
+    for given in ("model.ckpt", "model.ckpt.index", "model.ckpt.data-00000-of-00001"):
+        error = failed(ImportWeights("resnext3d", tmp_path / given, tmp_path / "r.keras", **options), capsys)
+        assert error == f"error: {tmp_path / 'model.ckpt.index'}: no weights of a 3D ResNeXt among global_step"
+    error = failed(ImportWeights("i3d", tmp_path / "other.ckpt", tmp_path / "i.keras"), capsys)
+    assert error == f"error: {tmp_path / 'other.ckpt'}: no such weights file"
 
 
 def test_import_weights_fails_in_one_line_and_writes_nothing(tmp_path, capsys):
