@@ -3,14 +3,14 @@
 The t-test compares the R scores of a concept, one for each random set, with those of random sets against one another.
 It takes the R scores for independent. They are not: all share the concept's clips, and where these happen to lean a
 little one way, all R scores lean with them. Drawn from the same source as the random sets, so that there was nothing to
-find, a "concept" passed it at p < 0.05 in 37 to 39 % of 500 draws (R = 10; 12 or 30 clips a set; 16 or 64 features),
-and a true concept that the class does not read in 25 to 31 % of 400.
+find, a "concept" passed it at p < 0.05 in 35 to 37 % of 200 draws (R = 10; 12 or 30 clips a set; 16 or 64 features),
+and a true concept that the class does not read in 46 to 49 % (`python -m benchmarks.tcav_errors`).
 
 The permutation test looks at the clips in place of the scores: do the concept's lie further along the gradient of the
 class's logit than random clips do, or less far, than so many clips dealt at random would? It holds its level whatever
-the scores share: of the same draws 5 to 7 % passed it, and 3 to 7 %. `significant` asks for both, the papers' test and
-one that holds, and that they agree on the direction: 4 to 6 %, and 2 to 6 %. Of concepts that the class does read, 92
-to 100 % of 100 were significant.
+the scores share: of the same draws 5 to 7 % passed it, and 6 to 7 %. `significant` asks for both, the papers' test and
+one that holds, and that they agree on the direction: 5 to 6 %, and 2 to 3 %. Of concepts that the class does read, all
+were significant.
 """
 
 import math
