@@ -67,8 +67,9 @@ def evidence(
         The evidence at each tap, in the order of `taps`.
 
     Raises:
-        ValueError: clips or classes that do not fit the model, or a gradient that is not finite.
+        ValueError: clips or classes that do not fit the model, a gradient that is not finite, or `batch_size` below 1.
     """
+    check_batch_size(batch_size)
     run = _function(model, taps, rule, _build)
     clips = checked_clips(model, clips)
     number = model.outputs[0].shape[-1]
@@ -106,8 +107,9 @@ def features(
         An array (B, ...) for each tap, in the order of `taps`.
 
     Raises:
-        ValueError: clips that do not fit the model, or a feature that is not finite.
+        ValueError: clips that do not fit the model, a feature that is not finite, or `batch_size` below 1.
     """
+    check_batch_size(batch_size)
     run = _function(model, taps, rule, _build_forward)
     clips = checked_clips(model, clips)
     parts = []
@@ -116,6 +118,11 @@ def features(
     found = [np.concatenate(each) for each in zip(*parts, strict=True)]
     _check_finite(model, taps, found, "feature")
     return found
+
+
+def check_batch_size(batch_size):
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ValueError(f"batch_size is a whole number of at least 1. Received: {batch_size=}")
 
 
 def _check_finite(model, taps, found, what):

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -22,6 +22,43 @@ CHANNELS = {
 }
 JOINS = ("sum", "average")
 _PIXELS_AT_ONCE = 2**21  # of clips whose maps are enlarged together: more take memory, and are no faster
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """What the maps of 3DCAM and Sum Grad-CAM are products and sums of, at the taps' own sizes.
+
+    Attributes:
+        parts: for each tap float32 (B, factors, t, h, w): beta and alpha, or the map of Grad-CAM alone.
+        peaks: for each tap float32 (B, factors, 1, 1, 1), the largest value of each when enlarged; 0 where none is
+            positive.
+        size: (T, H, W) of the clips.
+        align: as in `cam3d`.
+        count: what the sum over the taps is divided by, 1 for `join="sum"`.
+    """
+
+    parts: tuple[np.ndarray, ...]
+    peaks: tuple[np.ndarray, ...]
+    size: tuple[int, int, int]
+    align: str
+    count: int
+
+    def summed(self, peaks: Sequence[np.ndarray]) -> np.ndarray:
+        """Equations (2) and (6) with other divisors: those of all windows for the maps of a video.
+
+        Args:
+            peaks: for each tap (1, factors, 1, 1, 1), or B of them.
+
+        Returns:
+            float32 (B, T, H, W).
+        """
+        total, _ = _multiplied(self.parts, self.size, self.align, peaks)
+        return total / self.count
+
+    def only(self, chosen) -> "Factors":
+        """Those of some of the clips."""
+        parts, peaks = (tuple(each[chosen] for each in arrays) for arrays in (self.parts, self.peaks))
+        return replace(self, parts=parts, peaks=peaks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,15 +145,16 @@ class Layerwise:
             raise ValueError(f"normalize is one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {normalize=}")
         if join not in JOINS:
             raise ValueError(f"join is one of {', '.join(map(repr, JOINS))}. Received: {join=}")
-        signed = products(parts, self.size, align)
-        if join == "average":
-            signed /= len(parts)
+        signed, peaks = _multiplied(parts, self.size, align)
+        count = len(parts) if join == "average" else 1
+        signed /= count
+        factors = Factors(tuple(parts), peaks, self.size, align, count)
         several = {"sum": "Sum ", "average": "Average "}[join] if len(parts) > 1 else ""
         settings = {**settings, "join": join, "align": align, "normalize": normalize}
-        return self._explanation(scaled(signed, normalize), signed, several + kind, settings)
+        return self._explanation(scaled(signed, normalize), signed, several + kind, settings, factors)
 
-    def _explanation(self, maps, signed, method, settings) -> Explanation:
-        return Explanation(maps, signed, self.class_index, self.score, self.probability, method, settings)
+    def _explanation(self, maps, signed, method, settings, factors=None) -> Explanation:
+        return Explanation(maps, signed, self.class_index, self.score, self.probability, method, settings, factors)
 
 
 def cam3d(
@@ -304,32 +342,40 @@ def products(parts: Sequence[np.ndarray], size: tuple[int, int, int], align: str
     Returns:
         float32 (B, T, H, W). Factors without any positive value make the summand of their tap zero.
     """
+    return _multiplied(parts, size, align)[0]
+
+
+def _multiplied(parts, size, align, peaks=None) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The sum of the products of factors that are divided by `peaks`, or else by their own, and their own peaks."""
     _check_align(align)
-    run = _products(tuple(each.shape[1:] for each in parts), tuple(size), align)
-    # Scaled before as well: the product of the two maxima of tiny numbers would be zero.
-    parts = [_of_largest(each) for each in parts]
+    run = _products(tuple(each.shape[1:] for each in parts), tuple(size), align, peaks is None)
+    # Divided before they are multiplied: the product of the two maxima of tiny numbers would be zero.
+    divisors = [each.max(axis=(2, 3, 4), keepdims=True) for each in parts] if peaks is None else peaks
+    parts = [_divided(each, by) for each, by in zip(parts, divisors, strict=True)]
     at_once = max(1, _PIXELS_AT_ONCE // math.prod(size))
     starts = range(0, len(parts[0]), at_once)
-    return np.concatenate([run(*(each[i : i + at_once] for each in parts)).numpy() for i in starts])
+    found = [run(*(each[i : i + at_once] for each in parts)) for i in starts]
+    own = (np.concatenate([some.numpy() for some in tap]) for tap in zip(*(tops for _, tops in found), strict=True))
+    own = tuple(np.maximum(top, 0) * np.maximum(by, 0) for top, by in zip(own, divisors, strict=True))
+    return np.concatenate([total.numpy() for total, _ in found]), own
 
 
-def _of_largest(maps: np.ndarray) -> np.ndarray:
-    largest = maps.max(axis=(2, 3, 4), keepdims=True)
-    return np.divide(maps, largest, out=np.zeros_like(maps), where=largest > 0)
+def _divided(maps: np.ndarray, by: np.ndarray) -> np.ndarray:
+    return np.divide(maps, by, out=np.zeros_like(maps), where=by > 0)
 
 
 @functools.lru_cache(maxsize=64)
-def _products(shapes, size, align):
+def _products(shapes, size, align, by_own_peaks):
     @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32) for shape in shapes])
     def run(*parts):
-        total = 0.0
+        total, peaks = 0.0, []
         for maps in parts:
             factors = _enlarged(maps, size, align)
-            peak = tf.reduce_max(factors, axis=(2, 3, 4), keepdims=True)
-            factors = tf.unstack(tf.nn.relu(factors), axis=1)
+            peaks.append(tf.reduce_max(factors, axis=(2, 3, 4), keepdims=True))
+            product = functools.reduce(tf.multiply, tf.unstack(tf.nn.relu(factors), axis=1))
             # Where no value of a factor is positive the product is zero already, whatever it is divided by.
-            total += functools.reduce(tf.multiply, factors) * tf.math.reciprocal_no_nan(tf.reduce_prod(peak, axis=1))
-        return total
+            total += product * tf.math.reciprocal_no_nan(tf.reduce_prod(peaks[-1], axis=1)) if by_own_peaks else product
+        return total, peaks
 
     return run
 

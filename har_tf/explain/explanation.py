@@ -1,10 +1,16 @@
 """What an explanation is, and how raw evidence becomes a saliency of every pixel of a clip."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from har_tf.explain.upsampling import enlarge
+
+if TYPE_CHECKING:
+    from har_tf.explain.cam3d import Factors
 
 NORMALIZATIONS = ("clip", "frame", None)
 
@@ -23,6 +29,8 @@ class Explanation:
         probability: float32 (B,), its probability.
         method: "Grad-CAM", ...
         settings: the arguments that made it, as tap, pool, normalize.
+        factors: of methods that join several taps, the taps' own maps, of which `explain_video` makes the map of a
+            whole video; else None.
     """
 
     maps: np.ndarray
@@ -32,6 +40,7 @@ class Explanation:
     probability: np.ndarray
     method: str
     settings: dict = field(default_factory=dict)
+    factors: Factors | None = None
 
     @property
     def empty(self) -> np.ndarray:
@@ -41,7 +50,7 @@ class Explanation:
     def __len__(self) -> int:
         return len(self.maps)
 
-    def only(self, index: int) -> "Explanation":
+    def only(self, index: int) -> Explanation:
         """The explanation of one clip, as a batch of one.
 
         Raises:
@@ -51,7 +60,8 @@ class Explanation:
             raise ValueError(f"the explanation holds {len(self)} clips. Received: {index=}")
         chosen = [index % len(self)]
         arrays = ("maps", "signed", "class_index", "score", "probability")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
+        factors = self.factors and self.factors.only(chosen)
+        return replace(self, factors=factors, **{name: getattr(self, name)[chosen] for name in arrays})
 
 
 def saliency(signed: np.ndarray, size: tuple[int, int, int], normalize: str | None = "clip") -> np.ndarray:

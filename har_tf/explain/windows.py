@@ -8,7 +8,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from har_tf.explain.cam3d import cam3d
+from har_tf.explain.backward import check_batch_size
+from har_tf.explain.cam3d import Factors, cam3d
 from har_tf.explain.explanation import NORMALIZATIONS, Explanation, scaled
 from har_tf.video import VideoError, probe, read_frames
 from har_tf.video.sampling import frames_needed, sliding_windows
@@ -57,8 +58,15 @@ def explain_video(
 
     Windows of the model's length slide over the video; the unscaled maps of those that cover a frame are averaged, so a
     frame that one window explains for one class and the next for another shows the mean of both. Only then are they
-    scaled, by the maximum of the video. Not more than `batch_size` windows are decoded and explained at once; what
-    grows with the video is the joined maps alone, 4 · H · W bytes a frame.
+    scaled, by the maximum of the video.
+
+    3DCAM and Sum Grad-CAM divide the maps of every tap by their maximum before these are summed (equation (2)). Here
+    that is the maximum over all windows, as if the video were one clip; by its own, a window without evidence would
+    shine like one full of it.
+
+    Not more than `batch_size` windows are decoded and explained at once. What grows with the video, of every
+    explanation: the joined maps, 4 · H · W bytes a frame for `signed` and as much for the scaled `maps` (the same array
+    under `normalize=None`); and, of the two methods above and until they are joined, the taps' own maps of all windows.
 
     Args:
         model: of clips (B, T, H, W, 3), with T, H and W known.
@@ -89,6 +97,7 @@ def explain_video(
     """
     if normalize not in NORMALIZATIONS:
         raise ValueError(f"normalize is one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {normalize=}")
+    check_batch_size(batch_size)
     shape = tuple(model.inputs[0].shape)
     if len(shape) != 5 or None in shape[1:] or shape[-1] != 3:
         raise ValueError(f"windows need a model of clips (B, T, H, W, 3) of known size. Received: input of {shape}")
@@ -99,6 +108,7 @@ def explain_video(
     places = places.reshape(windows.shape)
     sums: dict[str, np.ndarray] = {}
     covered = np.zeros(len(frames), "float32")
+    factors: dict[str, list[tuple[Factors, np.ndarray]]] = {}
     kinds, told = {}, []
     for first in range(0, len(windows), batch_size):
         batch = slice(first, first + batch_size)
@@ -109,11 +119,15 @@ def explain_video(
         for place in places[batch].ravel():
             covered[place] += 1
         for name, explanation in found.items():
-            kinds[name] = explanation
-            total = sums.setdefault(name, np.zeros((len(frames), *shape[2:4]), "float32"))
-            for maps, window in zip(explanation.maps, places[batch], strict=True):
-                for one_map, place in zip(maps, window, strict=True):
-                    total[place] += one_map
+            kinds[name] = replace(explanation, factors=None)
+            if name not in sums:
+                sums[name] = np.zeros((len(frames), *shape[2:4]), "float32")
+            if explanation.factors is None:
+                _add(explanation.maps, places[batch], sums[name])
+            else:
+                factors.setdefault(name, []).append((explanation.factors, places[batch]))
+    for name in list(factors):
+        _add_together(factors.pop(name), sums[name])
     classes, score, probability = (np.concatenate(each) for each in zip(*told, strict=True))
     chosen = _commonest(classes, probability)
     means = [each[classes == chosen].mean(keepdims=True) for each in (score, probability)]
@@ -128,6 +142,20 @@ def explain_video(
         )  # fmt: skip
     nearest = _nearest(frames, windows)
     return VideoExplanation(explanations, frames, windows, classes, score, probability, nearest, info.fps)
+
+
+def _add(maps: np.ndarray, places: np.ndarray, total: np.ndarray) -> None:
+    for window_maps, window in zip(maps, places, strict=True):
+        for one_map, place in zip(window_maps, window, strict=True):
+            total[place] += one_map
+
+
+def _add_together(batches: list[tuple[Factors, np.ndarray]], total: np.ndarray) -> None:
+    """Adds what batches of windows give with the factors of each tap divided by the largest of all windows."""
+    of_taps = zip(*(factors.peaks for factors, _ in batches), strict=True)
+    peaks = [np.concatenate(each).max(axis=0, keepdims=True) for each in of_taps]
+    for factors, places in batches:
+        _add(factors.summed(peaks), places, total)
 
 
 def frames_of(

@@ -375,6 +375,8 @@ def test_stages_of_streams_that_meet_at_the_end_are_those_of_each():
         ({"channels": "mean"}, "channels is one of 'sum', 'max', 'norm'. Received: channels='mean'"),
         ({"join": "product"}, "join is one of 'sum', 'average'. Received: join='product'"),
         ({"align": "edges"}, "align is one of 'centres', 'corners'. Received: align='edges'"),
+        ({"batch_size": 0}, "batch_size is a whole number of at least 1. Received: batch_size=0"),
+        ({"batch_size": 2.5}, "at least 1. Received: batch_size=2.5"),
         ({"normalize": "video"}, "normalize is one of 'clip', 'frame', None. Received: normalize='video'"),
         ({"clips": np.zeros((2, 3, 12, 10, 3))}, r"takes clips of shape \(None, 4, 12, 10, 3\)"),
     ],

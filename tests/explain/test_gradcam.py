@@ -278,6 +278,8 @@ def test_class_index_forms():
     [
         ({"tap": "conv9"}, r"'conv9' is not in the model\. Taps, from input to output: conv3d, bn\."),
         ({"pool": "time"}, "pool is one of 'spatial', 'spatiotemporal'. Received: pool='time'"),
+        ({"batch_size": 0}, "batch_size is a whole number of at least 1. Received: batch_size=0"),
+        ({"batch_size": 2.5}, "at least 1. Received: batch_size=2.5"),
         ({"normalize": "video"}, "normalize is one of"),
         (
             {"clips": np.zeros((2, 3, 8, 8, 3))},

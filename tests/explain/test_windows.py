@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from har_tf.explain import Explanation, explain_video, gradcam
+from har_tf.explain import Explanation, by_method, cam3d, explain_video, gradcam, layerwise, sum_gradcam
+from har_tf.explain.upsampling import enlarge
 from har_tf.explain.windows import frames_of
 from har_tf.video import VideoError, probe, read_frames, write_video
 
@@ -59,6 +60,8 @@ def test_maps_are_averaged_where_windows_overlap(video):
     assert found.fps == 5
     scaled = explain_video(red_model(), video, recorded([1] * 4)[0], hop=3).explanations[""]
     np.testing.assert_allclose(scaled.maps, maps / 3)
+    assert not np.shares_memory(scaled.maps, scaled.signed)
+    assert np.shares_memory(joined.maps, joined.signed), "two arrays only where they differ"
 
 
 def test_a_real_map_lights_up_where_and_when_the_evidence_is(video):
@@ -74,6 +77,72 @@ def test_a_real_map_lights_up_where_and_when_the_evidence_is(video):
     assert found.class_index.tolist() == [0, 0, 1, 1]
     assert found.explanations[""].class_index.tolist() == [1], "of two as common the more probable"
     assert found.explanations[""].maps[0, 6:8, 1:7, 1:7].min() > 0.5
+
+
+METHODS = {"gradcam": "Grad-CAM red", "3dcam": "3DCAM", "sum-gradcam": "Sum Grad-CAM"}
+
+
+def test_windows_are_as_bright_as_their_evidence_beside_that_of_the_others(tmp_path):
+    frames = np.full((16, 16, 16, 3), 60, "uint8")
+    frames[2:4, :8, :8] = [90, 60, 60]
+    frames[12:14, :8, :8] = [250, 10, 10]
+    path = write_video(tmp_path / "faint.mp4", frames, fps=5, crf=1)
+
+    def explained(model, **options):
+        return explain_video(
+            model, path, lambda clips: by_method(model, clips, list(METHODS), class_index=1, normalize=None), **options
+        ).explanations
+
+    found = explained(red_model(), hop=4)
+    whole = explained(red_model(16))
+    overlapping = explained(red_model(), hop=2, batch_size=1)
+    assert list(found) == list(METHODS.values())
+    for name in found:
+        peaks = found[name].maps[0].max(axis=(1, 2))
+        assert peaks[12:14].max() == 1
+        assert peaks[2:4] == pytest.approx(30 / 240, abs=0.02)  # of red - green; the file adds a little
+        assert peaks[[0, 1, *range(4, 12), 14, 15]].max() < 0.03
+        # Every pixel by itself decides here, so that the video as one clip shows the same.
+        np.testing.assert_allclose(found[name].maps, whole[name].maps, atol=1e-6)
+        np.testing.assert_allclose(overlapping[name].maps, whole[name].maps, atol=1e-6)
+
+
+def uneven_model():
+    """Two taps at other sizes than the clip, of both signs, where other windows have other gradients."""
+    keras.utils.set_random_seed(3)
+    clip = keras.Input((4, 16, 16, 3), dtype="uint8", name="clip")
+    x = layers.Rescaling(1 / 127.5, -1)(clip)
+    x = layers.Conv3D(4, 3, strides=2, activation="tanh", name="a")(x)
+    x = layers.Conv3D(4, (1, 3, 3), strides=2, activation="tanh", name="b")(x)
+    x = layers.Dense(5, activation="tanh")(layers.Flatten()(x))
+    return keras.Model(clip, layers.Dense(3, name="predictions")(x))
+
+
+@pytest.mark.parametrize("method", [cam3d, sum_gradcam])
+def test_of_every_tap_the_largest_of_all_windows_is_what_divides(video, method):
+    model = uneven_model()
+    options = {"taps": ["a", "b"], "class_index": 1, "normalize": None, "join": "average"}
+    options["counterfactual"] = method is sum_gradcam  # which alone finds evidence in these windows
+    one = explain_video(model, video, lambda clips: method(model, clips, **options), stop=4).explanations[""]
+    clips = read_frames(video, [[0, 1, 2, 3], [4, 5, 6, 7]], (16, 16))
+    np.testing.assert_allclose(one.signed, method(model, clips[:1], **options).maps, atol=1e-6)
+    np.testing.assert_allclose(one.maps, method(model, clips[:1], **{**options, "normalize": "clip"}).maps, atol=1e-6)
+
+    both = explain_video(model, video, lambda clips: method(model, clips, **options), stop=8, hop=4, batch_size=1)
+    expected = 0
+    for tap in ("a", "b"):
+        found = layerwise(model, clips, [tap], class_index=1)
+        parts = [found.gradients, found.activations] if method is cam3d else [found.weighted]
+        align = "corners" if method is cam3d else "centres"
+        product = 1
+        for part in parts:
+            part = np.maximum(-part[tap], 0) if method is sum_gradcam else part[tap]
+            large = enlarge(part, (4, 16, 16), align)
+            product = product * np.maximum(large, 0) / large.max()
+        expected = expected + product / 2
+    np.testing.assert_allclose(both.explanations[""].signed[0], expected.reshape(8, 16, 16), atol=1e-6)
+    assert np.abs(expected - method(model, clips, **options).maps).max() > 0.01, "each by its own is another map"
+    assert both.explanations[""].factors is None
 
 
 def test_windows_come_in_batches_and_frames_apart(video):
@@ -121,6 +190,8 @@ def test_wrong_arguments(video, tmp_path):
         explain_video(image, video)
     with pytest.raises(ValueError, match="normalize is one of"):
         explain_video(red_model(), video, normalize="video")
+    with pytest.raises(ValueError, match="batch_size is a whole number of at least 1. Received: batch_size=0"):
+        explain_video(red_model(), video, batch_size=0)
     with pytest.raises(ValueError, match="hop must be a whole number of at least 1"):
         explain_video(red_model(), video, hop=0)
     with pytest.raises(VideoError, match=r"none\.mp4"):
