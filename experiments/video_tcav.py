@@ -16,8 +16,8 @@ On the embedded data set nothing is needed: a small Video Swin is trained (`--ne
 takes any saved model), and the concepts ball, person and limb are cut along the true tracks of the thrower.
 
 Seen on the embedded data set, class throw, seed 0: a small Video Swin that recognises 78 % of the test clips (what
-ignores the order of frames cannot exceed 70 %) reads the moving ball more the deeper the layer, 0.09 at layer1 and 1.00 at
-layer4, as the paper found; the person and the limb it does not, and the still ball ends at 1.00 too. By the paper's
+ignores the order of frames cannot exceed 70 %) reads the moving ball more the deeper the layer, 0.09 at layer1 and 1.00
+at layer4, as the paper found; the person and the limb it does not, and the still ball ends at 1.00 too. By the paper's
 t-test alone a further random set would have been significant as well. docs/results.md has the tables.
 
 Nothing is used twice. The model learns from the training part. The test part is divided by source into two halves, one
