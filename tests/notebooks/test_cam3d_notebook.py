@@ -7,8 +7,8 @@ from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "cam3d.ipynb"
 OPTIONS = (
-    "--network ResNeXt3D --clips 40 --size 32 32 --num-frames 4 --epochs 1 --cardinality 2 --validation 0.25 --overlays 1 --workers 0 "
-    "--frames-per-clip 1"
+    "--network ResNeXt3D --clips 40 --size 32 32 --num-frames 4 --epochs 1 --cardinality 2 --validation 0.25 "
+    "--overlays 1 --workers 0 --frames-per-clip 1"
 )
 
 
