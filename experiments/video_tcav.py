@@ -255,7 +255,7 @@ def main(recipe: Recipe) -> None:
         _names(recipe, given)
     detector = _detector(recipe)
     dataset = dataset or _load(recipe, shape)
-    _class_index(recipe.target, dataset.class_names, str(dataset.root))
+    recipe = _spelled(recipe, dataset)
     halves = _halves(recipe, dataset, subject.trained is not None, given)
     print(f"{dataset.name}: {len(dataset)} videos of {len(dataset.class_names)} classes in {dataset.root}", flush=True)
     for note in (*dataset.notes, halves.note):
@@ -319,8 +319,10 @@ def main(recipe: Recipe) -> None:
     if recipe.reversals:
         print("playing clips backwards", flush=True)
         results["reversal"], example = _reversal(
-            recipe, subject, dataset, halves, shape, gradcam_tap, bank, sets, randoms, class_clips
+            recipe, subject, dataset, halves, shape, gradcam_tap, bank, sets, randoms, class_clips, skipped
         )
+        results["dataset"]["skipped"] = len(skipped)
+        _write_skipped(run, skipped)
     run.write_json("results.json", results)
     _publish(results, about, recipe, run, subject, dataset, halves, found, sets, class_clips, shown, example)
 
@@ -513,10 +515,11 @@ def _halves(recipe: Recipe, dataset, training: bool, given) -> Halves:
             train, validation = (each.records for each in hold_out(part, protocol, recipe.seed, recipe.validation))
     target = _class_index(recipe.target, dataset.class_names, str(dataset.root))
     if given is not None:
-        used = set(_sources(given, test).values())
-        mined = [record for record in test if record.path in used]
-        explained = [record for record in test if record.path not in used]
-        note = f"{len(mined)} of {len(test)} test videos gave concepts and are not explained"
+        used = {path for paths in _sources(given, test).values() for path in paths}
+        groups = {record.group for record in test if record.path in used and record.group is not None}
+        mined = [record for record in test if record.path in used or record.group in groups]
+        explained = [record for record in test if record.path not in used and record.group not in groups]
+        note = f"{len(mined)} of {len(test)} test videos gave concepts, or show the same, and are not explained"
         if shared := len(_sources(given, [*train, *validation])):
             note += f"; {shared} training videos gave concepts, too, so the model has seen them"
         return Halves(train, validation, mined, explained, note)
@@ -531,16 +534,16 @@ def _halves(recipe: Recipe, dataset, training: bool, given) -> Halves:
     return Halves(train, validation, *halves, note)
 
 
-def _sources(found, records) -> dict[str, Path]:
-    """Name of a source of concepts -> the video of that name among records."""
+def _sources(found, records) -> dict[str, list[Path]]:
+    """Name of a source of concepts -> the videos among records that may be meant: a name may end several paths."""
     known = {source.path for source in found.sources} | {clip.source for clip in found.clips}
-    places = {}
+    places: dict[str, list[Path]] = {}
     for record in records:
         parts = record.path.parts
         for count in range(1, len(parts) + 1):
             name = "/".join(parts[-count:])
             if name in known:
-                places[name] = record.path
+                places.setdefault(name, []).append(record.path)
     return places
 
 
@@ -570,7 +573,8 @@ def _class_clips(recipe: Recipe, records, dataset, subject: Subject, shape, skip
     if found is None or len(found) < recipe.folds:
         raise ValueError(
             f"{dataset.root}: {len(found or ())} test videos of {recipe.target} can be explained; at least "
-            f"{recipe.folds} are needed, best 30. More videos, or --test {min(1.0, 2 * recipe.test):g}, give more"
+            f"{recipe.folds} are needed, best 30. More videos of it"
+            + (", or a larger --test, are needed" if dataset.official is None and recipe.test < 1 else " are needed")
         )
     return found
 
@@ -646,7 +650,7 @@ def _concepts(recipe: Recipe, dataset, halves: Halves, given, detector, run):
         shown = [label for label in ("ball", "box", "person", "limb") if label in labels]
         # A ball is a few pixels across in small frames.
         found = concepts.cut_tracks(tracks, list(tracks), shown, run.path / "concepts", smallest=4)
-    places = {path: name for name, path in _sources(found, own).items()}
+    places = {path: name for name, paths in _sources(found, own).items() for path in paths}
     return found, {places[record.path] for record in own if record.path in places}
 
 
@@ -807,8 +811,7 @@ def _measured(recipe: Recipe, bank: _Bank, sets, randoms, class_clips: Set, clas
             found["changes"] += [{"figure": number, **change} for change in changes]
             found["tests"][kind] = _tests(recipe, bank, shown, randoms[kind], slopes)
     if len(randoms) == len(KIND):
-        half = -(-min(len(each[0]) for each in randoms.values()) // 2)
-        mixed = [_joined(a, b, half) for a, b in zip(randoms[STATIC], randoms[DYNAMIC], strict=True)]
+        mixed = _mixed(randoms)
         found["figures"]["9"] = {}
         for name in names:
             shown = {f"{name}, {kind}": sets[kind, name] for kind in KIND}
@@ -819,10 +822,19 @@ def _measured(recipe: Recipe, bank: _Bank, sets, randoms, class_clips: Set, clas
     return found
 
 
-def _joined(one: Set, other: Set, half: int) -> Set:
+def _mixed(randoms: Mapping[str, Sequence[Set]]) -> list[Set]:
+    """Random sets of static and dynamic clips, half of each.
+
+    The sets of both kinds are of the same tracks, by concept: every other clip keeps the mixture of concepts, and takes
+    no track twice.
+    """
     import numpy as np
 
-    return Set(np.concatenate([one.clips[:half], other.clips[:half]]), (*one.sources[:half], *other.sources[:half]))
+    mixed = []
+    for still, moving in zip(randoms[STATIC], randoms[DYNAMIC], strict=True):
+        clips = np.concatenate([still.clips[::2], moving.clips[1::2]])
+        mixed.append(Set(clips, (*still.sources[::2], *moving.sources[1::2])))
+    return mixed
 
 
 def _relative(recipe: Recipe, bank: _Bank, shown: Mapping[str, Set], randoms, slopes, class_clips, pair=None):
@@ -967,6 +979,11 @@ def _check_sets(recipe: Recipe, sets, randoms, class_clips: Set, count: int) -> 
         shown = {name: each for (own, name), each in sets.items() if own == kind}
         _tests(recipe, _NoModel(), shown, randoms[kind], slopes, (len(shown) + 1) * count)
         _relative(replace(recipe, resamples=0), _NoModel(), shown, randoms[kind][:-1], slopes, class_clips)
+    if len(randoms) == len(KIND):
+        mixed = _mixed(randoms)[:-1]
+        for name in dict.fromkeys(name for _, name in sets):
+            shown = {f"{name}, {kind}": sets[kind, name] for kind in KIND}
+            _relative(replace(recipe, resamples=0), _NoModel(), shown, mixed, slopes, class_clips)
 
 
 # Figure 1
@@ -1044,7 +1061,35 @@ def _reverse_of(recipe: Recipe) -> dict[str, str]:
     return {one: other for pair in pairs for one, other in (pair, pair[::-1])}
 
 
-def _reversal(recipe: Recipe, subject: Subject, dataset, halves, shape, tap, bank: _Bank, sets, randoms, class_clips):
+def _spelled(recipe: Recipe, dataset) -> Recipe:
+    """The recipe with the classes spelled as the data set spells them.
+
+    Raises:
+        ValueError: it has no such class.
+    """
+
+    def spelled(name: str) -> str:
+        return dataset.class_names[_class_index(name, dataset.class_names, str(dataset.root))]
+
+    pairs = recipe.pairs
+    if pairs is not None:
+        pairs = ",".join(":".join(spelled(part.strip()) for part in pair.split(":")) for pair in words(pairs))
+    return replace(recipe, target=spelled(recipe.target), pairs=pairs)
+
+
+def _reversal(
+    recipe: Recipe,
+    subject: Subject,
+    dataset,
+    halves,
+    shape,
+    tap,
+    bank: _Bank,
+    sets,
+    randoms,
+    class_clips,
+    skipped: dict,
+):
     """Clips of the second half of the test part, forwards and backwards: answers, Grad-CAM, and concepts.
 
     Returns:
@@ -1067,7 +1112,7 @@ def _reversal(recipe: Recipe, subject: Subject, dataset, halves, shape, tap, ban
         index = _class_index(name, subject.class_names, "the model")
         back = _class_index(reverse_of.get(name, name), subject.class_names, "the model")
         videos = [record for record in halves.explained if record.label == label]
-        each = _read(videos, recipe.reversal_clips, subject, shape, recipe.seed, {})
+        each = _read(videos, recipe.reversal_clips, subject, shape, recipe.seed, skipped)
         if each is None:
             continue
         mirrored = np.ascontiguousarray(each.clips[:, ::-1])
@@ -1099,7 +1144,9 @@ def _reversal(recipe: Recipe, subject: Subject, dataset, halves, shape, tap, ban
                 "same": same.only(best), "other": None if back == index else other.only(best),
                 "answers": [subject.class_names[found[best]] for found in (forwards, backwards)],
             }  # fmt: skip
-    directions = _directions(recipe, subject, dataset, halves, shape, bank, sets, randoms, class_clips, reverse_of)
+    directions = _directions(
+        recipe, subject, dataset, halves, shape, bank, sets, randoms, class_clips, reverse_of, skipped
+    )
     return {"answers": answers, "gradcam": maps, "concepts": directions}, example
 
 
@@ -1114,7 +1161,9 @@ def _alike(one, other) -> dict:
     return {"mean": float(np.mean(found)) if found else None, "clips": len(found)}
 
 
-def _directions(recipe: Recipe, subject, dataset, halves, shape, bank: _Bank, sets, randoms, class_clips, reverse_of):
+def _directions(
+    recipe: Recipe, subject, dataset, halves, shape, bank: _Bank, sets, randoms, class_clips, reverse_of, skipped: dict
+):
     """Does a CAV tell a moving concept from the same clips played backwards, and does the class follow it?
 
     Returns:
@@ -1127,7 +1176,7 @@ def _directions(recipe: Recipe, subject, dataset, halves, shape, bank: _Bank, se
         reverse = reverse_of[recipe.target]
         label = _class_index(reverse, dataset.class_names, str(dataset.root))
         known = [record for record in halves.explained if record.label == label]
-        each = _read(known, recipe.class_clips, subject, shape, recipe.seed, {})
+        each = _read(known, recipe.class_clips, subject, shape, recipe.seed, skipped)
         if each is not None:
             classes[reverse] = each
     found = {}
@@ -1270,7 +1319,9 @@ def _detected(found, halves: Halves, names, count: int = 4) -> list:
     for clip in found.clips:
         if clip.kind == KIND[DYNAMIC] and clip.frames and clip.boxes:
             by_source.setdefault(clip.source, []).append(clip)
-    places = _sources(found, [*halves.concept, *halves.explained])
+    # Of a name that several videos have, nobody knows whose boxes they are.
+    several = _sources(found, [*halves.concept, *halves.explained])
+    places = {name: paths[0] for name, paths in several.items() if len(paths) == 1}
     ranked = sorted(
         (source for source in by_source if source in places),
         key=lambda source: (-len({c.concept for c in by_source[source]} & set(names)), source),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from keras import layers
 
 from experiments import video_tcav
 from experiments.video_tcav import Recipe, Set
+from har_tf.datasets.records import ActionDataset, VideoRecord
 from har_tf.explain import concepts
 from har_tf.models.saving import save_model
 from har_tf.report.tcav_results import FURTHER, findings
@@ -229,6 +231,30 @@ def test_videos_that_gave_concepts_are_not_explained(kinetics, tennis, tmp_path)
     # Five are left, of one class: too few for ten parts.
     with pytest.raises(ValueError, match="5 test videos of playing tennis can be explained; at least 6 are needed"):
         video_tcav.main(replace(mined, folds=6))
+
+
+def test_of_two_videos_of_one_name_neither_is_explained(tmp_path):
+    """The source is called "0.mp4": which of the two was mined, nobody knows."""
+    names = ("tennis/0.mp4", "tennis/1.mp4", "dining/0.mp4")
+    records = tuple(VideoRecord(tmp_path / name, int(name.startswith("tennis"))) for name in names)
+    dataset = ActionDataset("d", tmp_path, records, ("dining", "tennis"))
+    found = SimpleNamespace(sources=(), clips=(SimpleNamespace(source="0.mp4"),))
+    recipe = Recipe(dataset="d", target="tennis", test=1.0)
+    halves = video_tcav._halves(recipe, dataset, False, found)
+    assert [record.path.name for record in halves.explained] == ["1.mp4"]
+    assert len(halves.concept) == 2
+
+
+def test_half_of_a_mixed_random_set_is_static_and_no_track_is_in_it_twice():
+    """Sets come sorted by concept: the first halves of both would be the same tracks of the first concepts."""
+
+    def drawn(kind):
+        sources = tuple(f"{name}{i}" for name in "abc" for i in range(3))
+        return Set(np.full((9, 2, 1, 1, 1), kind, np.uint8), sources)
+
+    (mixed,) = video_tcav._mixed({"static": [drawn(1)], "dynamic": [drawn(2)]})
+    assert mixed.clips[:, 0, 0, 0, 0].tolist() == [1] * 5 + [2] * 4
+    assert sorted(mixed.sources) == [f"{name}{i}" for name in "abc" for i in range(3)]
 
 
 def broken(folder):
