@@ -339,7 +339,7 @@ def read_manifest(path: Path) -> ConceptSet:
     """The concepts that a manifest names, whether their clips are there or not.
 
     Raises:
-        ConceptError: it cannot be read, is of another version, or names a clip outside its folder.
+        ConceptError: it cannot be read, is of another version, or names a clip outside its folder or twice.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -360,6 +360,12 @@ def read_manifest(path: Path) -> ConceptSet:
     outside = [clip.file for clip in clips if Path(clip.file).is_absolute() or ".." in Path(clip.file).parts]
     if outside:
         raise ConceptError(f"{path}: names a clip outside its folder: {outside[0]}")
+    owners: dict[str, str] = {}
+    for clip in clips:
+        if clip.file in owners:
+            both = f"{owners[clip.file] or 'no source'} and {clip.source or 'no source'}"
+            raise ConceptError(f"{path}: two clips are {clip.file}, of {both}. Delete {path.name} and mine again")
+        owners[clip.file] = clip.source
     return ConceptSet(path.parent, concepts, tuple(clips), settings, sources)
 
 

@@ -14,6 +14,7 @@ were made by hand, are in `concept_set`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -296,7 +297,7 @@ def _cut_all(videos, found, concepts, out, settings, max_frames, smallest, per_v
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         state = _State(out, tuple(concepts), settings, fresh)
-        stems = _stems(videos)
+        stems = _stems(videos, state.stems())
         try:
             for name, path in tqdm(videos.items(), "mining", unit="video", leave=False, disable=None):
                 stamp = VideoRecord(path, 0).stamp()
@@ -344,6 +345,14 @@ class _State:
         known = self._sources.get(name)
         there = all((self._out / clip.file).is_file() for clip in self._clips.get(name, []))
         return known is not None and not known.problem and known.stamp == stamp and there
+
+    def stems(self) -> dict[str, str]:
+        """{what the names of clips that are there begin with, without case: their source}."""
+        return {
+            Path(clip.file).name.rpartition("_t")[0].casefold(): source
+            for source, clips in self._clips.items()
+            for clip in clips
+        }
 
     def add(self, source: Source, clips: list[ConceptClip]) -> None:
         new = {clip.file for clip in clips}
@@ -431,13 +440,23 @@ def _ranks(tracks: Sequence[Track]) -> list[int]:
     return ranks
 
 
-def _stems(videos: Mapping[str, Path]) -> dict[str, str]:
-    """{name: what its clips' names begin with}: the file's stem where that is unique, else all of its path."""
-    counts = Counter(path.stem.casefold() for path in videos.values())
-    return {
-        name: path.stem if counts[path.stem.casefold()] == 1 else re.sub(r"[/\\]+", "__", name).lstrip("._")
-        for name, path in videos.items()
-    }
+def _stems(names: Collection[str], taken: Mapping[str, str]) -> dict[str, str]:
+    """{source: what its clips' names begin with}: the file's stem where that is unique, else all of its path.
+
+    Args:
+        names: of sources.
+        taken: {such a beginning, in lower case: the source whose clips have it already}; no other source gets it.
+    """
+    counts = Counter(Path(name).stem.casefold() for name in {*names, *taken.values()})
+    owners, stems = dict(taken), {}
+    for name in names:
+        plain, whole = Path(name).stem, re.sub(r"[/\\]+", "__", name).lstrip("._")
+        choices = itertools.chain([whole], (f"{whole}_{number}" for number in itertools.count(2)))
+        if counts[plain.casefold()] == 1:
+            choices = itertools.chain([plain], choices)
+        stems[name] = next(each for each in choices if owners.get(each.casefold(), name) == name)
+        owners[stems[name].casefold()] = name
+    return stems
 
 
 def folder_name(label: str) -> str:

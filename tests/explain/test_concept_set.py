@@ -162,6 +162,13 @@ def test_a_manifest_cannot_reach_outside_its_folder(mined):
         load(mined.folder)
 
 
+def test_a_manifest_names_a_clip_once(mined):
+    path = mined.folder / "concepts.json"
+    path.write_text(path.read_text().replace("person/spatial/run__a.mp4_t0.mp4", "person/spatial/b_t0.mp4"))
+    with pytest.raises(ConceptError, match=r"two clips are person/spatial/b_t0.mp4, of run/b.mp4 and run/a.mp4. Del"):
+        load(mined.folder)
+
+
 def test_folders_of_videos_are_concepts_made_by_hand(squares, tmp_path):
     for name in ("ball/a.mp4", "person/spatial/a.mp4", "person/spatiotemporal/a.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

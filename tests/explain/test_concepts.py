@@ -180,6 +180,38 @@ def test_a_second_run_reads_only_what_is_new(videos, tmp_path):
     assert all(clip.verdict is None for clip in fresh.clips)
 
 
+def test_a_file_belongs_to_one_source_also_over_several_runs(videos, tmp_path):
+    """A video that is renamed is a new source; the old one keeps its clips and what was said of them."""
+    root, out = tmp_path / "v", tmp_path / "concepts"
+    for name in ("a/1.mp4", "b/2.mp4"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_bytes((videos / "run" / "a.mp4").read_bytes())
+    first = mine(root, Squares(), ["person"], out)
+    rejected = {clip.file for clip in first.clips if clip.source == "a/1.mp4"}
+    store_verdicts(out, {file: {"verdict": "rejected"} for file in rejected})
+    (root / "a").rename(root / "c")
+    again = mine(root, Squares(), ["person"], out)
+    assert {clip.source: clip.file for clip in again.clips if clip.kind == "spatial"} == {
+        "a/1.mp4": "person/spatial/1_t0.mp4",
+        "b/2.mp4": "person/spatial/2_t0.mp4",
+        "c/1.mp4": "person/spatial/c__1.mp4_t0.mp4",
+    }
+    assert {clip.source for clip in again.select()} == {"b/2.mp4", "c/1.mp4"}
+    assert not rejected & {clip.file for clip in again.select()}
+    assert load(out) == again
+
+
+def test_names_of_clips_that_would_be_equal_are_told_apart():
+    assert concepts._stems(["a/b.mp4", "b.mp4", "x/a__b.mp4.avi"], {}) == {
+        "a/b.mp4": "a__b.mp4",
+        "b.mp4": "b.mp4",
+        "x/a__b.mp4.avi": "x__a__b.mp4.avi",
+    }
+    taken = {"1": "a/1.mp4", "c__1.mp4": "c__1.mp4.avi"}
+    assert concepts._stems(["1.mp4", "c/1.mp4"], taken) == {"1.mp4": "1.mp4", "c/1.mp4": "c__1.mp4_2"}
+    assert concepts._stems(["A/1.mp4", "a/1.mp4"], {}) == {"A/1.mp4": "A__1.mp4", "a/1.mp4": "a__1.mp4_2"}
+
+
 def test_concepts_among_the_videos_are_not_mined_again(tmp_path):
     write_video(tmp_path / "a.mp4", moving(), fps=10, crf=4)
     for _ in range(2):
