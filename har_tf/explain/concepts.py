@@ -21,8 +21,8 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from tqdm import tqdm
@@ -100,7 +100,7 @@ def mine(
         fresh: mine all again, and forget all verdicts.
 
     Raises:
-        ConceptError: no video, or `out` holds concepts that were mined otherwise.
+        ConceptError: no video, or `out` holds concepts that were mined otherwise or from a folder elsewhere.
         DetectorError: a class that the detector does not know, or the detector fails.
         DatasetError: no such folder.
     """
@@ -117,8 +117,8 @@ def mine(
         "concepts": list(concepts),
         "others": others,
     }
-    videos = _videos(source)
-    return _cut_all(videos, found, concepts, out, settings, max_frames, smallest, per_video, fill, fresh)
+    root, videos = _videos(source)
+    return _cut_all(root, videos, found, concepts, out, settings, max_frames, smallest, per_video, fill, fresh)
 
 
 def cut_tracks(
@@ -159,8 +159,8 @@ def cut_tracks(
         return list(given), max((int(track.frames[-1]) + 1 for track in given), default=0)
 
     settings = {"detector": None, "tracking": "given", "concepts": list(concepts), "others": True}
-    videos = _videos(source)
-    return _cut_all(videos, found, concepts, out, settings, max_frames, smallest, per_video, fill, fresh)
+    root, videos = _videos(source)
+    return _cut_all(root, videos, found, concepts, out, settings, max_frames, smallest, per_video, fill, fresh)
 
 
 def detect(
@@ -262,8 +262,8 @@ def canvas_of(boxes: np.ndarray) -> tuple[int, int]:
     return height + height % 2, width + width % 2
 
 
-def _videos(source: str | Path | Sequence[str | Path]) -> dict[str, Path]:
-    """{path below the folder: path} of the videos."""
+def _videos(source: str | Path | Sequence[str | Path]) -> tuple[Path, dict[str, Path]]:
+    """The folder, of paths the one around them all, and {path below it: path} of the videos."""
     if isinstance(source, str | Path):
         root = check_folder(source, "a folder of videos")
         paths = list(walk.files(root, SUFFIXES))
@@ -272,14 +272,15 @@ def _videos(source: str | Path | Sequence[str | Path]) -> dict[str, Path]:
         root = Path(os.path.commonpath([path.absolute().parent for path in paths])) if paths else Path()
     if not paths:
         raise ConceptError(f"{source}: no video. Videos end in {', '.join(sorted(SUFFIXES))}")
-    return {relative(path, root): path for path in sorted(paths)}
+    return root, {relative(path, root): path for path in sorted(paths)}
 
 
-def _cut_all(videos, found, concepts, out, settings, max_frames, smallest, per_video, fill, fresh) -> ConceptSet:
+def _cut_all(root, videos, found, concepts, out, settings, max_frames, smallest, per_video, fill, fresh) -> ConceptSet:
     """Cuts the clips of all videos that are not done yet, and keeps the manifest.
 
     Args:
-        videos: {name: path}.
+        root: the folder of the videos.
+        videos: {path below root: path}.
         found: from path and name to tracks and number of frames; the others are those of `mine`.
     """
     if max_frames < 1 or smallest < 1 or (per_video is not None and per_video < 1):
@@ -296,7 +297,8 @@ def _cut_all(videos, found, concepts, out, settings, max_frames, smallest, per_v
     settings = json.loads(json.dumps(settings))  # as it comes back from the manifest
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
-        state = _State(out, tuple(concepts), settings, fresh)
+        state = _State(out, tuple(concepts), settings, root, fresh)
+        videos = {state.name(below): path for below, path in videos.items()}
         stems = _stems(videos, state.stems())
         try:
             for name, path in tqdm(videos.items(), "mining", unit="video", leave=False, disable=None):
@@ -318,8 +320,10 @@ def _cut_all(videos, found, concepts, out, settings, max_frames, smallest, per_v
 class _State:
     """What has been mined so far, in memory and in the manifest."""
 
-    def __init__(self, out: Path, concepts: tuple[str, ...], settings: dict, fresh: bool) -> None:
-        self._out, self._concepts, self._settings = out, concepts, settings
+    def __init__(self, out: Path, concepts: tuple[str, ...], settings: dict, root: Path, fresh: bool) -> None:
+        root = Path(os.path.realpath(root))
+        self._out, self._concepts = out, concepts
+        self._settings, self._below = settings | {"root": root.as_posix()}, PurePosixPath()
         self._sources: dict[str, Source] = {}
         self._clips: dict[str, list[ConceptClip]] = {}
         self._written = time.monotonic()
@@ -337,9 +341,27 @@ class _State:
                 f"{', '.join(json.dumps(before.settings.get(key)) for key in changed)}. Choose another folder, or mine "
                 f"all again with fresh. Received: {', '.join(json.dumps(settings[key]) for key in changed)}"
             )
-        self._sources = {source.path: source for source in before.sources}
+        first = Path(before.settings.get("root", root))  # manifests had none at first
+        above = PurePosixPath()
+        if root.is_relative_to(first):
+            self._settings["root"], self._below = first.as_posix(), PurePosixPath(root.relative_to(first))
+        elif first.is_relative_to(root):
+            above = PurePosixPath(first.relative_to(root))
+        else:
+            raise ConceptError(
+                f"{out}: was mined from {first}. Choose another folder for other videos, or --fresh (fresh=True), "
+                f"which forgets the first and its verdicts. If the videos were moved, write their new place as root "
+                f"into {out / MANIFEST}. Received: {root}"
+            )
+        for source in before.sources:
+            self._sources[str(above / source.path)] = replace(source, path=str(above / source.path))
         for clip in before.clips:
-            self._clips.setdefault(clip.source, []).append(clip)
+            name = str(above / clip.source)
+            self._clips.setdefault(name, []).append(replace(clip, source=name))
+
+    def name(self, below: str) -> str:
+        """What a video is called here: its path below the widest folder that was mined, not below this run's."""
+        return str(self._below / below)
 
     def done(self, name: str, stamp: tuple[int, int]) -> bool:
         known = self._sources.get(name)

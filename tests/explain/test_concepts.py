@@ -212,6 +212,47 @@ def test_names_of_clips_that_would_be_equal_are_told_apart():
     assert concepts._stems(["A/1.mp4", "a/1.mp4"], {}) == {"A/1.mp4": "A__1.mp4", "a/1.mp4": "a__1.mp4_2"}
 
 
+def test_another_folder_is_not_mined_over_the_first(videos, tmp_path):
+    pixels, out = (videos / "run" / "a.mp4").read_bytes(), tmp_path / "concepts"
+    for name in ("v/a/1.mp4", "w/a/1.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(pixels)
+    mine(tmp_path / "v", Squares(), ["person"], out)
+    before = store_verdicts(out, {"person/spatial/1_t0.mp4": {"verdict": "accepted"}})
+    told = rf"was mined from {tmp_path}/v. Choose another .*--fresh .*moved.*Received: {tmp_path}/w$"
+    with pytest.raises(ConceptError, match=told):
+        mine(tmp_path / "w", Squares(), ["person"], out)
+    with pytest.raises(ConceptError, match=told.replace("w$", "w/a$")):
+        mine([tmp_path / "w" / "a" / "1.mp4"], Squares(), ["person"], out)
+    assert load(out) == before
+    fresh = mine(tmp_path / "w", Squares(), ["person"], out, fresh=True)
+    assert fresh.settings["root"] == str(tmp_path / "w")
+    # A folder that moved is told of in the manifest; nothing is mined again then.
+    (tmp_path / "w").rename(tmp_path / "x")
+    manifest = out / "concepts.json"
+    manifest.write_text(manifest.read_text().replace(f"{tmp_path}/w", f"{tmp_path}/x"))
+    detector = Squares()
+    assert mine(tmp_path / "x", detector, ["person"], out).clips == fresh.clips
+    assert detector.seen == []
+
+
+def test_lists_of_videos_may_grow_and_shrink(videos, tmp_path):
+    """What a source is called follows the widest folder, so that each is known again."""
+    out, paths = tmp_path / "concepts", [videos / "run" / "a.mp4", videos / "run" / "b.mp4", videos / "kick" / "a.mp4"]
+    detector = Squares()
+    mine(paths[:1], detector, ["person"], out)
+    before = store_verdicts(out, {"person/spatial/a_t0.mp4": {"verdict": "rejected"}})
+    assert [source.path for source in before.sources] == ["a.mp4"]
+    wider = mine(paths, detector, ["person"], out)
+    assert [source.path for source in wider.sources] == ["kick/a.mp4", "run/a.mp4", "run/b.mp4"]
+    assert {clip.source: clip.verdict for clip in wider.clips if clip.file == "person/spatial/a_t0.mp4"} == {
+        "run/a.mp4": "rejected"
+    }
+    assert len({clip.file for clip in wider.clips}) == len(wider.clips) == 6
+    assert mine(videos / "run", detector, ["person"], out) == wider
+    assert [video for video, _, _ in detector.seen] == ["a.mp4", "kick/a.mp4", "run/b.mp4"]
+
+
 def test_concepts_among_the_videos_are_not_mined_again(tmp_path):
     write_video(tmp_path / "a.mp4", moving(), fps=10, crf=4)
     for _ in range(2):
