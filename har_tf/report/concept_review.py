@@ -15,10 +15,12 @@ import os
 import re
 import secrets
 import threading
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from jinja2 import Environment, StrictUndefined
@@ -159,13 +161,18 @@ class _Review(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         if not self._for_us():
             return
-        if path == "/":
-            text = page(concept_set.load(self.folder), "clips/", self.others, self.token)
-            self._answer(HTTPStatus.OK, text.encode(), "text/html; charset=utf-8")
-        elif path.startswith("/clips/"):
-            self._clip(path.removeprefix("/clips/"))
-        else:
-            self._answer(HTTPStatus.NOT_FOUND, b"no such page")
+        try:
+            if path == "/":
+                text = page(concept_set.load(self.folder), "clips/", self.others, self.token)
+                self._answer(HTTPStatus.OK, text.encode(), "text/html; charset=utf-8")
+            elif path.startswith("/clips/"):
+                self._clip(path.removeprefix("/clips/"))
+            else:
+                self._answer(HTTPStatus.NOT_FOUND, b"no such page")
+        except ConnectionError:  # the browser has gone
+            self.close_connection = True
+        except (ValueError, OSError) as error:  # ConceptError and DatasetError among them
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, str(error).encode())
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
@@ -176,7 +183,8 @@ class _Review(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.BAD_REQUEST, b"a request of a known, small size is expected")
             return
         body = self.rfile.read(int(length))
-        if self.path != "/verdicts" or not secrets.compare_digest(self.headers.get("X-Review", ""), self.token):
+        token = self.headers.get("X-Review", "").encode()
+        if self.path != "/verdicts" or not secrets.compare_digest(token, self.token.encode()):
             self._answer(HTTPStatus.FORBIDDEN, b"verdicts are given on the page that this server shows; reload it")
             return
         try:
@@ -189,7 +197,7 @@ class _Review(BaseHTTPRequestHandler):
 
     def _for_us(self) -> bool:
         """Whether the request names this server: a page of another name that leads here must not read it."""
-        host = self.headers.get("Host", "").rpartition(":")[0]
+        host = self.headers.get("Host", "").partition(":")[0]
         if host in ("127.0.0.1", "localhost"):
             return True
         self.close_connection = True
@@ -203,31 +211,32 @@ class _Review(BaseHTTPRequestHandler):
         if name not in known:
             self._answer(HTTPStatus.NOT_FOUND, b"no such clip")
             return
-        path = self.folder / name
-        size = path.stat().st_size
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        start = int(asked[1]) if asked else 0
-        stop = min(int(asked[2]) + 1, size) if asked and asked[2] else size
-        if start >= stop:
-            self._answer(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, b"", about={"Content-Range": f"bytes */{size}"})
-            return
-        self.send_response(HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK)
-        self.send_header("Content-Type", "video/mp4")
-        self.send_header("Accept-Ranges", "bytes")
-        if asked:
-            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
-        self.send_header("Content-Length", str(stop - start))
-        self.end_headers()
-        with path.open("rb") as file:
+        with (self.folder / name).open("rb") as file:
+            size = _size(file)
+            asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+            start = int(asked[1]) if asked else 0
+            stop = min(int(asked[2]) + 1, size) if asked and asked[2] else size
+            if start >= stop:
+                about = {"Content-Range": f"bytes */{size}"}
+                self._answer(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, b"", about=about)
+                return
             file.seek(start)
-            left = stop - start
-            try:
-                while left:
-                    data = file.read(min(_CHUNK, left))
-                    self.wfile.write(data)
-                    left -= len(data)
-            except (BrokenPipeError, ConnectionResetError):  # the player has seen enough
-                self.close_connection = True
+            self.send_response(HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK)
+            self.send_header("Content-Type", "video/mp4")
+            self.send_header("Accept-Ranges", "bytes")
+            if asked:
+                self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+            self.send_header("Content-Length", str(stop - start))
+            self.end_headers()
+            self._send(file, stop - start)
+
+    def _send(self, file: BinaryIO, left: int) -> None:
+        with suppress(OSError):  # the player has seen enough, or the file cannot be read on
+            while left and (data := file.read(min(_CHUNK, left))):  # it may have become shorter
+                self.wfile.write(data)
+                left -= len(data)
+        if left:
+            self.close_connection = True
 
     def _answer(self, status: HTTPStatus, body: bytes, kind: str = "text/plain; charset=utf-8", about=None) -> None:
         self.send_response(status)
@@ -241,3 +250,7 @@ class _Review(BaseHTTPRequestHandler):
 
     def log_message(self, format, *args) -> None:
         """Says nothing: the page shows what went wrong."""
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size

@@ -138,6 +138,32 @@ def test_the_server_gives_out_clips_only_and_takes_verdicts_from_its_own_page_on
     assert [clip.verdict for clip in load(folder).clips] == [None, None, None]
 
 
+def test_a_clip_that_is_lost_while_the_page_is_served_is_told(served, folder):
+    token = token_in(served("GET", "/")[2].decode())
+    (folder / CLIPS[0]).unlink()
+    for path in ("/", f"/clips/{CLIPS[1]}"):
+        status, headers, body = served("GET", path)
+        assert (status, headers["Content-Type"]) == (500, "text/plain; charset=utf-8")
+        assert b"ball: an empty concept folder" in body
+    given = json.dumps({CLIPS[1]: {"verdict": "accepted"}})
+    assert served("POST", "/verdicts", given, **{"X-Review": token})[0] == 400
+
+
+def test_a_clip_that_shrinks_while_it_is_sent_ends_the_answer(served, folder, monkeypatch):
+    """The file is half as long as it was when its length was told."""
+    whole = (folder / CLIPS[0]).stat().st_size
+    monkeypatch.setattr("har_tf.report.concept_review._size", lambda file: 2 * whole)
+    with pytest.raises(http.client.IncompleteRead) as error:
+        served("GET", "/clips/ball/a%20b.mp4")
+    assert len(error.value.partial) == whole
+
+
+def test_headers_are_taken_as_browsers_send_them(served):
+    for host, status in (("127.0.0.1", 200), ("localhost", 200), ("localhost:80", 200), ("evil", 403), (":80", 403)):
+        assert served("GET", "/", host=host)[0] == status  # without a port where that is 80
+    assert served("POST", "/verdicts", "{}", **{"X-Review": "\xe4" * 32})[0] == 403
+
+
 def test_nothing_to_review_is_an_error(folder):
     found = load(folder)
     with pytest.raises(ConceptError, match="no clip of ball, person. At least one is needed to review"):
