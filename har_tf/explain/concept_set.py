@@ -274,7 +274,8 @@ class ConceptSet:
 def load(folder: str | Path) -> ConceptSet:
     """The concepts in a folder that `mine` filled, or that has a folder of videos for each concept.
 
-    Of the latter, videos in `DIR/<concept>/spatial` are spatial, and all others spatiotemporal.
+    Of the latter, videos in `DIR/<concept>/spatial` are spatial, and all others spatiotemporal. What lies there counts,
+    also if it came after the first verdict, which writes a manifest.
 
     Raises:
         ConceptError: no concept in it, a concept without a clip file, or a manifest that cannot be read.
@@ -287,11 +288,9 @@ def load(folder: str | Path) -> ConceptSet:
     found = read_manifest(path)
     missing = [clip.file for clip in found.clips if not (folder / clip.file).is_file()]
     if missing:
-        raise ConceptError(
-            f"{path}: names {len(missing)} clips that are not there, the first: {missing[0]}. "
-            f"Mine again, or restore the files"
-        )
-    return found
+        advice = "Mine again, or restore the files" if found.settings else "Restore the files, or take out their lines"
+        raise ConceptError(f"{path}: names {len(missing)} clips that are not there, the first: {missing[0]}. {advice}")
+    return found if found.settings else _joined(found, _made_by_hand(folder))
 
 
 def store_verdicts(folder: str | Path, verdicts: Mapping[str, Mapping[str, str | None]]) -> ConceptSet:
@@ -399,6 +398,14 @@ def _made_by_hand(folder: Path) -> ConceptSet:
             clips.append(ConceptClip(relative(video, folder), place.name, kind))
     clips.sort(key=lambda clip: clip.file)
     return ConceptSet(folder, tuple(place.name for place in inner), tuple(clips))
+
+
+def _joined(known: ConceptSet, there: ConceptSet) -> ConceptSet:
+    """A set that was made by hand, with the clips that have come since its manifest was written."""
+    files = {clip.file for clip in known.clips}
+    clips = [*known.clips, *(clip for clip in there.clips if clip.file not in files)]
+    concepts = dict.fromkeys([*known.concepts, *there.concepts])
+    return replace(known, concepts=tuple(concepts), clips=tuple(sorted(clips, key=lambda clip: clip.file)))
 
 
 def _drawn(clips: Sequence[ConceptClip], count: int, seed: Sequence[int]) -> list[ConceptClip]:

@@ -184,6 +184,36 @@ def test_folders_of_videos_are_concepts_made_by_hand(squares, tmp_path):
     assert json.loads((tmp_path / "concepts.json").read_text())["clips"][0]["verdict"] == "rejected"
 
 
+def test_clips_that_join_a_folder_made_by_hand_are_seen(squares, tmp_path):
+    """Also after the first verdict, which writes a manifest."""
+
+    def put(name):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(squares[0])
+
+    put("person/b.mp4")
+    store_verdicts(tmp_path, {"person/b.mp4": {"verdict": "rejected", "reason": "two"}})
+    put("person/spatial/a.mp4")
+    put("ball/c.mp4")
+    found = load(tmp_path)
+    assert found.concepts == ("person", "ball")
+    assert [(clip.file, clip.concept, clip.kind, clip.verdict) for clip in found.clips] == [
+        ("ball/c.mp4", "ball", "spatiotemporal", None),
+        ("person/b.mp4", "person", "spatiotemporal", "rejected"),
+        ("person/spatial/a.mp4", "person", "spatial", None),
+    ]
+    assert found.clips[1].reason == "two"
+    assert store_verdicts(tmp_path, {"ball/c.mp4": {"verdict": "accepted"}}) == load(tmp_path)
+    (tmp_path / "person/b.mp4").unlink()
+    with pytest.raises(ConceptError, match="1 clips that are not there, the first: person/b.mp4. Restore the files"):
+        load(tmp_path)
+
+
+def test_a_mined_folder_holds_what_was_mined(mined, squares):
+    (mined.folder / "person" / "own.mp4").write_bytes(squares[0])
+    assert load(mined.folder) == mined
+
+
 def test_random_sets_are_drawn_from_the_corpus_with_a_seed(mined):
     every = {clip.file for clip in mined.select(None, "spatiotemporal")}
     sets = mined.random_sets(count=5, size=2)
