@@ -430,7 +430,9 @@ def _cut_video(path, name, stem, tracks, out, max_frames, smallest, per_video, f
                 pixels = (frame for _ in range(len(track.frames)))
             else:
                 pixels = _crops(path, track, canvas, fill)
-            write_video(out / file, pixels, fps=info.fps or 10, preset="veryfast", threads=1)
+            # Every frame by itself: where x264 looks ahead, frames of some sizes came out otherwise from run to run,
+            # and with them every score.
+            write_video(out / file, pixels, fps=info.fps or 10, qp=16, keyint=1, threads=1)
             shown = int(track.frames[best]) if kind == "spatial" else None
             clips.append(ConceptClip(file=file, kind=kind, shown=shown, **common))
     return clips
