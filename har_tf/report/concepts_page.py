@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from matplotlib import style
 
-from har_tf.report.plots import _figure, _save, _text_width
+from har_tf.report.plots import new_figure, save, text_width
 
 _INKS = ((255, 90, 90), (90, 200, 255), (255, 220, 80), (140, 255, 140), (230, 140, 255), (255, 255, 255))
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -58,16 +58,16 @@ def sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path, height: float 
     if not rows or not all(len(pictures) for _, pictures in rows):
         raise ValueError(f"a sheet has rows of one picture or more. Received: {[len(p) for _, p in rows]}")
     with style.context("default"):
-        return _save(_sheet(rows, height, title), path)
+        return save(_sheet(rows, height, title), path)
 
 
 def _sheet(rows, height, title):
     gap, margin, line = 0.06, 0.12, 0.27
     texts = [(title, 12)] * bool(title) + [(text, 10) for text, _ in rows if text]
     widths = [[height * p.shape[1] / p.shape[0] for p in pictures] for _, pictures in rows]
-    across = max(*(sum(row) + gap * (len(row) - 1) for row in widths), *(_text_width(*text) for text in texts), 1)
+    across = max(*(sum(row) + gap * (len(row) - 1) for row in widths), *(text_width(*text) for text in texts), 1)
     width, tall = across + 2 * margin, 2 * margin + line * len(texts) + (height + gap) * len(rows)
-    figure = _figure(width, tall, layout=None)
+    figure = new_figure(width, tall, layout=None)
     top = margin
     if title:
         figure.text(margin / width, 1 - top / tall, title, fontsize=12, fontweight="bold", va="top")

@@ -49,7 +49,7 @@ def curves(
         ValueError: there is no history, or one without any loss or accuracy, or another ending or scale.
     """
     with style.context("default"):
-        return _save(_curves(histories, title, loss_scale), path)
+        return save(_curves(histories, title, loss_scale), path)
 
 
 def _curves(histories, title=None, loss_scale="linear") -> Figure:
@@ -64,7 +64,7 @@ def _curves(histories, title=None, loss_scale="linear") -> Figure:
                 f"the history of {name!r} must hold epochs of loss, val_loss, accuracy or val_accuracy. "
                 f"Received: {sorted(history)}."
             )
-    figure = _figure(10, 4.4 + 0.22 * math.ceil((len(histories) + 2) / 5))
+    figure = new_figure(10, 4.4 + 0.22 * math.ceil((len(histories) + 2) / 5))
     colours = seaborn.color_palette("colorblind", len(histories))
     longest = 1
     for axes, metric in zip(figure.subplots(1, 2), metrics, strict=True):
@@ -129,13 +129,13 @@ def metric_by_epoch(
         ValueError: there is no network, or a run without this metric, or another ending.
     """
     with style.context("default"):
-        return _save(_metric_by_epoch(runs, metric, title), path)
+        return save(_metric_by_epoch(runs, metric, title), path)
 
 
 def _metric_by_epoch(runs, metric, title=None) -> Figure:
     if not runs:
         raise ValueError("runs must hold at least one network. Received: {}.")
-    figure = _figure(7.5, 4.6)
+    figure = new_figure(7.5, 4.6)
     axes = figure.subplots()
     colours = seaborn.color_palette("colorblind", len(runs))
     longest = 1
@@ -197,7 +197,7 @@ def confusion_matrix(matrix, class_names: Sequence[str], path, title: str | None
         ValueError: `matrix` is not a square of counts, or the names are not as many as its rows.
     """
     with style.context("default"):
-        return _save(_confusion_matrix(matrix, class_names, title), path)
+        return save(_confusion_matrix(matrix, class_names, title), path)
 
 
 def _confusion_matrix(matrix, class_names, title=None) -> Figure:
@@ -218,7 +218,7 @@ def _confusion_matrix(matrix, class_names, title=None) -> Figure:
     side = max(3.0, cell * classes)
     names = 0.09 * max(map(len, class_names))
     sides = 1 if annotated else 2
-    figure = _figure(1.08 * side + sides * names + 1.4, side + sides * names + 0.9)
+    figure = new_figure(1.08 * side + sides * names + 1.4, side + sides * names + 0.9)
     axes = figure.subplots()
     axes.set_facecolor("0.88")
     seaborn.heatmap(
@@ -274,7 +274,7 @@ def accuracy_bars(
             another value.
     """
     with style.context("default"):
-        return _save(_accuracy_bars(accuracies, intervals, chance, title), path)
+        return save(_accuracy_bars(accuracies, intervals, chance, title), path)
 
 
 def _accuracy_bars(accuracies, intervals=None, chance=None, title=None) -> Figure:
@@ -292,7 +292,7 @@ def _accuracy_bars(accuracies, intervals=None, chance=None, title=None) -> Figur
                 f"intervals must enclose the accuracy of a model in accuracies. "
                 f"Received: {name!r}: ({low}, {high}) around {value}."
             )
-    figure = _figure(8, 1.3 + 0.42 * len(accuracies))
+    figure = new_figure(8, 1.3 + 0.42 * len(accuracies))
     axes = figure.subplots()
     colour = seaborn.color_palette("colorblind")[0]
     for position, (name, value) in enumerate(accuracies.items()):
@@ -353,7 +353,7 @@ def concept_bars(
         ValueError: no score to draw, one outside [0, 1], a deviation below zero, or a test of what is not drawn.
     """
     with style.context("default"):
-        return _save(_concept_bars(scores, significant, indifferent, title), path)
+        return save(_concept_bars(scores, significant, indifferent, title), path)
 
 
 def _concept_bars(scores, significant=None, indifferent=0.5, title=None) -> Figure:
@@ -370,7 +370,7 @@ def _concept_bars(scores, significant=None, indifferent=0.5, title=None) -> Figu
     for layer, tested in (significant or {}).items():
         if unknown := set(tested) - set(scores.get(layer, ())):
             raise ValueError(f"significant must name scores. Received: {layer!r}, {sorted(unknown)[0]!r}.")
-    figure = _figure(max(5.5, 1.6 + len(scores) * (0.5 + 0.42 * len(concepts))), 4.4)
+    figure = new_figure(max(5.5, 1.6 + len(scores) * (0.5 + 0.42 * len(concepts))), 4.4)
     axes = figure.subplots()
     colours = seaborn.color_palette("colorblind", len(concepts))
     width = 0.8 / len(concepts)
@@ -417,7 +417,7 @@ def _concept_bars(scores, significant=None, indifferent=0.5, title=None) -> Figu
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("Layer")
     axes.set_ylabel("TCAV score" + (" ± standard deviation" if deviations else ""))
-    columns = max(1, int((figure.get_figwidth() - 0.4) / (0.55 + max(_text_width(h.get_label(), 10) for h in handles))))
+    columns = max(1, int((figure.get_figwidth() - 0.4) / (0.55 + max(text_width(h.get_label(), 10) for h in handles))))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), frameon=False)
     if title:
         figure.suptitle(_wrapped(title, figure))
@@ -444,7 +444,7 @@ def frame_strip(
         ValueError: no rows, frames of another shape or type, or rows of different length.
     """
     with style.context("default"):
-        return _save(_frame_strip(rows, title, max_frames), path)
+        return save(_frame_strip(rows, title, max_frames), path)
 
 
 def _frame_strip(rows, title=None, max_frames=16) -> Figure:
@@ -466,11 +466,11 @@ def _frame_strip(rows, title=None, max_frames=16) -> Figure:
     # Placed in inches from the top: a layout engine would make a column as wide as the text above it.
     frame_width, gap, margin, line = 1.3, 0.05, 0.12, 0.27
     texts = [(title, 12)] * bool(title) + [(text, 10) for text, _ in rows if text]
-    widest = max((_text_width(text, size) for text, size in texts), default=0)
+    widest = max((text_width(text, size) for text, size in texts), default=0)
     width = 2 * margin + max(len(shown) * (frame_width + gap) - gap, widest)
     heights = [frame_width * np.shape(frames)[1] / np.shape(frames)[2] for _, frames in rows]
     height = 2 * margin + line * len(texts) + sum(heights) + gap * len(rows) + 0.6 * line
-    figure = _figure(width, height, layout=None)
+    figure = new_figure(width, height, layout=None)
     top = margin
     if title:
         figure.text(margin / width, 1 - top / height, title, fontsize=12, fontweight="bold", va="top")
@@ -493,14 +493,14 @@ def _frame_strip(rows, title=None, max_frames=16) -> Figure:
     return figure
 
 
-def _text_width(text, size) -> float:
+def text_width(text, size) -> float:
     """Width of a text in inches, in bold, which is the wider."""
-    probe = _figure(1, 1, layout=None)
+    probe = new_figure(1, 1, layout=None)
     artist = probe.text(0, 0, text, fontsize=size, fontweight="bold")
     return artist.get_window_extent(probe.canvas.get_renderer()).width / probe.dpi
 
 
-def _figure(width, height, layout="constrained") -> Figure:
+def new_figure(width, height, layout="constrained") -> Figure:
     figure = Figure((width, height), dpi=_DPI, layout=layout)
     FigureCanvasAgg(figure)  # seaborn asks the canvas for a renderer
     return figure
@@ -510,7 +510,7 @@ def _wrapped(title, figure) -> str:
     return textwrap.fill(title, int(figure.get_figwidth() / 0.105))  # 12 pt: about a tenth of an inch a letter
 
 
-def _save(figure, path) -> Path:
+def save(figure, path) -> Path:
     path = Path(path)
     if path.suffix not in _ENDINGS:
         raise ValueError(f"path must end in one of {', '.join(_ENDINGS)}. Received: {path}.")
