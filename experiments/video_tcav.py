@@ -378,8 +378,8 @@ class _SmallSwin:
         named = {name: getattr(self.recipe, name) for name in ("embed_dim", "depths", "num_heads", "window", "patch")}
         drop_path = self.recipe.drop_path
         model = video_swin("tiny", shape, num_classes, dropout=0.0, drop_path=drop_path, **named, **options)
-        # The published deviation of 0.02 suits 96 channels and more. With 32, attention starts, and stays for long, next
-        # to uniform; from Glorot's weights it learns sooner.
+        # The published deviation of 0.02 suits 96 channels and more. With 32, attention starts, and stays for long,
+        # next to uniform; from Glorot's weights it learns sooner.
         for seed, weight in enumerate(model.trainable_weights):
             if weight.name == "kernel" and len(weight.shape) == 2:
                 weight.assign(keras.initializers.GlorotUniform(self.recipe.seed + seed)(weight.shape))
