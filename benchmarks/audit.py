@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from har_tf import datasets
-from har_tf.datasets.frame_hashes import BITS, THRESHOLD, hashes_of, near_identical
+from har_tf.audit.hashes import BITS, THRESHOLD, hashes_of, near_identical
 from har_tf.video import probe, read_clip, write_video
 
 UCF101 = 13_320

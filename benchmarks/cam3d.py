@@ -103,8 +103,8 @@ def _direct(model, clips, classes, names):
     import numpy as np
     import tensorflow as tf
 
-    from har_tf.explain.taps import find_several
     from har_tf.explain.upsampling import enlarge
+    from har_tf.models.taps import find_several
 
     head = model.get_layer("predictions")
     probe = keras.Model(model.inputs[0], [*(model.get_layer(name).output for name in names), head.input])

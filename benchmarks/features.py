@@ -4,8 +4,8 @@
     python -m benchmarks.features --videos UCF-101 --weights-dir W
 
 Prepares the videos of a folder, or of the embedded data set, and lets ways to compute the same features take turns:
-`har_tf.features.extract`, a loop of `predict` on one frame at a time (some of the frames), `predict` on the clips as
-they are read, in batches, and, for reference, the compiled network alone on frames in memory. First shows that they
+`har_tf.store.features.extract`, a loop of `predict` on one frame at a time (some of the frames), `predict` on the clips
+as they are read, in batches, and, for reference, the compiled network alone on frames in memory. First shows that they
 agree. What is done once, building and compiling the network, is left out for all.
 
 Then trains the GRU layers on stored features, and the same layers with their networks end to end from frames, both by
@@ -37,7 +37,7 @@ import tyro
 
 from har_tf import datasets, quiet
 from har_tf.datasets import ActionDataset, PreparedDataset, VideoRecord
-from har_tf.datasets.workers import available_cores
+from har_tf.files.workers import available_cores
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def main(options: Options) -> dict:
 def _extraction(options: Options, folder: Path) -> dict:
     import keras
 
-    from har_tf.features import extract
     from har_tf.models import backbones
     from har_tf.models.fusion_gru import frame_encoder, frame_size_of
+    from har_tf.store.features import extract
 
     dataset = datasets.load("figures" if options.videos is None else options.videos)
     side = frame_size_of(options.backbone)
@@ -196,8 +196,9 @@ def _compiled(network, batch_size: int):
 def _training(names: list[str], options: Options) -> dict:
     """Seconds of a training epoch from the store and end to end."""
     quiet.import_tensorflow()
-    from har_tf import features, pipeline, training
+    from har_tf import pipeline, training
     from har_tf.models.fusion_gru import frame_size_of, fusion_gru, fusion_gru_head
+    from har_tf.store import features
 
     classes, size = 101, max(frame_size_of(name) for name in names)
     head = {"num_classes": classes, "gru_units": options.gru_units}
@@ -284,7 +285,7 @@ def _memory(options: Options) -> dict:
 
 def _grow(count: int, options: Options) -> dict:
     quiet.import_tensorflow()
-    from har_tf import features
+    from har_tf.store import features
 
     def stored(prepared):
         return features.extract(prepared, "MobileNetV2", None, folder, batch_size=options.batch_size, frame_size=32)

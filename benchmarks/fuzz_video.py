@@ -40,7 +40,7 @@ from av.video.reformatter import VideoReformatter
 from tqdm import tqdm
 
 from benchmarks.mutations import CHANGES, FILES, KINDS, Mutation, draw, make_sources
-from har_tf.datasets.workers import Failed, outcomes
+from har_tf.files.workers import Failed, outcomes
 from har_tf.video import VideoError, probe, read_clip
 from har_tf.video.display import Target, View
 from har_tf.video.sampling import frame_indices, frames_needed

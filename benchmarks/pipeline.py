@@ -29,7 +29,7 @@ import tyro
 
 from har_tf import datasets, quiet
 from har_tf.datasets import ActionDataset, PreparedDataset, VideoRecord
-from har_tf.datasets.workers import available_cores
+from har_tf.files.workers import available_cores
 from har_tf.video import read_clip, write_video
 
 

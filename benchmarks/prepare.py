@@ -36,8 +36,8 @@ from tqdm import tqdm
 
 from har_tf import datasets, quiet
 from har_tf.datasets import ActionDataset, VideoRecord
-from har_tf.datasets.shards import ClipSettings, shard_length, shards_of, write_shard
-from har_tf.datasets.workers import available_cores, outcomes
+from har_tf.files.workers import available_cores, outcomes
+from har_tf.store.shards import ClipSettings, shard_length, shards_of, write_shard
 from har_tf.video import write_video
 
 COLLECTIONS = {"UCF101": ("folder", 13_320), "Kinetics-400": ("long", 260_000)}

@@ -36,7 +36,7 @@ def main(options: Options) -> dict:
     import keras
     import numpy as np
 
-    from har_tf.explain import tcav
+    from har_tf.concepts import tcav
     from har_tf.models.cnn_gru import cnn_gru
 
     keras.utils.set_random_seed(0)
@@ -108,14 +108,14 @@ def main(options: Options) -> dict:
 
 
 def _activations(model, concepts, random_sets, taps):
-    from har_tf.explain import tcav
+    from har_tf.concepts import tcav
 
     seen = {name: tcav.activations(model, each, taps) for name, each in concepts.items()}
     return seen, [tcav.activations(model, each, taps) for each in random_sets]
 
 
 def _directions(concept, others, classifier):
-    from har_tf.explain import tcav
+    from har_tf.concepts import tcav
 
     return [tcav.cavs({"concept": concept, "random": each}, classifier)["concept"].direction for each in others]
 

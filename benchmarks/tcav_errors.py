@@ -16,8 +16,8 @@ import numpy as np
 import tyro
 from threadpoolctl import threadpool_limits
 
-from har_tf.explain.cav import Linear
-from har_tf.explain.significance import Criterion, significance
+from har_tf.concepts.cav import Linear
+from har_tf.concepts.significance import Criterion, significance
 
 SETTINGS = ((64, 30), (16, 12))  # features of a tap, clips of a set
 KINDS = ("nothing", "unread", "read")

@@ -45,8 +45,8 @@ def main(options: Options) -> dict:
     import numpy as np
 
     from benchmarks.video_swin_torch import VideoSwin
-    from har_tf.models.importers import import_weights
     from har_tf.models.video_swin import IMAGENET_MEAN, IMAGENET_STD, SIZES, video_swin
+    from har_tf.models.weights.import_weights import import_weights
 
     torch.manual_seed(0)
     module = VideoSwin(*SIZES[options.size][:3]).eval()

@@ -51,7 +51,7 @@ from pathlib import Path
 from typing import Literal
 
 from har_tf.command import check_name, check_ranges, words
-from har_tf.datasets.figure_drawing import ACTIONS, Figures
+from har_tf.datasets.stick_figures.drawing import ACTIONS, Figures
 
 EXPERIMENT = "cam3d_localization"
 LAYERS = ("conv", "layer 1", "layer 2", "layer 3", "layer 4")  # Table 1 of the paper
@@ -408,7 +408,8 @@ def main(recipe: Recipe) -> None:
 def _publish(results, about, recipe, run, explained, measured, chosen, taps, dataset) -> None:
     """Writes the tables, the figures, the overlays, the model and the page, and prints the tables."""
     from har_tf.evaluate.localization import THRESHOLDS
-    from har_tf.report import localized, page
+    from har_tf.report import page
+    from har_tf.report.pages import localization as localized
     from har_tf.report.run_folder import machine
 
     made = tables(results)
@@ -452,7 +453,8 @@ def _pictures(results, recipe, run, explained, measured, chosen, taps, dataset) 
     from har_tf.evaluate.contours import contour_boxes
     from har_tf.explain import layerwise, overlay
     from har_tf.explain.explanation import scaled
-    from har_tf.report import localized, page, plots
+    from har_tf.report import page, plots
+    from har_tf.report.pages import localization as localized
     from har_tf.video import write_video
 
     windows = measured.examples
@@ -805,8 +807,8 @@ def _explained(recipe: Recipe, class_names) -> Explained:
     Raises:
         ValueError: a file that holds no such model, or an unknown network.
     """
-    from har_tf.models.named import named
     from har_tf.models.saving import load_model
+    from har_tf.models.zoo import named
 
     if recipe.model is not None:
         model, names = load_model(recipe.model)
@@ -854,8 +856,8 @@ def _published(recipe: Recipe):
     """The paper's network with the weights of a published file."""
     import keras
 
-    from har_tf.models import importers
     from har_tf.models.resnext3d import resnext3d
+    from har_tf.models.weights import import_weights as importers
 
     size = recipe.size
     if recipe.dataset != "ilsvrc":
@@ -915,7 +917,7 @@ def _taps(recipe: Recipe, explained: Explained, shape) -> list[str]:
     Raises:
         ValueError: the model has no such tap; the message lists those it has.
     """
-    from har_tf.explain.taps import find_several, stages
+    from har_tf.models.taps import find_several, stages
 
     model = explained.model
     if model is None and explained.trained is not None:
@@ -983,9 +985,9 @@ def _checked(recipe: Recipe, part, shape) -> _Facts:
     Raises:
         ValueError: videos shorter than a clip, boxes outside their frame, or no video with a box.
     """
-    from har_tf.datasets.frame_counts import count_frames
-    from har_tf.datasets.workers import Failed
     from har_tf.evaluate.boxes import checked_boxes
+    from har_tf.files.frame_counts import count_frames
+    from har_tf.files.workers import Failed
     from har_tf.video import VideoError
     from har_tf.video.still import probe_still
 
@@ -1034,7 +1036,7 @@ def _checked(recipe: Recipe, part, shape) -> _Facts:
 def _write_skipped(run, skipped: dict) -> None:
     import csv
 
-    from har_tf.atomic import whole_file
+    from har_tf.files.whole import whole_file
 
     with whole_file(run.path / "skipped.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("path", "reason"), *skipped.items()])
@@ -1334,7 +1336,7 @@ def _differences(measured: _Measured, chosen: dict, settings: dict, ious) -> lis
 def _as_in_paper(recipe: Recipe, explained: Explained, test) -> bool:
     """Whether the test part is the published one, the network the paper's, and everything is measured as there."""
     from har_tf.datasets import jhmdb, ucf24
-    from har_tf.models import importers
+    from har_tf.models.weights import import_weights as importers
 
     whole = {
         "ucf24": len(test) == ucf24.TEST_VIDEOS,

@@ -224,7 +224,7 @@ def main(recipe: Recipe) -> None:
     from har_tf import training
     from har_tf.datasets import splits
     from har_tf.models.fusion_gru import frame_size_of
-    from har_tf.report.explained import Answered
+    from har_tf.report.pages.explained import Answered
     from har_tf.report.run_folder import environment
     from har_tf.training import TrainingRecipe
     from har_tf.trial import hold_out, run_trial
@@ -358,7 +358,7 @@ def main(recipe: Recipe) -> None:
 def _shown_taps(model) -> dict[str, str]:
     """Backbone -> the feature map that its overlays are made at: the last, or of small frames the last with enough
     cells. The fewer cells, the more of the frame each of them covers, whatever the network saw."""
-    from har_tf.explain import taps
+    from har_tf.models import taps
     from har_tf.models.fusion_gru import stream_taps
 
     chosen = {}
@@ -408,7 +408,7 @@ def _trained_on_frames(networks: list[Network], prepared, train, validation, rec
 
 def _stores(networks: list[Network], prepared, folder: Path, recipe: Recipe) -> dict:
     """Backbone -> its features of all clips, computed now or before."""
-    from har_tf import features
+    from har_tf.store import features
 
     stores = {}
     for name, weights in networks[-1].weights.items():
@@ -565,7 +565,7 @@ def _publish(results: dict, about: dict, explained, answered, recipe: Recipe, ru
     `answered` on all splits.
     """
     from har_tf.report import page, plots
-    from har_tf.report.explained import class_strips, overlay_videos
+    from har_tf.report.pages.explained import class_strips, overlay_videos
     from har_tf.report.run_folder import machine
 
     tables = [table_1(results), table_2(results), table_3(results), table_classes(results)]
@@ -847,7 +847,7 @@ def _found_weights(recipe: Recipe) -> dict[str, str | Path | None]:
         WeightsUnavailable: weights are missing of one or more networks; the message names them all.
     """
     from har_tf.models.backbones import WeightsUnavailable
-    from har_tf.models.named import named
+    from har_tf.models.zoo import named
 
     found, missing = {}, {}
     for name, source in _given_weights(recipe).items():

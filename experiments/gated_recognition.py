@@ -217,7 +217,7 @@ class Network:
         import keras
 
         from har_tf.models import gated, i3d, resnext3d
-        from har_tf.models.importers import import_weights
+        from har_tf.models.weights.import_weights import import_weights
 
         if self.network == "resnext3d":
             model, last = resnext3d(shape, num_classes, **self.options), "layer4"
@@ -233,7 +233,7 @@ class Network:
 
 def _has_scale(weights: Path) -> bool:
     """Whether BatchNorm has a scale in a file of I3D: it has in the port's and in Keras' files, not in DeepMind's."""
-    from har_tf.models import checkpoints
+    from har_tf.models.weights import checkpoints
 
     path = checkpoints.file_of(weights)
     if path.suffix.lower() in (".h5", ".hdf5", ".keras"):
@@ -253,10 +253,10 @@ def main(recipe: Recipe) -> None:
     quiet.import_tensorflow()
     from har_tf import training
     from har_tf.datasets import splits
-    from har_tf.datasets.flow_clips import flow_clips
     from har_tf.models.saving import load_model
     from har_tf.pipeline import Augment
     from har_tf.report.run_folder import environment
+    from har_tf.store.flow import flow_clips
     from har_tf.training import TrainingRecipe
     from har_tf.trial import Parts, hold_out, run_trial
 
@@ -428,7 +428,7 @@ def clips_of(dataset, recipe: Recipe):
 
     A video with fewer frames than a clip is one clip. One that cannot be read is left as it is: `prepare` says why.
     """
-    from har_tf.datasets.frame_counts import FrameCount, count_frames
+    from har_tf.files.frame_counts import FrameCount, count_frames
     from har_tf.video import VideoError, frame_indices, sliding_windows
     from har_tf.video.segment import frame_rate
 
@@ -627,7 +627,7 @@ def _shown(results: dict) -> str:
 def _publish(results: dict, about: dict, shown: tuple, recipe: Recipe, run) -> None:
     """Writes the tables, the figures and the page, and prints the tables."""
     from har_tf.report import page, plots
-    from har_tf.report.explained import Answered, overlay_videos
+    from har_tf.report.pages.explained import Answered, overlay_videos
     from har_tf.report.run_folder import machine
 
     sections, printed = [], []

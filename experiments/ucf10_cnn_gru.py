@@ -12,9 +12,9 @@ What the paper leaves open: learning rate (Adam's usual 0.001), batch size, filt
 weights the baselines start from (ImageNet, frozen; `--finetune` trains them), and on what the best epoch is chosen:
 here on a part of the training clips, never on the test clips.
 
-The embedded data set (`har_tf.datasets.figures`) has three pairs of actions that are each other's reverse. A model that
-ignores the order of frames cannot exceed 70 % there: compare the rows CNN-GRU and Frame-CNN, the same network with an
-average over time in place of its GRU layers.
+The embedded data set (`har_tf.datasets.stick_figures`) has three pairs of actions that are each other's reverse. A
+model that ignores the order of frames cannot exceed 70 % there: compare the rows CNN-GRU and Frame-CNN, the same
+network with an average over time in place of its GRU layers.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from har_tf.command import check_name, check_ranges, words
-from har_tf.datasets.figure_drawing import Figures
+from har_tf.datasets.stick_figures.drawing import Figures
 
 EXPERIMENT = "ucf10_cnn_gru"
 
@@ -286,7 +286,7 @@ def main(recipe: Recipe) -> None:
 def _publish(results: dict, about: dict, name: str, protocol: str, outcome, recipe: Recipe, run) -> None:
     """Writes the tables, the figures, the model and the page, and prints Table 1; the figures show one outcome."""
     from har_tf.report import page, plots
-    from har_tf.report.explained import Answered, sections
+    from har_tf.report.pages.explained import Answered, sections
     from har_tf.report.run_folder import machine
 
     trained = run.training / f"{protocol}_{name.replace('/', '_')}"
@@ -428,7 +428,7 @@ def resolved(recipe: Recipe) -> Recipe:
 
 def _models(recipe: Recipe) -> list:
     """The rows of Table 1, each built once, so that a file or a size that does not fit shows before any training."""
-    from har_tf.models.named import named
+    from har_tf.models.zoo import named
 
     models = []
     for name in words(recipe.models):

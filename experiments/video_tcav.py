@@ -31,7 +31,7 @@ What the paper leaves open:
     Intervals. The paper has none. Here concept clips, clips of the class and the random set are drawn again
     (`--resamples`), by source, and all CAVs fitted anew. Scores of ten random sets share the concept's clips, so their
     deviation is not how sure a score is.
-    The tests of Figure 10: the paper's t-test and a permutation test, see `har_tf.explain.significance`; both must
+    The tests of Figure 10: the paper's t-test and a permutation test, see `har_tf.concepts.significance`; both must
     pass. The hypotheses of a figure are all its concepts at all layers.
     Activations are averaged over time and space (`--pool mean`): a concept clip fills the frame with what is a small
     part of a clip of the class, so where in the frame a channel is active does not carry over.
@@ -49,8 +49,8 @@ from pathlib import Path
 from typing import Literal
 
 from har_tf.command import check_name, check_ranges, words
-from har_tf.datasets.figure_drawing import ACTIONS, REVERSED_PAIRS, Figures
-from har_tf.report.tcav_results import DYNAMIC, FURTHER, RANDOM, STATIC
+from har_tf.datasets.stick_figures.drawing import ACTIONS, REVERSED_PAIRS, Figures
+from har_tf.report.pages.tcav import DYNAMIC, FURTHER, RANDOM, STATIC
 
 EXPERIMENT = "video_tcav"
 KIND = {STATIC: "spatial", DYNAMIC: "spatiotemporal"}  # as concept folders call them
@@ -87,7 +87,7 @@ class Recipe:
     class_names: Path | None = None
     """Names of the classes of --weights, one a line. None: those of the data set, where there are as many."""
     network: str | None = None
-    """What to train on the training part: VideoSwin, or CNN-GRU and others of `har_tf.models.named`. None: VideoSwin on
+    """What to train on the training part: VideoSwin, or CNN-GRU and others of `har_tf.models.zoo`. None: VideoSwin on
     the embedded data set, nothing on others."""
     embed_dim: int = 32
     """Channels of the first stage of the Video Swin that is trained here."""
@@ -133,7 +133,7 @@ class Recipe:
     gradcam_tap: str | None = None
     """Layer of Grad-CAM. None: the last of the stages whose maps are at least 4 high and wide."""
     pool: Literal["mean", "space", "full"] = "mean"
-    """What is left of the activations: see `har_tf.explain.tcav.activations`."""
+    """What is left of the activations: see `har_tf.concepts.tcav.activations`."""
     class_clips: int = 30
     """Clips of the class, at most (section 3.4)."""
     concept_clips: int = 30
@@ -147,7 +147,7 @@ class Recipe:
     classifier: Literal["ridge", "logistic", "svm"] = "ridge"
     """What CAVs are fitted by."""
     l2: float = 0.01
-    """Its regularisation, see `har_tf.explain.cav.Linear`."""
+    """Its regularisation, see `har_tf.concepts.cav.Linear`."""
     folds: int = 5
     """Of the cross-validation of CAVs; a set takes so many clips at least."""
     level: float = 0.05
@@ -241,7 +241,7 @@ def main(recipe: Recipe) -> None:
 
     quiet.import_tensorflow()
     from har_tf import training
-    from har_tf.explain import concepts
+    from har_tf.concepts import mining as concepts
 
     training.seed_everything(recipe.seed)
     subject = _subject(recipe, ACTIONS if embedded else dataset.class_names)
@@ -336,9 +336,9 @@ def _subject(recipe: Recipe, class_names: Sequence[str]) -> Subject:
     Raises:
         ValueError: there is neither, or a file that holds no such model.
     """
-    from har_tf.models import importers
-    from har_tf.models.named import named
     from har_tf.models.saving import CLIP, clip_settings, load_model
+    from har_tf.models.weights import import_weights as importers
+    from har_tf.models.zoo import named
 
     asked = {name: getattr(recipe, name) for name in ("sampling", "fit") if getattr(recipe, name) is not None}
     if recipe.model is not None:
@@ -438,7 +438,7 @@ def _taps(recipe: Recipe, subject: Subject, shape) -> tuple[list[str], str]:
     Raises:
         ValueError: the model has no such tap; the message lists those it has.
     """
-    from har_tf.explain.taps import find, find_several, stages
+    from har_tf.models.taps import find, find_several, stages
 
     model = subject.model or subject.trained.build(shape, 2)
     found = stages(model)
@@ -601,7 +601,7 @@ def _read(records, count: int | None, subject: Subject, shape, seed: int, skippe
 def _write_skipped(run, skipped: Mapping) -> None:
     import csv
 
-    from har_tf.atomic import whole_file
+    from har_tf.files.whole import whole_file
 
     with whole_file(run.path / "skipped.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("path", "reason"), *skipped.items()])
@@ -614,7 +614,7 @@ def _detector(recipe: Recipe):
     """The detector, opened before anything long is done; None where nothing is to be detected."""
     if recipe.detector is None:
         return None
-    from har_tf.explain.detectors import check_concepts, open_detector
+    from har_tf.concepts.detectors.base import check_concepts, open_detector
 
     found = open_detector(recipe.detector)
     check_concepts(words(recipe.labels), found.names, recipe.detector)
@@ -625,8 +625,8 @@ def _concepts(recipe: Recipe, dataset, halves: Halves, given, detector, run):
     """The concepts, and the sources whose clips may stand for one; None: all."""
     import numpy as np
 
-    from har_tf.explain import concepts
-    from har_tf.explain.tracks import true_tracks
+    from har_tf.concepts import mining as concepts
+    from har_tf.concepts.tracks import true_tracks
 
     if given is not None:
         return given, None
@@ -665,7 +665,7 @@ def _names(recipe: Recipe, found) -> list[str]:
     Raises:
         ConceptError: an unknown one, or fewer than two.
     """
-    from har_tf.explain.concepts import ConceptError
+    from har_tf.concepts.mining import ConceptError
 
     names = list(found.concepts) if recipe.concept_names is None else words(recipe.concept_names)
     known = sorted({clip.concept for clip in found.clips} | set(found.concepts))
@@ -690,7 +690,7 @@ def _sets(recipe: Recipe, found, own, shape):
     Raises:
         ConceptError: too few clips of a concept, or none of them can be decoded, in both kinds.
     """
-    from har_tf.explain.concepts import ConceptError
+    from har_tf.concepts.mining import ConceptError
 
     sets, randoms, missing, skipped = {}, {}, {}, {}
     for kind, folder in KIND.items():
@@ -713,7 +713,7 @@ def _sets(recipe: Recipe, found, own, shape):
 def _concept_clips(recipe: Recipe, found, name: str, folder: str, own, shape, skipped: dict) -> Set:
     import numpy as np
 
-    from har_tf.explain.concepts import ConceptError
+    from har_tf.concepts.mining import ConceptError
 
     usable = [c for c in found.select(name, folder, recipe.undecided) if own is None or c.source in own]
     if not usable:
@@ -735,7 +735,7 @@ def _concept_clips(recipe: Recipe, found, name: str, folder: str, own, shape, sk
 
 def _decoded(recipe: Recipe, found, clips, shape, skipped: dict) -> dict:
     """{file: (T, H, W, 3)} of those that can be decoded."""
-    from har_tf.explain.concepts import ConceptError
+    from har_tf.concepts.mining import ConceptError
 
     read = {}
     for clip in clips:
@@ -749,7 +749,7 @@ def _decoded(recipe: Recipe, found, clips, shape, skipped: dict) -> dict:
 def _random_clips(recipe: Recipe, found, drawn, shape, skipped: dict) -> list[Set]:
     import numpy as np
 
-    from har_tf.explain.concepts import ConceptError
+    from har_tf.concepts.mining import ConceptError
 
     read = _decoded(recipe, found, {clip.file: clip for each in drawn for clip in each}.values(), shape, skipped)
     sets = []
@@ -779,7 +779,7 @@ class _Bank:
 
         import numpy as np
 
-        from har_tf.explain import tcav
+        from har_tf.concepts import tcav
 
         keys = [hashlib.blake2b(np.ascontiguousarray(clip)).digest() for clip in each.clips]
         new = {key: i for i, key in enumerate(keys) if key not in self._known}
@@ -793,7 +793,7 @@ class _Bank:
 
     def slopes(self, clips, class_index: int) -> dict:
         """{tap: (N, D)}, gradients of the class's logit."""
-        from har_tf.explain import tcav
+        from har_tf.concepts import tcav
 
         return tcav.gradients(self.model, clips, class_index, self.taps, self.recipe.pool, self.recipe.batch_size)
 
@@ -848,8 +848,8 @@ def _relative(recipe: Recipe, bank: _Bank, shown: Mapping[str, Set], randoms, sl
     """
     import numpy as np
 
-    from har_tf.explain.cav import Linear, in_span
-    from har_tf.explain.tcav import relative_tcav
+    from har_tf.concepts.cav import Linear, in_span
+    from har_tf.concepts.tcav import relative_tcav
 
     how = Linear(recipe.classifier, recipe.l2, recipe.folds, recipe.seed)
     groups = {name: each.sources for name, each in shown.items()}
@@ -929,8 +929,8 @@ def _tests(recipe: Recipe, bank, shown: Mapping[str, Set], randoms, slopes, hypo
     """
     import math
 
-    from har_tf.explain.cav import Linear
-    from har_tf.explain.tcav import Criterion, significance
+    from har_tf.concepts.cav import Linear
+    from har_tf.concepts.tcav import Criterion, significance
 
     concepts = {**shown, FURTHER: randoms[-1]}
     hypotheses = hypotheses or len(concepts) * len(bank.taps)
@@ -1198,8 +1198,9 @@ def _directions(
 
 def _publish(results, about, recipe, run, subject, dataset, halves, found, sets, class_clips, shown, example) -> None:
     """Writes the tables, the figures, the overlays and the page, and prints the tables."""
-    from har_tf.report import page, plots, tcav_results
-    from har_tf.report.concept_review import write_review
+    from har_tf.report import page, plots
+    from har_tf.report.pages import tcav as tcav_results
+    from har_tf.report.pages.concept_review import write_review
     from har_tf.report.run_folder import machine
 
     made = tcav_results.tables(results)
@@ -1277,7 +1278,8 @@ def _concept_sections(results, run, dataset, halves: Halves, found, sets) -> lis
     """Figures 4 to 6."""
     import numpy as np
 
-    from har_tf.report import concepts_page, page, plots
+    from har_tf.report import page, plots
+    from har_tf.report.pages import concepts as concepts_page
 
     names = list(dict.fromkeys(name for _, name in sets))
     sections = []
@@ -1312,7 +1314,7 @@ def _concept_sections(results, run, dataset, halves: Halves, found, sets) -> lis
 
 def _detected(found, halves: Halves, names, count: int = 4) -> list:
     """Frames of videos that gave most of the concepts, with the boxes that were cut out."""
-    from har_tf.report import concepts_page
+    from har_tf.report.pages import concepts as concepts_page
     from har_tf.video import VideoError, read_frames
 
     by_source: dict[str, list] = {}
@@ -1406,7 +1408,7 @@ def _short(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    from har_tf.explain.concepts import folder_name
+    from har_tf.concepts.mining import folder_name
 
     return folder_name(name)
 

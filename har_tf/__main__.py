@@ -28,7 +28,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from har_tf.command import run, words
-from har_tf.datasets.figure_drawing import Figures
+from har_tf.datasets.stick_figures.drawing import Figures
 
 
 @dataclass(frozen=True)
@@ -308,8 +308,8 @@ def predict(options: Predict) -> None:
     how = _clip_arguments(model, options.model)
     if options.top < 1:
         raise ValueError(f"At least one class is printed. Received: --top {options.top}")
-    from har_tf.datasets.check import MEMORY, TIMEOUT
-    from har_tf.datasets.workers import Failed, outcomes
+    from har_tf.audit.check import MEMORY, TIMEOUT
+    from har_tf.files.workers import Failed, outcomes
     from har_tf.video import read_clip
 
     # Of several videos the others are still wanted if one fails, or crashes its decoder; the exit code tells.
@@ -399,7 +399,7 @@ def explain(options: Explain) -> None:
         print(f"summed over {', '.join(summed[0])}")
     print(options.out)
     if options.sheet is not None:
-        from har_tf.report.explained import class_sheet
+        from har_tf.report.pages.explained import class_sheet
 
         options.sheet.parent.mkdir(parents=True, exist_ok=True)
         title, normalize = options.video.name, options.normalize
@@ -489,8 +489,8 @@ def _over_windows(options: Explain, model, names, how: dict, methods, settings: 
 
 def _taps_by_name(model, given: str, option: str) -> dict:
     """The taps that `--tap` or `--taps` asks for, under the names that it gives them."""
-    from har_tf.explain.taps import find_several
     from har_tf.models.fusion_gru import stream_taps
+    from har_tf.models.taps import find_several
 
     asked, networks = words(given), stream_taps(model)
     try:
@@ -514,9 +514,9 @@ def mine(options: Mine) -> None:
     if ending in (".onnx", ".tflite", ".json") and not Path(options.detector).is_file():
         raise FileNotFoundError(f"{options.detector}: no such detector")
     quiet.import_tensorflow()
-    from har_tf.explain import concepts
-    from har_tf.explain.detectors import open_detector
-    from har_tf.explain.tracks import Tracking
+    from har_tf.concepts import mining as concepts
+    from har_tf.concepts.detectors.base import open_detector
+    from har_tf.concepts.tracks import Tracking
 
     tracking = Tracking(min_iou=options.min_iou, max_gap=options.max_gap, min_length=options.min_length)
     detector = open_detector(options.detector, options.names, options.score, options.nms, options.layout)
@@ -555,8 +555,8 @@ def review(options: Review) -> None:
         raise ValueError("--write makes a page and --verdicts stores what it gave: one at a time")
     check_folder(options.directory, "a folder of concepts")  # before TensorFlow is imported
     quiet.import_tensorflow()
-    from har_tf.explain import concept_set
-    from har_tf.report import concept_review
+    from har_tf.concepts import concept_set
+    from har_tf.report.pages import concept_review
 
     if options.verdicts is not None:
         _print_concepts(concept_review.apply_verdicts(options.directory, options.verdicts))
@@ -601,8 +601,8 @@ class Findings(ValueError):
 
 def check(options: Check) -> None:
     from har_tf import datasets
-    from har_tf.datasets import audit
-    from har_tf.datasets.check import check, duplicates, summary
+    from har_tf.audit import overlap as audit
+    from har_tf.audit.check import check, duplicates, summary
 
     if not options.timeout > 0:
         raise ValueError(f"A file is given some time, in seconds. Received: --timeout {options.timeout:g}")
@@ -651,7 +651,7 @@ def check(options: Check) -> None:
 
 def prepare(options: Prepare) -> None:
     from har_tf import datasets, quiet
-    from har_tf.datasets.prepared import left_out
+    from har_tf.store.prepared import left_out
 
     named = options.directory in ("figures", *datasets.PUBLISHED)
     if options.directory.startswith("tfds:") or (named and (options.root or not Path(options.directory).exists())):
@@ -738,8 +738,8 @@ def truth(text: str) -> bool:
 def preview(options: Preview) -> None:
     import cv2
 
-    from har_tf.atomic import whole_file
-    from har_tf.datasets import figures
+    from har_tf.datasets.stick_figures import dataset as figures
+    from har_tf.files.whole import whole_file
 
     settings = Figures(
         size=options.size,
@@ -761,7 +761,7 @@ def preview(options: Preview) -> None:
 
 def import_weights(options: ImportWeights) -> None:
     from har_tf import quiet
-    from har_tf.atomic import whole_file
+    from har_tf.files.whole import whole_file
 
     if options.out.suffix != ".keras":
         raise ValueError(f"Model files end in .keras. Received: --out {options.out}")
@@ -777,7 +777,8 @@ def import_weights(options: ImportWeights) -> None:
     if not options.file.is_file() and not index.is_file():  # before TensorFlow is imported
         raise FileNotFoundError(f"{options.file}: no such weights file")
     quiet.import_tensorflow()
-    from har_tf.models import checkpoints, importers
+    from har_tf.models.weights import checkpoints
+    from har_tf.models.weights import import_weights as importers
 
     options = replace(options, file=checkpoints.file_of(options.file))
     shown = logging.StreamHandler(sys.stdout)  # which parts of the file were left out on purpose
@@ -795,10 +796,11 @@ def import_weights(options: ImportWeights) -> None:
 
 def _published(options: ImportWeights):
     """The model with the weights of the file, and what it is called."""
-    from har_tf.models import googlenet, importers
+    from har_tf.models import googlenet
     from har_tf.models.i3d import i3d
     from har_tf.models.resnext3d import resnext3d
     from har_tf.models.video_swin import video_swin
+    from har_tf.models.weights import import_weights as importers
 
     if options.name == "googlenet":
         shape = (*(options.size or (224, 224)), 3)

@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from har_tf.datasets import ActionDataset, PreparedDataset, VideoRecord
-from har_tf.datasets.flow_clips import FlowClips
-from har_tf.datasets.workers import available_cores
+from har_tf.files.workers import available_cores
+from har_tf.store.flow import FlowClips
 
 AHEAD = 2  # batches ready and waiting; with the ones under way this bounds the memory
 # How records are read where nothing else is said.

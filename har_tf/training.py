@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf.atomic import whole_file
+from har_tf.files.whole import whole_file
 
 Train = Callable[[range], tf.data.Dataset]
 

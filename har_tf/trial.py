@@ -12,18 +12,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf import features, pipeline, training
-from har_tf.atomic import whole_file
+from har_tf import pipeline, training
 from har_tf.datasets import splits
-from har_tf.datasets.flow_clips import FlowClips
-from har_tf.datasets.prepared import PreparedDataset
 from har_tf.datasets.records import ActionDataset
 from har_tf.evaluate import classification
 from har_tf.evaluate.classification import ClassificationReport
-from har_tf.features import FeatureStore
+from har_tf.files.whole import whole_file
 from har_tf.models import backbones
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
 from har_tf.models.saving import save_model
+from har_tf.store import features
+from har_tf.store.features import FeatureStore
+from har_tf.store.flow import FlowClips
+from har_tf.store.prepared import PreparedDataset
 from har_tf.training import History, TrainingRecipe
 
 # (time, height, width, channels) of a clip, or backbone -> (time, channels) of its features
@@ -31,7 +32,7 @@ Shape = tuple[int, int, int, int] | dict[str, tuple[int, int]]
 
 
 class Buildable(Protocol):
-    """A model that can be built anew, such as a `har_tf.models.named.NamedModel`."""
+    """A model that can be built anew, such as a `har_tf.models.zoo.NamedModel`."""
 
     def build(self, shape: Shape, num_classes: int, **options: Any) -> keras.Model:
         """A new model for inputs of `shape`, see `Parts.shape` and `FeatureParts.shape`."""

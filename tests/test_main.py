@@ -24,7 +24,7 @@ from har_tf.__main__ import (
     main,
 )
 from har_tf.command import guarded
-from har_tf.datasets.figures import ACTIONS
+from har_tf.datasets.stick_figures.dataset import ACTIONS
 from har_tf.models.saving import load_model, save_model
 from har_tf.video import probe, read_clip, write_video
 
@@ -227,7 +227,7 @@ def test_explain_refuses_what_cannot_be_written_before_loading(video, tmp_path, 
 
 
 def test_explain_says_which_taps_it_summed(model_file, video, tmp_path, capsys, asked):
-    from har_tf.explain.taps import stages
+    from har_tf.models.taps import stages
 
     out = tmp_path / "o.mp4"
     names = ", ".join(tap.name for tap in stages(load_model(model_file)[0]))
@@ -277,7 +277,7 @@ def test_explain_does_not_overwrite_its_video(model_file, video, tmp_path, capsy
 
 
 def test_prepare_then_open(tiny_recipe, tiny_run, tmp_path, capsys):
-    from har_tf.datasets.prepared import PreparedDataset
+    from har_tf.store.prepared import PreparedDataset
 
     folder = next((tiny_recipe.out / "figures").iterdir())
     main(Prepare(str(folder), tmp_path, classes="wave, clap", num_frames=4, size=(16, 24), workers=0))
@@ -306,7 +306,7 @@ def videos(tmp_path):
 
 
 def test_check_then_prepare_by_the_manifest(videos, tmp_path, capsys):
-    from har_tf.datasets.prepared import PreparedDataset
+    from har_tf.store.prepared import PreparedDataset
 
     out = tmp_path / "m.parquet"
     assert guarded(lambda: main(Check(videos, out, workers=0))) == 0
@@ -495,7 +495,7 @@ def test_what_needs_no_tensorflow_does_without(videos, tmp_path):
 
 
 def test_preview_is_a_sheet_of_all_actions(tmp_path):
-    from har_tf.datasets.figures import Figures, draw
+    from har_tf.datasets.stick_figures.dataset import Figures, draw
 
     main(Preview("figures", tmp_path / "sheet.png", size=(96, 144)))
     sheet = cv2.imread(str(tmp_path / "sheet.png"))[..., ::-1]
@@ -625,8 +625,8 @@ def random_tensors(model, form) -> dict[str, np.ndarray]:
 def test_import_weights_builds_the_3d_resnext_that_the_file_holds(tmp_path, capsys):
     import keras
 
-    from har_tf.models.published.resnext3d import HARA
     from har_tf.models.resnext3d import resnext3d
+    from har_tf.models.weights.resnext3d import HARA
 
     small = {"blocks": (1, 1, 1, 1), "width": 32, "num_classes": 5}
     tensors = random_tensors(resnext3d((4, 32, 32, 3), **small), HARA)
@@ -643,9 +643,9 @@ def test_import_weights_builds_the_3d_resnext_that_the_file_holds(tmp_path, caps
 
 
 def test_import_weights_builds_the_video_swin_that_the_file_holds(tmp_path, capsys):
-    from har_tf.models.published.video_swin import MMACTION
     from har_tf.models.saving import load_model
     from har_tf.models.video_swin import video_swin
+    from har_tf.models.weights.video_swin import MMACTION
 
     small = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "num_classes": 5}
     tensors = random_tensors(video_swin(input_shape=(2, 16, 16, 3), **small), MMACTION)
@@ -667,7 +667,7 @@ def test_import_weights_builds_i3d(tmp_path, capsys):
     import tensorflow as tf
 
     from har_tf.models.i3d import i3d
-    from har_tf.models.published.i3d import TENSORFLOW
+    from har_tf.models.weights.i3d import TENSORFLOW
 
     network = i3d((16, 64, 64, 2), 3, "flow", batch_norm_scale=False)
     tensors = random_tensors(network, TENSORFLOW)

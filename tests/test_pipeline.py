@@ -5,8 +5,8 @@ from tensorflow.python.framework import config  # nothing public turns op determ
 
 from har_tf import datasets
 from har_tf.datasets import VideoRecord
-from har_tf.datasets.flow_clips import flow_clips
 from har_tf.pipeline import DRAWS, RGB, YIQ, Augment, clips
+from har_tf.store.flow import flow_clips
 from har_tf.video import write_video
 
 SHAPE = (4, 16, 24, 3)

@@ -6,10 +6,10 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from har_tf.datasets.prepare import prepare
-from har_tf.datasets.prepared import PreparedDataset, Skipped
 from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord
 from har_tf.datasets.splits import OverlapReport
+from har_tf.store.prepare import prepare
+from har_tf.store.prepared import PreparedDataset, Skipped
 
 __all__ = [
     "ActionDataset",
@@ -65,7 +65,7 @@ def load(
         if lists is not None:
             raise DatasetError(f"{name} brings its own split. Received: lists={lists}")
         if name == "figures":
-            from har_tf.datasets import figures
+            from har_tf.datasets.stick_figures import dataset as figures
 
             dataset = figures.load(root, **options)
         else:

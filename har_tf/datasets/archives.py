@@ -31,8 +31,8 @@ from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
-from har_tf.atomic import whole_folder
 from har_tf.datasets.records import DatasetError
+from har_tf.files.whole import whole_folder
 
 SUPPORTED = "zip, tar, tar.gz, tar.bz2 and tar.xz"
 MAGIC = {

@@ -18,8 +18,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from har_tf.datasets import archives, walk
+from har_tf.datasets import archives
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes, composed
+from har_tf.files import walk
 
 SUFFIXES = frozenset(
     f".{ending}"

@@ -39,10 +39,11 @@ from xml.etree import ElementTree
 import numpy as np
 from tqdm import tqdm
 
-from har_tf.datasets import folder, walk
+from har_tf.datasets import folder
 from har_tf.datasets.lists import read_lines, some
 from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord, check_classes
-from har_tf.datasets.workers import available_cores
+from har_tf.files import walk
+from har_tf.files.workers import available_cores
 from har_tf.video import VideoError
 from har_tf.video.still import StillInfo, probe_still
 

@@ -27,13 +27,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from har_tf.datasets import folder, hmdb51, safe_pickle, walk
+from har_tf.datasets import folder, hmdb51
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes
-from har_tf.datasets.workers import Failed, available_cores
+from har_tf.files import safe_pickle, walk
+from har_tf.files.workers import Failed, available_cores
 
 if TYPE_CHECKING:
-    from har_tf.datasets.frame_counts import FrameCount
-    from har_tf.datasets.manifest import Manifest
+    from har_tf.audit.manifest import Manifest
+    from har_tf.files.frame_counts import FrameCount
 
 CLASSES = (
     *("brush_hair", "catch", "clap", "climb_stairs", "golf", "jump", "kick_ball", "pick", "pour", "pullup", "push"),
@@ -89,7 +90,7 @@ def load(
         margin: by which share of their width and height boxes of joints are enlarged on every side. Joints lie within
             the body, so their box cuts off hair, hands and feet.
         partial: take a copy that lacks videos of its classes; how many is told in `notes`.
-        manifest: what `har_tf.datasets.check` found, or its file, in which frames are counted already.
+        manifest: what `har_tf.audit.check` found, or its file, in which frames are counted already.
         workers: processes that count frames; None: one a core; 0: this process.
 
     Raises:
@@ -97,7 +98,7 @@ def load(
             there and no videos; listed videos are missing, or there with two suffixes; an unknown class.
         ValueError: `boxes` or `margin` is wrong.
     """
-    from har_tf.datasets.frame_counts import count_frames
+    from har_tf.files.frame_counts import count_frames
 
     if boxes not in BOXES:
         raise ValueError(f"expected boxes to be one of {', '.join(BOXES)}. Received: boxes={boxes!r}")
@@ -177,7 +178,7 @@ def videos_from_frames(root: str | Path, fps: int = 25) -> Path:
 def _encode(pictures: Path, target: Path, fps: int) -> None:
     import av
 
-    from har_tf.atomic import whole_file
+    from har_tf.files.whole import whole_file
     from har_tf.video import VideoError, read_still
 
     files = sorted(pictures.glob("*.png"))

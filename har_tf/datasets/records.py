@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from har_tf.datasets.manifest import Manifest
+    from har_tf.audit.manifest import Manifest
     from har_tf.datasets.splits import OverlapReport
 
 
@@ -202,7 +202,7 @@ class ActionDataset:
 
         train, test = self.split(protocol, seed, test_fraction)
         if content or manifest is not None:
-            from har_tf.datasets import audit
+            from har_tf.audit import overlap as audit
 
             return audit.overlap(train, test, manifest, workers)
         return splits.overlap(train, test)

@@ -24,13 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from har_tf.datasets import folder, safe_pickle, ucf101, walk
+from har_tf.datasets import folder, ucf101
 from har_tf.datasets.lists import read_lines, some
 from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord, check_classes
-from har_tf.datasets.workers import Failed
+from har_tf.files import safe_pickle, walk
+from har_tf.files.workers import Failed
 
 if TYPE_CHECKING:
-    from har_tf.datasets.manifest import Manifest
+    from har_tf.audit.manifest import Manifest
 
 CLASSES = (
     *("Basketball", "BasketballDunk", "Biking", "CliffDiving", "CricketBowling", "Diving", "Fencing"),
@@ -83,7 +84,7 @@ def load(
         count_frames: decode every video, with a progress bar, to count its frames (20 ms each on one core), and end
             tubes there. False: the count of the annotations holds, which in some videos is one to three too many.
         partial: take a copy that lacks annotated videos of its classes; how many is told in `notes`.
-        manifest: what `har_tf.datasets.check` found, or its file, in which frames are counted already.
+        manifest: what `har_tf.audit.check` found, or its file, in which frames are counted already.
         workers: processes that count frames; None: one a core; 0: this process.
 
     Raises:
@@ -279,7 +280,7 @@ def _count(
     workers: int | None,
 ) -> tuple[dict[str, int], list[str]]:
     """The number of frames that can be decoded, of every readable video, and what was noticed."""
-    from har_tf.datasets.frame_counts import count_frames
+    from har_tf.files.frame_counts import count_frames
 
     counts = count_frames([record.path for record in found.values()], manifest, workers)
     counted = dict(zip(found, counts, strict=True))

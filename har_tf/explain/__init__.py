@@ -5,8 +5,8 @@ from har_tf.explain.explanation import Explanation
 from har_tf.explain.gradcam import gradcam, gradcam_at
 from har_tf.explain.methods import by_method
 from har_tf.explain.overlay import overlay, save_overlay
-from har_tf.explain.taps import Tap, stages, taps
 from har_tf.explain.windows import VideoExplanation, explain_video
+from har_tf.models.taps import Tap, stages, taps
 
 __all__ = [
     "Explanation",

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf.explain.folding import folded, variant
-from har_tf.explain.taps import Tap, symbolic
+from har_tf.models.folding import folded, variant
+from har_tf.models.taps import Tap, symbolic
 
 # Activations that turn logits into probabilities. The gradient of a softmax is exactly 0 in float32 at a
 # logit gap of 40, so explanations go around them.
@@ -54,7 +54,7 @@ def evidence(
     the model's present weights. Dropout and BatchNorm work as in prediction.
 
     Args:
-        model: as in `har_tf.explain.taps`; its output is (B, classes).
+        model: as in `har_tf.models.taps`; its output is (B, classes).
         clips: (B, T, H, W, C) or (B, H, W, C), as the model takes them.
         taps: taps of this model.
         rule: function of float32 feature maps and gradients, both (B, t, h, w, c), to evidence (B, ...), such as maps

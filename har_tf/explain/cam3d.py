@@ -12,8 +12,8 @@ import tensorflow as tf
 from har_tf.explain.backward import Rule, evidence
 from har_tf.explain.explanation import NORMALIZATIONS, Explanation, saliency, scaled
 from har_tf.explain.gradcam import POOLS
-from har_tf.explain.taps import Tap, find_several, stages
 from har_tf.explain.upsampling import ALIGNMENTS, interpolation
+from har_tf.models.taps import Tap, find_several, stages
 
 CHANNELS = {
     "sum": lambda feature: tf.reduce_sum(feature, axis=-1),

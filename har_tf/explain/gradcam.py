@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from har_tf.explain.backward import evidence
 from har_tf.explain.explanation import NORMALIZATIONS, Explanation, saliency
-from har_tf.explain.taps import Tap, find, find_several
+from har_tf.models.taps import Tap, find, find_several
 
 
 def spatial(feature, gradient):

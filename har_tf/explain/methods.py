@@ -7,7 +7,7 @@ import numpy as np
 
 from har_tf.explain.cam3d import layerwise
 from har_tf.explain.explanation import Explanation
-from har_tf.explain.taps import Tap, find, find_several, stages
+from har_tf.models.taps import Tap, find, find_several, stages
 
 METHODS = ("gradcam", "3dcam", "sum-gradcam")
 

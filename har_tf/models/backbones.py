@@ -15,8 +15,8 @@ import h5py
 import keras
 from keras import applications, layers
 
-from har_tf.models import importers
 from har_tf.models.googlenet import MIN_SIZE, googlenet
+from har_tf.models.weights import import_weights as importers
 
 # What `keras.applications.imagenet_utils.preprocess_input` does, as arguments of a Rescaling layer, so that a saved
 # model takes raw uint8 frames. "caffe" networks see BGR.

@@ -1,6 +1,6 @@
 """Fusion-GRU: frame features of several ImageNet networks side by side, two wide GRU layers over time.
 
-The networks are frozen, so their features are the same in every epoch: `har_tf.features` computes them once,
+The networks are frozen, so their features are the same in every epoch: `har_tf.store.features` computes them once,
 `fusion_gru_head` trains on them, and `end_to_end` puts networks and trained head together again, into one model from
 raw frames to classes that can be saved, run and explained like any other.
 """
@@ -49,7 +49,7 @@ def fusion_gru(
     - `fusion`: the paper fuses activations by putting them side by side. "sum" adds them; the streams that are wider
       than the narrowest are projected to its width first, by a matrix that is learnt (`project_<backbone>`).
       "score_average" gives each stream a head of its own and averages their probabilities.
-    - The centre is cut out of the frames before they get here, see `har_tf.datasets.prepare(fit="crop")`.
+    - The centre is cut out of the frames before they get here, see `har_tf.store.prepare(fit="crop")`.
     - Dropout is not mentioned: it is off.
 
     Layers of a network carry its name in front, as `GoogLeNet_conv1_7x7_s2`; `features_<backbone>` are the frame

@@ -5,7 +5,7 @@ from numbers import Integral
 import keras
 from keras import layers, ops
 
-from har_tf.explain.taps import Tap, find_several, symbolic
+from har_tf.models.taps import Tap, find_several, symbolic
 
 
 def gated(model, taps, num_classes=None, t=2, classifier=True, pool_channels=False):
@@ -27,10 +27,10 @@ def gated(model, taps, num_classes=None, t=2, classifier=True, pool_channels=Fal
       taken over the frames that are left to them. No frame is dropped, and no padding counts.
 
     Args:
-        model: a functional model with taps, see `har_tf.explain.taps`: clips to probabilities or, without `classifier`,
+        model: a functional model with taps, see `har_tf.models.taps`: clips to probabilities or, without `classifier`,
             to anything. The gated model has the same layers, not copies: what trains in one is trained in the other.
             Published weights are imported into the model before it is gated.
-        taps: names of the maps to gate, or taps of `har_tf.explain.taps`.
+        taps: names of the maps to gate, or taps of `har_tf.models.taps`.
         num_classes: size of the last layer; None: that of the model.
         t: frames of the map that are pooled into one, the factor t of the paper.
         classifier: see above.

@@ -82,7 +82,7 @@ def googlenet(
         outputs = top(x, (x4a, x4d) if aux_heads else (), num_classes)
     model = keras.Model(_source(image), outputs, name="googlenet")
     if weights is not None:
-        from har_tf.models.importers import import_weights  # which reads torch's files, Caffe's and Keras'
+        from har_tf.models.weights.import_weights import import_weights  # which reads torch's files, Caffe's and Keras'
 
         import_weights(model, weights)
     return model

@@ -134,7 +134,7 @@ def i3d(
         x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)
     model = keras.Model(clip, x, name=f"i3d_{modality}")
     if weights is not None:
-        from har_tf.models.importers import import_weights  # which reads TensorFlow's files and torch's
+        from har_tf.models.weights.import_weights import import_weights  # which reads TensorFlow's files and torch's
 
         import_weights(model, weights)
     return model

@@ -104,7 +104,7 @@ def resnext3d(
         x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)
     model = quicken(keras.Model(clip, x, name="resnext3d"))
     if weights is not None:
-        from har_tf.models.importers import import_weights  # which reads torch's files and Keras'
+        from har_tf.models.weights.import_weights import import_weights  # which reads torch's files and Keras'
 
         import_weights(model, weights)
     return model

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from har_tf.atomic import whole_file
+from har_tf.files.whole import whole_file
 from har_tf.models.grouped_conv import quicken
 
 _MEMBER = "class_names.json"

@@ -122,7 +122,7 @@ def video_swin(
         x = top(x)
     model = keras.Model(clip, x, name="video_swin")
     if weights is not None:
-        from har_tf.models.importers import import_weights  # which reads torch's files and Keras'
+        from har_tf.models.weights.import_weights import import_weights  # which reads torch's files and Keras'
 
         import_weights(model, weights)
     return model

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from har_tf import __version__
-from har_tf.atomic import whole_file
+from har_tf.files.whole import whole_file
 from har_tf.report.tables import Table
 
 

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from har_tf.atomic import whole_file
+from har_tf.files.whole import whole_file
 
 _DPI = 150
 _MARKERS = "osD^vP"

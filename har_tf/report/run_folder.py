@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from har_tf import __version__
-from har_tf.atomic import whole_file
+from har_tf.files.whole import whole_file
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "av", "opencv-python", "scikit-learn")
 

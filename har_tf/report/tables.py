@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from har_tf.atomic import whole_file
+from har_tf.files.whole import whole_file
 
 Cell = str | float | int | None
 

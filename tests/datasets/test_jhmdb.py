@@ -10,8 +10,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from har_tf import datasets
-from har_tf.datasets import DatasetError, frame_counts, jhmdb
-from har_tf.datasets.workers import Failed
+from har_tf.datasets import DatasetError, jhmdb
+from har_tf.files import frame_counts
+from har_tf.files.workers import Failed
 from har_tf.video import read_clip
 
 FRAMES = 3

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from har_tf import datasets
-from har_tf.datasets import DatasetError, frame_counts, ucf24
-from har_tf.datasets.workers import Failed
+from har_tf.datasets import DatasetError, ucf24
+from har_tf.files import frame_counts
+from har_tf.files.workers import Failed
 from har_tf.video import probe
 
 FILES = {

@@ -18,8 +18,8 @@ from experiments.cam3d_localization import CONTROLS, IOUS, LAYERS, PAPER_TABLE_6
 from har_tf import explain
 from har_tf.datasets import ucf24
 from har_tf.evaluate.localization import Overlaps
-from har_tf.models import importers
 from har_tf.models.saving import save_model
+from har_tf.models.weights import import_weights as importers
 from har_tf.video import probe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -179,8 +179,8 @@ def test_a_saved_model_is_explained_as_it_was(run, recipe, results):
 def test_published_weights_are_explained_without_training(recipe, tmp_path):
     """A checkpoint of torch with the published names; ten outputs are taken for the ten classes, of which all count."""
     torch = pytest.importorskip("torch")
-    from har_tf.models.published.resnext3d import HARA
     from har_tf.models.resnext3d import resnext3d
+    from har_tf.models.weights.resnext3d import HARA
 
     model = resnext3d((4, 64, 64, 3), 10, blocks=(1, 1, 1, 1), width=32, cardinality=2)
     generator = torch.Generator().manual_seed(0)
@@ -214,8 +214,8 @@ def test_jhmdb_with_weights_of_hmdb51(make_video, tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     from scipy.io import savemat
 
-    from har_tf.models.published.resnext3d import HARA
     from har_tf.models.resnext3d import resnext3d
+    from har_tf.models.weights.resnext3d import HARA
 
     root = tmp_path / "JHMDB"
     (root / "splits").mkdir(parents=True)

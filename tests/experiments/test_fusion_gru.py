@@ -15,8 +15,8 @@ import pytest
 from experiments import fusion_gru
 from experiments.fusion_gru import FUSION, Recipe, table_1, table_2, table_3, table_classes
 from har_tf.command import guarded
-from har_tf.features import FeatureStore
 from har_tf.models.saving import load_model
+from har_tf.store.features import FeatureStore
 from har_tf.video import probe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -223,7 +223,7 @@ def test_finetuning_trains_from_frames(recipe):
 
 def test_official_splits_of_a_folder_with_lists(recipe, figures, tmp_path, monkeypatch):
     """Two splits of part of UCF101: as many test clips as the lists name of it, and tables and strips of them all."""
-    from har_tf.report import explained
+    from har_tf.report.pages import explained
 
     shown, draw = [], explained.class_strips
     monkeypatch.setattr(
@@ -410,7 +410,8 @@ def test_a_part_of_a_named_data_set_is_answered_with_options_of_the_command(
 
 def test_unreadable_segments_are_left_out_one_by_one(figures, tmp_path):
     """Segments of one video: one has no frames, the other is there."""
-    from har_tf.datasets import ActionDataset, VideoRecord, prepare
+    from har_tf.datasets import ActionDataset, VideoRecord
+    from har_tf.store import prepare
 
     video = sorted((figures / "wave").glob("*.mp4"))[0]
     records = (
@@ -688,7 +689,7 @@ def test_help_comes_before_tensorflow_and_wrong_usage_exits_with_2():
 
 
 def test_overlays_of_small_frames_are_made_where_there_are_enough_cells():
-    from har_tf.explain import taps
+    from har_tf.models import taps
     from har_tf.models.fusion_gru import fusion_gru as build
     from har_tf.models.fusion_gru import stream_taps
 

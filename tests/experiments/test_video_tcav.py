@@ -16,10 +16,10 @@ from keras import layers
 
 from experiments import video_tcav
 from experiments.video_tcav import Recipe, Set
+from har_tf.concepts import mining as concepts
 from har_tf.datasets.records import ActionDataset, VideoRecord
-from har_tf.explain import concepts
 from har_tf.models.saving import save_model
-from har_tf.report.tcav_results import FURTHER, findings
+from har_tf.report.pages.tcav import FURTHER, findings
 from har_tf.video import probe, write_video
 
 REPOSITORY = Path(__file__).resolve().parents[2]

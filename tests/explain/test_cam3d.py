@@ -7,10 +7,11 @@ import tensorflow as tf
 from checks import assert_survives_saving
 from keras import layers, ops
 
-from har_tf.explain import Tap, cam3d, gradcam, gradcam_at, layerwise, overlay, stages, sum_gradcam, taps
+from har_tf.explain import Tap, cam3d, gradcam, gradcam_at, layerwise, overlay, stages, sum_gradcam
 from har_tf.explain.backward import _compiled
 from har_tf.explain.cam3d import products
 from har_tf.explain.upsampling import enlarge
+from har_tf.models import taps
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,10 @@ import tensorflow as tf
 from checks import assert_survives_saving
 from keras import layers, ops
 
-from har_tf.explain import gradcam, gradcam_at, taps
+from har_tf.explain import gradcam, gradcam_at
 from har_tf.explain.backward import _compiled
 from har_tf.explain.gradcam import spatiotemporal
+from har_tf.models import taps
 
 
 @pytest.fixture(autouse=True)

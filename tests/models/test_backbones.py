@@ -6,7 +6,7 @@ import pytest
 
 from har_tf.models import backbones
 from har_tf.models.googlenet import googlenet
-from har_tf.models.named import named
+from har_tf.models.zoo import named
 
 
 @pytest.mark.parametrize(

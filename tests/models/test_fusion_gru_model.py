@@ -9,7 +9,8 @@ import pytest
 from checks import assert_survives_saving
 from keras import applications
 
-from har_tf.explain import gradcam, taps
+from har_tf.explain import gradcam
+from har_tf.models import taps
 from har_tf.models.fusion_gru import (
     FUSIONS,
     end_to_end,

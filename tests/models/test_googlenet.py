@@ -12,7 +12,7 @@ from checks import assert_survives_saving
 from keras import layers
 from PIL import Image
 
-from har_tf.explain import taps
+from har_tf.models import taps
 from har_tf.models.googlenet import _local_response_norm, _pool_up, googlenet
 
 EGYPTIAN_CAT, TIGER_CAT, TABBY, ESPRESSO = 285, 282, 281, 967

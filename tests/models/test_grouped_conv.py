@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from har_tf.explain.folding import folded, pairs
+from har_tf.models.folding import folded, pairs
 from har_tf.models.grouped_conv import convolve, quicken
 from har_tf.models.saving import load_model, save_model
 

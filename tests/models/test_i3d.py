@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 from checks import assert_survives_saving
 
-from har_tf.explain import gradcam, taps
+from har_tf.explain import gradcam
+from har_tf.models import taps
 from har_tf.models.i3d import i3d
 
 TABLE_2 = {

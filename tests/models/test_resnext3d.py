@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from checks import assert_survives_saving
 
-from har_tf.explain.taps import stages
-from har_tf.models import checkpoints
 from har_tf.models.googlenet import googlenet
-from har_tf.models.importers import import_weights, resnext3d_options
-from har_tf.models.published import resnext3d as published
 from har_tf.models.resnext3d import ACTIVITYNET_MEAN, resnext3d
+from har_tf.models.taps import stages
+from har_tf.models.weights import checkpoints
+from har_tf.models.weights import resnext3d as published
+from har_tf.models.weights.import_weights import import_weights, resnext3d_options
 
 SMALL = {"blocks": (1, 2, 1, 1), "width": 64, "cardinality": 8, "num_classes": 5}
 TINY = {"blocks": (1, 1, 2, 1), "width": 32, "cardinality": 4, "num_classes": 3}
@@ -343,7 +343,7 @@ def test_the_published_depth_and_a_whole_checkpoint(tmp_path):
 def test_what_the_model_has_not_is_left_out_on_purpose(caplog):
     arrays = {f"module.{name}": array for name, array in state_dict(**TINY).items()}
     model = resnext3d((4, 16, 16, 3), **TINY, include_top=False)
-    with caplog.at_level("INFO", logger="har_tf.models.importers"):
+    with caplog.at_level("INFO", logger="har_tf.models.weights.import_weights"):
         import_weights(model, arrays)
     assert "left out on purpose: bn1.num_batches_tracked" in caplog.text
     kernel = model.get_layer("layer1_0_conv2").kernel

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from checks import assert_survives_saving
 
-from har_tf.explain import layerwise, stages, taps
-from har_tf.explain.taps import find
-from har_tf.models import checkpoints, saving
-from har_tf.models.importers import import_weights, video_swin_options
-from har_tf.models.published import video_swin as published
+from har_tf.explain import layerwise, stages
+from har_tf.models import saving, taps
 from har_tf.models.resnext3d import resnext3d
+from har_tf.models.taps import find
 from har_tf.models.video_swin import video_swin
+from har_tf.models.weights import checkpoints
+from har_tf.models.weights import video_swin as published
+from har_tf.models.weights.import_weights import import_weights, video_swin_options
 
 TINY = {
     "embed_dim": 8, "depths": (2, 1, 1, 1), "num_heads": (1, 2, 2, 4), "window": (2, 3, 3), "num_classes": 3,
@@ -278,7 +279,7 @@ def test_names_and_what_is_left_out(tiny, caplog):
     arrays["backbone.layers.0.blocks.1.attn_mask"] = np.zeros((4, 18, 18), "float32")
     renamed = {name.replace("backbone.norm.", "backbone.norm3."): array for name, array in arrays.items()}
     bare = video_swin(input_shape=(2, 16, 16, 3), include_top=False, **TINY)
-    with caplog.at_level("INFO", logger="har_tf.models.importers"):
+    with caplog.at_level("INFO", logger="har_tf.models.weights.import_weights"):
         import_weights(bare, renamed)
     assert "left out on purpose" in caplog.text
     assert "cls_head.fc_cls.weight" in caplog.text

@@ -1,0 +1,1 @@
+"""What is broken, double, or on both sides of a split."""

@@ -1,0 +1,1 @@
+"""Concepts: mined from videos, reviewed, and asked of a model's layers (TCAV)."""

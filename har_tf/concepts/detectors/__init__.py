@@ -1,0 +1,1 @@
+"""Detectors of things in frames, behind one interface."""

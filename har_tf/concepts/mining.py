@@ -1,0 +1,488 @@
+"""Concepts for Video-TCAV: short clips of one thing each, cut from videos along its tracks.
+
+    concepts.mine("Kinetics/test/playing_tennis", detector, ["person", "tennis racket", "sports ball"], "concepts")
+
+    OUT/concepts.json                                    every clip: source, frames, boxes, scores, verdict
+    OUT/<concept>/<kind>/<source>_t<track>.mp4
+
+Two kinds are cut from every track (Saha et al. 2024, section 3.3). "spatiotemporal": the thing as it moves, on a canvas
+of the track's largest height and width, smaller crops padded and in the middle. "spatial": one crop, that of the frame
+of the highest score (of the largest box among equals), repeated as often. What the detector finds of other classes is
+cut as well, because random concepts are drawn from all of the corpus. What such a folder is read with, and folders that
+were made by hand, are in `concept_set`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from tqdm import tqdm
+
+from har_tf.concepts.concept_set import (
+    KINDS,
+    MANIFEST,
+    ConceptClip,
+    ConceptError,
+    ConceptSet,
+    Source,
+    load,
+    locked,
+    read_manifest,
+    store_verdicts,
+    write_manifest,
+)
+from har_tf.concepts.detectors.base import Detector, check_concepts, naming
+from har_tf.concepts.tracks import Track, Tracker, Tracking
+from har_tf.datasets.folder import SUFFIXES, check_folder
+from har_tf.datasets.records import VideoRecord, relative
+from har_tf.files import walk
+from har_tf.video import VideoError, probe, read_clip, read_frames, write_video
+
+__all__ = [
+    "ConceptClip",
+    "ConceptError",
+    "ConceptSet",
+    "Source",
+    "best_frame",
+    "canvas_of",
+    "cut",
+    "cut_tracks",
+    "detect",
+    "folder_name",
+    "load",
+    "mine",
+    "store_verdicts",
+    "whole_pixels",
+]
+
+_WINDOW = 16  # frames in memory at a time, of whatever size
+_SECONDS = 5.0  # between two writes of the manifest, which grows with the corpus
+
+
+def mine(
+    source: str | Path | Sequence[str | Path],
+    detector: Detector,
+    concepts: Sequence[str],
+    out: str | Path,
+    tracking: Tracking | None = None,
+    others: bool = True,
+    max_frames: int = 64,
+    smallest: int = 8,
+    per_video: int | None = None,
+    fill: int | str = 0,
+    fresh: bool = False,
+) -> ConceptSet:
+    """Finds things in videos, follows them, and cuts concept clips.
+
+    A second run with the same settings goes on where the first was stopped: sources that are done and have not changed
+    are not read again, and verdicts stay. Videos that cannot be read are listed in the manifest and left out.
+
+    Args:
+        source: a folder, in which videos may lie at any depth, or paths of videos.
+        detector: see `detectors.open_detector`.
+        concepts: classes of the detector.
+        out: the folder of concepts; is made where it is missing.
+        tracking: how detections become tracks.
+        others: cut clips of the detector's other classes too, for random concepts.
+        max_frames: longest clip; of a longer track the stretch of the highest scores is taken.
+        smallest: pixels; tracks whose canvas is lower or narrower are left out.
+        per_video: most tracks of a class in one video, those of the highest scores; None: all.
+        fill: grey value around smaller crops, or "mean", the mean colour of the crop.
+        fresh: mine all again, and forget all verdicts.
+
+    Raises:
+        ConceptError: no video, or `out` holds concepts that were mined otherwise or from a folder elsewhere.
+        DetectorError: a class that the detector does not know, or the detector fails.
+        DatasetError: no such folder.
+    """
+    check_concepts(concepts, detector.names, "The detector")
+    tracking = tracking or Tracking()
+    wanted = None if others else set(concepts)
+
+    def found(path: Path, name: str) -> tuple[list[Track], int]:
+        return detect(path, detector, tracking, name, wanted)
+
+    settings = {
+        "detector": detector.settings,
+        "tracking": asdict(tracking),
+        "concepts": list(concepts),
+        "others": others,
+    }
+    root, videos = _videos(source)
+    return _cut_all(root, videos, found, concepts, out, settings, max_frames, smallest, per_video, fill, fresh)
+
+
+def cut_tracks(
+    tracks: Mapping[str | Path, Sequence[Track]] | Callable[[Path], Sequence[Track]],
+    source: str | Path | Sequence[str | Path],
+    concepts: Sequence[str],
+    out: str | Path,
+    max_frames: int = 64,
+    smallest: int = 8,
+    per_video: int | None = None,
+    fill: int | str = 0,
+    fresh: bool = False,
+) -> ConceptSet:
+    """Cuts concept clips along tracks that are known, such as `tracks.true_tracks` of the embedded data set.
+
+    Args:
+        tracks: {path of a video: its tracks}, or a function that gives them.
+        source: a folder, or paths of videos.
+        concepts: labels of tracks; those of others become other classes.
+        out: see `mine`, like all that follows.
+        max_frames: see `mine`.
+        smallest: see `mine`.
+        per_video: see `mine`.
+        fill: see `mine`.
+        fresh: see `mine`.
+
+    Example:
+        >>> records = datasets.load("figures").records
+        >>> known = {record.path: true_tracks(record) for record in records}
+        >>> cut_tracks(known, [*known], ["person", "object", "limb"], "concepts")
+    """
+    if not concepts:
+        raise ConceptError("At least one concept is needed: a label of the tracks")
+    known = None if callable(tracks) else {Path(path): list(given) for path, given in tracks.items()}
+
+    def found(path: Path, name: str) -> tuple[list[Track], int]:
+        given = tracks(path) if known is None else known.get(path, [])
+        return list(given), max((int(track.frames[-1]) + 1 for track in given), default=0)
+
+    settings = {"detector": None, "tracking": "given", "concepts": list(concepts), "others": True}
+    root, videos = _videos(source)
+    return _cut_all(root, videos, found, concepts, out, settings, max_frames, smallest, per_video, fill, fresh)
+
+
+def detect(
+    path: str | Path,
+    detector: Detector,
+    tracking: Tracking | None = None,
+    name: str = "",
+    labels: Collection[str] | None = None,
+) -> tuple[list[Track], int]:
+    """The tracks in a video, and its number of frames; a few frames are in memory at a time.
+
+    Args:
+        path: the video.
+        detector: what looks for things.
+        tracking: how detections become tracks.
+        name: what the video is called for the detector and in errors.
+        labels: the classes to follow; None: all.
+
+    Raises:
+        VideoError: it cannot be read.
+        DetectorError: the detector fails on it.
+    """
+    path, name = Path(path), name or Path(path).name
+    tracker, total = Tracker(detector.names, tracking), probe(path).frames
+    for start in range(0, total, _WINDOW):
+        frames = read_clip(path, None, None, start=start, stop=min(start + _WINDOW, total))
+        with naming(detector, name, start, len(frames)):
+            found = detector(frames, name, start)
+        for number, (picture, detections) in enumerate(zip(frames, found, strict=True), start=start):
+            tracker.add(number, detections, picture)
+    return [track for track in tracker.tracks() if labels is None or track.label in labels], total
+
+
+def cut(
+    frames: np.ndarray,
+    track: Track,
+    kind: str = "spatiotemporal",
+    fill: int | str = 0,
+    canvas: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """The clip of a track.
+
+    Boxes are widened to whole pixels and cut off at the frame. A crop of height h lies (H - h) // 2 below the upper
+    edge of its canvas, likewise from the left.
+
+    Args:
+        frames: uint8 (n, H, W, 3), the frames of the track.
+        track: n frames of one instance.
+        kind: "spatiotemporal", or "spatial": one crop, see `best_frame`, repeated n times.
+        fill: grey value around smaller crops, or "mean", the mean colour of the crop.
+        canvas: (height, width) of the result; None: the largest height and the largest width of the boxes, made even,
+            as H.264 in yuv420p needs it.
+
+    Returns:
+        uint8 (n, h, w, 3).
+
+    Raises:
+        ValueError: another kind or fill, or not as many frames as boxes.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind is {' or '.join(KINDS)}. Received: kind={kind!r}")
+    if fill != "mean" and not (isinstance(fill, int) and 0 <= fill <= 255):
+        raise ValueError(f"fill is a grey value from 0 to 255 or 'mean'. Received: fill={fill!r}")
+    if len(frames) != len(track.frames):
+        raise ValueError(f"A track of {len(track.frames)} frames needs as many. Received: {len(frames)}")
+    if kind == "spatial":
+        best = best_frame(track)
+        still = cut(frames[best : best + 1], track.part(best, best + 1), fill=fill, canvas=canvas)
+        return np.repeat(still, len(frames), axis=0)
+    boxes = whole_pixels(track.boxes, frames.shape[1:3])
+    height, width = canvas or canvas_of(boxes)
+    clip = np.empty((len(frames), height, width, 3), np.uint8)
+    for place, frame, (x1, y1, x2, y2) in zip(clip, frames, boxes, strict=True):
+        crop = frame[y1:y2, x1:x2]
+        place[:] = crop.mean(axis=(0, 1)).round() if fill == "mean" else fill
+        top, left = (height - crop.shape[0]) // 2, (width - crop.shape[1]) // 2
+        place[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
+    return clip
+
+
+def best_frame(track: Track) -> int:
+    """The place in a track of the highest score; among equal ones that of the largest box, and then the first."""
+    areas = (track.boxes[:, 2:] - track.boxes[:, :2]).prod(axis=1)
+    scores = np.where(np.isnan(track.scores), -1, track.scores)
+    return int(np.lexsort((-areas, -scores))[0])
+
+
+def whole_pixels(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """int64 (n, 4): boxes widened to whole pixels, in a frame of (height, width); each keeps at least one pixel."""
+    boxes, limits = np.asarray(boxes, np.float64), np.array([size[1], size[0]])
+    low = np.clip(np.floor(boxes[:, :2]), 0, limits - 1)
+    high = np.clip(np.ceil(boxes[:, 2:]), low + 1, limits)
+    return np.concatenate([low, high], axis=1).astype(np.int64)
+
+
+def canvas_of(boxes: np.ndarray) -> tuple[int, int]:
+    """(height, width), even, that the largest of whole boxes (n, 4) fit into."""
+    width, height = (boxes[:, 2:] - boxes[:, :2]).max(axis=0).tolist()
+    return height + height % 2, width + width % 2
+
+
+def _videos(source: str | Path | Sequence[str | Path]) -> tuple[Path, dict[str, Path]]:
+    """The folder, of paths the one around them all, and {path below it: path} of the videos."""
+    if isinstance(source, str | Path):
+        root = check_folder(source, "a folder of videos")
+        paths = list(walk.files(root, SUFFIXES))
+    else:
+        paths = [Path(path) for path in source]
+        root = Path(os.path.commonpath([path.absolute().parent for path in paths])) if paths else Path()
+    if not paths:
+        raise ConceptError(f"{source}: no video. Videos end in {', '.join(sorted(SUFFIXES))}")
+    return root, {relative(path, root): path for path in sorted(paths)}
+
+
+def _cut_all(root, videos, found, concepts, out, settings, max_frames, smallest, per_video, fill, fresh) -> ConceptSet:
+    """Cuts the clips of all videos that are not done yet, and keeps the manifest.
+
+    Args:
+        root: the folder of the videos.
+        videos: {path below root: path}.
+        found: from path and name to tracks and number of frames; the others are those of `mine`.
+    """
+    if max_frames < 1 or smallest < 1 or (per_video is not None and per_video < 1):
+        raise ValueError(
+            f"Numbers of frames, pixels and tracks are at least 1. "
+            f"Received: max_frames={max_frames}, smallest={smallest}, per_video={per_video}"
+        )
+    if fill != "mean" and not (isinstance(fill, int) and 0 <= fill <= 255):
+        raise ValueError(f"fill is a grey value from 0 to 255 or 'mean'. Received: fill={fill!r}")
+    out = Path(out)
+    # A folder of concepts among the videos would be mined itself by a second run.
+    videos = {name: path for name, path in videos.items() if not path.absolute().is_relative_to(out.absolute())}
+    settings |= {"max_frames": max_frames, "smallest": smallest, "per_video": per_video, "fill": fill}
+    settings = json.loads(json.dumps(settings))  # as it comes back from the manifest
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        state = _State(out, tuple(concepts), settings, root, fresh)
+        videos = {state.name(below): path for below, path in videos.items()}
+        stems = _stems(videos, state.stems())
+        try:
+            for name, path in tqdm(videos.items(), "mining", unit="video", leave=False, disable=None):
+                stamp = VideoRecord(path, 0).stamp()
+                if state.done(name, stamp):
+                    continue
+                try:
+                    tracks, count = found(path, name)
+                    clips = _cut_video(path, name, stems[name], tracks, out, max_frames, smallest, per_video, fill)
+                except VideoError as error:
+                    state.add(Source(name, stamp, problem=error.reason), [])
+                    continue
+                state.add(Source(name, stamp, count, len(tracks)), clips)
+        finally:
+            state.write()
+    return state.found()
+
+
+class _State:
+    """What has been mined so far, in memory and in the manifest."""
+
+    def __init__(self, out: Path, concepts: tuple[str, ...], settings: dict, root: Path, fresh: bool) -> None:
+        root = Path(os.path.realpath(root))
+        self._out, self._concepts = out, concepts
+        self._settings, self._below = settings | {"root": root.as_posix()}, PurePosixPath()
+        self._sources: dict[str, Source] = {}
+        self._clips: dict[str, list[ConceptClip]] = {}
+        self._written = time.monotonic()
+        if not (out / MANIFEST).exists():
+            return
+        before = read_manifest(out / MANIFEST)
+        if fresh:
+            for clip in before.clips:
+                (out / clip.file).unlink(missing_ok=True)
+            return
+        changed = [key for key in settings if before.settings.get(key) != settings[key]]
+        if changed:
+            raise ConceptError(
+                f"{out}: holds concepts that were mined otherwise: {', '.join(changed)} "
+                f"{', '.join(json.dumps(before.settings.get(key)) for key in changed)}. Choose another folder, or mine "
+                f"all again with fresh. Received: {', '.join(json.dumps(settings[key]) for key in changed)}"
+            )
+        first = Path(before.settings.get("root", root))  # manifests had none at first
+        above = PurePosixPath()
+        if root.is_relative_to(first):
+            self._settings["root"], self._below = first.as_posix(), PurePosixPath(root.relative_to(first))
+        elif first.is_relative_to(root):
+            above = PurePosixPath(first.relative_to(root))
+        else:
+            raise ConceptError(
+                f"{out}: was mined from {first}. Choose another folder for other videos, or --fresh (fresh=True), "
+                f"which forgets the first and its verdicts. If the videos were moved, write their new place as root "
+                f"into {out / MANIFEST}. Received: {root}"
+            )
+        for source in before.sources:
+            self._sources[str(above / source.path)] = replace(source, path=str(above / source.path))
+        for clip in before.clips:
+            name = str(above / clip.source)
+            self._clips.setdefault(name, []).append(replace(clip, source=name))
+
+    def name(self, below: str) -> str:
+        """What a video is called here: its path below the widest folder that was mined, not below this run's."""
+        return str(self._below / below)
+
+    def done(self, name: str, stamp: tuple[int, int]) -> bool:
+        known = self._sources.get(name)
+        there = all((self._out / clip.file).is_file() for clip in self._clips.get(name, []))
+        return known is not None and not known.problem and known.stamp == stamp and there
+
+    def stems(self) -> dict[str, str]:
+        """{what the names of clips that are there begin with, without case: their source}."""
+        return {
+            Path(clip.file).name.rpartition("_t")[0].casefold(): source
+            for source, clips in self._clips.items()
+            for clip in clips
+        }
+
+    def add(self, source: Source, clips: list[ConceptClip]) -> None:
+        new = {clip.file for clip in clips}
+        for old in self._clips.get(source.path, []):
+            if old.file not in new:
+                (self._out / old.file).unlink(missing_ok=True)
+        self._sources[source.path], self._clips[source.path] = source, clips
+        if time.monotonic() - self._written > _SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        write_manifest(self.found())
+        self._written = time.monotonic()
+
+    def found(self) -> ConceptSet:
+        clips = sorted((clip for clips in self._clips.values() for clip in clips), key=lambda clip: clip.file)
+        sources = tuple(self._sources[name] for name in sorted(self._sources))
+        return ConceptSet(self._out, self._concepts, tuple(clips), self._settings, sources)
+
+
+def _cut_video(path, name, stem, tracks, out, max_frames, smallest, per_video, fill) -> list[ConceptClip]:
+    """Writes the clips of one video."""
+    if not tracks:
+        return []
+    info, clips = probe(path), []
+    size, ranks = (info.height, info.width), _ranks(tracks)
+    for number, track in enumerate(tracks):
+        start = _best_stretch(track, max_frames)
+        track = track.part(start, start + max_frames)
+        boxes = whole_pixels(track.boxes, size)
+        canvas = canvas_of(boxes)
+        if min(canvas) < smallest or (per_video is not None and ranks[number] >= per_video):
+            continue
+        if track.frames[-1] >= info.frames:
+            raise VideoError(path, f"has {info.frames} frames, and a track reaches frame {track.frames[-1]}")
+        best = best_frame(track)
+        still = canvas_of(boxes[best : best + 1])
+        common = {
+            "concept": track.label,
+            "source": name,
+            "track": number,
+            "frames": tuple(track.frames.tolist()),
+            "boxes": tuple(tuple(round(side, 2) for side in box) for box in track.boxes.tolist()),
+            "scores": tuple(None if np.isnan(score) else round(float(score), 4) for score in track.scores),
+            "score": round(track.score, 4),
+        }
+        for kind in KINDS:
+            file = f"{folder_name(track.label)}/{kind}/{stem}_t{number}.mp4"
+            (out / file).parent.mkdir(parents=True, exist_ok=True)
+            if kind == "spatial":
+                picture = read_frames(path, [int(track.frames[best])], None)
+                frame = cut(picture, track.part(best, best + 1), fill=fill, canvas=still)[0]
+                pixels = (frame for _ in range(len(track.frames)))
+            else:
+                pixels = _crops(path, track, canvas, fill)
+            # Every frame by itself: where x264 looks ahead, frames of some sizes came out otherwise from run to run,
+            # and with them every score.
+            write_video(out / file, pixels, fps=info.fps or 10, qp=16, keyint=1, threads=1)
+            shown = int(track.frames[best]) if kind == "spatial" else None
+            clips.append(ConceptClip(file=file, kind=kind, shown=shown, **common))
+    return clips
+
+
+def _crops(path: Path, track: Track, canvas: tuple[int, int], fill):
+    """The frames of a spatiotemporal clip, one by one."""
+    for start in range(0, len(track.frames), _WINDOW):
+        part = track.part(start, start + _WINDOW)
+        yield from cut(read_frames(path, part.frames, None), part, fill=fill, canvas=canvas)
+
+
+def _best_stretch(track: Track, length: int) -> int:
+    """Where the `length` consecutive frames of the highest scores begin, the first of equal ones."""
+    if len(track.frames) <= length:
+        return 0
+    sums = np.concatenate([[0], np.cumsum(np.nan_to_num(track.scores.astype(np.float64)))])
+    # Rounded, so that equal scores are equal sums.
+    return int((sums[length:] - sums[:-length]).round(6).argmax())
+
+
+def _ranks(tracks: Sequence[Track]) -> list[int]:
+    """The place of every track among those of its class in a video, by score."""
+    ranks = [0] * len(tracks)
+    for label in {track.label for track in tracks}:
+        same = [number for number, track in enumerate(tracks) if track.label == label]
+        for rank, number in enumerate(sorted(same, key=lambda number: -tracks[number].score)):
+            ranks[number] = rank
+    return ranks
+
+
+def _stems(names: Collection[str], taken: Mapping[str, str]) -> dict[str, str]:
+    """{source: what its clips' names begin with}: the file's stem where that is unique, else all of its path.
+
+    Args:
+        names: of sources.
+        taken: {such a beginning, in lower case: the source whose clips have it already}; no other source gets it.
+    """
+    counts = Counter(Path(name).stem.casefold() for name in {*names, *taken.values()})
+    owners, stems = dict(taken), {}
+    for name in names:
+        plain, whole = Path(name).stem, re.sub(r"[/\\]+", "__", name).lstrip("._")
+        choices = itertools.chain([whole], (f"{whole}_{number}" for number in itertools.count(2)))
+        if counts[plain.casefold()] == 1:
+            choices = itertools.chain([plain], choices)
+        stems[name] = next(each for each in choices if owners.get(each.casefold(), name) == name)
+        owners[stems[name].casefold()] = name
+    return stems
+
+
+def folder_name(label: str) -> str:
+    """What the folder of a concept is called: "sports ball" -> "sports_ball"."""
+    return re.sub(r"[^\w.-]+", "_", label).strip("._") or "_"

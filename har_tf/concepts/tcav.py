@@ -1,0 +1,303 @@
+"""TCAV: is a class recognised by a concept? From clips to tested scores, with one pass over every clip.
+
+    scores = tcav.score(model, tennis, class_index=4, concepts={"racket": ..., "ball": ...}, random_sets=[...])
+
+A concept is a set of clips that show it. Its CAV is the direction, among the activations of a tap, that leads from
+other clips to these (`cavs`). The score of a class is the share of its clips whose logit grows in that direction
+(`relative_tcav`, Saha et al. 2024, section 3), and `significance` says whether that is more than chance.
+"""
+
+import functools
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from numbers import Integral
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from har_tf.concepts.cav import Cav, Linear, cavs, in_span
+from har_tf.concepts.scores import RANDOM, Scores, derivatives, magnitude, relative_tcav, sign_count
+from har_tf.concepts.significance import Criterion, Significance, significance
+from har_tf.explain.backward import checked_clips, evidence, features
+from har_tf.models.taps import Tap, find_several, stages
+
+__all__ = [
+    "Cav",
+    "Criterion",
+    "Linear",
+    "Scores",
+    "Significance",
+    "Tcav",
+    "activations",
+    "cavs",
+    "derivatives",
+    "gradients",
+    "magnitude",
+    "relative_tcav",
+    "score",
+    "sign_count",
+    "significance",
+]
+
+# What is left of a map (t, h, w, c): the axes that are pooled.
+POOLS = {"mean": (1, 2, 3), "space": (2, 3), "full": ()}
+
+
+def activations(
+    model: keras.Model,
+    clips: np.ndarray,
+    taps: Sequence[str | Tap],
+    pool: str = "mean",
+    batch_size: int = 32,
+    max_gib: float = 4.0,
+) -> dict[str, np.ndarray]:
+    """The activations of clips at every tap, from one forward pass that ends at the last of them.
+
+    Args:
+        model: as in `har_tf.models.taps.taps`.
+        clips: (B, T, H, W, C) or (B, H, W, C), as the model takes them.
+        taps: names of taps, or taps of this model.
+        pool: "mean" over time and space, D = c; "space", D = t·c, which keeps when; "full" keeps all, D = t·h·w·c.
+        batch_size: clips that are in memory at once.
+        max_gib: refuse what would take more memory than this, in GiB.
+
+    Returns:
+        tap's name -> float32 (B, D).
+
+    Raises:
+        ValueError: no such tap, an unknown pool, clips that do not fit the model, too much for `max_gib`, or
+            activations that are not finite.
+    """
+    chosen = _chosen(model, taps, pool)
+    _check_size(chosen, np.shape(clips), pool, max_gib)
+    found = features(model, clips, chosen, _feature_rule(pool), batch_size)
+    return {tap.name: each for tap, each in zip(chosen, found, strict=True)}
+
+
+def gradients(
+    model: keras.Model,
+    clips: np.ndarray,
+    class_index: int,
+    taps: Sequence[str | Tap],
+    pool: str = "mean",
+    batch_size: int = 32,
+    max_gib: float = 4.0,
+) -> dict[str, np.ndarray]:
+    """The gradients of a class's logit at every tap, from one forward and one backward pass for all of them.
+
+    Of pooled activations a the gradient is the *sum* over the pooled positions p, since a step v of the mean is a step
+    v at every position: d/de logit(x + e·v everywhere) = sum over p of (d logit / d x_p) · v. Where the model itself
+    averages the map, that is its gradient with respect to the average.
+
+    Args:
+        class_index: the class.
+        model, clips, taps, pool, batch_size, max_gib: as in `activations`; `clips` are of the class.
+
+    Returns:
+        tap's name -> float32 (B, D), in logits for an activation.
+
+    Raises:
+        ValueError: as in `activations`, a class that the model does not have, or a model without a logit.
+    """
+    chosen = _chosen(model, taps, pool)
+    _check_class(model, class_index)
+    _check_size(chosen, np.shape(clips), pool, max_gib)
+    found = evidence(model, clips, chosen, _gradient_rule(pool), int(class_index), batch_size)
+    return {tap.name: each for tap, each in zip(chosen, found.signed, strict=True)}
+
+
+@functools.cache  # compiled functions are kept by their rule
+def _feature_rule(pool):
+    def rule(feature):
+        return _flat(tf.reduce_mean(feature, axis=POOLS[pool]) if POOLS[pool] else feature)
+
+    return rule
+
+
+@functools.cache
+def _gradient_rule(pool):
+    def rule(_, gradient):
+        return _flat(tf.reduce_sum(gradient, axis=POOLS[pool]) if POOLS[pool] else gradient)
+
+    return rule
+
+
+def _flat(x):
+    return tf.reshape(x, [tf.shape(x)[0], -1])
+
+
+@dataclass(frozen=True, eq=False)
+class Tcav:
+    """What `score` found.
+
+    Attributes:
+        class_index: the class.
+        taps: names, in the order given.
+        relative: tap -> concept, and "random" -> `Scores` of the concepts shown together (Figures 7 to 9).
+        tests: tap -> concept -> `Significance` of each concept by itself (Figure 10).
+        settings: the arguments that made it.
+    """
+
+    class_index: int
+    taps: tuple[str, ...]
+    relative: dict[str, dict[str, Scores]]
+    tests: dict[str, dict[str, Significance]]
+    settings: dict = field(default_factory=dict)
+
+    def as_dict(self) -> dict:
+        """Everything as dicts, text and numbers that `json.dump` takes."""
+
+        def plain(by_tap):
+            return {tap: {name: each.as_dict() for name, each in found.items()} for tap, found in by_tap.items()}
+
+        return {
+            "class_index": self.class_index,
+            "taps": list(self.taps),
+            "relative": plain(self.relative),
+            "tests": plain(self.tests),
+            "settings": self.settings,
+        }
+
+
+def score(
+    model: keras.Model,
+    clips: np.ndarray,
+    class_index: int,
+    concepts: Mapping[str, np.ndarray],
+    random_sets: Sequence[np.ndarray],
+    taps: Sequence[str | Tap] | None = None,
+    pool: str = "mean",
+    classifier: Linear | None = None,
+    criterion: Criterion | None = None,
+    groups: Mapping[str, Sequence] | None = None,
+    random_groups: Sequence[Sequence] | None = None,
+    batch_size: int = 32,
+    max_gib: float = 4.0,
+) -> Tcav:
+    """Scores concepts for a class at every tap, relative to each other, and tests each of them.
+
+    Every clip passes the model once for all taps, also if it was drawn into several sets; the clips of the class pass
+    once forward and backward. All CAVs and scores are matrix products of what that gave, and equal numbers come of
+    equal arguments.
+
+    Args:
+        model: functional Keras model with one output (B, classes). It is not changed.
+        clips: clips of the class, as the model takes them; with M of them a score has steps of 1 / M. Best none that is
+            among the concepts.
+        class_index: the class.
+        concepts: two or more, name -> clips that show it, 25 or more of them in the paper.
+        random_sets: two or more sets of random clips, as large as a concept; the paper has ten.
+        taps: names or taps; None: `har_tf.explain.stages(model)`.
+        pool: of activations and gradients, as in `activations`.
+        classifier: how CAVs are fitted; None: `Linear()`.
+        criterion: how scores are tested; None: `Criterion()`, with a hypothesis for every concept at every tap.
+        groups, random_groups: source of each clip, such as its video: name -> one a clip, and a sequence a random set.
+            Clips of one source are neither divided by cross-validation nor by the permutation test.
+        batch_size, max_gib: as in `activations`.
+
+    Returns:
+        A `Tcav`.
+
+    Raises:
+        ValueError: fewer than two concepts or random sets, an empty one, clips that do not fit the model, a class or
+            tap that it does not have, too few clips for cross-validation or tests, or activations too large to hold.
+
+    Example:
+        >>> found = score(model, tennis, 4, {"racket": rackets, "ball": balls}, random_sets)
+        >>> found.relative["layer4"]["racket"].mean, found.tests["layer4"]["racket"].significant
+        (0.97, True)
+    """
+    classifier, criterion = classifier or Linear(), criterion or Criterion()
+    chosen = _chosen(model, stages(model) if taps is None else taps, pool)
+    names = tuple(tap.name for tap in chosen)
+    _check_class(model, class_index)
+    if len(concepts) < 2 or len(random_sets) < 2:
+        raise ValueError(
+            "scores and their tests take two or more concepts and two or more random sets (the paper has ten). "
+            f"Received: {len(concepts)} concepts, {len(random_sets)} random sets"
+        )
+    randoms = {f"{RANDOM} {i}": each for i, each in enumerate(random_sets, start=1)}
+    if taken := {RANDOM, *randoms} & set(concepts):
+        raise ValueError(f"this name is kept for random sets. Received: a concept called {sorted(taken)[0]!r}")
+    every = {**concepts, **randoms}
+    criterion = replace(criterion, hypotheses=criterion.hypotheses or len(concepts) * len(chosen))
+    criterion.check(criterion.hypotheses)
+    checked = {}
+    for name, each in every.items():
+        try:
+            checked[name] = checked_clips(model, each)
+        except ValueError as error:
+            raise ValueError(f"set {name!r}: {error}") from None
+        smallest = max(2, classifier.folds or 2)
+        if len(each) < smallest:
+            why = "a test" if classifier.folds is None else f"{classifier.folds}-fold cross-validation"
+            raise ValueError(f"set {name!r}: {why} takes {smallest} clips or more in each set. Received: {len(each)}")
+    count = sum(map(len, checked.values())) + len(clips)
+    _check_size(chosen, (count,), pool, max_gib)
+    slopes = gradients(model, clips, class_index, chosen, pool, batch_size, max_gib)
+    different, rows = _once(model, checked, chosen, pool, batch_size)
+    relative, tests = {}, {}
+    for tap, each in zip(names, different, strict=True):
+        (each,), slope = in_span([each], slopes[tap])
+        sets = {name: each[own] for name, own in rows.items()}
+        shown = {name: sets[name] for name in concepts}
+        others = [sets[name] for name in randoms]
+        relative[tap] = relative_tcav(shown, slope, others, classifier, groups, random_groups)
+        tests[tap] = significance(shown, slope, others, classifier, criterion, groups, random_groups)
+    settings = {
+        "pool": pool,
+        "classifier": asdict(classifier),
+        "criterion": asdict(criterion),
+        "clips": {"class": len(clips), **{name: len(each) for name, each in every.items()}},
+        "grouped": groups is not None or random_groups is not None,
+    }
+    return Tcav(int(class_index), names, relative, tests, settings)
+
+
+def _once(model, sets, taps, pool, batch_size):
+    """Activations (N, D) of the different clips at each tap, and set -> rows of its clips."""
+    known, rows, parts = {}, {}, []
+    for name, clips in sets.items():
+        keys = [hashlib.blake2b(np.ascontiguousarray(clip)).digest() for clip in clips]
+        new = []
+        for i, key in enumerate(keys):
+            if key not in known:
+                known[key] = len(known)
+                new.append(i)
+        rows[name] = [known[key] for key in keys]
+        if new:
+            parts.append(features(model, clips[new], taps, _feature_rule(pool), batch_size))
+    return [np.concatenate(each) for each in zip(*parts, strict=True)], rows
+
+
+def _chosen(model, taps, pool) -> list[Tap]:
+    if pool not in POOLS:
+        raise ValueError(f"pool is one of {', '.join(map(repr, POOLS))}. Received: {pool=}")
+    return find_several(model, taps)
+
+
+def _check_class(model, class_index) -> None:
+    number = model.outputs[0].shape[-1]
+    if isinstance(class_index, bool) or not isinstance(class_index, Integral) or not 0 <= class_index < number:
+        raise ValueError(f"class_index is one class of the model, 0 to {number - 1}. Received: {class_index!r}")
+
+
+def _check_size(taps, clips_shape, pool, max_gib) -> None:
+    """Refuses what would not fit; sizes that the model leaves open are not counted."""
+    count = clips_shape[0] if clips_shape else 0
+    numbers = {tap.name: math.prod(n or 1 for n in _pooled_shape(tap, pool)) for tap in taps}
+    gib = 4 * count * sum(numbers.values()) / 2**30
+    if gib > max_gib:
+        largest = max(numbers, key=numbers.get)
+        raise ValueError(
+            f"the activations of {count} clips at these taps take {gib:.1f} GiB, of which tap {largest!r} has "
+            f"{numbers[largest]:,} numbers a clip; pool='mean' keeps one for each channel. Take it, later taps, fewer "
+            f"clips, or a larger max_gib. Received: {pool=}, {max_gib=}"
+        )
+
+
+def _pooled_shape(tap, pool):
+    return [n for axis, n in enumerate(tap.shape, start=1) if axis not in POOLS[pool]]

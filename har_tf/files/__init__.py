@@ -1,0 +1,1 @@
+"""Files that are whole or not there, pickles read without running them, and processes that may crash."""

@@ -1,1 +1,0 @@
-"""Published checkpoints, one network a file: which tensor of a file is which weight of our model."""

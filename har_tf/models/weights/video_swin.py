@@ -1,0 +1,123 @@
+"""Video Swin's weights as SwinTransformer/Video-Swin-Transformer publishes them."""
+
+import math
+import re
+from collections.abc import Collection, Mapping
+
+import keras
+
+from har_tf.models.video_swin import SIZES
+from har_tf.models.weights.form import Form, Slot, of_part, outputs_first, same, torch_layer
+from har_tf.models.weights.torch_file import Tensor
+from har_tf.models.window_attention import WindowAttention
+
+_NAMES = {"patch_embed_proj": "patch_embed.proj", "patch_embed": "patch_embed.norm", "predictions": "cls_head.fc_cls"}
+_BUFFER = re.compile(r"(.*\.attn\.)relative_position_index|(layers\.\d+\.blocks\.\d+\.)attn_mask")
+_TABLE = "layers.0.blocks.0.attn.relative_position_bias_table"
+_INDEX = "layers.0.blocks.0.attn.relative_position_index"
+
+
+class _MMAction(Form):
+    """`backbone.patch_embed.proj.weight`, `backbone.layers.0.blocks.0.attn.qkv.weight`, ..., `cls_head.fc_cls.weight`.
+
+    A script may have put `module.` in front, which DataParallel adds, or have left out `backbone.`. MMAction2 since its
+    version 1 calls the last LayerNorm `norm3` for `norm`. The indices and masks of the windows stand in the file as
+    buffers, which follow from the window's size.
+    """
+
+    title = "video_swin()"
+
+    def builds(self, layers: Collection[str]) -> bool:
+        return "patch_embed_proj" in layers and "layer1_0_attn" in layers
+
+    def holds(self, names: Collection[str]) -> bool:
+        return "patch_embed.proj.weight" in names and _TABLE in names
+
+    def name(self, name: str) -> str:
+        name = name.removeprefix("module.").removeprefix("backbone.")
+        return re.sub(r"^norm3\.", "norm.", name)
+
+    def slots(self, model: keras.Model, ending: str | None) -> dict[str, Slot]:
+        slots = {}
+        for layer in model.layers:
+            if not layer.weights:
+                continue
+            name = _published(layer.name)
+            if isinstance(layer, WindowAttention):
+                slots[f"{name}.relative_position_bias_table"] = same(layer.relative_position_bias_table)
+                for part, dense in (("qkv", layer.qkv), ("proj", layer.proj)):
+                    slots[f"{name}.{part}.weight"] = outputs_first(dense.kernel)
+                    slots[f"{name}.{part}.bias"] = same(dense.bias)
+            elif isinstance(layer, keras.layers.LayerNormalization):
+                slots |= {f"{name}.weight": same(layer.gamma), f"{name}.bias": same(layer.beta)}
+            else:
+                slots |= torch_layer(layer, name)
+        return slots
+
+    def refuses(self, model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+        window = model.get_layer("layer1_0_attn").window
+        places = shapes.get(_INDEX, (math.prod(window),))[0]
+        if places != math.prod(window):
+            return f"its windows have {places} places. Received: a model of window={window}"
+        return None
+
+    def leaves_out(self, name: str, slots: Collection[str]) -> bool:
+        buffer = _BUFFER.fullmatch(name)
+        if buffer:
+            attention = buffer[1] or f"{buffer[2]}attn."
+            return f"{attention}qkv.weight" in slots
+        return of_part(name, ("cls_head.",), slots)
+
+
+MMACTION = _MMAction()
+
+
+def _published(layer: str) -> str:
+    """`layer1_0_attn` is layers.0.blocks.0.attn, `layer1_downsample_norm` is layers.0.downsample.norm."""
+    if layer in _NAMES:
+        return _NAMES[layer]
+    name = re.sub(r"^layer(\d)_", lambda found: f"layers.{int(found[1]) - 1}.", layer)
+    name = re.sub(r"\.(\d+)_", r".blocks.\1.", name).replace("downsample_", "downsample.")
+    return re.sub(r"\.(fc[12])$", r".mlp.\1", name)
+
+
+def options(tensors: Mapping[str, Tensor]) -> dict:
+    """The arguments of `video_swin` for the network whose tensors these are.
+
+    Args:
+        tensors: by their names in the file.
+
+    Returns:
+        embed_dim, depths, num_heads, window, patch and num_classes; and size, where the first three are those of one.
+
+    Raises:
+        ValueError: not the weights of a Video Swin, or windows of unknown sides.
+    """
+    shapes = {MMACTION.name(name): tensor.shape for name, tensor in tensors.items()}
+    kernel, top = shapes.get("patch_embed.proj.weight", ()), shapes.get("cls_head.fc_cls.weight", ())
+    if not MMACTION.holds(shapes) or len(kernel) != 5 or len(top) != 2 or len(shapes[_TABLE]) != 2:
+        raise ValueError(f"no weights of a Video Swin among {', '.join(list(tensors)[:10])}")
+    found = [re.match(r"layers\.([0-3])\.blocks\.(\d+)\.", name) for name in shapes]
+    last = [max((int(part[2]) for part in found if part and part[1] == stage), default=-1) for stage in "0123"]
+    heads = [shapes.get(_TABLE.replace("layers.0", f"layers.{stage}"), (0, 0)) for stage in range(4)]
+    network = (kernel[0], tuple(number + 1 for number in last), tuple(shape[-1] for shape in heads))
+    sizes = [size for size, usual in SIZES.items() if usual[:3] == network]
+    return {
+        **({"size": sizes[0]} if sizes else {}),
+        **dict(zip(("embed_dim", "depths", "num_heads"), network, strict=True)),
+        "window": _window(shapes[_TABLE][0], shapes.get(_INDEX)),
+        "patch": tuple(kernel[2:]),
+        "num_classes": top[0],
+    }
+
+
+def _window(rows: int, index: tuple[int, ...] | None) -> tuple[int, int, int]:
+    """(t, n, n), of which the bias table has (2 t - 1) · (2 n - 1)² rows and the index, if there is one, t · n · n."""
+    sides = [side for side in range(1, math.isqrt(rows) // 2 + 2) if rows % (2 * side - 1) ** 2 == 0]
+    fitting = [((rows // (2 * side - 1) ** 2 + 1) // 2, side, side) for side in sides]
+    if index is not None:
+        fitting = [window for window in fitting if math.prod(window) == index[0]]
+    fitting = [window for window in fitting if window[1] == 7] or fitting  # all published ones
+    if len(fitting) != 1:
+        raise ValueError(f"a bias table of {rows} rows, which leaves the window open: {fitting or 'none fits'}")
+    return fitting[0]

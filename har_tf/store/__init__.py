@@ -1,0 +1,1 @@
+"""One resumable store on disk: prepared clips, features and flow."""

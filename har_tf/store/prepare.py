@@ -1,0 +1,394 @@
+"""Records → a TFDS data set of uint8 clips: decode every video once, train from it many times.
+
+What is written is sharded TFRecord with TFDS's metadata, so that it serves without this project too:
+
+    tfds.builder_from_directory(prepared.path).as_dataset(split="clips")
+
+It holds every clip once, in the order of the records; the parts of a split are views of it (`subset`). The
+folder is named by a fingerprint of the videos and the settings, and appears only when everything in it is
+complete. Until then the shards gather in a hidden folder beside it, `.<name>_<fingerprint>.work`; a run that is
+interrupted, in whatever way, is taken up there by the next one.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import functools
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from har_tf.audit.manifest import Manifest
+from har_tf.datasets.records import ActionDataset, DatasetError
+from har_tf.files.whole import alone
+from har_tf.store.prepared import FORMAT, SAME_CONTENT, PreparedDataset, check_system, left_out
+from har_tf.store.shards import (
+    SPLIT,
+    ClipSettings,
+    Notes,
+    Shard,
+    as_os_error,
+    decoded,
+    index_of,
+    notes_of,
+    shards_of,
+    sync,
+    write_shard,
+)
+from har_tf.video import frame_indices
+from har_tf.video.display import FITS
+
+VERSION = "1.0.0"  # TFDS wants the files in <name>/<version>
+
+log = logging.getLogger(__name__)
+
+
+def prepare(
+    dataset: ActionDataset,
+    out_dir: str | Path,
+    num_frames: int = 10,
+    size: tuple[int, int] = (128, 192),
+    sampling: str = "uniform",
+    short: str = "repeat_last",
+    fit: str = "stretch",
+    workers: int | None = None,
+    timeout: float | None = 600,
+    manifest: Manifest | str | Path | None = None,
+    drop_duplicates: bool = False,
+    beam: Sequence[str] | None = None,
+) -> PreparedDataset:
+    """Decodes the clips of a data set and writes them as a TFDS data set, or opens what was written before.
+
+    Videos that are left out are listed, with the reason, in `skipped.csv` and in `PreparedDataset.skipped`.
+    A changed video (by size or modification time), list of videos, or setting is prepared anew, into a folder
+    of its own. A run that was killed is taken up by the next one, shard by shard, and ends with the same bytes;
+    so does one with more or fewer workers. A second run of the same at the same time waits for the first.
+
+    Args:
+        dataset: the videos.
+        out_dir: folder for prepared data sets, outside that of the videos; this one becomes
+            `<name>_<fingerprint>/1.0.0` in it.
+        num_frames: frames of a clip, T.
+        size: (height, width) of a clip.
+        sampling: "uniform", "strided" or "dense", see `read_clip`.
+        short: "repeat_last", "wrap" or "error" for videos with fewer frames; under "error" they are skipped.
+        fit: "stretch" or "crop", which keeps the shape of things and cuts out the centre, see `read_clip`.
+        workers: decoding processes; None: one a core; 0: decode in this process.
+        timeout: seconds after which a video is given up and skipped; None, or workers=0: never. Long enough for an
+            hour of video: what is given up depends on the machine, the rest does not.
+        manifest: of these videos, as `python -m har_tf check` writes it. The videos that have a problem in it are
+            skipped, with that problem as the reason, without being decoded.
+        drop_duplicates: whether of videos of the same content, by the manifest, only the first is kept.
+        beam: options of an Apache Beam pipeline that does the work, such as `["--runner=PortableRunner", ...]`, see
+            `har_tf.store.beam`; `workers` has no meaning then. None: this machine does it, without Beam.
+
+    Raises:
+        DatasetError: no video is readable, `out_dir` cannot be written, the disk is too small or gets full, the
+            manifest is not one of these videos as they are now, or Beam is not installed or fails; or `out_dir` lies
+            in the folder of the videos, or the system is Windows.
+        ValueError: an argument is out of its range, or Beam does not know one of its options.
+
+    Example:
+        >>> prepared = prepare(dataset, "prepared", num_frames=16, size=(112, 112))
+        >>> train = prepared.subset(dataset.split("group")[0])
+    """
+    check_system()
+    settings = ClipSettings(num_frames, tuple(size), sampling, short, fit)
+    _check(dataset, settings)
+    if re.match(r"\w\w+:/", str(out_dir)):
+        raise DatasetError(f"Prepared data goes to a folder of a mounted file system. Received: out_dir={out_dir}")
+    if _is_below(Path(out_dir), dataset.root):
+        # A folder of class folders would have one class more the next time.
+        raise DatasetError(
+            f"{out_dir}: lies in the folder of the videos. Expected a folder for prepared data outside {dataset.root}"
+        )
+    if workers is not None and workers < 0:
+        raise ValueError(f"workers must be None or at least 0. Received: workers={workers}")
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout is a positive number of seconds, or None. Received: timeout={timeout}")
+    if drop_duplicates and manifest is None:
+        raise ValueError("Duplicates are known from a manifest. Received: drop_duplicates=True, manifest=None")
+    problems = {} if manifest is None else _problems(dataset, manifest, drop_duplicates)
+    if beam is None:
+        write = functools.partial(_write_here, workers=workers, timeout=timeout)
+    else:
+        from har_tf.store.beam import through_beam
+
+        write = through_beam(beam, timeout)
+    job = _Job(dataset, settings, problems, Path(out_dir), fingerprint_of(dataset, settings, problems))
+    prepared = job.open()
+    if prepared is None or job.work.exists():
+        try:
+            job.out_dir.mkdir(parents=True, exist_ok=True)
+            with alone(job.lock):
+                prepared = job.open()
+                if prepared is None:
+                    prepared = job.run(write)
+                shutil.rmtree(job.work, ignore_errors=True)
+        except OSError as error:
+            raise DatasetError(job.failure(error)) from error
+    if prepared.skipped:
+        log.warning("%s: of %d videos %s", prepared.path / "skipped.csv", len(dataset), left_out(prepared.skipped))
+    return prepared
+
+
+def fingerprint_of(dataset: ActionDataset, settings: ClipSettings, problems: dict[str, str] | None = None) -> str:
+    """SHA-256 over names, labels, groups, sizes and times of the videos, the class names and the settings.
+
+    Args:
+        dataset: the videos.
+        settings: of the clips.
+        problems: names of the videos that are left out, and why.
+    """
+    digest = hashlib.sha256()
+    about = [
+        FORMAT,
+        settings.num_frames,
+        settings.size,
+        settings.sampling,
+        settings.short,
+        settings.fit,
+        dataset.class_names,
+        sorted((problems or {}).items()),
+    ]
+    digest.update(json.dumps(about).encode())
+    for record in dataset.records:
+        line = [record.name(dataset.root), record.label, record.group, *record.stamp()]
+        digest.update(json.dumps(line).encode())
+    return digest.hexdigest()
+
+
+def estimate_bytes(videos: int, settings: ClipSettings) -> int:
+    """Bytes that this many prepared videos take on disk, with their names and the index."""
+    return videos * (settings.clip_bytes + 1024)
+
+
+def _check(dataset: ActionDataset, settings: ClipSettings) -> None:
+    if not dataset.records:
+        raise DatasetError(f"{dataset.root}: no video to prepare")
+    if len(settings.size) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in settings.size):
+        raise ValueError(f"size must be (height, width) in pixels. Received: size={settings.size}")
+    if settings.num_frames is None:
+        raise ValueError("prepared clips have one length. Received: num_frames=None")
+    frame_indices(1, settings.num_frames, settings.sampling)
+    frame_indices(10**6, settings.num_frames, settings.sampling, short=settings.short)
+    if settings.fit not in FITS:
+        raise ValueError(f"fit must be one of {', '.join(FITS)}. Received: fit={settings.fit!r}")
+
+
+def _is_below(folder: Path, root: Path) -> bool:
+    """Whether a folder is `root` or lies in it, wherever links lead."""
+    return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root))
+
+
+def _problems(dataset: ActionDataset, manifest: Manifest | str | Path, drop_duplicates: bool) -> dict[str, str]:
+    """Names of the records to leave out without decoding them, and why."""
+    if not isinstance(manifest, Manifest):
+        manifest = Manifest.read(manifest)
+    problems, first = {}, {}
+    for record, row in zip(dataset.records, manifest.rows_of(dataset.records), strict=True):
+        name = record.name(dataset.root)
+        if row.problem:
+            problems[name] = row.problem
+        elif drop_duplicates and row.sha256:
+            # Segments of one video are not duplicates of each other.
+            same = first.setdefault((row.sha256, record.segment), name)
+            if same != name:
+                problems[name] = f"{SAME_CONTENT}{same}"
+    return problems
+
+
+def _write_here(
+    shards: Sequence[Shard], advance: Callable[[int], None], workers: int | None, timeout: float | None
+) -> None:
+    """Writes shards one after the other, while processes of this machine decode what comes next."""
+
+    def counted(clips: Iterator) -> Iterator:
+        for clip in clips:
+            yield clip
+            advance(1)
+
+    with closing(decoded(shards, workers, timeout)) as clips:
+        clips = counted(clips)
+        for shard in shards:
+            write_shard(shard, clips)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One data set that is being prepared, and its places."""
+
+    dataset: ActionDataset
+    settings: ClipSettings
+    problems: dict[str, str]
+    out_dir: Path
+    fingerprint: str
+
+    @property
+    def home(self) -> Path:
+        return self.out_dir / f"{self.dataset.name}_{self.fingerprint[:12]}"
+
+    @property
+    def work(self) -> Path:
+        return self.home.with_name(f".{self.home.name}.work")
+
+    @property
+    def lock(self) -> Path:
+        return self.home.with_name(f".{self.home.name}.lock")
+
+    def open(self) -> PreparedDataset | None:
+        """What was prepared before; None where there is nothing, or something damaged."""
+        if not (self.home / VERSION).exists():
+            return None
+        try:
+            return PreparedDataset.open(self.home / VERSION, self.dataset.root)
+        except DatasetError as error:
+            log.warning("%s; it is prepared anew", error)
+            return None
+
+    def run(self, write: Callable[[Sequence[Shard], Callable[[int], None]], None]) -> PreparedDataset:
+        """Writes what is missing.
+
+        Args:
+            write: writes the shards it is given, and now and then calls the function it is given with the number of
+                videos that were decoded.
+        """
+        shutil.rmtree(self.home, ignore_errors=True)  # damaged, or a folder without the data in it
+        folder, notes = self.work / VERSION, self.work / "notes"
+        shards = shards_of(self.dataset, self.settings, folder, notes, self.problems)
+        missing = [shard for shard in shards if notes_of(shard) is None]
+        total, to_do = (sum(shard.videos for shard in part) for part in (shards, missing))
+        self._check_space(to_do)
+        folder.mkdir(parents=True, exist_ok=True)
+        notes.mkdir(exist_ok=True)
+        self._remove_strangers(shards)
+        if to_do < total:
+            log.info("%s: %d of %d videos were prepared before", self.work, total - to_do, total)
+        if missing:
+            with tqdm(
+                total=total,
+                initial=total - to_do,
+                desc="preparing",
+                unit="clip",
+                disable=None,  # where nobody watches
+            ) as progress:
+                write(missing, progress.update)
+        self._finish(shards, [_complete(shard) for shard in shards])
+        return PreparedDataset.open(self.home / VERSION, self.dataset.root)
+
+    def failure(self, error: OSError) -> str:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            needed = _megabytes(estimate_bytes(len(self.dataset), self.settings))
+            return (
+                f"{self.out_dir}: the disk is full; {len(self.dataset)} clips take {needed}. What is finished stays in "
+                f"{self.work}: make room and run this again, or remove it"
+            )
+        return f"{self.out_dir}: cannot be written: {error.strerror or error}"
+
+    def _remove_strangers(self, shards: Sequence[Shard]) -> None:
+        """Removes what a killed run left: half of a shard, and the metadata, which are written anew."""
+        known = {path for shard in shards for path in (shard.file, shard.notes)}
+        for folder in (self.work / VERSION, self.work / "notes"):
+            for path in folder.iterdir():
+                if path not in known:
+                    path.unlink(missing_ok=True)
+
+    def _check_space(self, videos: int) -> None:
+        needed, free = estimate_bytes(videos, self.settings), shutil.disk_usage(self.out_dir).free
+        if needed > free:
+            raise DatasetError(
+                f"{self.out_dir}: {_megabytes(needed)} are needed for {videos} clips of {self.settings.num_frames} x "
+                f"{self.settings.size[0]} x {self.settings.size[1]}; {_megabytes(free)} are free"
+            )
+
+    def _finish(self, shards: Sequence[Shard], notes: Sequence[Notes]) -> None:
+        """Writes what is of all shards together, and moves the whole to its place."""
+        dataset, folder = self.dataset, self.work / VERSION
+        names = {item.position: item.name for shard in shards for item in shard.items}
+        skipped = [(names[position], reason) for note in notes for position, reason in note.skipped]
+        if len(skipped) == len(dataset):
+            shutil.rmtree(self.work, ignore_errors=True)
+            first = f"{dataset.root / skipped[0][0]}: {skipped[0][1]}"
+            raise DatasetError(f"{dataset.root}: none of {len(dataset)} videos can be read. First: {first}")
+        np.savez_compressed(folder / "index.npz", **index_of(shards, notes))
+        with (folder / "skipped.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            table = csv.writer(file)
+            table.writerow(["path", "reason"])
+            table.writerows(skipped)
+        about = {
+            "format": FORMAT,
+            "fingerprint": self.fingerprint,
+            "name": dataset.name,
+            "root": os.path.abspath(dataset.root),  # noqa: PTH100 - the records are named below the links
+            "class_names": dataset.class_names,
+            **asdict(self.settings),
+            "shards": {shard.file.name: note.size for shard, note in zip(shards, notes, strict=True)},
+        }
+        (folder / "prepared.json").write_text(json.dumps(about, indent=1))
+        self._write_metadata(folder, [len(note.rows) for note in notes])
+        known = {shard.file for shard in shards}
+        for path in folder.iterdir():
+            if path not in known:  # they are on the disk already
+                sync(path)
+        sync(folder)
+        self.home.mkdir(exist_ok=True)
+        folder.rename(self.home / VERSION)
+        sync(self.home)
+        sync(self.out_dir)
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def _write_metadata(self, folder: Path, lengths: list[int]) -> None:
+        import tensorflow_datasets as tfds
+
+        clip = (self.settings.num_frames, *self.settings.size, 3)
+        features = tfds.features.FeaturesDict(
+            {
+                "clip": tfds.features.Tensor(shape=clip, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES),
+                "group": tfds.features.Text(doc="source of the video; empty: not known"),
+                "index": tfds.features.Scalar(dtype=np.int64, doc="position among the records"),
+                "label": tfds.features.ClassLabel(names=list(self.dataset.class_names)),
+                "path": tfds.features.Text(
+                    doc="the video, relative to the folder of the data set; a segment ends in #t=<start>,<end>"
+                ),
+            }
+        )
+        split = tfds.core.SplitInfo(
+            name=SPLIT,
+            shard_lengths=lengths,
+            num_bytes=sum(lengths) * self.settings.clip_bytes,
+            filename_template=tfds.core.ShardedFileTemplate(
+                data_dir=folder, dataset_name=self.dataset.name, split=SPLIT, filetype_suffix="tfrecord"
+            ),
+        )
+        with as_os_error(folder):
+            tfds.folder_dataset.write_metadata(
+                data_dir=folder,
+                features=features,
+                split_infos=[split],
+                version=VERSION,
+                check_data=False,
+                supervised_keys=("clip", "label"),
+                description=f"{self.settings.sampling} clips of {self.dataset.name}, prepared by har_tf",
+            )
+
+
+def _complete(shard: Shard) -> Notes:
+    notes = notes_of(shard, checked=False)  # its bytes were checked when it was written, or when it was found
+    if notes is None:
+        raise OSError(errno.EIO, f"{shard.file.name} was written and is not there", str(shard.file))
+    return notes
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

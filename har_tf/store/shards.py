@@ -1,0 +1,310 @@
+"""The shards that prepared data is written in: each is on disk whole or not at all, whoever writes it.
+
+A shard holds a fixed stretch of the records. It is a TFRecord file, and beside it, written last, a JSON file of notes:
+what its size and checksum are, where every clip starts, and what was skipped. The bytes depend on the stretch alone,
+not on the process that writes it. So preparing may be interrupted at any time, may be spread over processes and
+machines, and two that write the same shard do no harm.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from har_tf.datasets.records import ActionDataset, VideoRecord, relative
+from har_tf.files.whole import whole_file
+from har_tf.files.workers import Failed, outcomes
+
+SPLIT = "clips"
+SHARD_BYTES = 2**26  # what a kill may cost
+MAX_SHARDS = 4096  # of very large data sets the shards are larger
+MEMORY = 2 * 2**30  # bytes for a decoding process, without its clips; a 4K video takes less than 256 MiB
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """How a video becomes a clip; the arguments of `VideoRecord.read`."""
+
+    num_frames: int
+    size: tuple[int, int]
+    sampling: str
+    short: str
+    fit: str = "stretch"
+
+    @property
+    def clip_bytes(self) -> int:
+        return self.num_frames * self.size[0] * self.size[1] * 3
+
+
+@dataclass(frozen=True)
+class Item:
+    """A record and its place in the prepared data.
+
+    Args:
+        record: without boxes and joints: they can be as large as clips, and decoding does not need them.
+        position: among the records.
+        name: `VideoRecord.name`.
+        path: of the video, relative to the folder of the data set.
+        problem: why it is left out without decoding it; None: it is decoded.
+    """
+
+    record: VideoRecord
+    position: int
+    name: str
+    path: str
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A stretch of the records and the files that it becomes."""
+
+    file: Path
+    notes: Path
+    items: tuple[Item, ...]
+    settings: ClipSettings
+
+    @property
+    def videos(self) -> int:
+        """How many of the items are to be decoded."""
+        return sum(item.problem is None for item in self.items)
+
+    @property
+    def tasks(self) -> Iterator[tuple[VideoRecord, ClipSettings]]:
+        """What `decode` takes, for every item that is to be decoded."""
+        return ((item.record, self.settings) for item in self.items if item.problem is None)
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What is known about a written shard.
+
+    Args:
+        size: of the TFRecord file, in bytes.
+        checksum: CRC-32 of its bytes.
+        rows: (offset of the pixels in the file, position among the records) of every clip, in the order of the file.
+        skipped: (position among the records, reason) of the others.
+    """
+
+    size: int
+    checksum: int
+    rows: tuple[tuple[int, int], ...]
+    skipped: tuple[tuple[int, str], ...]
+
+
+def shard_length(videos: int, clip_bytes: int) -> int:
+    """How many of so many videos a shard holds."""
+    return max(SHARD_BYTES // clip_bytes, -(-videos // MAX_SHARDS), 1)
+
+
+def shards_of(
+    dataset: ActionDataset, settings: ClipSettings, folder: Path, notes: Path, problems: dict[str, str]
+) -> list[Shard]:
+    """Cuts a data set into shards.
+
+    Args:
+        dataset: the records.
+        settings: of the clips.
+        folder: for the TFRecord files.
+        notes: folder for the notes.
+        problems: names of the records that are left out without decoding them, with the reason.
+    """
+    # Fixed stretches of the records, also where a video cannot be read: it does not move the clips behind it.
+    length = shard_length(len(dataset), settings.clip_bytes)
+    starts = range(0, len(dataset), length)
+    shards = []
+    for number, start in enumerate(starts):
+        items = []
+        for position, record in enumerate(dataset.records[start : start + length], start):
+            name = record.name(dataset.root)
+            bare = replace(record, boxes=None, object_boxes=None, joints=None, tubes=())
+            items.append(Item(bare, position, name, relative(record.path, dataset.root), problems.get(name)))
+        # The name that TFDS expects.
+        file = f"{dataset.name}-{SPLIT}.tfrecord-{number:05d}-of-{len(starts):05d}"
+        shards.append(Shard(folder / file, notes / f"{number:05d}.json", tuple(items), settings))
+    return shards
+
+
+def decode(task: tuple[VideoRecord, ClipSettings]) -> np.ndarray:
+    """The clip of a record, uint8 (T, H, W, 3)."""
+    record, settings = task
+    # One thread: the other cores have workers of their own.
+    return record.read(
+        settings.num_frames, settings.size, settings.sampling, settings.short, threads=1, fit=settings.fit
+    )
+
+
+def decoded(shards: Sequence[Shard], workers: int | None, timeout: float | None) -> Iterator[np.ndarray | Failed]:
+    """The clips of these shards in order, or `Failed`; see `outcomes`.
+
+    Args:
+        shards: what to decode.
+        workers: processes; None: one a core; 0: this process does it, without limits.
+        timeout: seconds after which a video is given up.
+    """
+    tasks = (task for shard in shards for task in shard.tasks)
+    memory = MEMORY + 4 * shards[0].settings.clip_bytes
+    if type(shards[0].items[0].record) is not VideoRecord:
+        memory = None  # it is read with TensorFlow, which takes what it likes
+    return outcomes(decode, tasks, workers, timeout, memory)
+
+
+def write_shard(shard: Shard, clips: Iterator[np.ndarray | Failed]) -> Notes:
+    """Writes a shard and then its notes, both of them whole or not at all, and on the disk when this returns.
+
+    Args:
+        shard: what to write.
+        clips: what `decode` gave for `shard.tasks`; as many are taken from it.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    rows, skipped, size = [], [], 0
+    with whole_file(shard.file) as part:
+        with _records_to(part) as write:
+            for item in shard.items:
+                clip = next(clips) if item.problem is None else Failed(item.problem)
+                if isinstance(clip, Failed):
+                    skipped.append((item.position, clip.reason))
+                    continue
+                example, start = _serialise(clip, item)
+                write(example)
+                # A TFRecord is its length (8 bytes), a checksum (4), the bytes, a checksum (4).
+                rows.append((size + 12 + start, item.position))
+                size += 12 + len(example) + 4
+        written = part.stat().st_size
+        if written != size:
+            raise OSError(errno.EIO, f"{written} bytes arrived of {size}", str(part))
+        checksum = _checksum(part)
+        sync(part)
+    notes = Notes(size, checksum, tuple(rows), tuple(skipped))
+    with whole_file(shard.notes) as part:
+        part.write_text(json.dumps(asdict(notes)))
+        sync(part)
+    sync(shard.file.parent)
+    sync(shard.notes.parent)
+    return notes
+
+
+def notes_of(shard: Shard, checked: bool = True) -> Notes | None:
+    """The notes of a shard that is complete, None for one that is not, or is damaged.
+
+    Args:
+        shard: the shard.
+        checked: whether its bytes are compared with the checksum; otherwise only their number is.
+    """
+    try:
+        about = json.loads(shard.notes.read_text())
+        notes = Notes(
+            int(about["size"]),
+            int(about["checksum"]),
+            tuple((int(offset), int(position)) for offset, position in about["rows"]),
+            tuple((int(position), str(reason)) for position, reason in about["skipped"]),
+        )
+        size = shard.file.stat().st_size
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    positions = sorted(position for _, position in (*notes.rows, *((0, position) for position, _ in notes.skipped)))
+    if size != notes.size or positions != [item.position for item in shard.items]:
+        return None
+    return None if checked and _checksum(shard.file) != notes.checksum else notes
+
+
+def sync(path: Path) -> None:
+    """Returns when a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that cannot do this for folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def to_bytes(text: str) -> bytes:
+    """Names as they are stored; those that are not UTF-8 on disk are kept as they are."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+@contextmanager
+def as_os_error(path: Path) -> Iterator[None]:
+    """TensorFlow's file errors as the OSError that they were."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise OSError(errno.ENOSPC, error.message, str(path)) from error
+    except tf.errors.OpError as error:
+        raise OSError(errno.EIO, error.message, str(path)) from error
+
+
+@contextmanager
+def _records_to(path: Path) -> Iterator:
+    """A function that writes one record."""
+    import tensorflow as tf
+
+    with as_os_error(path), tf.io.TFRecordWriter(str(path)) as file:
+        yield file.write
+
+
+def _checksum(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while piece := file.read(2**22):
+            checksum = zlib.crc32(piece, checksum)
+    return checksum
+
+
+def _serialise(clip: np.ndarray, item: Item) -> tuple[bytes, int]:
+    """(the tf.train.Example of a clip, the place in it where the pixels start)."""
+    import tensorflow as tf
+
+    def example(**features) -> bytes:
+        # Sorted keys: the same bytes on every run, and the clip comes first.
+        return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+
+    def text(value: str) -> tf.train.Feature:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[to_bytes(value)]))
+
+    def number(value: int) -> tf.train.Feature:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+    pixels = clip.tobytes()
+    others = {
+        "group": text(item.record.group or ""),
+        "index": number(item.position),
+        "label": number(item.record.label),
+        "path": text(item.name),
+    }
+    whole = example(clip=tf.train.Feature(bytes_list=tf.train.BytesList(value=[pixels])), **others)
+    # The entries of the others stand behind the clip.
+    rest = tf.train.Features(feature=others).ByteSize()
+    start = len(whole) - rest - len(pixels)
+    if whole[start : start + len(pixels)] != pixels:
+        raise RuntimeError("protobuf does not put the clip first; its place in the file is not known")
+    return whole, start
+
+
+def index_of(shards: Sequence[Shard], notes: Sequence[Notes]) -> dict[str, np.ndarray]:
+    """The columns of `index.npz`: one row a clip, in the order of the records."""
+    rows = []
+    for number, (shard, note) in enumerate(zip(shards, notes, strict=True)):
+        first = shard.items[0].position
+        for offset, position in note.rows:
+            item = shard.items[position - first]
+            group, name, path = to_bytes(item.record.group or ""), to_bytes(item.name), to_bytes(item.path)
+            rows.append((number, offset, item.record.label, position, group, name, path))
+    kinds = {"shard": np.int32, "offset": np.int64, "label": np.int32, "index": np.int64}
+    kinds |= {"group": np.bytes_, "name": np.bytes_, "path": np.bytes_}
+    columns = dict(zip(kinds, zip(*rows, strict=True), strict=True))
+    return {key: np.array(columns[key], kind) for key, kind in kinds.items()}

@@ -1,0 +1,71 @@
+"""Frames are counted in other processes, or taken from a manifest."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from har_tf.audit.check import check
+from har_tf.datasets import DatasetError
+from har_tf.files import frame_counts
+from har_tf.files.frame_counts import FrameCount, count_frames
+from har_tf.files.workers import Failed
+from har_tf.video import write_video
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Videos of 3 and 5 frames and, between them, a file that is none."""
+    paths = [tmp_path / f"{name}.mp4" for name in ("a", "b", "c")]
+    for path, frames in ((paths[0], 3), (paths[2], 5)):
+        write_video(path, np.zeros((frames, 32, 48, 3), np.uint8))
+    paths[1].write_text("no video")
+    return paths
+
+
+def test_every_video_has_its_count_or_its_reason(videos):
+    first, second, third = count_frames(videos, workers=0)
+    assert (first, third) == (FrameCount(3, 32, 48), FrameCount(5, 32, 48))
+    assert isinstance(second, Failed)
+    assert "b.mp4" not in second.reason, "whoever asks knows the path"
+    assert count_frames([]) == []
+
+
+def die_or_count(path):
+    """As a decoder that crashes."""
+    if path.endswith("a.mp4"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return FrameCount(7, 1, 1)
+
+
+def test_a_crash_of_the_decoder_costs_one_video(videos, monkeypatch):
+    monkeypatch.setattr(frame_counts, "_count", die_or_count)
+    found = count_frames(videos, workers=1)
+    assert found[0] == Failed("the process at work on it died of SIGSEGV (a crash of the decoder, or out of memory)")
+    assert found[1:] == [FrameCount(7, 1, 1)] * 2
+
+
+def test_the_limits_are_those_of_check(videos, monkeypatch):
+    asked = []
+    monkeypatch.setattr(frame_counts, "outcomes", lambda *options: asked.append(options[2:]) or [1, 2, 3])
+    assert count_frames(videos) == [1, 2, 3]
+    assert count_frames(videos, workers=3, timeout=9) == [1, 2, 3]
+    assert asked == [(None, 600, 2 * 2**30), (3, 9, 2 * 2**30)]
+
+
+def test_a_manifest_spares_the_decoding(videos, tmp_path, monkeypatch):
+    expected = count_frames(videos, workers=0)
+    manifest = check(tmp_path, tmp_path / "m.csv", workers=0)
+    decoded = []
+    monkeypatch.setattr(frame_counts, "_count", lambda path: decoded.append(path) or FrameCount(7, 1, 1))
+    assert count_frames(videos, manifest, workers=0) == expected
+    assert count_frames(videos, tmp_path / "m.csv", workers=0) == expected
+    assert decoded == []
+    os.utime(videos[2], (1, 1))
+    other = tmp_path / "d.mp4"
+    counts = count_frames([*videos, other], manifest, workers=0)
+    assert counts == [*expected[:2], FrameCount(7, 1, 1), FrameCount(7, 1, 1)]
+    assert decoded == [str(videos[2]), str(other)]
+    with pytest.raises(DatasetError, match="no such manifest"):
+        count_frames(videos, tmp_path / "none.csv")

@@ -1,0 +1,185 @@
+import ctypes
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from har_tf.files.workers import Failed, outcomes
+from har_tf.video import VideoError
+
+STATE = []  # what earlier tasks of the same process left behind
+
+
+def work(task):
+    """What a task says, in a worker process."""
+    match task:
+        case "crash":
+            os.abort()
+        case "raise":
+            raise ValueError("first line\nsecond line")
+        case "video":
+            raise VideoError("a.mp4", "not a video")
+        case "slow":
+            time.sleep(0.3)
+        case "hang":
+            time.sleep(60)
+        case "hang in C":
+            ctypes.PyDLL(None).sleep(60)  # PyDLL keeps the lock of the interpreter
+        case "array":
+            return np.full(2**20, 7, np.uint8)
+        case "memory":
+            np.ones(2**30, np.uint8)
+        case "memory of the decoder":
+            raise VideoError("a.mp4", "corrupt") from OSError(errno.ENOMEM, "Cannot allocate memory")
+        case "poison":
+            STATE.append("poison")
+        case "sensitive" if STATE:
+            os.abort()
+        case "cannot be pickled":
+            return lambda: None
+        case "pid":
+            return os.getpid()
+    return f"{task} done"
+
+
+FAILURES = [Failed("ValueError: first line"), Failed("not a video")]
+LATE = Failed("took longer than 1 s")
+TOO_LARGE = Failed("needed more than 100 MB of memory")
+
+
+def test_results_come_in_order_and_failures_in_their_place():
+    tasks = ["slow", "a", "raise", "video", "b"]
+    expected = ["slow done", "a done", *FAILURES, "b done"]
+    assert list(outcomes(work, tasks, workers=0)) == expected
+    assert list(outcomes(work, tasks, workers=2)) == expected
+    assert list(outcomes(work, [], workers=2)) == []
+
+
+def test_a_crash_loses_one_task():
+    tasks = [*"abcd", "crash", *"efghijklmnop", "raise"]
+    results = list(outcomes(work, tasks, workers=2))
+    assert [result for result in results if not isinstance(result, Failed)] == [
+        f"{task} done" for task in "abcdefghijklmnop"
+    ]
+    assert isinstance(results[4], Failed) and "died of SIGABRT" in results[4].reason
+    assert results[-1] == FAILURES[0]
+
+
+def test_crashes_one_after_the_other():
+    results = list(outcomes(work, ["crash", "crash", "a", "crash"], workers=1))
+    assert [isinstance(result, Failed) for result in results] == [True, True, False, True]
+
+
+def test_a_task_does_not_answer_for_those_before_it():
+    assert list(outcomes(work, ["poison", "sensitive", "a"], workers=1)) == ["poison done", "sensitive done", "a done"]
+
+
+@pytest.mark.parametrize("task", ["hang", "hang in C"])
+def test_a_hang_loses_one_task(task):
+    begin = time.monotonic()
+    results = list(outcomes(work, ["a", task, "slow", task, "b"], workers=2, seconds=1))
+    assert results == ["a done", LATE, "slow done", LATE, "b done"]
+    assert time.monotonic() - begin < 20
+
+
+def test_the_time_that_the_consumer_takes_does_not_count():
+    results = outcomes(work, ["array"] * 3, workers=1, seconds=0.5)
+    next(results)
+    time.sleep(1)
+    assert [len(result) for result in results] == [2**20] * 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
+def test_too_much_memory_loses_one_task():
+    tasks = ["a", "memory", "array", "memory of the decoder", "b"]
+    results = list(outcomes(work, tasks, workers=1, memory=100_000_000))
+    assert results[:2] == ["a done", TOO_LARGE] and results[3:] == [TOO_LARGE, "b done"]
+    assert (results[2] == 7).all()
+    # Without a limit it is one error like another.
+    assert list(outcomes(work, ["memory of the decoder"], workers=1)) == [Failed("corrupt")]
+
+
+def test_a_result_that_cannot_be_sent():
+    result, other = outcomes(work, ["cannot be pickled", "a"], workers=1)
+    assert "pickle" in result.reason and other == "a done"
+
+
+def test_tasks_are_taken_as_they_are_needed():
+    taken = []
+    results = outcomes(work, (taken.append(n) or str(n) for n in range(1000)), workers=1)
+    assert next(results) == "0 done"
+    assert len(taken) < 10
+    results.close()
+
+
+def gone(pid: int) -> bool:
+    """Whether there is no such process, not even a zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_no_process_is_left():
+    pids = list(outcomes(work, ["pid", "slow", "pid"], workers=2))[::2]
+    results = outcomes(work, ["pid", "hang", "hang"], workers=2)
+    pids.append(next(results))
+    begin = time.monotonic()
+    results.close()
+    assert time.monotonic() - begin < 5
+    assert all(gone(pid) for pid in pids)
+
+
+def test_workers_follow_a_killed_parent(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import os, time
+            from har_tf.files.workers import outcomes
+            def work(task):
+                if task:
+                    time.sleep(60)
+                return os.getpid()
+            if __name__ == "__main__":
+                for result in outcomes(work, [0, 1], workers=1):
+                    print(result, flush=True)
+            """
+        )
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        pid = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    for _ in range(100):
+        # Who adopts it may be slow to collect it: a zombie is as good as gone here.
+        status = Path(f"/proc/{pid}/stat")
+        if gone(pid) or (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"worker {pid} outlived its parent")
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from har_tf.files.workers import outcomes\nprint(list(outcomes(abs, [-1], workers=1)))\n", encoding="utf-8"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode and "RuntimeError: worker processes cannot be started: does the script guard" in done.stderr
+
+
+def test_wrong_arguments():
+    for name, wrong in (("workers", -1), ("seconds", 0), ("memory", -5)):
+        with pytest.raises(ValueError, match=f"Received: {name}={wrong}"):
+            next(outcomes(work, ["a"], **{name: wrong}))

@@ -1,0 +1,68 @@
+"""What is drawn where, in pixels, and the curves over the threshold."""
+
+import cv2
+import numpy as np
+import pytest
+
+from har_tf.report.pages.localization import FOUND, TRUE, beside, boxed, enlarged, threshold_curves
+
+
+def test_frames_are_enlarged_by_whole_numbers_until_the_shorter_side_is_long_enough():
+    clip = np.zeros((2, 10, 15, 3), np.uint8)
+    assert enlarged(clip, 25).shape == (2, 30, 45, 3)
+    assert enlarged(clip, 10).shape == enlarged(clip, 3).shape == (2, 10, 15, 3)
+
+
+def test_boxes_are_drawn_at_the_size_of_the_frame_and_only_where_they_are():
+    frames = np.full((3, 80, 120, 3), 100, np.uint8)
+    drawn = boxed(frames, [[(5, 10, 15, 30)], [], [(5, 10, 15, 30), (20, 0, 30, 40)]], size=(40, 60))
+    assert (frames == 100).all()  # the frames that were given stay as they are
+    assert (drawn[1] == 100).all()
+    # The box ends before x2 and y2: its lines lie on columns 10 and 29, rows 20 and 59.
+    for y, x in ((20, 10), (20, 29), (59, 10), (59, 29), (40, 10), (20, 20)):
+        assert tuple(drawn[0, y, x]) == TRUE
+    assert tuple(drawn[0, 40, 20]) == (100, 100, 100)
+    assert tuple(drawn[2, 40, 40]) == TRUE
+    assert tuple(boxed(frames, [[(5, 10, 15, 30)]] * 3, (40, 60), FOUND)[0, 20, 10]) == FOUND
+
+
+def test_a_true_box_stays_visible_on_white():
+    drawn = boxed(np.full((1, 64, 64, 3), 255, np.uint8), [[(16, 16, 48, 48)]], size=(64, 64))
+    assert (drawn[0] == 0).all(axis=-1).any()
+
+
+def test_panels_stand_side_by_side_under_their_names():
+    left, right = np.full((2, 41, 61, 3), 50, np.uint8), np.full((2, 41, 61, 3), 200, np.uint8)
+    sheet = beside({"clip": left, "3DCAM": right}, "walk; explained walk, 0.93")
+    time, height, width, _ = sheet.shape
+    assert time == 2 and height % 2 == 0 and width % 2 == 0  # as H.264 wants it
+    top = 52
+    assert (sheet[:, top : top + 41, :61] == 50).all()
+    assert (sheet[:, top : top + 41, 67:128] == 200).all()
+    assert (sheet[:, top : top + 41, 61:67] == 255).all()
+    assert (sheet[:, :26] < 128).any() and (sheet[:, 26:top, :61] < 128).any() and (sheet[:, 26:top, 67:] < 128).any()
+
+
+def test_a_long_name_is_written_smaller_and_stays_within_its_panel():
+    names = {"Sum 3DCAM (conv, 1, 2, 3)": np.zeros((1, 40, 160, 3), np.uint8), "": np.zeros((1, 40, 160, 3), np.uint8)}
+    sheet = beside(names, "t")
+    written = (sheet[0, 26:52] < 128).any(axis=(0, 2))
+    assert written[:160].any() and not written[160:].any()
+
+
+def test_curves_are_written_with_a_scale_of_their_own(tmp_path):
+    thresholds = np.linspace(0, 1, 11)
+    curves = {"3DCAM layer 1": 0.4 * thresholds, "Control: uniform": np.zeros(11)}
+    path = threshold_curves(curves, thresholds, tmp_path / "curves.png", "Box accuracy")
+    picture = cv2.imread(str(path))
+    assert picture.shape[0] > 500 and picture.shape[1] > 800
+    assert [each.name for each in tmp_path.iterdir()] == ["curves.png"]
+    blue = np.abs(picture.astype(int) - [178, 115, 2]).max(axis=-1) < 12  # BGR of the palette's first colour
+    top = np.nonzero(blue.any(axis=1))[0].min()
+    assert top < 0.1 * picture.shape[0]  # the curve ends near the upper edge
+
+
+def test_without_a_curve_nothing_is_drawn(tmp_path):
+    with pytest.raises(ValueError, match="at least one method"):
+        threshold_curves({}, [0, 1], tmp_path / "curves.png", "Box accuracy")
+    assert not list(tmp_path.iterdir())

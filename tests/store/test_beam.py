@@ -1,0 +1,120 @@
+"""The pipeline through Apache Beam's own runner for one machine, with two workers."""
+
+import errno
+import importlib.util
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from har_tf import datasets
+from har_tf.datasets import DatasetError
+from har_tf.store import beam, shards
+
+CLIP = {"num_frames": 3, "size": (16, 24)}
+THREADS = ("--runner=DirectRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading")
+needs_beam = pytest.mark.skipif(
+    importlib.util.find_spec("apache_beam") is None, reason="Apache Beam, the extra `beam`, is not installed"
+)
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def four_a_shard(monkeypatch):
+    monkeypatch.setattr(shards, "SHARD_BYTES", 4 * 3 * 16 * 24 * 3)
+
+
+@pytest.fixture
+def dataset(miniature, tmp_path):
+    """The miniature, with one file that is no video."""
+    root = shutil.copytree(miniature, tmp_path / "videos" / "UCF-101")
+    (root / "Biking" / "v_Biking_g01_c01.mp4").write_bytes(b"not a video at all")
+    return datasets.load(root)
+
+
+@needs_beam
+def test_two_worker_processes_make_the_same_bytes(dataset, tmp_path):
+    expected = datasets.prepare(dataset, tmp_path / "here", **CLIP, workers=0)
+    options = ["--runner=DirectRunner", "--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+    through = datasets.prepare(dataset, tmp_path / "beam", **CLIP, beam=options)
+    assert [skip.path.name for skip in through.skipped] == ["v_Biking_g01_c01.mp4"]
+    assert through.path.parent.name == expected.path.parent.name
+    assert contents(through.path) == contents(expected.path)
+    assert [path.name for path in (tmp_path / "beam").iterdir()] == [through.path.parent.name]
+
+
+@needs_beam
+def test_what_a_failed_pipeline_has_finished_is_not_done_again(dataset, tmp_path, monkeypatch):
+    expected = datasets.prepare(dataset, tmp_path / "here", **CLIP, workers=0)
+    serialise = shards._serialise
+
+    def full(clip, item):
+        if item.position == 29:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return serialise(clip, item)
+
+    with monkeypatch.context() as patch, pytest.raises(DatasetError, match=r"pipeline failed.*No space left") as caught:
+        patch.setattr(shards, "_serialise", full)
+        datasets.prepare(dataset, tmp_path / "out", **CLIP, beam=THREADS)
+    assert "\n" not in str(caught.value)
+    finished = {path.name for path in (tmp_path / "out").glob(".*.work/notes/*.json")}
+    assert "00007.json" not in finished
+    decoded, decode = [], shards.decode
+    monkeypatch.setattr(shards, "decode", lambda task: (decoded.append(task[0].path), decode(task))[1])
+    # This machine takes up what the pipeline left.
+    prepared = datasets.prepare(dataset, tmp_path / "out", **CLIP, workers=0)
+    left = [number for number in range(8) if f"{number:05d}.json" not in finished]
+    assert decoded == [dataset.records[i].path for n in left for i in range(4 * n, min(4 * n + 4, 30))]
+    assert contents(prepared.path) == contents(expected.path)
+
+
+@needs_beam
+def test_a_shard_that_never_shows_is_an_error(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("har_tf.store.beam._write", lambda number, **where: number)
+    monkeypatch.setattr("har_tf.store.beam.LATE", 0.0)
+    with pytest.raises(DatasetError, match=r"00000-of-00008: .* 8 of 8 shards are not there"):
+        datasets.prepare(dataset, tmp_path / "out", **CLIP, beam=THREADS)
+
+
+@needs_beam
+def test_command(dataset, tmp_path):
+    arguments = [str(dataset.root), "--out", str(tmp_path / "out"), "--num-frames", "3", "--size", "16", "24"]
+    command = [sys.executable, "-m", "har_tf", "prepare", *arguments, f"--beam={' '.join(THREADS)}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == [
+        "29 clips, 1 left out: 1 with a problem",
+        str(next((tmp_path / "out").iterdir()) / "1.0.0"),
+    ]
+
+
+@needs_beam
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--runer=DirectRunner"], r"knows no options --runer=DirectRunner. Closest: --runner"),
+        (["--direct_num_workers=2", "stray"], "knows no options stray"),
+        (["--direct_num_workers=two"], "invalid int value: 'two'"),
+    ],
+)
+def test_options_that_beam_would_ignore_come_before_the_work(dataset, tmp_path, options, reason):
+    with pytest.raises(ValueError, match=reason):
+        datasets.prepare(dataset, tmp_path / "out", **CLIP, beam=options)
+    assert not (tmp_path / "out").exists()
+
+
+@needs_beam
+def test_options_of_a_remote_runner_are_its_own_matter():
+    """Which options it has is only known to the server of its jobs."""
+    beam.through_beam(["--runner=PortableRunner", "--job_endpoint=localhost:1", "--spark_version=3"], None)
+
+
+def test_without_beam_it_is_told_before_the_work(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DatasetError, match=r"pip install 'har_tf\[beam\]'"):
+        datasets.prepare(dataset, tmp_path / "out", **CLIP, beam=THREADS)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,481 @@
+"""The feature store: what is in it, what it is keyed by, what a killed run leaves, and the order it is read in."""
+
+import json
+import shutil
+import zlib
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import applications
+
+from har_tf import datasets, training
+from har_tf.datasets import DatasetError, VideoRecord
+from har_tf.models.fusion_gru import frame_encoder, fusion_gru_head
+from har_tf.pipeline import clips
+from har_tf.store import features
+from har_tf.store.features import FeatureStore, batches, extract
+from har_tf.video import write_video
+
+FRAMES, SIZE, CHANNELS = 4, 32, 256
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """11 videos of noise in two classes, and one that cannot be read."""
+    root = tmp_path_factory.mktemp("noise")
+    rng = np.random.default_rng(0)
+    for number in range(11):
+        folder = root / ("even", "odd")[number % 2]
+        folder.mkdir(exist_ok=True)
+        write_video(
+            folder / f"v_{number:02d}_g{number // 4:02d}_c01.mp4", rng.integers(0, 256, (6, 32, 32, 3), "uint8")
+        )
+    (root / "odd" / "v_99_g09_c01.mp4").write_bytes(b"no video")
+    return datasets.load(root)
+
+
+@pytest.fixture(scope="module")
+def prepared(dataset, tmp_path_factory):
+    return datasets.prepare(dataset, tmp_path_factory.mktemp("out"), FRAMES, (SIZE, SIZE), workers=0)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return weights_file(tmp_path_factory.mktemp("weights") / "mobilenet_2_5.weights.h5", seed=1)
+
+
+@pytest.fixture(scope="module")
+def store(prepared, weights, tmp_path_factory):
+    return extract(prepared, "MobileNet", weights, tmp_path_factory.mktemp("store"), "float32", 8, frame_size=SIZE)
+
+
+def weights_file(path, seed):
+    keras.utils.set_random_seed(seed)
+    network = applications.MobileNet(include_top=False, weights=None, alpha=0.25, input_shape=(SIZE, SIZE, 3))
+    for layer in network.layers:  # one step on noise sets the running statistics: else nothing gets through
+        layer.momentum = 0.0
+    network(np.random.default_rng(seed).uniform(-1, 1, (32, SIZE, SIZE, 3)).astype("float32"), training=True)
+    network.save_weights(path)
+    return path
+
+
+def gathered(dataset):
+    """All features, by input, and all labels of some batches."""
+    parts, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}, np.concatenate(labels)
+
+
+def made(path, backbone="A", count=5, shape=(2, 3), seed=0, values=None):
+    """A store of these or random numbers, written by hand."""
+    path.mkdir()
+    if values is None:
+        values = np.random.default_rng(seed).normal(size=(count, *shape)).astype("float32")
+    np.save(path / "features.npy", values)
+    names = np.array([f"even/{n}.mp4".encode() for n in range(count)])
+    columns = {"label": np.arange(count, dtype="int32") % 2, "group": np.full(count, b""), "name": names, "path": names}
+    np.savez(path / "index.npz", **columns)
+    about = {"format": 3, "backbone": backbone, "weights": "random", "root": "/videos", "class_names": ["even", "odd"]}
+    about |= {"shape": list(shape), "dtype": "float32", "seconds": 1.0, "left_out": []}
+    about["index_checksum"] = zlib.crc32((path / "index.npz").read_bytes())
+    about["parts"] = [[0, count, zlib.crc32(values.tobytes())]]
+    about["checksum"] = zlib.crc32(json.dumps(about, sort_keys=True).encode())
+    (path / "features.json").write_text(json.dumps(about, indent=1))
+    return FeatureStore.open(path), values
+
+
+def test_holds_what_the_network_gives(store, prepared, weights):
+    frames = prepared.read(range(11)).reshape(-1, SIZE, SIZE, 3)
+    expected = frame_encoder("MobileNet", SIZE, weights, frame_size=SIZE).predict(frames, verbose=0)
+    expected = expected.reshape(11, FRAMES, CHANNELS)
+    assert expected.std() > 0.01
+    assert (len(store), store.shape, store.dtype) == (11, (FRAMES, CHANNELS), "float32")
+    np.testing.assert_allclose(store.read(range(11)), expected, atol=3e-5 * expected.max())
+    # Any order, and each clip as often as it is asked for.
+    np.testing.assert_array_equal(store.read([7, 0, 7]), store.read(range(11))[[7, 0, 7]])
+
+
+def test_knows_the_clips(store, prepared):
+    np.testing.assert_array_equal(store.labels, prepared.labels)
+    assert store.record_paths == prepared.record_paths
+    assert store.groups == prepared.groups
+    assert store.class_names == ("even", "odd")
+    assert (store.backbone, store.weights) == ("MobileNet", "mobilenet_2_5.weights.h5")
+    assert store.seconds > 0
+
+
+def test_frames_are_resized_as_in_the_model(prepared, weights, tmp_path):
+    larger = extract(prepared, "MobileNet", weights, tmp_path, frame_size=48)
+    expected = frame_encoder("MobileNet", SIZE, weights, frame_size=48).predict(prepared.read([3])[0], verbose=0)
+    np.testing.assert_allclose(larger.read([3])[0], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_float16_keeps_eleven_bits_in_half_the_space(store, prepared, weights, tmp_path):
+    half = extract(prepared, "MobileNet", weights, tmp_path, batch_size=8, frame_size=SIZE)
+    assert half.dtype == "float16"
+    exact, rounded = store.read(range(11)), half.read(range(11))
+    assert rounded.dtype == np.float32
+    np.testing.assert_array_equal(rounded, exact.astype("float16"))
+    np.testing.assert_allclose(rounded, exact, rtol=2**-11, atol=2**-24)
+    bytes_of = [(each.path / "features.npy").stat().st_size - 128 for each in (store, half)]
+    assert bytes_of == [11 * FRAMES * CHANNELS * 4, 11 * FRAMES * CHANNELS * 2]
+
+
+def test_a_second_call_opens_what_is_there(store, prepared, weights, monkeypatch):
+    monkeypatch.setattr(features, "frame_encoder", None)
+    again = extract(prepared, "MobileNet", weights, store.path.parent, "float32", 32, frame_size=SIZE)
+    assert again.path == store.path
+
+
+def test_other_weights_settings_and_clips_are_another_store(store, prepared, weights, tmp_path):
+    folder = tmp_path / "store"
+    shutil.copytree(store.path, folder / store.path.name)
+
+    def path_of(prepared=prepared, weights=weights, dtype="float32", size=SIZE):
+        return extract(prepared, "MobileNet", weights, folder, dtype, 8, size).path
+
+    assert path_of() == folder / store.path.name
+    others = [
+        path_of(weights=weights_file(tmp_path / weights.name, seed=2)),  # a file of the same name
+        path_of(dtype="float16"),
+        path_of(size=48),
+        path_of(prepared.subset(datasets.load(prepared.root).records[:3])),
+    ]
+    assert len({path_of(), *others}) == 5
+    assert not list(folder.glob(".*"))
+
+
+def test_random_weights_are_known_by_their_values(prepared, tmp_path):
+    few = prepared.subset(datasets.load(prepared.root).records[:2])
+
+    def path_of(seed):
+        keras.utils.set_random_seed(seed)
+        return extract(few, "MobileNet", None, tmp_path, frame_size=SIZE).path
+
+    assert path_of(1) == path_of(1) != path_of(2)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("at", ["the features", "the list", "the end"])
+def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(store, prepared, weights, tmp_path, monkeypatch, at):
+    monkeypatch.setattr(features, "PART_FRAMES", 1)  # parts of two clips
+    computed, real_write, real_finish = [], features._Parts.write, features._Job._finish
+
+    def write(self, start, part, seconds):
+        computed.append(start)
+        if start == 6 and at == "the features":
+            with self.path.open("r+b") as file:
+                file.seek(self._place(start))
+                file.write(part.tobytes()[:100])
+            raise Killed
+        real_write(self, start, part, seconds)
+        if start == 6 and at == "the list":
+            text = self.notes.read_text()
+            self.notes.write_text(text[: text.rindex(",")])
+            raise Killed
+
+    def finish(self, *arguments):
+        if at == "the end":
+            raise Killed
+        real_finish(self, *arguments)
+
+    monkeypatch.setattr(features._Parts, "write", write)
+    monkeypatch.setattr(features._Job, "_finish", finish)
+    arguments = (prepared, "MobileNet", weights, tmp_path, "float32", 8, SIZE)
+    with pytest.raises(Killed):
+        extract(*arguments)
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
+    before = list(computed)
+    at, computed[:] = None, []
+    taken_up = extract(*arguments)
+    assert before == ([0, 2, 4, 6] if 10 not in before else [0, 2, 4, 6, 8, 10])
+    assert computed == ([6, 8, 10] if 10 not in before else [])
+    assert (taken_up.path / "features.npy").read_bytes() == (store.path / "features.npy").read_bytes()
+    assert taken_up.path.name == store.path.name
+    assert [path.name for path in tmp_path.iterdir()] == [taken_up.path.name]
+
+
+def test_a_part_that_was_damaged_meanwhile_is_computed_again(store, prepared, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "PART_FRAMES", 1)
+    monkeypatch.setattr(features._Job, "_finish", lambda *_: (_ for _ in ()).throw(Killed))
+    arguments = (prepared, "MobileNet", weights, tmp_path, "float32", 8, SIZE)
+    with pytest.raises(Killed):
+        extract(*arguments)
+    (path,) = tmp_path.glob(".*.work/features.npy")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    monkeypatch.undo()
+    monkeypatch.setattr(features, "PART_FRAMES", 1)
+    assert (extract(*arguments).path / "features.npy").read_bytes() == (store.path / "features.npy").read_bytes()
+
+
+def test_a_damaged_store_is_computed_anew(store, prepared, weights, tmp_path, caplog):
+    copy = tmp_path / store.path.name
+    shutil.copytree(store.path, copy)
+    content = (copy / "features.npy").read_bytes()
+    for damaged in (content[:-1], content[:200] + bytes([content[200] ^ 1]) + content[201:]):
+        (copy / "features.npy").write_bytes(damaged)
+        with pytest.raises(DatasetError, match=r"not a feature store, or a damaged one"):
+            FeatureStore.open(copy)
+        caplog.clear()
+        extract(prepared, "MobileNet", weights, tmp_path, "float32", 8, SIZE)
+        assert f"{copy}: not a feature store, or a damaged one" in caplog.text
+        assert (copy / "features.npy").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "words"),
+    [
+        ("features.npy", 128, "the features of clips 0 to 10 differ from what was written"),
+        ("features.npy", -1, "the features of clips 0 to 10 differ from what was written"),
+        ("features.npy", 20, r"features\.npy does not hold float32 \(11, 4, 256\)"),
+        ("index.npz", 60, r"index\.npz differs from what was written"),
+        ("features.json", "even", r"features\.json differs from what was written"),
+    ],
+)
+def test_a_flipped_bit_is_noticed(store, tmp_path, name, at, words):
+    copy = tmp_path / "copy"
+    shutil.copytree(store.path, copy)
+    FeatureStore.open(copy)
+    content = bytearray((copy / name).read_bytes())
+    content[content.index(at.encode()) if isinstance(at, str) else at] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=f"copy: not a feature store, or a damaged one: {words}; `extract` comp"):
+        FeatureStore.open(copy)
+
+
+@pytest.mark.parametrize("name", ["features.json", "index.npz", "features.npy"])
+def test_a_flipped_bit_of_any_byte_is_noticed(tmp_path, name):
+    path = made(tmp_path / "a")[0].path / name
+    content = path.read_bytes()
+    for place in range(len(content)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(DatasetError, match="not a feature store, or a damaged one|a feature store of format"):
+            FeatureStore.open(path.parent)
+    path.write_bytes(content)
+    FeatureStore.open(path.parent)
+
+
+@pytest.mark.parametrize("name", ["features.json", "index.npz", "features.npy"])
+def test_a_shorter_file_is_noticed(tmp_path, name):
+    path = made(tmp_path / "a")[0].path / name
+    content = path.read_bytes()
+    for length in [*range(0, len(content), 10), len(content) - 1]:
+        path.write_bytes(content[:length])
+        with pytest.raises(DatasetError, match="not a feature store, or a damaged one"):
+            FeatureStore.open(path.parent)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", "{}", '"format"', "[" * 9 + "]" * 9])
+def test_other_json_is_no_store(tmp_path, text):
+    path = made(tmp_path / "a")[0].path
+    (path / "features.json").write_text(text)
+    with pytest.raises(DatasetError, match="not a feature store, or a damaged one"):
+        FeatureStore.open(path)
+
+
+@pytest.mark.parametrize("columns", [("label", "group", "path"), ("label", "group", "name", "path", "index")])
+def test_an_index_of_other_columns_is_no_store(tmp_path, columns):
+    """With the right checksum, as another program might write it."""
+    path = made(tmp_path / "a")[0].path
+    np.savez(path / "index.npz", **dict.fromkeys(columns, np.zeros(5, "int32")))
+    about = json.loads((path / "features.json").read_text()) | {
+        "index_checksum": zlib.crc32((path / "index.npz").read_bytes())
+    }
+    del about["checksum"]
+    (path / "features.json").write_bytes(features._sealed(about))
+    with pytest.raises(DatasetError, match=r"index\.npz holds label, group, .*\. Expected label, group, name, path"):
+        FeatureStore.open(path)
+
+
+def test_every_part_has_a_checksum(tmp_path):
+    parts = features._Parts(tmp_path, (5, 2, 3), "float32", 2)
+    values = np.arange(30, dtype="float32").reshape(5, 2, 3)
+    for start in (4, 0, 2):
+        parts.write(start, values[start : start + 2], 1.0)
+    assert parts.checksums() == [(n, min(n + 2, 5), zlib.crc32(values[n : n + 2].tobytes())) for n in (0, 2, 4)]
+    stored = features._Stored(tmp_path / "features.npy", (5, 2, 3), np.dtype("float32"))
+    assert [stored.checksum(start, stop) for start, stop, _ in parts.checksums()] == [c for *_, c in parts.checksums()]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xff\xfe[0, 2", b"3", b"null", b"[0, 2]", b'["0", 2, 1, 1.0]', b"[[0], 2, 1, 1.0]", b"[-2, 0, 0, 1.0]",
+        b"[6, 5, 0, 1.0]", b"[0, 2, %d, []]", b'[0, 2, %d, "x"]', b"[0.0, 2, %d, 1.0]",
+    ],
+)  # fmt: skip
+def test_a_damaged_list_of_parts_costs_that_part(tmp_path, line):
+    values = np.arange(30, dtype="float32").reshape(5, 2, 3)
+    parts = features._Parts(tmp_path, (5, 2, 3), "float32", 2)
+    for start in (0, 2):
+        parts.write(start, values[start : start + 2], 1.0)
+    _, second = parts.notes.read_bytes().splitlines()
+    line = line.replace(b"%d", b"%d" % zlib.crc32(values[:2].tobytes()))
+    parts.notes.write_bytes(b"\n".join([line, second, b""]))
+    again = features._Parts(tmp_path, (5, 2, 3), "float32", 2)
+    again.take_up()
+    assert (again.missing(), again.seconds) == ([(0, 2), (4, 5)], 1.0)
+    assert again.notes.read_bytes() == second + b"\n"
+
+
+def test_reading_on_after_the_store_was_computed_anew(tmp_path):
+    """As with an open file: a training that is under way keeps what it has opened."""
+    first, values = made(tmp_path / "a")
+    shutil.rmtree(tmp_path / "a")
+    np.testing.assert_array_equal(first.read([3, 1]), values[[3, 1]])
+
+
+def test_without_a_terminal_progress_is_told_in_lines(prepared, weights, tmp_path, monkeypatch, capsys):
+    clock = iter(range(0, 10_000, 25))  # seconds
+    monkeypatch.setattr(features.time, "monotonic", lambda: next(clock))
+    extract(prepared, "MobileNet", weights, tmp_path, batch_size=4, frame_size=SIZE)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("features of")]
+    assert lines[-1].startswith("features of MobileNet: 44 of 44 frames, ")
+    assert 3 <= len(lines) < 11  # there are 11 batches
+    assert all(line.endswith(" frames/s") for line in lines)
+
+
+def test_subset_follows_the_records_and_knows_what_was_skipped(store, dataset):
+    records = dataset.records
+    chosen = store.subset([records[5], records[0], next(r for r in records if "v_99" in r.path.name)])
+    assert [path.name for path in chosen.record_paths] == [records[5].path.name, records[0].path.name]
+    np.testing.assert_array_equal(chosen.read([1, 0]), store.read([0, 5]))
+    np.testing.assert_array_equal(chosen.subset([records[5]]).read([0]), store.read([5]))
+    train, test = dataset.split("group", seed=0)
+    assert len(store.subset(train)) + len(store.subset(test)) == 11
+    with pytest.raises(DatasetError, match=r"other\.mp4 is not among the videos that this was made of"):
+        store.subset([VideoRecord(dataset.root / "odd" / "other.mp4", 1)])
+    with pytest.raises(DatasetError, match="made for other classes: even, odd. Received: odd, even"):
+        store.subset(replace(dataset, class_names=("odd", "even")))
+
+
+def test_one_pass_in_order_with_a_smaller_last_batch(store):
+    dataset = batches(store, 4)
+    spec = {"features_MobileNet": tf.TensorSpec((None, FRAMES, CHANNELS), tf.float32)}
+    assert dataset.element_spec == (spec, tf.TensorSpec((None,), tf.int32))
+    assert dataset.cardinality() == 3
+    assert [len(labels) for _, labels in dataset] == [4, 4, 3]
+    given, labels = gathered(dataset)
+    np.testing.assert_array_equal(given["features_MobileNet"], store.read(range(11)))
+    np.testing.assert_array_equal(labels, store.labels)
+
+
+def test_the_order_is_that_of_the_clips(store, prepared):
+    """So that a head on features and the same model on frames see the same batches."""
+    frames = np.concatenate([c for c, _ in clips(prepared, 4, training=True, seed=3, epochs=[2]).as_numpy_iterator()])
+    stored = {clip.tobytes(): position for position, clip in enumerate(prepared.read(range(11)))}
+    order = [stored[clip.tobytes()] for clip in frames]
+    assert order != sorted(order)
+    given, labels = gathered(batches(store, 4, training=True, seed=3, epochs=[2]))
+    np.testing.assert_array_equal(given["features_MobileNet"], store.read(order))
+    np.testing.assert_array_equal(labels, store.labels[order])
+
+
+def test_a_run_goes_on_in_the_middle(store):
+    whole = gathered(batches(store, 4, training=True, seed=1, epochs=range(3)))
+    rest = batches(store, 4, training=True, seed=1, epochs=range(1, 3), skip=2)
+    assert rest.cardinality() == 4
+    np.testing.assert_array_equal(gathered(rest)[1], whole[1][11 + 8 :])
+    np.testing.assert_array_equal(gathered(rest)[0]["features_MobileNet"], whole[0]["features_MobileNet"][11 + 8 :])
+    assert not np.array_equal(whole[1][:11], whole[1][11:22])
+
+
+def test_several_stores_go_side_by_side(tmp_path):
+    (first, a), (second, b) = made(tmp_path / "a", "A"), made(tmp_path / "b", "B", shape=(2, 4), seed=1)
+    given, labels = gathered(batches([first, second], 2))
+    np.testing.assert_array_equal(given["features_A"], a)
+    np.testing.assert_array_equal(given["features_B"], b)
+    assert labels.tolist() == [0, 1, 0, 1, 0]
+
+
+def test_trains_a_head(tmp_path):
+    """Two classes that the features tell apart, through `training.fit`, interrupted and taken up."""
+    values = np.random.default_rng(0).normal(size=(40, 2, 3)).astype("float32")
+    values[:, 1, 0] = np.where(np.arange(40) % 2 == 1, 2, -2)
+    stores = [made(tmp_path / "a", "A", 40, values=values)[0], made(tmp_path / "b", "B", 40, seed=1)[0]]
+    keras.utils.set_random_seed(0)
+    head = fusion_gru_head(2, {"A": 3, "B": 3}, 2, gru_units=(8, 8))
+
+    def train(epochs):
+        return batches(stores, 8, training=True, epochs=epochs)
+
+    recipe = training.TrainingRecipe(epochs=15, learning_rate=0.02)
+    history = training.fit(head, train, batches(stores, 40), recipe, tmp_path / "run", verbose=0)
+    assert history.epochs["val_accuracy"][-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"backbone": "A"}, "Each store is of another backbone. Received: A, A"),
+        ({"count": 4}, r"features of different clips.* with 5 clips, .*b with 4"),
+        ({"shape": (3, 3)}, "clips of different lengths.* with 2 frames, .*b with 3"),
+    ],
+)
+def test_stores_that_do_not_go_together(tmp_path, change, words):
+    first, second = made(tmp_path / "a")[0], made(tmp_path / "b", **{"backbone": "B", **change})[0]
+    with pytest.raises(ValueError, match=words):
+        batches([first, second], 2)
+
+
+@pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"epochs": []}, {"skip": 4}])
+def test_batches_out_of_range(store, arguments):
+    with pytest.raises(ValueError, match="skip from 0 to [0-9]+, all batches. Received"):
+        batches(store, **{"batch_size": 4, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"backbone": "MobilNet"}, ValueError, "Did you mean 'MobileNet'"),
+        ({"dtype": "int8"}, ValueError, "float16 or float32.* Received: dtype='int8'"),
+        ({"batch_size": 0}, ValueError, "batch_size=0"),
+        ({"weights": "nowhere.h5"}, FileNotFoundError, r"nowhere\.h5: no such weights file"),
+    ],
+)
+def test_wrong_arguments_come_before_any_work(prepared, tmp_path, arguments, error, words):
+    with pytest.raises(error, match=words):
+        extract(**{"prepared": prepared, "backbone": "MobileNet", "weights": None, "out_dir": tmp_path, **arguments})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+def test_weights_of_another_network_leave_nothing(prepared, weights, tmp_path):
+    with pytest.raises(ValueError, match="not the weights of MobileNetV2"):
+        extract(prepared, "MobileNetV2", weights, tmp_path, frame_size=SIZE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_frames_that_are_not_square_are_refused(dataset, tmp_path):
+    wide = datasets.prepare(dataset, tmp_path / "out", 2, (32, 48), workers=0)
+    with pytest.raises(ValueError, match=r"square frames.* Received: frames of 32 x 48"):
+        extract(wide, "MobileNet", None, tmp_path / "store")
+
+
+def test_a_disk_that_is_too_small(prepared, weights, tmp_path, monkeypatch):
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=1000))
+    with pytest.raises(DatasetError, match=r"MB are needed for the features of 11 clips of 4 x 256 float16; 0\.0 MB"):
+        extract(prepared, "MobileNet", weights, tmp_path, frame_size=SIZE)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "words"),
+    [
+        (70_000.0, "float16", r"even/v_.*: a feature of MobileNet is 70000, .*use dtype='float32'"),
+        (np.nan, "float32", r"even/v_.*: a feature of MobileNet is not a finite number"),
+    ],
+)
+def test_features_that_cannot_be_kept(prepared, weights, tmp_path, monkeypatch, value, dtype, words):
+    monkeypatch.setattr(features, "_compiled", lambda *_: lambda pixels: tf.fill((len(pixels), CHANNELS), value))
+    with pytest.raises(FloatingPointError, match=words):
+        extract(prepared, "MobileNet", weights, tmp_path, dtype, frame_size=SIZE)
