@@ -50,6 +50,7 @@ from typing import Literal
 
 from har_tf.command import check_name, check_ranges, words
 from har_tf.datasets.stick_figures.drawing import ACTIONS, REVERSED_PAIRS, Figures
+from har_tf.names import closest
 from har_tf.report.pages.tcav import DYNAMIC, FURTHER, RANDOM, STATIC
 
 EXPERIMENT = "video_tcav"
@@ -454,15 +455,11 @@ def _class_index(name: str, names: Sequence[str], where: str) -> int:
     Raises:
         ValueError: there is no such class.
     """
-    import difflib
-
     keys = {each.casefold(): i for i, each in enumerate(names)}
     if name.casefold() in keys:
         return keys[name.casefold()]
-    close = difflib.get_close_matches(name.casefold(), keys, n=3, cutoff=0.5)
-    hint = f" Closest: {', '.join(names[keys[key]] for key in close)}." if close else ""
     listed = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
-    raise ValueError(f"{where} has no class {name!r}.{hint} Its {len(names)} classes: {listed}")
+    raise ValueError(f"{where} has no class {name!r}.{closest(name, names)} Its {len(names)} classes: {listed}")
 
 
 def _trained(recipe: Recipe, subject: Subject, dataset, halves: Halves, shape, run):

@@ -26,7 +26,6 @@ Published: 50,000 pictures in val, all annotated; 1,281,167 in train, 544,546 of
 from __future__ import annotations
 
 import csv
-import difflib
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -44,6 +43,7 @@ from har_tf.datasets.lists import read_lines, some
 from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord, check_classes
 from har_tf.files import walk
 from har_tf.files.workers import available_cores
+from har_tf.names import closest
 from har_tf.video import VideoError
 from har_tf.video.still import StillInfo, probe_still
 
@@ -398,8 +398,7 @@ def _choose(classes: Sequence[str], known: Sequence[str], words: dict[str, str],
             ids = ", ".join(_class_name(wnid, words) for wnid in found)
             raise DatasetError(f"{where}: {name!r} names {len(found)} classes: {ids}")
         if not found:
-            close = difflib.get_close_matches(name, list(called), n=3)
-            hint = f" Closest: {', '.join(close)}." if close else ""
+            hint = closest(name, called)
             raise DatasetError(f"{where}: unknown class {name!r}.{hint} There are {len(known)}, as {known[0]}")
         wnids += found
     check_classes(wnids, known, where)

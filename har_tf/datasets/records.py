@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from har_tf.names import closest
+
 if TYPE_CHECKING:
     from har_tf.audit.manifest import Manifest
     from har_tf.datasets.splits import OverlapReport
@@ -230,15 +232,10 @@ def check_classes(classes: Sequence[str], known: Sequence[str], where: str) -> l
     Raises:
         DatasetError: they are not two or more different names out of `known`.
     """
-    import difflib
-
     spelt = {composed(name): name for name in known}
     for name in classes:
         if composed(name) not in spelt:
-            lower = {k.lower(): k for k in known}
-            close = [lower[c] for c in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.5)]
-            hint = f"Closest: {', '.join(close)}. " if close else ""
-            raise DatasetError(f"{where}: unknown class {name!r}. {hint}Classes: {', '.join(known)}")
+            raise DatasetError(f"{where}: unknown class {name!r}.{closest(name, known)} Classes: {', '.join(known)}")
     classes = [spelt[composed(name)] for name in classes]
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:

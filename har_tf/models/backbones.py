@@ -4,7 +4,6 @@ Every backbone is built on a tensor of the caller's graph (`input_tensor=`), so 
 each of its layers can be tapped.
 """
 
-import difflib
 import re
 import warnings
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from keras import applications, layers
 
 from har_tf.models.googlenet import MIN_SIZE, googlenet
 from har_tf.models.weights import import_weights as importers
+from har_tf.names import closest
 
 # What `keras.applications.imagenet_utils.preprocess_input` does, as arguments of a Rescaling layer, so that a saved
 # model takes raw uint8 frames. "caffe" networks see BGR.
@@ -88,8 +88,7 @@ def find(name: str) -> Backbone:
     """
     if name in BACKBONES:
         return BACKBONES[name]
-    close = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    hint = closest(name, BACKBONES)
     raise ValueError(f"No backbone of that name; there are {', '.join(BACKBONES)}.{hint} Received: {name!r}")
 
 

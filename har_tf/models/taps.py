@@ -1,6 +1,5 @@
 """Taps: the feature maps of a flat functional graph that can be explained, as (B, t, h, w, c)."""
 
-import difflib
 import functools
 import math
 import operator
@@ -8,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import keras
+
+from har_tf.names import closest
 
 # Layers whose output is their input moved about, padded or (outside training) unchanged: it shows nothing
 # that the map before it does not show, or shows it at the wrong place.
@@ -205,8 +206,7 @@ def _named(model: keras.Model, found: Sequence[Tap], tap: str | Tap) -> Tap:
             return candidate
     names = [t.name for t in found]
     # A network may have 190 taps: what is likely meant comes before a long list.
-    close = difflib.get_close_matches(str(name), names, 3) if len(names) > 12 else []
-    hint = _why_no_tap(model, name) + (f" The nearest names: {', '.join(close)}." if close else "")
+    hint = _why_no_tap(model, name) + (closest(str(name), names) if len(names) > 12 else "")
     raise ValueError(
         f"tap {name!r} is not in the model.{hint} Taps, from input to output: {', '.join(names)}. Received: {tap=}"
     )

@@ -1,6 +1,5 @@
 """Models by the names that tables give them: CNN-GRU, Frame-CNN, MobileNet, CNN-GRU/MobileNetV2, ..."""
 
-import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import keras
 from har_tf.models import backbones
 from har_tf.models.cnn_gru import cnn_gru
 from har_tf.models.frame_cnn import frame_cnn
+from har_tf.names import closest
 
 OWN = ("CNN-GRU", "Frame-CNN")
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -111,9 +111,7 @@ def named(name: str, weights: str = "imagenet", folder: Path | None = None, fine
         raise ValueError(f"Only CNN-GRU takes a frame encoder, as in CNN-GRU/MobileNet. Received: {name!r}")
     if (encoder or name) not in backbones.BACKBONES:
         known = [*OWN, *backbones.BACKBONES]
-        lower = {k.lower(): k for k in known}
-        close = difflib.get_close_matches((encoder or name).lower(), lower, n=1, cutoff=0.5)
-        hint = f" Did you mean {lower[close[0]]!r}?" if close else ""
+        hint = closest(encoder or name, known)
         raise ValueError(f"Unknown model; there are {', '.join(known)}.{hint} Received: {name!r}")
     model = NamedModel(name, encoder or name, finetune=finetune)
     try:

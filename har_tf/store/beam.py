@@ -18,7 +18,6 @@ Workers need Python with this package and its extra `beam`; they need no network
 from __future__ import annotations
 
 import argparse
-import difflib
 import functools
 import hashlib
 import importlib.util
@@ -34,6 +33,7 @@ from typing import NoReturn
 
 from har_tf.datasets.records import DatasetError
 from har_tf.files.whole import whole_file
+from har_tf.names import closest
 from har_tf.store.shards import Shard, decoded, notes_of, sync, write_shard
 
 LATE = 120.0  # seconds until a network file system shows what another machine has written (NFS: up to 60)
@@ -72,10 +72,8 @@ def _check_options(options: Sequence[str]) -> None:
     unknown = parsers[0].parse_known_args(list(options))[1]
     # What a remote runner can do only the server of its jobs knows; Beam asks it when the pipeline is started.
     if unknown and not parsed.view_as(PortableOptions).job_endpoint:
-        known = [f"--{name}" for name in known]
-        close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
-        hint = f". Closest: {close[0]}" if close else ""
-        raise ValueError(f"Apache Beam knows no options {shlex.join(unknown)}{hint}. Received: {shlex.join(options)}")
+        hint = closest(unknown[0].partition("=")[0], [f"--{name}" for name in known])
+        raise ValueError(f"Apache Beam knows no options {shlex.join(unknown)}.{hint} Received: {shlex.join(options)}")
 
 
 def write_shards(

@@ -110,7 +110,7 @@ def test_imagenet_encoder_is_frozen_unless_asked(clips):
         ({"input_shape": (4, 8, 8, 3), "pool_sizes": (4, 4, 2)}, "leave 2 x 2 before block 2"),
         ({"filters": (4, 8)}, "Every block needs its pool size"),
         ({"temporal": "mean"}, "'gru' or 'average'. Received: temporal='mean'"),
-        ({"encoder": "MobilNet"}, "Did you mean 'MobileNet'"),
+        ({"encoder": "MobilNet"}, "Closest: MobileNet"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, words):

@@ -301,7 +301,7 @@ def test_one_backbone_is_the_single_stream_row(clips):
     ("arguments", "words"),
     [
         ({"input_shape": (10, 128, 192, 3)}, r"square frames.* Received: input_shape=\(10, 128, 192, 3\)"),
-        ({"backbones": ("MobilNet",)}, "Did you mean 'MobileNet'"),
+        ({"backbones": ("MobilNet",)}, "Closest: MobileNet"),
         ({"backbones": ("MobileNet", "MobileNet")}, "each of them once"),
         ({"backbones": ()}, "At least one backbone"),
         ({"fusion": "mean"}, "'concatenate', 'sum', 'score_average'. Received: fusion='mean'"),

@@ -61,9 +61,7 @@ def test_the_nearest_names_come_before_a_long_list():
     x = clip = keras.Input((4, 8, 8, 3), name="clip")
     for block in range(14):
         x = layers.Conv3D(2, 1, name=f"mixed_{block}")(x)
-    with pytest.raises(
-        ValueError, match=r"The nearest names: mixed_11, .*Taps, from input to output: mixed_0, mixed_1,"
-    ):
+    with pytest.raises(ValueError, match=r"Closest: mixed_11, .*Taps, from input to output: mixed_0, mixed_1,"):
         find(keras.Model(clip, x), "mixd_11")
 
 

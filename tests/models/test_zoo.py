@@ -49,8 +49,8 @@ def test_published_files_are_found_under_their_names(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("ResNet51", "there are CNN-GRU, Frame-CNN, ResNet50, .* Did you mean 'ResNet50'"),
-        ("cnn-gru", "Did you mean 'CNN-GRU'"),
+        ("ResNet51", "there are CNN-GRU, Frame-CNN, ResNet50, .* Closest: ResNet50"),
+        ("cnn-gru", "Closest: CNN-GRU"),
         ("VGG16/MobileNet", "Only CNN-GRU takes a frame encoder"),
         ("CNN-GRU/Nothing", "Unknown model"),
     ],

@@ -436,7 +436,7 @@ def test_batches_out_of_range(store, arguments):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"backbone": "MobilNet"}, ValueError, "Did you mean 'MobileNet'"),
+        ({"backbone": "MobilNet"}, ValueError, "Closest: MobileNet"),
         ({"dtype": "int8"}, ValueError, "float16 or float32.* Received: dtype='int8'"),
         ({"batch_size": 0}, ValueError, "batch_size=0"),
         ({"weights": "nowhere.h5"}, FileNotFoundError, r"nowhere\.h5: no such weights file"),

@@ -6,7 +6,6 @@ YOLO networks in ONNX are in `yolo`. `open_detector` chooses by the ending of a 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib.util
 import json
 import re
@@ -18,6 +17,8 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+
+from har_tf.names import closest
 
 SCORE, NMS = 0.5, 0.45
 _INSIDE = 0.9  # share of a box that lies in another of its class, from which on both are taken for one thing
@@ -164,9 +165,8 @@ def check_concepts(concepts: Sequence[str], names: Sequence[str], what: str) -> 
         raise DetectorError(f"At least one class is needed as a concept. {what} knows: {', '.join(names)}")
     for concept in concepts:
         if concept not in names:
-            close = difflib.get_close_matches(concept.lower(), names, n=3, cutoff=0.5)
-            hint = f"Closest: {', '.join(close)}. " if close else ""
-            raise DetectorError(f"{what} does not know {concept!r}. {hint}It knows: {', '.join(names)}")
+            hint = closest(concept, names)
+            raise DetectorError(f"{what} does not know {concept!r}.{hint} It knows: {', '.join(names)}")
     if len(set(concepts)) < len(concepts):
         raise DetectorError(f"Concepts are given once each. Received: {', '.join(concepts)}")
 
