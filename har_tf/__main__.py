@@ -4,7 +4,6 @@ python -m har_tf predict VIDEO... --model model.keras
 python -m har_tf explain VIDEO --model model.keras --method 3dcam,gradcam --out overlay.mp4
 python -m har_tf concepts mine DIR --detector ssd.tflite --labels person "sports ball" --out concepts
 python -m har_tf concepts review concepts
-python -m har_tf unpack ARCHIVE --out DIR
 python -m har_tf check DIR --out manifest.parquet
 python -m har_tf prepare DIR --out prepared
 python -m har_tf preview figures --out figures.png
@@ -157,16 +156,6 @@ class Concepts:
 
 
 @dataclass(frozen=True)
-class Unpack:
-    """Unpack a zip or tar into a new folder; nothing gets outside it, and it is there whole or not at all."""
-
-    archive: Annotated[Path, tyro.conf.Positional]
-    """The archive."""
-    out: Path
-    """The folder to make."""
-
-
-@dataclass(frozen=True)
 class Check:
     """Decode every video of a folder and say what is broken, what is there twice, and what is in two parts of a split.
 
@@ -281,7 +270,7 @@ class ImportWeights:
     """Height and width of its pictures. None: 112 112 for resnext3d, else 224 224."""
 
 
-Command = Predict | Explain | Concepts | Unpack | Check | Prepare | Preview | ImportWeights
+Command = Predict | Explain | Concepts | Check | Prepare | Preview | ImportWeights
 
 
 def main(options: Command) -> None:
@@ -290,7 +279,6 @@ def main(options: Command) -> None:
         Explain: explain,
         Mine: mine,
         Review: review,
-        Unpack: unpack,
         Check: check,
         Prepare: prepare,
         Preview: preview,
@@ -587,12 +575,6 @@ def _print_concepts(found) -> None:
         print(f"{name}, {kind}: {counts.total()} clips ({verdicts})")
     if others:
         print(f"other classes: {others} clips")
-
-
-def unpack(options: Unpack) -> None:
-    from har_tf.datasets import archives
-
-    print(archives.unpack(options.archive, options.out))
 
 
 class Findings(ValueError):

@@ -20,7 +20,6 @@ from har_tf.__main__ import (
     Prepare,
     Preview,
     Review,
-    Unpack,
     main,
 )
 from har_tf.command import guarded
@@ -469,17 +468,6 @@ def test_concepts_that_cannot_be_mined_or_reviewed_are_one_line(found_boxes, tmp
     with pytest.raises(SystemExit) as error:
         main(Concepts(Mine(found_boxes, boxes, (), out)))
     assert error.value.code == 2
-
-
-def test_unpack_makes_the_folder(tmp_path, capsys):
-    import zipfile
-
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("UCF-101/Archery/a.avi", "video")
-    main(Unpack(tmp_path / "a.zip", tmp_path / "out"))
-    assert capsys.readouterr().out == f"{tmp_path / 'out'}\n"
-    assert (tmp_path / "out" / "UCF-101" / "Archery" / "a.avi").read_text() == "video"
-    assert "b.zip" in failed(Unpack(tmp_path / "b.zip", tmp_path / "new"), capsys)
 
 
 def test_what_needs_no_tensorflow_does_without(videos, tmp_path):

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from har_tf.datasets import archives
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes, composed
 from har_tf.files import walk
 
@@ -33,6 +33,13 @@ PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
+}
+# Archives by the ending of their name, and what unpacks them.
+UNPACK = {
+    **dict.fromkeys((".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"), "tar xf {archive} -C {folder}"),
+    ".zip": "unzip {archive} -d {folder}",
+    ".7z": "7z x {archive} -o{folder}",
+    ".rar": "unrar x {archive} {folder}/",
 }
 MAX_DEPTH = 6  # of folders in folders
 GROUP = re.compile(r"_(g\d+)(?=_|$)")
@@ -94,21 +101,23 @@ def check_folder(path: str | Path, expected: str = "a folder that holds a folder
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such folder. Expected {expected}") from error
     except NotADirectoryError as error:
-        raise DatasetError(f"{path}: {_what_file(path)}. Expected {expected}{_unpack_it(path)}") from error
+        command = how_to_unpack(path)
+        found = "is an archive" if command else "is a file"
+        unpack = f". Unpack it into a new folder DIR: {command}" if command else ""
+        raise DatasetError(f"{path}: {found}. Expected {expected}{unpack}") from error
     except OSError as error:
         raise DatasetError(f"{path}: cannot be listed: {error.strerror}. Expected {expected}") from error
     return path
 
 
-def _what_file(path: Path) -> str:
-    try:
-        return "is an archive" if path.is_file() and archives.kind(path) else "is a file"
-    except OSError as error:
-        return f"is a file that cannot be read: {error.strerror}"
-
-
-def _unpack_it(path: Path) -> str:
-    return f". Unpack it: {archives.how_to_unpack(path)}" if _what_file(path) == "is an archive" else ""
+def how_to_unpack(archive: Path, folder: str | Path = "DIR") -> str | None:
+    """The command that unpacks a file into an existing folder, by the ending of its name; None: it is no archive."""
+    for ending, command in UNPACK.items():
+        if archive.name.lower().endswith(ending):
+            # A name that begins like an option is not to be taken for one.
+            name = f"./{archive}" if str(archive).startswith("-") else str(archive)
+            return f"`{command.format(archive=shlex.quote(name), folder=shlex.quote(str(folder)))}`"
+    return None
 
 
 def data_set_name(path: Path) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from har_tf.datasets import archives, folder
+from har_tf.datasets import folder
 from har_tf.datasets.lists import read_lines
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, by_clip, composed
 from har_tf.files import walk
@@ -232,7 +232,7 @@ def _refuse_packed(packed: dict[str, Path], names: Sequence[str], error: Excepti
         first = packed[names[0]]
         raise DatasetError(
             f"{first.parent}: {len(names)} .rar files are not unpacked, first {first.name}. Unpack each of them there: "
-            f"{archives.how_to_unpack(first, first.parent)}" + (f". Without them: {error}" if error else "")
+            f"{folder.how_to_unpack(first, first.parent)}" + (f". Without them: {error}" if error else "")
         ) from error
 
 

@@ -23,7 +23,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from har_tf.datasets import archives, folder
+from har_tf.datasets import folder
 from har_tf.datasets.lists import read_lines, some
 from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes
 from har_tf.files import walk
@@ -31,7 +31,7 @@ from har_tf.files import walk
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 LIST_NAME = re.compile(r"(?:.*[_\-.])?(train|validate|validation|val|test)\.csv", re.IGNORECASE)
 VIDEO_NAME = re.compile(r"(.+)_(\d+)_(\d+)", re.DOTALL)
-ARCHIVES = (".zip", ".tar", ".gz", ".tgz")  # what copies of Kinetics come in
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz")  # the last suffix of what copies of Kinetics come in
 # The CVDF's second try at videos that were broken in its first; it has the same names.
 REPLACEMENT = "replacement"
 
@@ -249,7 +249,7 @@ def _scan(root: Path) -> _Disk:
         if suffix == ".csv":
             disk.tables.append(file)
         elif suffix in ARCHIVES:
-            disk.archives.append(file)
+            disk.archives += [file] if folder.how_to_unpack(file) else []
         elif (name := VIDEO_NAME.fullmatch(file.stem)) is None:
             disk.others.append(file)
         else:
@@ -296,7 +296,7 @@ def _nothing_fits(root: Path, disk: _Disk) -> str:
     if disk.others:
         text += f"; {len(disk.others)} other videos, first {disk.others[0].name}"
     if disk.archives:
-        text += f"; {len(disk.archives)} archives. Unpack them: {archives.how_to_unpack(disk.archives[0])}"
+        text += f"; {len(disk.archives)} archives. Unpack them: {folder.how_to_unpack(disk.archives[0])}"
     return text
 
 

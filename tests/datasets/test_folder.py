@@ -1,11 +1,12 @@
 import os
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from har_tf import datasets
-from har_tf.datasets import DatasetError, archives, folder, hmdb51, ucf101
+from har_tf.datasets import DatasetError, folder, hmdb51, ucf101
 from har_tf.video import VideoError
 
 TWO = {"Archery": ["v_Archery_g01_c01.avi", "v_Archery_g02_c01.avi"], "Surfing": ["v_Surfing_g01_c01.AVI"]}
@@ -150,12 +151,27 @@ def test_a_closed_folder_is_named(tmp_path, monkeypatch, call):
             load(tmp_path / "closed" / "data")
 
 
-def test_an_archive_that_cannot_be_read_is_a_file(tmp_path, monkeypatch):
-    (tmp_path / "a.zip").touch()
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("a.tar.gz", "tar xf {0} -C DIR"),
+        ("a.TGZ", "tar xf {0} -C DIR"),
+        ("a b.zip", "unzip '{0}' -d DIR"),
+        ("a.7z", "7z x {0} -oDIR"),
+        ("a.rar", "unrar x {0} DIR/"),
+    ],
+)
+def test_an_archive_is_answered_with_the_command_that_unpacks_it(tmp_path, name, command):
+    archive = tmp_path / name
+    archive.touch()
+    with pytest.raises(DatasetError) as error:
+        datasets.load(archive)
+    assert str(error.value) == (
+        f"{archive}: is an archive. Expected a folder that holds a folder of videos per class. "
+        f"Unpack it into a new folder DIR: `{command.format(archive)}`"
+    )
 
-    def closed(path):
-        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(archives, "kind", closed)
-    with pytest.raises(DatasetError, match=r"a.zip: is a file that cannot be read: Permission denied"):
-        datasets.load(tmp_path / "a.zip")
+def test_an_archive_that_is_called_like_an_option_is_none(tmp_path):
+    assert folder.how_to_unpack(Path("-x.tar"), tmp_path) == f"`tar xf ./-x.tar -C {tmp_path}`"
+    assert folder.how_to_unpack(Path("a.gz")) is None

@@ -185,8 +185,7 @@ def write_rar(path):
     path.write_bytes(b"Rar!\x1a\x07\x00")
 
 
-def test_what_is_still_packed_is_named_with_the_command(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda program: "/usr/bin/unrar" if program == "unrar" else None)
+def test_what_is_still_packed_is_named_with_the_command(root, tmp_path):
     write_rar(tmp_path / "hmdb51_org.rar")
     with pytest.raises(DatasetError, match="hmdb51_org.rar: is an archive. .*`unrar x .*hmdb51_org.rar DIR/`"):
         datasets.load("hmdb51", tmp_path / "hmdb51_org.rar")

@@ -295,7 +295,7 @@ def test_nothing_fits(empty_videos, tmp_path):
     root = write_lists(tmp_path / "packed")
     for part in range(2):
         (root / f"part_{part}.tar.gz").write_bytes(gzip.compress(b""))
-    with pytest.raises(DatasetError, match="Found: 0 such; 2 archives. Unpack them: python -m har_tf unpack"):
+    with pytest.raises(DatasetError, match="Found: 0 such; 2 archives. Unpack them: `tar xf .*part_0.tar.gz -C DIR`"):
         datasets.load("kinetics", root)
 
 
