@@ -8,16 +8,16 @@ reading what it has seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow as tf
 
-from har_tf.datasets import ActionDataset, PreparedDataset, VideoRecord
+from har_tf.datasets import ActionDataset, VideoRecord
 from har_tf.files.workers import available_cores
-from har_tf.store.flow import FlowClips
 
 AHEAD = 2  # batches ready and waiting; with the ones under way this bounds the memory
 # How records are read where nothing else is said.
@@ -28,6 +28,7 @@ DRAWS += ("brightness", "contrast", "saturation", "hue")
 # NTSC's luma and chroma. Saturation and hue scale and turn the chroma (I, Q), and leave the luma Y as it is.
 YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
 RGB = np.linalg.inv(YIQ)
+FLOW = 2  # channels of flow: pixels to the right and pixels down
 STILL = 128  # what flow in eight bits has for no motion, see `har_tf.video.flow.encode`
 PIXELS = 8  # multiplied at once by one matrix of 24 x 24: several times faster than pixel by pixel
 
@@ -82,7 +83,7 @@ class Augment:
             uint8 of the same shape.
         """
         draw = dict(zip(DRAWS, tf.unstack(draws), strict=True))
-        is_flow = clip.shape[-1] == FlowClips.channels
+        is_flow = clip.shape[-1] == FLOW
         if self.frames:
             clip = self._move_in_time(clip, draw, is_flow)
         if self.flip:
@@ -161,19 +162,42 @@ def _mirrored_flow(clip):
     return tf.cast(tf.stack([tf.minimum(2 * STILL - right, 255), down], -1), tf.uint8)
 
 
-def channels_of(data: PreparedDataset | FlowClips | ActionDataset | Iterable[VideoRecord]) -> int:
+@runtime_checkable
+class Clips(Protocol):
+    """Clips of one size that are read at any places: `PreparedDataset`, `FlowClips`, or what has the same.
+
+    Attributes:
+        num_frames: frames of a clip, T.
+        size: (height, width) of a clip.
+        channels: 3 of RGB, 2 of flow.
+        labels: (clips,) int32.
+    """
+
+    num_frames: int
+    size: tuple[int, int]
+    channels: int
+    labels: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The clips at these positions, uint8 (B, T, H, W, channels)."""
+
+
+def channels_of(data: Clips | ActionDataset | Iterable[VideoRecord]) -> int:
     """Channels of the clips: 2 of flow, else 3."""
-    return FlowClips.channels if isinstance(data, FlowClips) else 3
+    return data.channels if isinstance(data, Clips) else 3
 
 
 @dataclass(frozen=True, eq=False)
 class _Videos:
-    """Clips that are decoded whenever they are asked for; reads like a `PreparedDataset`.
+    """`Clips` that are decoded whenever they are asked for.
 
     Unlike `check` and `prepare`, it decodes in this process: a file that crashes the decoder ends the run, and one that
     hangs it or takes much memory is not given up. Videos that nobody has checked go through one of those two first.
     """
 
+    channels: ClassVar[int] = 3
     records: tuple[VideoRecord, ...]
     num_frames: int
     size: tuple[int, int]
@@ -198,7 +222,7 @@ class _Videos:
 
 
 def clips(
-    data: PreparedDataset | FlowClips | ActionDataset | Iterable[VideoRecord],
+    data: Clips | ActionDataset | Iterable[VideoRecord],
     batch_size: int,
     training: bool = False,
     seed: int = 0,
@@ -241,7 +265,7 @@ def clips(
     size = None if size is None else tuple(size)
     asked = {"num_frames": num_frames, "size": size, "sampling": sampling, "short": short, "fit": fit}
     given = {name: value for name, value in asked.items() if value is not None}
-    if isinstance(data, PreparedDataset | FlowClips):
+    if isinstance(data, Clips):
         if given:
             raise ValueError(
                 f"{', '.join(given)} is for records; these clips were prepared as {data.num_frames} frames of "
@@ -251,10 +275,44 @@ def clips(
     else:
         records = tuple(data.records if isinstance(data, ActionDataset) else data)
         source = _Videos(records, **{**READ, **given}, threads=ThreadPoolExecutor(available_cores()))
-    epochs = [0] if epochs is None else list(epochs)
-    batches = len(epochs) * -(-len(source) // max(batch_size, 1))
     if not len(source):
         raise ValueError("there are no clips. Received: an empty data set")
+    labels = tf.constant(source.labels, tf.int32)
+    shape = (None, source.num_frames, *source.size, source.channels)
+
+    def read(order: tf.Tensor, draws: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        batch = read_at(source.read, order, tf.uint8, shape)
+        if draws is not None:
+            batch = tf.map_fn(lambda pair: augment(*pair), (batch, draws), fn_output_signature=tf.uint8)
+            batch = tf.ensure_shape(batch, shape)
+        return batch, tf.gather(labels, order)
+
+    return passes(len(source), read, batch_size, training, seed, epochs, skip, 0 if augment is None else len(DRAWS))
+
+
+def passes(
+    clips: int,
+    read: Callable,
+    batch_size: int,
+    training: bool,
+    seed: int,
+    epochs: Sequence[int] | None,
+    skip: int,
+    draws: int = 0,
+) -> tf.data.Dataset:
+    """Batches of whatever is stored of clips, in the order that `seed` and the number of the pass give.
+
+    Args:
+        clips: how many there are, at least one.
+        read: makes a batch, in graph, of (B,) positions and, where there are draws, (B, draws) numbers in [0, 1).
+        batch_size, training, seed, epochs, skip: as in `har_tf.pipeline.clips`.
+        draws: random numbers that every clip gets in every pass.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    epochs = [0] if epochs is None else list(epochs)
+    batches = len(epochs) * -(-clips // max(batch_size, 1))
     if batch_size < 1 or not epochs or not 0 <= skip <= batches:
         raise ValueError(
             f"expected batch_size >= 1, at least one pass, and skip from 0 to {batches}, all batches. "
@@ -263,26 +321,15 @@ def clips(
 
     def one_pass(epoch: tf.Tensor) -> tf.data.Dataset:
         here = tf.stack([tf.constant(seed, tf.int64), epoch])
-        order = tf.range(len(source), dtype=tf.int64)
+        order = tf.range(clips, dtype=tf.int64)
         if training:
             order = tf.random.experimental.stateless_shuffle(order, seed=here)
-        if augment is None:
+        if not draws:
             return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
         # By position in the pass, so that a clip's changes do not hang on the batch it falls into.
         fresh = tf.random.experimental.stateless_fold_in(here, 1)
-        draws = tf.random.stateless_uniform((len(source), len(DRAWS)), fresh)
-        return tf.data.Dataset.from_tensor_slices((order, draws)).batch(batch_size)
-
-    labels = tf.constant(source.labels, tf.int32)
-    shape = (None, source.num_frames, *source.size, channels_of(data))
-
-    def read(order: tf.Tensor, draws: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        # Reading has no side effects; marked as stateful it would run alone under op determinism.
-        batch = tf.ensure_shape(tf.numpy_function(source.read, [order], tf.uint8, stateful=False), shape)
-        if draws is not None:
-            batch = tf.map_fn(lambda pair: augment(*pair), (batch, draws), fn_output_signature=tf.uint8)
-            batch = tf.ensure_shape(batch, shape)
-        return batch, tf.gather(labels, order)
+        numbers = tf.random.stateless_uniform((clips, draws), fresh)
+        return tf.data.Dataset.from_tensor_slices((order, numbers)).batch(batch_size)
 
     dataset = tf.data.Dataset.from_tensor_slices(tf.constant(epochs, tf.int64)).flat_map(one_pass).skip(skip)
     dataset = dataset.map(read, num_parallel_calls=min(available_cores(), 8), deterministic=True)
@@ -291,3 +338,9 @@ def clips(
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches - skip))
     return dataset.prefetch(AHEAD).with_options(options)
+
+
+def read_at(read: Callable, order: tf.Tensor, dtype: tf.DType, shape: tuple) -> tf.Tensor:
+    """`read(order)`, a function of arrays, within the graph of `passes`."""
+    # Reading has no side effects; marked as stateful it would run alone under op determinism.
+    return tf.ensure_shape(tf.numpy_function(read, [order], dtype, stateful=False), shape)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord
 from har_tf.datasets.splits import OverlapReport
-from har_tf.store.prepare import prepare
-from har_tf.store.prepared import PreparedDataset, Skipped
 
 __all__ = [
     "ActionDataset",
@@ -25,6 +23,15 @@ __all__ = [
 
 # One module each, with a function `load(root, split, classes, lists, ...)`.
 PUBLISHED = ("hmdb51", "ilsvrc", "jhmdb", "kinetics", "thumos", "ucf24", "ucf101")
+
+# The store imports this package; its names are here for users alone.
+_OF_THE_STORE = {"prepare": "prepare", "PreparedDataset": "prepared", "Skipped": "prepared"}
+
+
+def __getattr__(name: str):
+    if name not in _OF_THE_STORE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"har_tf.store.{_OF_THE_STORE[name]}"), name)
 
 
 def load(

@@ -36,15 +36,14 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from har_tf.datasets import DatasetError, PreparedDataset
-from har_tf.datasets.records import relative
+from har_tf.datasets.records import DatasetError, relative
 from har_tf.files.whole import alone
-from har_tf.files.workers import available_cores
 from har_tf.models import backbones
 from har_tf.models.folding import folded
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
-from har_tf.pipeline import AHEAD
+from har_tf.pipeline import passes, read_at
 from har_tf.store.indexed import COLUMNS, Indexed, to_text
+from har_tf.store.prepared import PreparedDataset
 from har_tf.store.shards import sync
 
 FORMAT = 3  # changes whenever the same clips and weights would give other features or other files
@@ -257,41 +256,18 @@ def batches(
     """
     stores = [stores] if isinstance(stores, FeatureStore) else list(stores)
     _check_stores(stores)
-    epochs = [0] if epochs is None else list(epochs)
-    clips = len(stores[0])
-    count = len(epochs) * -(-clips // max(batch_size, 1))
-    if not clips:
+    if not len(stores[0]):
         raise ValueError("there are no features. Received: an empty store")
-    if batch_size < 1 or not epochs or not 0 <= skip <= count:
-        raise ValueError(
-            f"expected batch_size >= 1, at least one pass, and skip from 0 to {count}, all batches. "
-            f"Received: batch_size={batch_size}, epochs={epochs}, skip={skip}"
-        )
-
-    def one_pass(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.range(clips, dtype=tf.int64)
-        if training:
-            order = tf.random.experimental.stateless_shuffle(order, tf.stack([tf.constant(seed, tf.int64), epoch]))
-        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
-
     labels = tf.constant(stores[0].labels, tf.int32)
 
     def read(order: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        # Reading has no side effects; marked as stateful it would run alone under op determinism.
         features = {
-            f"features_{store.backbone}": tf.ensure_shape(
-                tf.numpy_function(store.read, [order], tf.float32, stateful=False), (None, *store.shape)
-            )
+            f"features_{store.backbone}": read_at(store.read, order, tf.float32, (None, *store.shape))
             for store in stores
         }
         return features, tf.gather(labels, order)
 
-    dataset = tf.data.Dataset.from_tensor_slices(tf.constant(epochs, tf.int64)).flat_map(one_pass).skip(skip)
-    dataset = dataset.map(read, num_parallel_calls=min(available_cores(), 8), deterministic=True)
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(count - skip))
-    return dataset.prefetch(AHEAD).with_options(options)
+    return passes(len(stores[0]), read, batch_size, training, seed, epochs, skip)
 
 
 def digest_of(arrays: Iterable[np.ndarray]) -> str:

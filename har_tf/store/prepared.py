@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -64,6 +65,7 @@ class PreparedDataset(Indexed):
         skipped: the videos that were left out.
     """
 
+    channels: ClassVar[int] = 3
     path: Path
     name: str
     root: Path

@@ -411,7 +411,7 @@ def test_a_part_of_a_named_data_set_is_answered_with_options_of_the_command(
 def test_unreadable_segments_are_left_out_one_by_one(figures, tmp_path):
     """Segments of one video: one has no frames, the other is there."""
     from har_tf.datasets import ActionDataset, VideoRecord
-    from har_tf.store import prepare
+    from har_tf.store.prepare import prepare
 
     video = sorted((figures / "wave").glob("*.mp4"))[0]
     records = (

@@ -1,10 +1,10 @@
 """Frames are counted in other processes, or taken from a manifest."""
 
 import os
-import signal
 
 import numpy as np
 import pytest
+from tasks import die_or_count
 
 from har_tf.audit.check import check
 from har_tf.datasets import DatasetError
@@ -30,13 +30,6 @@ def test_every_video_has_its_count_or_its_reason(videos):
     assert isinstance(second, Failed)
     assert "b.mp4" not in second.reason, "whoever asks knows the path"
     assert count_frames([]) == []
-
-
-def die_or_count(path):
-    """As a decoder that crashes."""
-    if path.endswith("a.mp4"):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return FrameCount(7, 1, 1)
 
 
 def test_a_crash_of_the_decoder_costs_one_video(videos, monkeypatch):

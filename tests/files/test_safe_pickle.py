@@ -243,7 +243,8 @@ def test_a_small_file_takes_no_memory(tmp_path):
         (tmp_path / f"{number}.pkl").write_bytes(data)
     code = (
         "import pathlib, resource, sys\n"
-        "from har_tf.datasets import DatasetError, safe_pickle\n"
+        "from har_tf.datasets import DatasetError\n"
+        "from har_tf.files import safe_pickle\n"
         "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 200 * 2**20\n"
         "resource.setrlimit(resource.RLIMIT_AS, (size, size))\n"
         "for path in pathlib.Path(sys.argv[1]).glob('*.pkl'):\n"

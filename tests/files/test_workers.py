@@ -1,5 +1,3 @@
-import ctypes
-import errno
 import os
 import signal
 import subprocess
@@ -8,46 +6,10 @@ import textwrap
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+from tasks import work
 
 from har_tf.files.workers import Failed, outcomes
-from har_tf.video import VideoError
-
-STATE = []  # what earlier tasks of the same process left behind
-
-
-def work(task):
-    """What a task says, in a worker process."""
-    match task:
-        case "crash":
-            os.abort()
-        case "raise":
-            raise ValueError("first line\nsecond line")
-        case "video":
-            raise VideoError("a.mp4", "not a video")
-        case "slow":
-            time.sleep(0.3)
-        case "hang":
-            time.sleep(60)
-        case "hang in C":
-            ctypes.PyDLL(None).sleep(60)  # PyDLL keeps the lock of the interpreter
-        case "array":
-            return np.full(2**20, 7, np.uint8)
-        case "memory":
-            np.ones(2**30, np.uint8)
-        case "memory of the decoder":
-            raise VideoError("a.mp4", "corrupt") from OSError(errno.ENOMEM, "Cannot allocate memory")
-        case "poison":
-            STATE.append("poison")
-        case "sensitive" if STATE:
-            os.abort()
-        case "cannot be pickled":
-            return lambda: None
-        case "pid":
-            return os.getpid()
-    return f"{task} done"
-
 
 FAILURES = [Failed("ValueError: first line"), Failed("not a video")]
 LATE = Failed("took longer than 1 s")

@@ -1,6 +1,5 @@
 import csv
 import errno
-import importlib
 import os
 import random
 import shutil
@@ -18,10 +17,9 @@ from har_tf import datasets
 from har_tf.audit.manifest import Manifest, Row
 from har_tf.datasets import DatasetError, PreparedDataset, VideoRecord
 from har_tf.files.whole import alone
+from har_tf.store import prepare as prepare_module
 from har_tf.store import shards
 
-# `har_tf.store.prepare` is the function; this is its module.
-prepare_module = importlib.import_module("har_tf.store.prepare")
 CLIP = {"num_frames": 3, "size": (16, 24)}
 CLIP_BYTES = 3 * 16 * 24 * 3
 
@@ -292,7 +290,7 @@ import os, shutil, signal, sys, time
 from pathlib import Path
 import tensorflow
 from har_tf import datasets
-from har_tf.datasets import shards
+from har_tf.store import shards
 
 root, out, log = sys.argv[1:]
 shards.SHARD_BYTES = 4 * 3 * 16 * 24 * 3

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from har_tf import datasets
-from har_tf.datasets import ActionDataset, DatasetError, PreparedDataset, VideoRecord
-from har_tf.store import prepare
-from har_tf.store.prepared import Skipped, left_out
+from har_tf.datasets import ActionDataset, DatasetError, VideoRecord
+from har_tf.store.prepare import prepare
+from har_tf.store.prepared import PreparedDataset, Skipped, left_out
 from har_tf.video import write_video
 
 CLIP = {"num_frames": 2, "size": (32, 48)}

@@ -1,0 +1,53 @@
+"""What worker processes do in tests: they import it by name, which modules of tests have not."""
+
+import ctypes
+import errno
+import os
+import signal
+import time
+
+import numpy as np
+
+from har_tf.files.frame_counts import FrameCount
+from har_tf.video import VideoError
+
+STATE = []  # what earlier tasks of the same process left behind
+
+
+def work(task):
+    """What a task says."""
+    match task:
+        case "crash":
+            os.abort()
+        case "raise":
+            raise ValueError("first line\nsecond line")
+        case "video":
+            raise VideoError("a.mp4", "not a video")
+        case "slow":
+            time.sleep(0.3)
+        case "hang":
+            time.sleep(60)
+        case "hang in C":
+            ctypes.PyDLL(None).sleep(60)  # PyDLL keeps the lock of the interpreter
+        case "array":
+            return np.full(2**20, 7, np.uint8)
+        case "memory":
+            np.ones(2**30, np.uint8)
+        case "memory of the decoder":
+            raise VideoError("a.mp4", "corrupt") from OSError(errno.ENOMEM, "Cannot allocate memory")
+        case "poison":
+            STATE.append("poison")
+        case "sensitive" if STATE:
+            os.abort()
+        case "cannot be pickled":
+            return lambda: None
+        case "pid":
+            return os.getpid()
+    return f"{task} done"
+
+
+def die_or_count(path):
+    """As a decoder that crashes."""
+    if path.endswith("a.mp4"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return FrameCount(7, 1, 1)
