@@ -2,11 +2,12 @@
 
 import functools
 import hashlib
+import itertools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 from har_tf import pipeline, training
 from har_tf.datasets import splits
-from har_tf.datasets.records import ActionDataset
+from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
 from har_tf.evaluate import classification
 from har_tf.evaluate.classification import ClassificationReport
 from har_tf.files.whole import whole_file
@@ -29,6 +30,7 @@ from har_tf.training import History, TrainingRecipe
 
 # (time, height, width, channels) of a clip, or backbone -> (time, channels) of its features
 Shape = tuple[int, int, int, int] | dict[str, tuple[int, int]]
+Clips = ActionDataset | Sequence[VideoRecord]
 
 
 class Buildable(Protocol):
@@ -45,6 +47,11 @@ class Parts:
     train: PreparedDataset | FlowClips
     validation: PreparedDataset | FlowClips | None
     test: PreparedDataset | FlowClips
+
+    @classmethod
+    def of(cls, data: PreparedDataset | FlowClips, train: Clips, validation: Clips, test: Clips) -> Self:
+        """The parts of `data`; without validation clips the last epoch is kept."""
+        return cls(*(data.subset(part) if len(part) else None for part in (train, validation, test)))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -73,6 +80,12 @@ class FeatureParts:
     train: Sequence[FeatureStore]
     validation: Sequence[FeatureStore] | None
     test: Sequence[FeatureStore]
+
+    @classmethod
+    def of(cls, stores: Sequence[FeatureStore], train: Clips, validation: Clips, test: Clips) -> Self:
+        """The parts of the stores; without validation clips the last epoch is kept."""
+        parts = (train, validation, test)
+        return cls(*([store.subset(part) for store in stores] if len(part) else None for part in parts))
 
     @property
     def shape(self) -> dict[str, tuple[int, int]]:
@@ -115,6 +128,15 @@ class Outcome:
     probabilities: np.ndarray
     test: PreparedDataset | FlowClips | Sequence[FeatureStore]
 
+    def trained(self) -> dict[str, Any]:
+        """What training took and how it went, as `results.json` has it."""
+        return {
+            "best_epoch": self.history.best_epoch + 1,
+            "seconds": round(self.history.seconds, 1),
+            "parameters": self.model.count_params(),
+            "history": self.history.epochs,
+        }
+
 
 def split_parts(
     dataset: ActionDataset, protocol: str, seed: int, validation: float
@@ -139,6 +161,64 @@ def hold_out(train: ActionDataset, protocol: str, seed: int, share: float) -> tu
     if share == 0:
         return train, train.subset([])
     return splits.hold_out(train, share, seed, by_group=protocol != "random")
+
+
+def readable(
+    parts: tuple[ActionDataset, ActionDataset], prepared: PreparedDataset, split: str
+) -> tuple[ActionDataset, ActionDataset]:
+    """The (training, test) clips of a split without those that could not be prepared.
+
+    Args:
+        parts: the split.
+        prepared: what was prepared of it.
+        split: its name in a message.
+
+    Raises:
+        DatasetError: a part has none left.
+    """
+    unreadable = {video.path for video in prepared.skipped}
+    train, test = (
+        part.subset(record for record in part.records if part.root / record.name(part.root) not in unreadable)
+        for part in parts
+    )
+    for name, part, before in (("training", train, parts[0]), ("test", test, parts[1])):
+        if not len(part):
+            raise DatasetError(
+                f"{part.root}: no {name} clip of the {split} can be read; all {len(before)} were left out, "
+                f"first {before.records[0].path}. skipped.csv in the run folder gives the reasons"
+            )
+    return train, test
+
+
+def run_rows(
+    rows: Sequence[Any], splits: Sequence[int], seeds: Sequence[int], trial: Callable[[Any, int, int], dict[str, Any]]
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+    """Trains every row of a table on every split with every seed.
+
+    A row whose loss is no longer a number ends there; the other rows are still wanted.
+
+    Args:
+        rows: each with a `name`.
+        splits: numbers of the splits, the outer loop.
+        seeds: the loop within.
+        trial: trains one, given (row, split, seed), and returns what is kept of it.
+
+    Returns:
+        (row -> its trials, each with its "split" and "seed"; row -> why it diverged).
+    """
+    trials: dict[str, list[dict[str, Any]]] = {row.name: [] for row in rows}
+    diverged: dict[str, str] = {}
+    for split, seed, row in itertools.product(splits, seeds, rows):
+        if row.name in diverged:
+            continue
+        title = f"{row.name}, split {split}, seed {seed}"
+        print(f"\n{title}", flush=True)
+        try:
+            trials[row.name].append({"split": split, "seed": seed} | trial(row, split, seed))
+        except FloatingPointError as error:
+            diverged[row.name] = f"{title}: {error}"
+            print(diverged[row.name], flush=True)
+    return trials, diverged
 
 
 def run_trial(

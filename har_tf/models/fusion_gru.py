@@ -13,6 +13,7 @@ from keras import layers, ops
 
 from har_tf.models import backbones
 from har_tf.models.cnn_gru import check_input_shape
+from har_tf.models.taps import taps
 
 FUSIONS = ("concatenate", "sum", "score_average")
 # Side of the square frames that a network was trained on; 224 where nothing is said.
@@ -231,6 +232,29 @@ def stream_taps(model):
         for pool in pools
         if pool.name.removeprefix("pool_") in backbones.BACKBONES
     }
+
+
+def fine_taps(model, cells=4):
+    """The feature map of every stream that shows where it looked: the last, or of small frames the last fine one.
+
+    The fewer cells a map has, the more of the frame each of them covers, whatever the network saw.
+
+    Args:
+        model: as in `stream_taps`.
+        cells: a map is fine with so many a side.
+
+    Returns:
+        backbone -> name of the layer, as `stream_taps` returns them.
+    """
+    chosen = {}
+    for name, last in stream_taps(model).items():
+        stream = [tap for tap in taps(model) if tap.name.startswith(f"{name}_")]
+        fine = [tap.name for tap in stream if min(tap.shape[1:3]) >= cells]
+        if last in fine or not fine:
+            fine = [tap.name for tap in stream if tap.name == last]
+        if fine:
+            chosen[name] = fine[-1]
+    return chosen
 
 
 def _streams(input_shape, names, backbone_weights, trainable, frame_sizes):

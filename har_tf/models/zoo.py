@@ -1,6 +1,7 @@
 """Models by the names that tables give them: CNN-GRU, Frame-CNN, MobileNet, CNN-GRU/MobileNetV2, ..."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -8,6 +9,7 @@ import keras
 from har_tf.models import backbones
 from har_tf.models.cnn_gru import cnn_gru
 from har_tf.models.frame_cnn import frame_cnn
+from har_tf.models.fusion_gru import fusion_gru, fusion_gru_head
 from har_tf.names import closest
 
 OWN = ("CNN-GRU", "Frame-CNN")
@@ -58,8 +60,7 @@ class NamedModel:
         """What the weights start from, in words."""
         if self.weights is None:
             return "random weights"
-        source = "ImageNet weights" if self.weights == "imagenet" else Path(self.weights).name
-        return f"{source}, {'finetuned' if self.finetune else 'frozen'}"
+        return f"{_source(self.weights)}, {'finetuned' if self.finetune else 'frozen'}"
 
     def build(self, input_shape, num_classes: int, dropout: float = 0.0, **options) -> keras.Model:
         """A new model with its starting weights.
@@ -86,6 +87,51 @@ class NamedModel:
             encoder_trainable=trainable,
             **options,
         )
+
+
+@dataclass(frozen=True)
+class FusedModel:
+    """ImageNet networks with GRU layers on their frame features: one alone, or several fused.
+
+    Args:
+        name: its name in a table.
+        weights: backbone -> what it starts from, see `fusion_gru`.
+        frame_size: side that all resize their frames to; None: what each was trained on.
+        finetune: whether the networks are trained too.
+        options: arguments of `fusion_gru_head`: fusion, gru_units, bidirectional, dropout.
+    """
+
+    name: str
+    weights: Mapping[str, str | Path | None]
+    frame_size: int | None = None
+    finetune: bool = False
+    options: Mapping = field(default_factory=dict)
+
+    @property
+    def start(self) -> str:
+        """What the weights start from, in words."""
+        sources = " and ".join(_source(weights) for weights in self.weights.values())
+        return f"{sources}, {'finetuned' if self.finetune else 'frozen'}"
+
+    @property
+    def frame_sizes(self) -> dict[str, int]:
+        """The argument of `fusion_gru` and `end_to_end`."""
+        return {} if self.frame_size is None else dict.fromkeys(self.weights, self.frame_size)
+
+    def build(self, shape, num_classes: int) -> keras.Model:
+        """The head for stored features of shape {backbone: (T, C)}, or for clips of shape (T, H, W, 3) all of it."""
+        if isinstance(shape, Mapping):
+            (frames,) = {frames for frames, _ in shape.values()}
+            channels = {name: size for name, (_, size) in shape.items()}
+            return fusion_gru_head(frames, channels, num_classes, **self.options)
+        return fusion_gru(
+            shape, num_classes, tuple(self.weights), self.weights, self.finetune, frame_sizes=self.frame_sizes,
+            **self.options,
+        )  # fmt: skip
+
+
+def _source(weights: str | Path | None) -> str:
+    return {None: "random weights", "imagenet": "ImageNet weights"}.get(weights) or Path(weights).name
 
 
 def named(name: str, weights: str = "imagenet", folder: Path | None = None, finetune: bool = False) -> NamedModel:
