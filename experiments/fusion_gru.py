@@ -358,8 +358,8 @@ def main(recipe: Recipe) -> None:
 def _shown_taps(model) -> dict[str, str]:
     """Backbone -> the feature map that its overlays are made at: the last, or of small frames the last with enough
     cells. The fewer cells, the more of the frame each of them covers, whatever the network saw."""
-    from har_tf.models import taps
     from har_tf.models.fusion_gru import stream_taps
+    from har_tf.models.taps import taps
 
     chosen = {}
     for name, last in stream_taps(model).items():

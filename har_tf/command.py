@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +95,42 @@ def words(text: str) -> list[str]:
     if not found:
         raise ValueError(f"A name, or several separated by commas. Received: {text!r}")
     return found
+
+
+def whole_numbers(option: str, text: str, low: int = 0) -> list[int]:
+    """The numbers in a comma-separated option, all different.
+
+    Raises:
+        ValueError: there is none, one that is no whole number from `low` on, or one twice.
+    """
+    numbers = words(text)
+    if not all(number.isdecimal() and low <= int(number) < 2**32 for number in numbers):
+        raise ValueError(f"{option} must be whole numbers from {low} on. Received: {text!r}")
+    if len({int(number) for number in numbers}) < len(numbers):
+        raise ValueError(f"{option} must be different from each other. Received: {text!r}")
+    return [int(number) for number in numbers]
+
+
+def by_name(option: str, text: str, names: Sequence[str], for_all: Sequence[str]) -> dict[str, str]:
+    """Name -> value of an option that is one word for all names, or NAME=VALUE for some of them.
+
+    Args:
+        option: the flag, for the message.
+        text: what was given.
+        names: what may be named.
+        for_all: the words that are for all names; a name alone may have them too.
+
+    Raises:
+        ValueError: a name that is not known or comes twice, or no value.
+    """
+    if text in for_all:
+        return dict.fromkeys(names, text)
+    pairs = [pair.partition("=") for pair in words(text)]
+    values = {name: value for name, _, value in pairs}
+    if len(values) < len(pairs) or not all(name in names and value for name, value in values.items()):
+        forms = " or ".join(["NAME=FILE", *(f"NAME={word}" for word in for_all)])
+        raise ValueError(
+            f"{option} must be {' or '.join(for_all)}, or {forms}, separated by commas, once for each of "
+            f"{', '.join(names)} that has any. Received: {text!r}"
+        )
+    return values

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from har_tf import pipeline, training
 from har_tf.datasets import splits
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+from har_tf.datasets.records import ActionDataset, VideoRecord
 from har_tf.evaluate import classification
 from har_tf.evaluate.classification import ClassificationReport
 from har_tf.files.whole import whole_file
@@ -128,15 +128,6 @@ class Outcome:
     probabilities: np.ndarray
     test: PreparedDataset | FlowClips | Sequence[FeatureStore]
 
-    def trained(self) -> dict[str, Any]:
-        """What training took and how it went, as `results.json` has it."""
-        return {
-            "best_epoch": self.history.best_epoch + 1,
-            "seconds": round(self.history.seconds, 1),
-            "parameters": self.model.count_params(),
-            "history": self.history.epochs,
-        }
-
 
 def split_parts(
     dataset: ActionDataset, protocol: str, seed: int, validation: float
@@ -163,35 +154,12 @@ def hold_out(train: ActionDataset, protocol: str, seed: int, share: float) -> tu
     return splits.hold_out(train, share, seed, by_group=protocol != "random")
 
 
-def readable(
-    parts: tuple[ActionDataset, ActionDataset], prepared: PreparedDataset, split: str
-) -> tuple[ActionDataset, ActionDataset]:
-    """The (training, test) clips of a split without those that could not be prepared.
-
-    Args:
-        parts: the split.
-        prepared: what was prepared of it.
-        split: its name in a message.
-
-    Raises:
-        DatasetError: a part has none left.
-    """
-    unreadable = {video.path for video in prepared.skipped}
-    train, test = (
-        part.subset(record for record in part.records if part.root / record.name(part.root) not in unreadable)
-        for part in parts
-    )
-    for name, part, before in (("training", train, parts[0]), ("test", test, parts[1])):
-        if not len(part):
-            raise DatasetError(
-                f"{part.root}: no {name} clip of the {split} can be read; all {len(before)} were left out, "
-                f"first {before.records[0].path}. skipped.csv in the run folder gives the reasons"
-            )
-    return train, test
-
-
 def run_rows(
-    rows: Sequence[Any], splits: Sequence[int], seeds: Sequence[int], trial: Callable[[Any, int, int], dict[str, Any]]
+    rows: Sequence[Any],
+    splits: Sequence[int],
+    seeds: Sequence[int],
+    trial: Callable[[Any, int, int], dict[str, Any]],
+    score: str = "accuracy",
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
     """Trains every row of a table on every split with every seed.
 
@@ -202,6 +170,7 @@ def run_rows(
         splits: numbers of the splits, the outer loop.
         seeds: the loop within.
         trial: trains one, given (row, split, seed), and returns what is kept of it.
+        score: name of the accuracy in what is kept, to be printed.
 
     Returns:
         (row -> its trials, each with its "split" and "seed"; row -> why it diverged).
@@ -214,10 +183,13 @@ def run_rows(
         title = f"{row.name}, split {split}, seed {seed}"
         print(f"\n{title}", flush=True)
         try:
-            trials[row.name].append({"split": split, "seed": seed} | trial(row, split, seed))
+            kept = {"split": split, "seed": seed} | trial(row, split, seed)
         except FloatingPointError as error:
             diverged[row.name] = f"{title}: {error}"
             print(diverged[row.name], flush=True)
+            continue
+        trials[row.name].append(kept)
+        print(f"{title}: test accuracy {kept[score]:.4f}", flush=True)
     return trials, diverged
 
 

@@ -49,16 +49,20 @@ class OverlapReport:
     unread: int = 0
 
     def __str__(self) -> str:
+        return self.sentence()
+
+    def sentence(self, unit: str = "clip") -> str:
+        """What was counted, in words; `unit` is what the test part is made of, "clip" or "video"."""
         share = 100 * self.with_sibling / max(self.test_clips, 1)
-        text = f"{self.with_sibling} of {self.test_clips} test clips ({share:.0f} %) have a sibling in training"
+        text = f"{self.with_sibling} of {self.test_clips} test {unit}s ({share:.0f} %) have a sibling in training"
         if self.with_group == 0:
-            text = f"siblings of the {self.test_clips} test clips in training: unknown, no clip names its group"
+            text = f"siblings of the {self.test_clips} test {unit}s in training: unknown, no {unit} names its group"
         elif self.with_group < self.test_clips:
             text += f"; of {self.test_clips - self.with_group} the group is unknown"
         if self.same_file and self.with_group:
             text += f"; {self.same_file} are in training themselves"
         if self.identical is not None:
-            text += f"; {len({pair[0] for pair in self.identical})} have the same content as a training clip"
+            text += f"; {len({pair[0] for pair in self.identical})} have the same content as a training {unit}"
         if self.near_identical is not None:
             text += f"; {len({pair[0] for pair in self.near_identical})} are near-identical to one"
             text += f", {self.near_of_other_groups} of them to one that is no sibling" if self.near_identical else ""

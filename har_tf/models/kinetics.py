@@ -8,19 +8,12 @@ from har_tf.models import i3d, resnext3d
 from har_tf.models.weights import checkpoints
 from har_tf.models.weights.import_weights import import_weights
 
-# network: the file of its weights
-KINETICS = {
-    "resnext3d": "resnext-101-kinetics.pth of 3D-ResNets-PyTorch",
-    "i3d": "the RGB checkpoint of kinetics-i3d or rgb_imagenet.pt of pytorch-i3d",
-    "i3d_flow": "the flow checkpoint of kinetics-i3d or flow_imagenet.pt of pytorch-i3d",
-}
-
 
 def from_kinetics(network: str, input_shape, num_classes: int, weights: str | Path | None = None, **options):
     """A network whose classifier is new, and whose other weights are the published ones.
 
     Args:
-        network: of `KINETICS`.
+        network: resnext3d, i3d or i3d_flow.
         input_shape: (time, height, width, channels) of a clip.
         num_classes: size of the new classifier.
         weights: file with its Kinetics weights, which fill everything in front of the classifier, strictly; None:

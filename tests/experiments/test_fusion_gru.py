@@ -689,9 +689,9 @@ def test_help_comes_before_tensorflow_and_wrong_usage_exits_with_2():
 
 
 def test_overlays_of_small_frames_are_made_where_there_are_enough_cells():
-    from har_tf.models import taps
     from har_tf.models.fusion_gru import fusion_gru as build
     from har_tf.models.fusion_gru import stream_taps
+    from har_tf.models.taps import taps
 
     names = ("MobileNet", "MobileNetV2")
     for side, cells in ((64, 4), (128, 4), (160, 5)):

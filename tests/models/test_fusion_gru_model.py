@@ -10,7 +10,6 @@ from checks import assert_survives_saving
 from keras import applications
 
 from har_tf.explain import gradcam
-from har_tf.models import taps
 from har_tf.models.fusion_gru import (
     FUSIONS,
     end_to_end,
@@ -20,6 +19,7 @@ from har_tf.models.fusion_gru import (
     stream_taps,
 )
 from har_tf.models.saving import load_model, save_model
+from har_tf.models.taps import taps
 
 NAMES = ("MobileNet", "MobileNetV2")
 SHAPE, SIZES = (3, 64, 64, 3), {"MobileNet": 64, "MobileNetV2": 48}

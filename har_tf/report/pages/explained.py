@@ -228,9 +228,13 @@ def sections(
         if chosen:
             figure = frame_strip(answered, chosen, figures / f"figure_{number}_{what}.png")
             found.append(page.Section(f"Figure {number}: Grad-CAM, {heading}", figures=[figure]))
-    for what, chosen in (("correct", right[:videos]), ("misclassified", wrong[:videos])):
-        if chosen:
-            found.append(
-                page.Section(f"Overlay videos: {what}", videos=overlay_videos(answered, chosen, overlays, what))
-            )
-    return found
+    return [*found, *overlay_sections(answered, overlays, videos)]
+
+
+def overlay_sections(answered: Answered, folder: Path, count: int, title: str = "Overlay videos") -> list[page.Section]:
+    """Overlay videos of correct clips, one a class, and of misclassified ones, at most `count` of each."""
+    return [
+        page.Section(f"{title}: {what}", videos=overlay_videos(answered, chosen[:count], folder, what))
+        for what, chosen in (("correct", answered.correct()), ("misclassified", answered.misclassified()))
+        if chosen and count
+    ]
