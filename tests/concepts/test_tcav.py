@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from har_tf.concepts import tcav
 from har_tf.concepts.tcav import Criterion, Linear
-from har_tf.models import taps
 from har_tf.models.cnn_gru import cnn_gru
+from har_tf.models.taps import taps
 
 SHAPE = (4, 6, 8, 3)
 

@@ -11,7 +11,7 @@ from har_tf.explain import Tap, cam3d, gradcam, gradcam_at, layerwise, overlay, 
 from har_tf.explain.backward import _compiled
 from har_tf.explain.cam3d import products
 from har_tf.explain.upsampling import enlarge
-from har_tf.models import taps
+from har_tf.models.taps import taps
 
 
 @pytest.fixture(autouse=True)

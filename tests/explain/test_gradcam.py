@@ -11,7 +11,7 @@ from keras import layers, ops
 from har_tf.explain import gradcam, gradcam_at
 from har_tf.explain.backward import _compiled
 from har_tf.explain.gradcam import spatiotemporal
-from har_tf.models import taps
+from har_tf.models.taps import taps
 
 
 @pytest.fixture(autouse=True)

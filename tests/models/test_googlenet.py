@@ -12,8 +12,8 @@ from checks import assert_survives_saving
 from keras import layers
 from PIL import Image
 
-from har_tf.models import taps
 from har_tf.models.googlenet import _local_response_norm, _pool_up, googlenet
+from har_tf.models.taps import taps
 
 EGYPTIAN_CAT, TIGER_CAT, TABBY, ESPRESSO = 285, 282, 281, 967
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 from checks import assert_survives_saving
 
 from har_tf.explain import gradcam
-from har_tf.models import taps
 from har_tf.models.i3d import i3d
+from har_tf.models.taps import taps
 
 TABLE_2 = {
     "conv3d_1a_7x7": (32, 112, 112, 64),
