@@ -585,12 +585,9 @@ def _comparisons(results: dict, answers: dict) -> list[dict]:
             *(f"{rows[name]['label']}, {rows[name]['modality']}" for name in (first, second)),
             over_seeds(*by_seed),
             over_clips(ours.labels, ours.of_videos().argmax(axis=1), theirs.of_videos().argmax(axis=1)),
+            "video",
         )
-        about = compared.as_dict()
-        about["sentences"] = [sentence.replace("test clips", "test videos") for sentence in about["sentences"]]
-        about["verdict"] = about["verdict"].replace("over clips", "over videos")
-        about["sentences"][0] = about["sentences"][0].replace("over clips", "over videos")
-        found.append({"rows": [first, second], "table": rows[first]["table"], **about})
+        found.append({"rows": [first, second], "table": rows[first]["table"], **compared.as_dict()})
     return found
 
 
@@ -601,7 +598,7 @@ def conclusion(results: dict) -> list[str]:
         compared = [c for c in results["comparisons"] if c["rows"][1] == second]
         if not compared:
             continue
-        helps, hurts = ([c for c in compared if c["verdict"].startswith(f"{word} (p")] for word in ("better", "worse"))
+        helps, hurts = ([c for c in compared if c["verdict"] == verdict] for verdict in ("better", "worse"))
         of = "" if len(compared) == 1 else f" ({len(compared)} choices of layers)"
         points = ", ".join(f"{100 * c['seeds']['difference']:+.1f}" for c in compared)
         if helps and hurts:

@@ -8,6 +8,7 @@ has to pass both.
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 
 import numpy as np
 from scipy import stats
@@ -125,6 +126,14 @@ def over_clips(y_true, first, second) -> OverClips:
     return OverClips(len(y_true), only_first, only_second, p)
 
 
+class Verdict(StrEnum):
+    """What a comparison shows of its first classifier; p below `LEVEL` in every test that can be made, or NOT_SHOWN."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    NOT_SHOWN = "not shown"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One classifier against another, by both tests.
@@ -134,58 +143,73 @@ class Comparison:
         second: name of the other.
         seeds: over seeds; the clips of the tests are the same in all pairs.
         clips: over clips, for one seed.
+        unit: what was answered once each in `clips`: "clip" or "video".
     """
 
     first: str
     second: str
     seeds: OverSeeds
     clips: OverClips
+    unit: str = "clip"
 
     @property
-    def verdict(self) -> str:
-        """ "better", "worse" or "not better", with the probability that decides it.
+    def verdict(self) -> Verdict:
+        """BETTER or WORSE takes the t-test over seeds, where it can be made, and McNemar's over clips."""
+        tests = self._tests()
+        for verdict, sign in ((Verdict.BETTER, 1), (Verdict.WORSE, -1)):
+            if sign * self.seeds.difference > 0 and all(_passed(test, sign) for test in tests):
+                return verdict
+        return Verdict.NOT_SHOWN
 
-        "better" takes a p below 0.05 in every test that can be made: the t-test over seeds and McNemar's over clips,
-        of which the larger p is told. Where only one of them is passed, that is said.
-        """
-        tests = [("over seeds", self.seeds.difference, self.seeds.t_test)] if self.seeds.t_test is not None else []
-        tests.append(("over clips", self.clips.difference, self.clips.p))
-        for word, sign in (("better", 1), ("worse", -1)):
-            passed = [name for name, difference, p in tests if sign * difference > 0 and p < LEVEL]
-            if sign * self.seeds.difference > 0 and len(passed) == len(tests):
-                return f"{word} (p = {probability(max(p for _, _, p in tests))})"
-            if sign * self.seeds.difference > 0 and passed and sign > 0:
-                name, _, p = next(test for test in tests if test[0] not in passed)
-                return f"better {passed[0]}, but not shown {name} (p = {probability(p)})"
-        name, _, p = max(tests, key=lambda test: test[2])
-        return f"not better ({name}: p = {probability(p)})"
+    def as_dict(self) -> dict:
+        """Everything as dicts, text and numbers that `json.dump` takes."""
+        return {**asdict(self), "verdict": self.verdict.value, "sentences": self.sentences()}
 
     def sentences(self) -> list[str]:
         """What was compared, how, and what came out, in plain words."""
         seeds, clips = self.seeds, self.clips
-        found = [f"{self.first} against {self.second}: {self.verdict}; {100 * seeds.difference:+.2f} points."]
+        sentences = [f"{self.first} against {self.second}: {self._words()}; {100 * seeds.difference:+.2f} points."]
         if seeds.pairs == 1:
-            found.append("One seed: no test over seeds.")
+            sentences.append("One seed: no test over seeds.")
         else:
             t_test = "the same for all, so there is no t-test"
             if seeds.t_test is not None:
                 t_test = (
                     f"standard deviation {100 * seeds.deviation:.2f}; paired t-test p = {probability(seeds.t_test)}"
                 )
-            found.append(
+            sentences.append(
                 f"Over {seeds.pairs} seeds: mean difference {100 * seeds.difference:+.2f} points, {t_test}; Wilcoxon's "
                 f"signed-rank test p = {probability(seeds.wilcoxon)} (with {seeds.pairs} seeds it cannot be below "
                 f"{probability(seeds.wilcoxon_floor)})."
             )
-        found.append(
-            f"Over the {clips.clips} test clips of the first seed: {clips.only_first} only {self.first} got right, "
-            f"{clips.only_second} only {self.second}; McNemar's exact test p = {probability(clips.p)}."
+        sentences.append(
+            f"Over the {clips.clips} test {self.unit}s of the first seed: {clips.only_first} only {self.first} got "
+            f"right, {clips.only_second} only {self.second}; McNemar's exact test p = {probability(clips.p)}."
         )
-        return found
+        return sentences
 
-    def as_dict(self) -> dict:
-        """Everything as dicts, text and numbers that `json.dump` takes."""
-        return {**asdict(self), "verdict": self.verdict, "sentences": self.sentences()}
+    def _tests(self) -> list[tuple[str, float, float]]:
+        """(unit, difference, p) of the tests that can be made."""
+        over_seeds = [("seed", self.seeds.difference, self.seeds.t_test)] if self.seeds.t_test is not None else []
+        return [*over_seeds, (self.unit, self.clips.difference, self.clips.p)]
+
+    def _words(self) -> str:
+        """The verdict with the probability that decides it, which is the larger one; where one test of two shows that
+        the first is better, that is said."""
+        tests = self._tests()
+        unit, _, p = max(tests, key=lambda test: test[2])
+        if self.verdict is not Verdict.NOT_SHOWN:
+            return f"{self.verdict} (p = {probability(p)})"
+        passed = [test[0] for test in tests if _passed(test, 1)]
+        if passed and self.seeds.difference > 0:
+            unit, _, p = next(test for test in tests if test[0] not in passed)
+            return f"better over {passed[0]}s, but not shown over {unit}s (p = {probability(p)})"
+        return f"not better (over {unit}s: p = {probability(p)})"
+
+
+def _passed(test: tuple[str, float, float], sign: int) -> bool:
+    _, difference, p = test
+    return sign * difference > 0 and p < LEVEL
 
 
 def probability(p: float) -> str:

@@ -1,10 +1,11 @@
 """Paired tests against probabilities worked out by hand."""
 
+import json
 import math
 
 import pytest
 
-from har_tf.evaluate.comparison import Comparison, over_clips, over_seeds, probability
+from har_tf.evaluate.comparison import Comparison, Verdict, over_clips, over_seeds, probability
 
 
 def test_five_seeds_of_which_all_gain():
@@ -47,30 +48,37 @@ def test_mcnemar_of_eight_against_one():
     assert over_clips([0, 1], [0, 0], [0, 0]).p == 1
 
 
-def compared(first, second, only_first, only_second, clips=100):
+def compared(first, second, only_first, only_second, clips=100, unit="clip"):
     y_true = [0] * clips
     answers = [0] * only_first + [1] * only_second + [0] * (clips - only_first - only_second)
     others = [1] * only_first + [0] * only_second + [0] * (clips - only_first - only_second)
-    return Comparison("Fusion", "GoogLeNet", over_seeds(first, second), over_clips(y_true, answers, others))
+    tests = over_seeds(first, second), over_clips(y_true, answers, others)
+    return Comparison("Fusion", "GoogLeNet", *tests, unit)
 
 
 GAIN = ([0.81, 0.82, 0.83, 0.84, 0.85], [0.8] * 5)  # p = 0.0132
 
 
 @pytest.mark.parametrize(
-    ("case", "verdict"),
+    ("case", "verdict", "words"),
     [
-        (compared(*GAIN, 12, 1), "better (p = 0.0132)"),  # McNemar: 2 (1 + 13) / 2^13 = 0.0034
-        (compared(*GAIN, 5, 2), "better over seeds, but not shown over clips (p = 0.45)"),  # 2 (1 + 7 + 21) / 2^7
-        (compared(*reversed(GAIN), 1, 12), "worse (p = 0.0132)"),
-        (compared(*reversed(GAIN), 12, 1), "not better (over seeds: p = 0.0132)"),
-        (compared([0.8, 0.7, 0.9], [0.8, 0.9, 0.7], 3, 3), "not better (over seeds: p = 1.00)"),
-        (compared([0.9], [0.8], 12, 1), "better (p = 0.00342)"),
-        (compared([0.9], [0.8], 5, 2), "not better (over clips: p = 0.45)"),
+        (compared(*GAIN, 12, 1), "better", "better (p = 0.0132)"),  # McNemar: 2 (1 + 13) / 2^13 = 0.0034
+        # 2 (1 + 7 + 21) / 2^7
+        (compared(*GAIN, 5, 2), "not shown", "better over seeds, but not shown over clips (p = 0.45)"),
+        (compared(*GAIN, 5, 2, unit="video"), "not shown", "better over seeds, but not shown over videos (p = 0.45)"),
+        (compared(*reversed(GAIN), 1, 12), "worse", "worse (p = 0.0132)"),
+        (compared(*reversed(GAIN), 12, 1), "not shown", "not better (over seeds: p = 0.0132)"),
+        (compared([0.8, 0.7, 0.9], [0.8, 0.9, 0.7], 3, 3), "not shown", "not better (over seeds: p = 1.00)"),
+        (compared([0.9], [0.8], 12, 1), "better", "better (p = 0.00342)"),
+        (compared([0.9], [0.8], 5, 2, unit="video"), "not shown", "not better (over videos: p = 0.45)"),
     ],
 )
-def test_verdicts(case, verdict):
-    assert case.verdict == verdict
+def test_verdicts(case, verdict, words):
+    assert case.verdict is Verdict(verdict)
+    assert case.sentences()[0].startswith(f"Fusion against GoogLeNet: {words}; ")
+    stored = json.loads(json.dumps(case.as_dict()))
+    assert (stored["verdict"], stored["unit"], stored["sentences"]) == (verdict, case.unit, case.sentences())
+    assert stored["seeds"]["difference"] == case.seeds.difference
 
 
 def test_sentences_tell_the_floor_of_five_seeds():
@@ -80,7 +88,8 @@ def test_sentences_tell_the_floor_of_five_seeds():
     )
     assert "paired t-test p = 0.0132; Wilcoxon's signed-rank test p = 0.0625" in text
     assert "with 5 seeds it cannot be below 0.0625" in text
-    assert "5 only Fusion got right, 2 only GoogLeNet" in text
+    assert "Over the 100 test clips of the first seed: 5 only Fusion got right, 2 only GoogLeNet" in text
+    assert "Over the 100 test videos of the first seed" in compared(*GAIN, 5, 2, unit="video").sentences()[-1]
     same = " ".join(compared([0.9, 0.8], [0.8, 0.7], 5, 2).sentences())
     assert "+10.00 points, the same for all, so there is no t-test; Wilcoxon's signed-rank test p = 0.50" in same
     assert "no test over seeds" in " ".join(compared([0.9], [0.8], 5, 2).sentences())

@@ -294,14 +294,14 @@ def compared(second, verdict, points):
 
 
 def test_the_conclusion_claims_no_more_than_the_tests():
-    better, chance = "better (p = 0.01)", "better over seeds, but not shown over videos (p = 0.20)"
+    better, chance = "better", "not shown"
     assert conclusion({"comparisons": [compared("resnext3d", better, 2.8)]}) == [
         "3D ResNeXt: gating helps; +2.8 points of video-wise accuracy."
     ]
     (told,) = conclusion({"comparisons": [compared("resnext3d", chance, 1)]})
     assert "is not shown to help" in told
-    several = [compared("i3d", better, 1), compared("i3d", "not better (over clips: p = 0.50)", 0)]
-    (told,) = conclusion({"comparisons": [*several, compared("i3d", "worse (p = 0.02)", -3)]})
+    several = [compared("i3d", better, 1), compared("i3d", "not shown", 0)]
+    (told,) = conclusion({"comparisons": [*several, compared("i3d", "worse", -3)]})
     assert told.startswith("I3D (3 choices of layers): gating helps in 1 of them and harms in 1; +1.0, +0.0, -3.0")
     assert conclusion({"comparisons": []}) == []
 
