@@ -1,27 +1,56 @@
-"""Where and when a model looked: taps, explanations on them, and pictures of both."""
+"""Where and when a model looked: taps, explanations on them, and pictures of both.
 
-from har_tf.explain.cam3d import Layerwise, cam3d, layerwise, sum_gradcam
-from har_tf.explain.explanation import Explanation
-from har_tf.explain.gradcam import gradcam, gradcam_at
-from har_tf.explain.methods import by_method
-from har_tf.explain.overlay import overlay, save_overlay
-from har_tf.explain.windows import VideoExplanation, explain_video
-from har_tf.models.taps import Tap, stages, taps
+A name is imported when it is first used, so that `har_tf.explain.methods`, the list of methods, needs no TensorFlow.
+"""
 
-__all__ = [
-    "Explanation",
-    "Layerwise",
-    "Tap",
-    "VideoExplanation",
-    "by_method",
-    "cam3d",
-    "explain_video",
-    "gradcam",
-    "gradcam_at",
-    "layerwise",
-    "overlay",
-    "save_overlay",
-    "stages",
-    "sum_gradcam",
-    "taps",
-]
+import importlib
+import sys
+from types import ModuleType
+
+from har_tf.explain.methods import METHODS
+
+_HOMES = {
+    "Explanation": "har_tf.explain.explanation",
+    "Layerwise": "har_tf.explain.layerwise",
+    "Tap": "har_tf.models.taps",
+    "VideoExplanation": "har_tf.explain.windows",
+    "by_method": "har_tf.explain.layerwise",
+    "explain_video": "har_tf.explain.windows",
+    "gradcam_at": "har_tf.explain.gradcam",
+    "layerwise": "har_tf.explain.layerwise",
+    "overlay": "har_tf.explain.overlay",
+    "save_overlay": "har_tf.explain.overlay",
+    "stages": "har_tf.models.taps",
+    "taps": "har_tf.models.taps",
+}
+for _method in METHODS.values():
+    _module, _, _name = _method.function.partition(".")
+    _HOMES[_name] = f"har_tf.explain.{_module}"
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Package(ModuleType):
+    """A package whose public names stay what they are.
+
+    Python sets each imported module of a package as its attribute, which would put the module `gradcam` where the
+    function `gradcam` is looked for.
+    """
+
+    def __setattr__(self, name, value):
+        if isinstance(value, ModuleType) and name in _HOMES:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

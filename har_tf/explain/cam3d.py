@@ -1,160 +1,25 @@
 """3DCAM: at every tap the gradient times the activation, enlarged to the clip and summed over the taps."""
 
-import functools
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf.explain.backward import Rule, evidence
-from har_tf.explain.explanation import NORMALIZATIONS, Explanation, saliency, scaled
-from har_tf.explain.gradcam import POOLS
-from har_tf.explain.upsampling import ALIGNMENTS, interpolation
-from har_tf.models.taps import Tap, find_several, stages
-
-CHANNELS = {
-    "sum": lambda feature: tf.reduce_sum(feature, axis=-1),
-    "max": lambda feature: tf.reduce_max(feature, axis=-1),
-    "norm": lambda feature: tf.norm(feature, axis=-1),
-}
-JOINS = ("sum", "average")
-_PIXELS_AT_ONCE = 2**21  # of clips whose maps are enlarged together: more take memory, and are no faster
+from har_tf.explain.explanation import Explanation
+from har_tf.explain.layerwise import one_pass
+from har_tf.explain.options import check
+from har_tf.models.taps import Tap, find_several
 
 
-@dataclass(frozen=True, eq=False)
-class Factors:
-    """What the maps of 3DCAM and Sum Grad-CAM are products and sums of, at the taps' own sizes.
-
-    Attributes:
-        parts: for each tap float32 (B, factors, t, h, w): beta and alpha, or the map of Grad-CAM alone.
-        peaks: for each tap float32 (B, factors, 1, 1, 1), the largest value of each when enlarged; 0 where none is
-            positive.
-        size: (T, H, W) of the clips.
-        align: as in `cam3d`.
-        count: what the sum over the taps is divided by, 1 for `join="sum"`.
-    """
-
-    parts: tuple[np.ndarray, ...]
-    peaks: tuple[np.ndarray, ...]
-    size: tuple[int, int, int]
-    align: str
-    count: int
-
-    def summed(self, peaks: Sequence[np.ndarray]) -> np.ndarray:
-        """Equations (2) and (6) with other divisors: those of all windows for the maps of a video.
-
-        Args:
-            peaks: for each tap (1, factors, 1, 1, 1), or B of them.
-
-        Returns:
-            float32 (B, T, H, W).
-        """
-        total, _ = _multiplied(self.parts, self.size, self.align, peaks)
-        return total / self.count
-
-    def only(self, chosen) -> "Factors":
-        """Those of some of the clips."""
-        parts, peaks = (tuple(each[chosen] for each in arrays) for arrays in (self.parts, self.peaks))
-        return replace(self, parts=parts, peaks=peaks)
+def beta(feature, gradient, **_):
+    """Equation (1): the gradient, summed over the channels."""
+    return tf.reduce_sum(gradient, axis=-1)
 
 
-@dataclass(frozen=True, eq=False)
-class Layerwise:
-    """What one forward and one backward pass found at every tap, at the taps' own sizes.
-
-    The maps of any of the taps, of any method and of both signs are made of it without another pass.
-
-    Attributes:
-        taps: from the first to the last, as they were asked for.
-        gradients: tap's name -> float32 (B, t, h, w), beta of equation (1): the gradient of the logit, summed over
-            the channels.
-        activations: tap's name -> float32 (B, t, h, w), alpha: the feature map, its channels made one.
-        weighted: tap's name -> float32 (B, t, h, w), the evidence of Grad-CAM.
-        class_index, score, probability: (B,), the explained class, its logit and its probability.
-        size: (T, H, W) of the clips.
-        channels, pool: as in `layerwise`.
-        image: whether the model takes images, so that the maps are those of 2DCAM.
-    """
-
-    taps: tuple[Tap, ...]
-    gradients: dict[str, np.ndarray]
-    activations: dict[str, np.ndarray]
-    weighted: dict[str, np.ndarray]
-    class_index: np.ndarray
-    score: np.ndarray
-    probability: np.ndarray
-    size: tuple[int, int, int]
-    channels: str
-    pool: str
-    image: bool = False
-
-    def cam3d(
-        self,
-        taps: Sequence[str | Tap] | None = None,
-        counterfactual: bool = False,
-        normalize: str | None = "clip",
-        join: str = "sum",
-        align: str = "corners",
-    ) -> Explanation:
-        """Equations (2) and (6) over some of the taps; None: all. Other arguments as in `cam3d`."""
-        names = self._names(taps)
-        sign = -1 if counterfactual else 1  # equation (7)
-        pairs = [np.stack([sign * self.gradients[name], self.activations[name]], axis=1) for name in names]
-        kind = "2DCAM" if self.image else "3DCAM"
-        settings = {"taps": names, "channels": self.channels, "counterfactual": counterfactual}
-        return self._joined(pairs, kind, settings, normalize, join, align)
-
-    def sum_gradcam(
-        self,
-        taps: Sequence[str | Tap] | None = None,
-        counterfactual: bool = False,
-        normalize: str | None = "clip",
-        join: str = "sum",
-        align: str = "centres",
-    ) -> Explanation:
-        """The Grad-CAMs of some of the taps; None: all. Other arguments as in `har_tf.explain.cam3d.sum_gradcam`."""
-        names = self._names(taps)
-        sign = -1 if counterfactual else 1
-        maps = [np.maximum(sign * self.weighted[name], 0)[:, None] for name in names]
-        settings = {"taps": names, "pool": self.pool, "counterfactual": counterfactual}
-        return self._joined(maps, "Grad-CAM", settings, normalize, join, align)
-
-    def gradcam(
-        self, tap: str | Tap | None = None, counterfactual: bool = False, normalize: str | None = "clip"
-    ) -> Explanation:
-        """Grad-CAM at one of the taps, as `har_tf.explain.gradcam` makes it; None: the last one."""
-        (name,) = self._names([self.taps[-1] if tap is None else tap])
-        signed = -self.weighted[name] if counterfactual else self.weighted[name]
-        settings = {"tap": name, "pool": self.pool, "normalize": normalize, "counterfactual": counterfactual}
-        return self._explanation(saliency(signed, self.size, normalize), signed, "Grad-CAM", settings)
-
-    def _names(self, taps) -> tuple[str, ...]:
-        known = tuple(tap.name for tap in self.taps)
-        if taps is None:
-            return known
-        names = tuple(tap.name if isinstance(tap, Tap) else tap for tap in taps)
-        if isinstance(taps, str) or not names or len(set(names)) < len(names) or not set(names) <= set(known):
-            raise ValueError(f"taps are some of {', '.join(known)}, each once. Received: {taps=}")
-        return names
-
-    def _joined(self, parts, kind, settings, normalize, join, align) -> Explanation:
-        if normalize not in NORMALIZATIONS:
-            raise ValueError(f"normalize is one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {normalize=}")
-        if join not in JOINS:
-            raise ValueError(f"join is one of {', '.join(map(repr, JOINS))}. Received: {join=}")
-        signed, peaks = _multiplied(parts, self.size, align)
-        count = len(parts) if join == "average" else 1
-        signed /= count
-        factors = Factors(tuple(parts), peaks, self.size, align, count)
-        several = {"sum": "Sum ", "average": "Average "}[join] if len(parts) > 1 else ""
-        settings = {**settings, "join": join, "align": align, "normalize": normalize}
-        return self._explanation(scaled(signed, normalize), signed, several + kind, settings, factors)
-
-    def _explanation(self, maps, signed, method, settings, factors=None) -> Explanation:
-        return Explanation(maps, signed, self.class_index, self.score, self.probability, method, settings, factors)
+def alpha(feature, gradient, channels, **_):
+    """The activation, its channels made one."""
+    return {"sum": tf.reduce_sum, "max": tf.reduce_max, "norm": tf.norm}[channels](feature, axis=-1)
 
 
 def cam3d(
@@ -219,8 +84,9 @@ def cam3d(
         >>> explanation = cam3d(model, clips, taps=["conv3d_1a_7x7", "layer1"])
         >>> frames = overlay(clips, explanation)
     """
-    _check_align(align)
-    found = _pass(model, clips, taps, class_index, None, channels, "spatiotemporal", ("beta", "alpha"), batch_size)
+    check(normalize=normalize, join=join, align=align)
+    places = find_several(model, taps)
+    found = one_pass(model, clips, ["3dcam"], places, class_index, batch_size=batch_size, channels=channels)
     return found.cam3d(None, counterfactual, normalize, join, align)
 
 
@@ -251,151 +117,7 @@ def sum_gradcam(
     Raises:
         ValueError: as in `cam3d`.
     """
-    _check_align(align)
-    found = _pass(model, clips, taps, class_index, None, "sum", pool, ("gradcam",), batch_size)
+    check(normalize=normalize, join=join, align=align)
+    places = find_several(model, taps)
+    found = one_pass(model, clips, ["sum-gradcam"], places, class_index, batch_size=batch_size, pool=pool)
     return found.sum_gradcam(None, counterfactual, normalize, join, align)
-
-
-def layerwise(
-    model: keras.Model,
-    clips: np.ndarray,
-    taps: Sequence[str | Tap] | None = None,
-    class_index=None,
-    top: int | None = None,
-    channels: str = "sum",
-    pool: str = "spatiotemporal",
-    batch_size: int = 32,
-) -> Layerwise:
-    """All that 3DCAM and Grad-CAM need at every tap, from one forward and one backward pass: the rows of Table 6.
-
-    Args:
-        top: in place of `class_index`: the number of most probable classes to explain of each clip. Row `i * top + r`
-            of the result is clip i and its class of rank r.
-        model, clips, taps, class_index, channels, pool, batch_size: as in `cam3d` and `gradcam`.
-
-    Returns:
-        A `Layerwise`, of which every map is made.
-
-    Raises:
-        ValueError: as in `cam3d`; `top` is less than 1 or more than the model's classes, or given with a class.
-
-    Example:
-        >>> found = layerwise(model, clips)
-        >>> alone = {tap.name: found.cam3d([tap]) for tap in found.taps}
-        >>> both = found.cam3d(found.taps[:2]), found.sum_gradcam(found.taps[:2])
-        >>> first, second, third = (layerwise(model, clips[:1], top=3).cam3d().only(r) for r in range(3))  # Figure 6
-    """
-    parts = ("beta", "alpha", "gradcam")
-    return _pass(model, clips, taps, class_index, top, channels, pool, parts, batch_size)
-
-
-def _pass(model, clips, taps, class_index, top, channels, pool, parts, batch_size) -> Layerwise:
-    if channels not in CHANNELS:
-        raise ValueError(f"channels is one of {', '.join(map(repr, CHANNELS))}. Received: {channels=}")
-    if pool not in POOLS:
-        raise ValueError(f"pool is one of {', '.join(map(repr, POOLS))}. Received: {pool=}")
-    chosen = stages(model) if taps is None else find_several(model, taps)
-    clips = np.asarray(clips)
-    found = evidence(model, clips, chosen, _rule(parts, channels, pool), class_index, batch_size, top)
-    maps = {
-        part: {tap.name: each[:, i] for tap, each in zip(chosen, found.signed, strict=True)}
-        for i, part in enumerate(parts)
-    }
-    return Layerwise(
-        taps=tuple(chosen),
-        gradients=maps.get("beta", {}),
-        activations=maps.get("alpha", {}),
-        weighted=maps.get("gradcam", {}),
-        class_index=found.class_index,
-        score=found.score,
-        probability=found.probability,
-        size=clips.shape[1:4] if clips.ndim == 5 else (1, *clips.shape[1:3]),
-        channels=channels,
-        pool=pool,
-        image=clips.ndim == 4,
-    )
-
-
-@functools.cache  # compiled functions are kept by their rule
-def _rule(parts: tuple[str, ...], channels: str, pool: str) -> Rule:
-    """What is computed at a tap, (B, parts, t, h, w)."""
-    rules = {
-        "beta": lambda feature, gradient: tf.reduce_sum(gradient, axis=-1),  # equation (1)
-        "alpha": lambda feature, gradient: CHANNELS[channels](feature),
-        "gradcam": POOLS[pool],
-    }
-
-    def rule(feature, gradient):
-        return tf.stack([rules[part](feature, gradient) for part in parts], axis=1)
-
-    return rule
-
-
-def products(parts: Sequence[np.ndarray], size: tuple[int, int, int], align: str = "corners") -> np.ndarray:
-    """Equations (2) and (6): enlarged, divided by their maximum, ReLU, multiplied, and summed over the taps.
-
-    Args:
-        parts: for each tap the maps to multiply, float32 (B, factors, t, h, w).
-        size: (T, H, W) of the clip.
-        align: as in `cam3d`.
-
-    Returns:
-        float32 (B, T, H, W). Factors without any positive value make the summand of their tap zero.
-    """
-    return _multiplied(parts, size, align)[0]
-
-
-def _multiplied(parts, size, align, peaks=None) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """The sum of the products of factors that are divided by `peaks`, or else by their own, and their own peaks."""
-    _check_align(align)
-    run = _products(tuple(each.shape[1:] for each in parts), tuple(size), align, peaks is None)
-    # Divided before they are multiplied: the product of the two maxima of tiny numbers would be zero.
-    divisors = [each.max(axis=(2, 3, 4), keepdims=True) for each in parts] if peaks is None else peaks
-    parts = [_divided(each, by) for each, by in zip(parts, divisors, strict=True)]
-    at_once = max(1, _PIXELS_AT_ONCE // math.prod(size))
-    starts = range(0, len(parts[0]), at_once)
-    found = [run(*(each[i : i + at_once] for each in parts)) for i in starts]
-    own = (np.concatenate([some.numpy() for some in tap]) for tap in zip(*(tops for _, tops in found), strict=True))
-    own = tuple(np.maximum(top, 0) * np.maximum(by, 0) for top, by in zip(own, divisors, strict=True))
-    return np.concatenate([total.numpy() for total, _ in found]), own
-
-
-def _divided(maps: np.ndarray, by: np.ndarray) -> np.ndarray:
-    return np.divide(maps, by, out=np.zeros_like(maps), where=by > 0)
-
-
-@functools.lru_cache(maxsize=64)
-def _products(shapes, size, align, by_own_peaks):
-    @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32) for shape in shapes])
-    def run(*parts):
-        total, peaks = 0.0, []
-        for maps in parts:
-            factors = _enlarged(maps, size, align)
-            peaks.append(tf.reduce_max(factors, axis=(2, 3, 4), keepdims=True))
-            product = functools.reduce(tf.multiply, tf.unstack(tf.nn.relu(factors), axis=1))
-            # Where no value of a factor is positive the product is zero already, whatever it is divided by.
-            total += product * tf.math.reciprocal_no_nan(tf.reduce_prod(peaks[-1], axis=1)) if by_own_peaks else product
-        return total, peaks
-
-    return run
-
-
-def _enlarged(maps: tf.Tensor, size: tuple[int, int, int], align: str) -> tf.Tensor:
-    """Equation (5), as three products with small matrices; maps are (B, factors, t, h, w)."""
-    factors, t, h, w = maps.shape[1:]
-    time, height, width = size
-    rows = tf.shape(maps)[0] * factors
-    if t != time:
-        matrix = tf.broadcast_to(interpolation(t, time, align), (rows, time, t))
-        maps = matrix @ tf.reshape(maps, (rows, t, h * w))
-    if w != width:
-        maps = tf.reshape(maps, (-1, w)) @ interpolation(w, width, align).T
-    if h != height:
-        matrix = tf.broadcast_to(interpolation(h, height, align), (rows * time, height, h))
-        maps = matrix @ tf.reshape(maps, (rows * time, h, width))
-    return tf.reshape(maps, (-1, factors, *size))
-
-
-def _check_align(align: str) -> None:
-    if align not in ALIGNMENTS:
-        raise ValueError(f"align is one of {', '.join(map(repr, ALIGNMENTS))}. Received: {align=}")

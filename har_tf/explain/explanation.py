@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import tensorflow as tf
 
-from har_tf.explain.upsampling import enlarge
+from har_tf.explain.options import check
+from har_tf.explain.upsampling import enlarge, interpolation
 
-if TYPE_CHECKING:
-    from har_tf.explain.cam3d import Factors
-
-NORMALIZATIONS = ("clip", "frame", None)
+_PIXELS_AT_ONCE = 2**21  # of clips whose maps are enlarged together: more take memory, and are no faster
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,42 @@ class Explanation:
         return replace(self, factors=factors, **{name: getattr(self, name)[chosen] for name in arrays})
 
 
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """What the maps of methods that join several taps are products and sums of, at the taps' own sizes.
+
+    Attributes:
+        parts: for each tap float32 (B, factors, t, h, w): beta and alpha of 3DCAM, or the map of Grad-CAM alone.
+        peaks: for each tap float32 (B, factors, 1, 1, 1), the largest value of each when enlarged; 0 where none is
+            positive.
+        size: (T, H, W) of the clips.
+        align: as in `cam3d`.
+        count: what the sum over the taps is divided by, 1 for `join="sum"`.
+    """
+
+    parts: tuple[np.ndarray, ...]
+    peaks: tuple[np.ndarray, ...]
+    size: tuple[int, int, int]
+    align: str
+    count: int
+
+    def summed(self, peaks: Sequence[np.ndarray]) -> np.ndarray:
+        """Equations (2) and (6) with other divisors: those of all windows for the maps of a video.
+
+        Args:
+            peaks: for each tap (1, factors, 1, 1, 1), or B of them.
+
+        Returns:
+            float32 (B, T, H, W).
+        """
+        return products(self.parts, self.size, self.align, peaks)[0] / self.count
+
+    def only(self, chosen) -> Factors:
+        """Those of some of the clips."""
+        parts, peaks = (tuple(each[chosen] for each in arrays) for arrays in (self.parts, self.peaks))
+        return replace(self, parts=parts, peaks=peaks)
+
+
 def saliency(signed: np.ndarray, size: tuple[int, int, int], normalize: str | None = "clip") -> np.ndarray:
     """ReLU, enlargement to the clip's size, and scaling of a raw map.
 
@@ -80,15 +117,80 @@ def saliency(signed: np.ndarray, size: tuple[int, int, int], normalize: str | No
     Raises:
         ValueError: unknown `normalize`.
     """
-    if normalize not in NORMALIZATIONS:
-        raise ValueError(f"normalize is one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {normalize=}")
     return scaled(enlarge(np.maximum(signed, 0).astype("float32"), size), normalize)
 
 
 def scaled(maps: np.ndarray, normalize: str | None) -> np.ndarray:
     """Maps (B, T, H, W) without negative values, divided by the largest of each clip or frame; zero stays zero."""
+    check(normalize=normalize)
     if normalize is None:
         return maps
     peak = maps.max(axis=(1, 2, 3) if normalize == "clip" else (2, 3), keepdims=True)
-    # Not maps / peak with an epsilon: a quotient of two tiny numbers must come out right as well.
-    return np.divide(maps, peak, out=np.zeros_like(maps), where=peak > 0)
+    return _divided(maps, peak)
+
+
+def products(
+    parts: Sequence[np.ndarray],
+    size: tuple[int, int, int],
+    align: str = "corners",
+    peaks: Sequence[np.ndarray] | None = None,
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Equations (2) and (6): enlarged, divided by their maximum, ReLU, multiplied, and summed over the taps.
+
+    Args:
+        parts: for each tap the maps to multiply, float32 (B, factors, t, h, w).
+        size: (T, H, W) of the clip.
+        align: as in `cam3d`.
+        peaks: for each tap what its factors are divided by, (B or 1, factors, 1, 1, 1); None: their own maxima.
+
+    Returns:
+        The sum, float32 (B, T, H, W), in which the summand of a tap with a factor without any positive value is zero;
+        and these maxima, as in `Factors.peaks`.
+    """
+    run = _products(tuple(each.shape[1:] for each in parts), tuple(size), align, peaks is None)
+    # Divided before they are multiplied: the product of the two maxima of tiny numbers would be zero.
+    divisors = [each.max(axis=(2, 3, 4), keepdims=True) for each in parts] if peaks is None else peaks
+    parts = [_divided(each, by) for each, by in zip(parts, divisors, strict=True)]
+    at_once = max(1, _PIXELS_AT_ONCE // math.prod(size))
+    starts = range(0, len(parts[0]), at_once)
+    found = [run(*(each[i : i + at_once] for each in parts)) for i in starts]
+    own = (np.concatenate([some.numpy() for some in tap]) for tap in zip(*(tops for _, tops in found), strict=True))
+    own = tuple(np.maximum(top, 0) * np.maximum(by, 0) for top, by in zip(own, divisors, strict=True))
+    return np.concatenate([total.numpy() for total, _ in found]), own
+
+
+def _divided(maps: np.ndarray, by: np.ndarray) -> np.ndarray:
+    # Not maps / by with an epsilon: a quotient of two tiny numbers must come out right as well.
+    return np.divide(maps, by, out=np.zeros_like(maps), where=by > 0)
+
+
+@functools.lru_cache(maxsize=64)
+def _products(shapes, size, align, by_own_peaks):
+    @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32) for shape in shapes])
+    def run(*parts):
+        total, peaks = 0.0, []
+        for maps in parts:
+            factors = _enlarged(maps, size, align)
+            peaks.append(tf.reduce_max(factors, axis=(2, 3, 4), keepdims=True))
+            product = functools.reduce(tf.multiply, tf.unstack(tf.nn.relu(factors), axis=1))
+            # Where no value of a factor is positive the product is zero already, whatever it is divided by.
+            total += product * tf.math.reciprocal_no_nan(tf.reduce_prod(peaks[-1], axis=1)) if by_own_peaks else product
+        return total, peaks
+
+    return run
+
+
+def _enlarged(maps: tf.Tensor, size: tuple[int, int, int], align: str) -> tf.Tensor:
+    """Equation (5), as three products with small matrices; maps are (B, factors, t, h, w)."""
+    factors, t, h, w = maps.shape[1:]
+    time, height, width = size
+    rows = tf.shape(maps)[0] * factors
+    if t != time:
+        matrix = tf.broadcast_to(interpolation(t, time, align), (rows, time, t))
+        maps = matrix @ tf.reshape(maps, (rows, t, h * w))
+    if w != width:
+        maps = tf.reshape(maps, (-1, w)) @ interpolation(w, width, align).T
+    if h != height:
+        matrix = tf.broadcast_to(interpolation(h, height, align), (rows * time, height, h))
+        maps = matrix @ tf.reshape(maps, (rows * time, h, width))
+    return tf.reshape(maps, (-1, factors, *size))

@@ -6,24 +6,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf.explain.backward import evidence
-from har_tf.explain.explanation import NORMALIZATIONS, Explanation, saliency
+from har_tf.explain.explanation import Explanation
+from har_tf.explain.layerwise import one_pass
+from har_tf.explain.options import check
 from har_tf.models.taps import Tap, find, find_several
 
 
-def spatial(feature, gradient):
-    """Equations (1) and (2) before the ReLU, frame by frame: each frame has its own weights."""
-    alpha = tf.reduce_mean(gradient, axis=(2, 3), keepdims=True)  # (B, t, 1, 1, c), mean over u x v
+def weighted(feature, gradient, pool, **_):
+    """Equations (1) and (2) before the ReLU: each frame has its own weights, or each channel one for the whole clip."""
+    axes = {"spatial": (2, 3), "spatiotemporal": (1, 2, 3)}[pool]  # the mean runs over u x v, or t x u x v
+    alpha = tf.reduce_mean(gradient, axis=axes, keepdims=True)  # (B, t or 1, 1, 1, c)
     return tf.reduce_sum(alpha * feature, axis=-1)
-
-
-def spatiotemporal(feature, gradient):
-    """The same with the mean running over time as well: one weight for each channel of a clip."""
-    alpha = tf.reduce_mean(gradient, axis=(1, 2, 3), keepdims=True)  # (B, 1, 1, 1, c), mean over t x u x v
-    return tf.reduce_sum(alpha * feature, axis=-1)
-
-
-POOLS = {"spatial": spatial, "spatiotemporal": spatiotemporal}
 
 
 def gradcam(
@@ -64,7 +57,7 @@ def gradcam(
         >>> explanation = gradcam(model, clips, tap="conv3d", pool="spatial")
         >>> frames = overlay(clips, explanation)
     """
-    (explanation,) = _explained(model, clips, [find(model, tap)], class_index, pool, normalize, batch_size)
+    (explanation,) = _at(model, clips, [find(model, tap)], class_index, pool, normalize, batch_size).values()
     return explanation
 
 
@@ -93,28 +86,10 @@ def gradcam_at(
         >>> explanations = gradcam_at(model, clips, ["conv2d_2", "conv3d"])
         >>> save_overlay("overlay.mp4", clips, explanations)  # the first clip, its overlays side by side
     """
-    chosen = find_several(model, taps)
-    explanations = _explained(model, clips, chosen, class_index, pool, normalize, batch_size)
-    return {tap.name: explanation for tap, explanation in zip(chosen, explanations, strict=True)}
+    return _at(model, clips, find_several(model, taps), class_index, pool, normalize, batch_size)
 
 
-def _explained(model, clips, taps, class_index, pool, normalize, batch_size) -> list[Explanation]:
-    if pool not in POOLS:
-        raise ValueError(f"pool is one of {', '.join(map(repr, POOLS))}. Received: {pool=}")
-    if normalize not in NORMALIZATIONS:
-        raise ValueError(f"normalize is one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {normalize=}")
-    clips = np.asarray(clips)
-    found = evidence(model, clips, taps, POOLS[pool], class_index, batch_size)
-    size = clips.shape[1:4] if clips.ndim == 5 else (1, *clips.shape[1:3])
-    return [
-        Explanation(
-            maps=saliency(signed, size, normalize),
-            signed=signed,
-            class_index=found.class_index,
-            score=found.score,
-            probability=found.probability,
-            method="Grad-CAM",
-            settings={"tap": tap.name, "pool": pool, "normalize": normalize},
-        )
-        for tap, signed in zip(taps, found.signed, strict=True)
-    ]
+def _at(model, clips, taps, class_index, pool, normalize, batch_size) -> dict[str, Explanation]:
+    check(normalize=normalize)
+    found = one_pass(model, clips, ["gradcam"], taps, class_index, batch_size=batch_size, pool=pool)
+    return {tap.name: found.gradcam(tap, normalize=normalize) for tap in taps}

@@ -1,71 +1,68 @@
-"""Several methods on the same clips, to stand side by side: one forward and one backward pass for all of them."""
+"""The list of methods of explanation: what each is called, what it needs at a tap, and how taps are joined.
 
-from collections.abc import Mapping, Sequence
+To add one, write its file with its equation and its function, its test, and a line here. Nothing here imports
+TensorFlow, so that the command line knows the methods before that has taken its seconds; functions are therefore named
+as "module.function" of this package.
+"""
 
-import keras
-import numpy as np
-
-from har_tf.explain.cam3d import layerwise
-from har_tf.explain.explanation import Explanation
-from har_tf.models.taps import Tap, find, find_several, stages
-
-METHODS = ("gradcam", "3dcam", "sum-gradcam")
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 
-def by_method(
-    model: keras.Model,
-    clips: np.ndarray,
-    methods: Sequence[str] = METHODS,
-    tap: Mapping[str, str | Tap] | None = None,
-    taps: Sequence[str | Tap] | None = None,
-    class_index=None,
-    top: int | None = None,
-    counterfactual: bool = False,
-    pool: str = "spatiotemporal",
-    normalize: str | None = "clip",
-    batch_size: int = 32,
-) -> dict[str, Explanation]:
-    """Explains clips by several methods in one pass.
+@dataclass(frozen=True)
+class Method:
+    """One method of explanation.
 
-    Args:
-        methods: of `METHODS`, each once, in the order in which they should stand.
-        tap: where "gradcam" is taken, name to show -> tap, each of them a map of its own; None: the last tap, as in
-            `gradcam`.
-        taps: what "3dcam" and "sum-gradcam" sum over; None: `stages(model)`.
-        model, clips, class_index, pool, normalize, batch_size: as in `gradcam`.
-        top: as in `layerwise`.
-        counterfactual: what speaks against the class, by negated gradients.
+    Attributes:
+        name: what it is asked for by.
+        title: what its maps are called.
+        function: the function that users call, which `har_tf.explain` has by its last name.
+        needs: functions of float32 feature maps and gradients (B, t, h, w, c), with `options` as keywords, to maps
+            (B, t, h, w), which are multiplied. The first is linear in the gradient: it changes its sign for what speaks
+            against the class.
+        options: what these functions leave to the caller, of `options.CHOICES`.
+        sums: whether the maps of several taps are joined to one, each divided by its maximum; else every tap has a map
+            of its own.
+        rectified: whether negative evidence is cut off before a map is enlarged; else afterwards.
+        align: how its maps are enlarged by default, see `upsampling.enlarge`.
+        title_of_images: what its maps are called where the model takes images.
+        beside: what it is called beside other methods, where its title is that of another.
+    """
 
-    Returns:
-        name to show -> explanation, for `save_overlay`. The name is "" where there is only one explanation and no name
-        was given.
+    name: str
+    title: str
+    function: str
+    needs: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    sums: bool = False
+    rectified: bool = True
+    align: str = "centres"
+    title_of_images: str = ""
+    beside: str = ""
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("gradcam", "Grad-CAM", "gradcam.gradcam", ("gradcam.weighted",), ("pool",)),
+        Method(
+            "3dcam", "3DCAM", "cam3d.cam3d", ("cam3d.beta", "cam3d.alpha"), ("channels",), sums=True, rectified=False,
+            align="corners", title_of_images="2DCAM",
+        ),
+        Method(
+            "sum-gradcam", "Grad-CAM", "cam3d.sum_gradcam", ("gradcam.weighted",), ("pool",), sums=True,
+            beside="Sum Grad-CAM",
+        ),
+    )
+}  # fmt: skip
+
+
+def chosen(names: Sequence[str]) -> list[Method]:
+    """The methods of these names.
 
     Raises:
-        ValueError: as in `cam3d`, or an unknown method, one that is named twice, or none.
-
-    Example:
-        >>> save_overlay("overlay.mp4", clips, by_method(model, clips, ["3dcam", "gradcam"]))
+        ValueError: a name that no method has, one that is given twice, or none.
     """
-    if isinstance(methods, str) or not methods or len(set(methods)) < len(methods) or set(methods) - set(METHODS):
-        raise ValueError(f"methods are some of {', '.join(METHODS)}, each once. Received: {methods=}")
-    single, summed = {}, []
-    if "gradcam" in methods:
-        tap = {"": find(model)} if tap is None else tap
-        single = dict(zip(tap, find_several(model, list(tap.values())), strict=True))
-    if set(methods) - {"gradcam"}:
-        summed = stages(model) if taps is None else find_several(model, taps)
-    every = list(dict.fromkeys([*summed, *single.values()]))
-    found = layerwise(model, clips, every, class_index, top, pool=pool, batch_size=batch_size)
-    named = {}
-    for method in methods:
-        if method == "gradcam":
-            for name, where in single.items():
-                shown = name if len(methods) == 1 else f"Grad-CAM {name or where.name}"
-                named[shown] = found.gradcam(where, counterfactual, normalize)
-        else:
-            join = found.cam3d if method == "3dcam" else found.sum_gradcam
-            explanation = join(summed, counterfactual, normalize)
-            # A sum of one is Grad-CAM too, and may stand beside it.
-            name = "Sum Grad-CAM" if method == "sum-gradcam" else explanation.method
-            named["" if len(methods) == 1 else name] = explanation
-    return named
+    if isinstance(names, str) or not names or len(set(names)) < len(names) or not set(names) <= set(METHODS):
+        raise ValueError(f"methods are some of {', '.join(METHODS)}, each once. Received: methods={names!r}")
+    return [METHODS[name] for name in names]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-ALIGNMENTS = ("centres", "corners")
+from har_tf.explain.options import check
 
 
 def enlarge(maps: np.ndarray, size: tuple[int, int, int], align: str = "centres") -> np.ndarray:
@@ -39,8 +39,7 @@ def interpolation(old: int, new: int, align: str = "centres") -> np.ndarray:
 
     Under "corners" a single new cell lies half way between the first and the last of the old ones.
     """
-    if align not in ALIGNMENTS:
-        raise ValueError(f"align is one of {', '.join(map(repr, ALIGNMENTS))}. Received: {align=}")
+    check(align=align)
     if align == "corners":
         places = np.linspace(0, old - 1, new) if new > 1 else np.full(1, (old - 1) / 2)
     else:

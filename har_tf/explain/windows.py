@@ -9,8 +9,9 @@ import keras
 import numpy as np
 
 from har_tf.explain.backward import check_batch_size
-from har_tf.explain.cam3d import Factors, cam3d
-from har_tf.explain.explanation import NORMALIZATIONS, Explanation, scaled
+from har_tf.explain.cam3d import cam3d
+from har_tf.explain.explanation import Explanation, Factors, scaled
+from har_tf.explain.options import check
 from har_tf.video import VideoError, probe, read_frames
 from har_tf.video.sampling import frames_needed, sliding_windows
 
@@ -95,8 +96,7 @@ def explain_video(
         >>> found.explanations[""].maps.shape, found.probability.shape
         ((1, 900, 112, 112), (112,))
     """
-    if normalize not in NORMALIZATIONS:
-        raise ValueError(f"normalize is one of {', '.join(map(repr, NORMALIZATIONS))}. Received: {normalize=}")
+    check(normalize=normalize)
     check_batch_size(batch_size)
     shape = tuple(model.inputs[0].shape)
     if len(shape) != 5 or None in shape[1:] or shape[-1] != 3:

@@ -112,16 +112,18 @@ def find(model: keras.Model, tap: str | Tap | None = None) -> Tap:
     return _named(model, found, tap)
 
 
-def find_several(model: keras.Model, names: Sequence[str | Tap]) -> list[Tap]:
+def find_several(model: keras.Model, names: Sequence[str | Tap] | None) -> list[Tap]:
     """The taps of the given names, in their order; the graph is walked once.
 
     Args:
         model: as in `taps`.
-        names: names, or taps of this model, each once.
+        names: names, or taps of this model, each once; None: `stages(model)`.
 
     Raises:
         ValueError: the model has no such tap (the message lists those it has), one is named twice, or none is.
     """
+    if names is None:
+        return stages(model)
     if isinstance(names, str | Tap):
         raise ValueError(f"taps are a list of names. Received: taps={names!r}")
     found = _all(model)

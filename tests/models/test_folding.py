@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -7,10 +9,13 @@ from keras import layers, ops
 
 from har_tf.explain import backward, gradcam
 from har_tf.explain.backward import evidence
-from har_tf.explain.gradcam import spatial
-from har_tf.models import folding, taps
+from har_tf.explain.gradcam import weighted
+from har_tf.models import folding
 from har_tf.models.cnn_gru import cnn_gru
 from har_tf.models.folding import folded, pairs
+from har_tf.models.taps import taps
+
+spatial = functools.partial(weighted, pool="spatial")
 
 
 @pytest.fixture(autouse=True)

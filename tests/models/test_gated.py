@@ -11,11 +11,11 @@ from checks import assert_survives_saving
 from keras import layers, ops
 
 from har_tf.explain import gradcam
-from har_tf.models import cnn_gru, frame_cnn, taps
+from har_tf.models import cnn_gru, frame_cnn
 from har_tf.models.fusion_gru import fusion_gru
 from har_tf.models.gated import gated
 from har_tf.models.i3d import i3d
-from har_tf.models.taps import find
+from har_tf.models.taps import find, taps
 
 CLIP = (5, 12, 10, 3)
 

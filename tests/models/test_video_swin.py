@@ -9,9 +9,9 @@ import pytest
 from checks import assert_survives_saving
 
 from har_tf.explain import layerwise, stages
-from har_tf.models import saving, taps
+from har_tf.models import saving
 from har_tf.models.resnext3d import resnext3d
-from har_tf.models.taps import find
+from har_tf.models.taps import find, taps
 from har_tf.models.video_swin import video_swin
 from har_tf.models.weights import checkpoints
 from har_tf.models.weights import video_swin as published

@@ -1,0 +1,300 @@
+"""What one forward and one backward pass shows: the maps of every tap, of every method, for a class and against it."""
+
+import functools
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from har_tf.explain.backward import Rule, evidence
+from har_tf.explain.explanation import Explanation, Factors, products, saliency, scaled
+from har_tf.explain.methods import METHODS, Method, chosen
+from har_tf.explain.options import check
+from har_tf.models.taps import Tap, find, find_several
+
+
+@dataclass(frozen=True, eq=False)
+class Layerwise:
+    """What one forward and one backward pass found at every tap, at the taps' own sizes.
+
+    The maps of any of the taps, of any method and of both signs are made of it without another pass.
+
+    Attributes:
+        taps: from the first to the last, as they were asked for.
+        maps: what methods need (see `Method.needs`) -> tap's name -> float32 (B, t, h, w).
+        class_index, score, probability: (B,), the explained class, its logit and its probability.
+        size: (T, H, W) of the clips.
+        options: channels and pool, as in `layerwise`.
+        image: whether the model takes images, so that the maps are those of 2DCAM.
+    """
+
+    taps: tuple[Tap, ...]
+    maps: dict[str, dict[str, np.ndarray]]
+    class_index: np.ndarray
+    score: np.ndarray
+    probability: np.ndarray
+    size: tuple[int, int, int]
+    options: dict[str, str]
+    image: bool = False
+
+    @property
+    def gradients(self) -> dict[str, np.ndarray]:
+        """Tap's name -> (B, t, h, w), beta of 3DCAM's equation (1): the gradient of the logit, summed over channels."""
+        return self.maps["cam3d.beta"]
+
+    @property
+    def activations(self) -> dict[str, np.ndarray]:
+        """Tap's name -> (B, t, h, w), alpha of 3DCAM: the feature map, its channels made one."""
+        return self.maps["cam3d.alpha"]
+
+    @property
+    def weighted(self) -> dict[str, np.ndarray]:
+        """Tap's name -> (B, t, h, w), the evidence of Grad-CAM."""
+        return self.maps["gradcam.weighted"]
+
+    def cam3d(
+        self,
+        taps: Sequence[str | Tap] | None = None,
+        counterfactual: bool = False,
+        normalize: str | None = "clip",
+        join: str = "sum",
+        align: str = "corners",
+    ) -> Explanation:
+        """Equations (2) and (6) over some of the taps; None: all. Other arguments as in `cam3d`."""
+        return self.summed("3dcam", taps, counterfactual, normalize, join, align)
+
+    def sum_gradcam(
+        self,
+        taps: Sequence[str | Tap] | None = None,
+        counterfactual: bool = False,
+        normalize: str | None = "clip",
+        join: str = "sum",
+        align: str = "centres",
+    ) -> Explanation:
+        """The Grad-CAMs of some of the taps; None: all. Other arguments as in `har_tf.explain.sum_gradcam`."""
+        return self.summed("sum-gradcam", taps, counterfactual, normalize, join, align)
+
+    def gradcam(
+        self, tap: str | Tap | None = None, counterfactual: bool = False, normalize: str | None = "clip"
+    ) -> Explanation:
+        """Grad-CAM at one of the taps, as `har_tf.explain.gradcam` makes it; None: the last one."""
+        return self.at_tap("gradcam", tap, counterfactual, normalize)
+
+    def at_tap(
+        self,
+        method: str,
+        tap: str | Tap | None = None,
+        counterfactual: bool = False,
+        normalize: str | None = "clip",
+    ) -> Explanation:
+        """The map of one tap, by a method that does not join taps.
+
+        Args:
+            method: of `METHODS`.
+            tap: one of the taps; None: the last one.
+            counterfactual: what speaks against the class, by negated gradients.
+            normalize: as in `gradcam`.
+        """
+        method = METHODS[method]
+        (name,) = self._names([self.taps[-1] if tap is None else tap])
+        signed = functools.reduce(np.multiply, self._factors(method, name, counterfactual))
+        settings = {"tap": name, **self._options(method), "normalize": normalize, "counterfactual": counterfactual}
+        return self._explanation(saliency(signed, self.size, normalize), signed, self._title(method), settings)
+
+    def summed(
+        self,
+        method: str,
+        taps: Sequence[str | Tap] | None = None,
+        counterfactual: bool = False,
+        normalize: str | None = "clip",
+        join: str = "sum",
+        align: str | None = None,
+    ) -> Explanation:
+        """The joined map of several taps, by a method that sums them.
+
+        Args:
+            method: of `METHODS`.
+            taps: some of the taps; None: all.
+            counterfactual: what speaks against the class, by negated gradients.
+            normalize, join: as in `cam3d`.
+            align: as in `cam3d`; None: the method's own.
+        """
+        method = METHODS[method]
+        align = method.align if align is None else align
+        check(normalize=normalize, join=join, align=align)
+        names = self._names(taps)
+        parts = [np.stack(self._factors(method, name, counterfactual), axis=1) for name in names]
+        parts = tuple(np.maximum(each, 0) if method.rectified else each for each in parts)
+        signed, peaks = products(parts, self.size, align)
+        count = len(parts) if join == "average" else 1
+        signed /= count
+        several = {"sum": "Sum ", "average": "Average "}[join] if len(parts) > 1 else ""
+        settings = {"taps": names, **self._options(method), "counterfactual": counterfactual}
+        settings |= {"join": join, "align": align, "normalize": normalize}
+        factors = Factors(parts, peaks, self.size, align, count)
+        return self._explanation(scaled(signed, normalize), signed, several + self._title(method), settings, factors)
+
+    def _names(self, taps) -> tuple[str, ...]:
+        known = tuple(tap.name for tap in self.taps)
+        if taps is None:
+            return known
+        names = tuple(tap.name if isinstance(tap, Tap) else tap for tap in taps)
+        if isinstance(taps, str) or not names or len(set(names)) < len(names) or not set(names) <= set(known):
+            raise ValueError(f"taps are some of {', '.join(known)}, each once. Received: {taps=}")
+        return names
+
+    def _factors(self, method: Method, tap: str, counterfactual: bool) -> list[np.ndarray]:
+        first, *others = (self.maps[need][tap] for need in method.needs)
+        return [-first if counterfactual else first, *others]  # equation (7)
+
+    def _options(self, method: Method) -> dict[str, str]:
+        return {name: self.options[name] for name in method.options}
+
+    def _title(self, method: Method) -> str:
+        return method.title_of_images or method.title if self.image else method.title
+
+    def _explanation(self, maps, signed, method, settings, factors=None) -> Explanation:
+        return Explanation(maps, signed, self.class_index, self.score, self.probability, method, settings, factors)
+
+
+def layerwise(
+    model: keras.Model,
+    clips: np.ndarray,
+    taps: Sequence[str | Tap] | None = None,
+    class_index=None,
+    top: int | None = None,
+    channels: str = "sum",
+    pool: str = "spatiotemporal",
+    batch_size: int = 32,
+) -> Layerwise:
+    """All that the methods need at every tap, from one forward and one backward pass: the rows of 3DCAM's Table 6.
+
+    Args:
+        top: in place of `class_index`: the number of most probable classes to explain of each clip. Row `i * top + r`
+            of the result is clip i and its class of rank r.
+        model, clips, taps, class_index, channels, pool, batch_size: as in `cam3d` and `gradcam`.
+
+    Returns:
+        A `Layerwise`, of which every map is made.
+
+    Raises:
+        ValueError: as in `cam3d`; `top` is less than 1 or more than the model's classes, or given with a class.
+
+    Example:
+        >>> found = layerwise(model, clips)
+        >>> alone = {tap.name: found.cam3d([tap]) for tap in found.taps}
+        >>> both = found.cam3d(found.taps[:2]), found.sum_gradcam(found.taps[:2])
+        >>> first, second, third = (layerwise(model, clips[:1], top=3).cam3d().only(r) for r in range(3))  # Figure 6
+    """
+    places = find_several(model, taps)
+    return one_pass(model, clips, METHODS, places, class_index, top, batch_size, channels=channels, pool=pool)
+
+
+def by_method(
+    model: keras.Model,
+    clips: np.ndarray,
+    methods: Sequence[str] = tuple(METHODS),
+    tap: Mapping[str, str | Tap] | None = None,
+    taps: Sequence[str | Tap] | None = None,
+    class_index=None,
+    top: int | None = None,
+    counterfactual: bool = False,
+    pool: str = "spatiotemporal",
+    normalize: str | None = "clip",
+    batch_size: int = 32,
+) -> dict[str, Explanation]:
+    """Explains clips by several methods, to stand side by side: one forward and one backward pass for all of them.
+
+    Args:
+        methods: of `METHODS`, each once, in the order in which they should stand.
+        tap: where methods that do not sum taps, such as "gradcam", are taken, name to show -> tap, each of them a map
+            of its own; None: the last tap, as in `gradcam`.
+        taps: what methods such as "3dcam" and "sum-gradcam" sum over; None: `stages(model)`.
+        model, clips, class_index, pool, normalize, batch_size: as in `gradcam`.
+        top: as in `layerwise`.
+        counterfactual: what speaks against the class, by negated gradients.
+
+    Returns:
+        name to show -> explanation, for `save_overlay`. The name is "" where there is only one explanation and no name
+        was given.
+
+    Raises:
+        ValueError: as in `cam3d`, or an unknown method, one that is named twice, or none.
+
+    Example:
+        >>> save_overlay("overlay.mp4", clips, by_method(model, clips, ["3dcam", "gradcam"]))
+    """
+    several = chosen(methods)
+    single, summed = {}, []
+    if not all(method.sums for method in several):
+        tap = {"": find(model)} if tap is None else tap
+        single = dict(zip(tap, find_several(model, list(tap.values())), strict=True))
+    if any(method.sums for method in several):
+        summed = find_several(model, taps)
+    every = list(dict.fromkeys([*summed, *single.values()]))
+    found = one_pass(model, clips, methods, every, class_index, top, batch_size, pool=pool)
+    alone, named = len(several) == 1, {}
+    for method in several:
+        if method.sums:
+            explanation = found.summed(method.name, summed, counterfactual, normalize)
+            named["" if alone else method.beside or explanation.method] = explanation
+            continue
+        for name, where in single.items():
+            shown = name if alone else f"{method.title} {name or where.name}"
+            named[shown] = found.at_tap(method.name, where, counterfactual, normalize)
+    return named
+
+
+def one_pass(
+    model: keras.Model,
+    clips: np.ndarray,
+    methods: Iterable[str],
+    taps: Sequence[Tap],
+    class_index=None,
+    top: int | None = None,
+    batch_size: int = 32,
+    **options: str,
+) -> Layerwise:
+    """What some methods need at every tap, and no more; the functions of the methods are made of it.
+
+    Args:
+        methods: of `METHODS`.
+        taps: taps of this model.
+        **options: channels and pool, where methods have them, as in `layerwise`.
+        model, clips, class_index, top, batch_size: as in `layerwise`.
+    """
+    options = {"channels": "sum", "pool": "spatiotemporal"} | options
+    check(**options)
+    needs = tuple(dict.fromkeys(need for method in methods for need in METHODS[method].needs))
+    clips = np.asarray(clips)
+    found = evidence(model, clips, taps, _rule(needs, **options), class_index, batch_size, top)
+    return Layerwise(
+        taps=tuple(taps),
+        maps={
+            need: {tap.name: each[:, i] for tap, each in zip(taps, found.signed, strict=True)}
+            for i, need in enumerate(needs)
+        },
+        class_index=found.class_index,
+        score=found.score,
+        probability=found.probability,
+        size=clips.shape[1:4] if clips.ndim == 5 else (1, *clips.shape[1:3]),
+        options=options,
+        image=clips.ndim == 4,
+    )
+
+
+@functools.cache  # compiled functions are kept by their rule
+def _rule(needs: tuple[str, ...], **options: str) -> Rule:
+    """What is computed at a tap, (B, needs, t, h, w)."""
+    parts = []
+    for need in needs:
+        module, _, name = need.partition(".")
+        parts.append(getattr(importlib.import_module(f"har_tf.explain.{module}"), name))
+
+    def rule(feature, gradient):
+        return tf.stack([part(feature, gradient, **options) for part in parts], axis=1)
+
+    return rule
