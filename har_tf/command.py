@@ -11,7 +11,13 @@ import tyro
 FAILED = 1
 
 
-def run(function: Callable[[Any], Any], options: Any, prog: str | None = None, description: str | None = None) -> None:
+def run(
+    function: Callable[[Any], Any],
+    options: Any,
+    prog: str | None = None,
+    description: str | None = None,
+    **parsing: Any,
+) -> None:
     """Parses the command line into `options`, calls `function` with them, and exits.
 
     Exit codes: 0 for done, 1 for a failure with one line of reason on stderr, 2 for wrong usage, 130 when interrupted;
@@ -23,6 +29,7 @@ def run(function: Callable[[Any], Any], options: Any, prog: str | None = None, d
         options: a dataclass, or a union of dataclasses for subcommands.
         prog: the command's name in its help.
         description: what the help says first; None: the docstring of the function's module.
+        **parsing: further arguments of `tyro.cli`, such as default and args.
     """
     description = description or sys.modules[function.__module__].__doc__
     spec = getattr(sys.modules["__main__"], "__spec__", None)
@@ -30,7 +37,8 @@ def run(function: Callable[[Any], Any], options: Any, prog: str | None = None, d
         prog = f"python -m {spec.name}"
     try:
         try:
-            parsed = tyro.cli(options, prog=prog, description=description, config=(tyro.conf.OmitSubcommandPrefixes,))
+            config = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
+            parsed = tyro.cli(options, prog=prog, description=description, config=config, **parsing)
             sys.exit(guarded(lambda: function(parsed)))
         finally:
             sys.stdout.flush()

@@ -120,13 +120,24 @@ class FeatureParts:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A trained model and what it answered on the test clips, (N, C) probabilities."""
+    """A trained model and what it answered on the test clips, (N, C) probabilities; `folder` has its files."""
 
     model: keras.Model
     history: History
     report: ClassificationReport
     probabilities: np.ndarray
     test: PreparedDataset | FlowClips | Sequence[FeatureStore]
+    folder: Path
+
+    def as_dict(self) -> dict:
+        """What was measured, as `results.json` has it."""
+        return {
+            "parameters": self.model.count_params(),
+            "best_epoch": self.history.best_epoch + 1,
+            "seconds": round(self.history.seconds, 1),
+            "history": self.history.epochs,
+            **self.report.as_dict(),
+        }
 
 
 def split_parts(
@@ -251,7 +262,7 @@ def run_trial(
     probabilities = model.predict(parts.batches(test, batch_size), verbose=0)
     save_model(model, folder / "model.keras", known.class_names, parts.clip)
     report = classification.report(tested.labels, probabilities, tested.class_names)
-    return Outcome(model, history, report, probabilities, test)
+    return Outcome(model, history, report, probabilities, test, folder)
 
 
 def train_on_frames(

@@ -44,11 +44,12 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def tiny_recipe(tmp_path_factory):
     """The first experiment on 60 small embedded clips for two epochs: everything it does, in seconds."""
-    from experiments.ucf10_cnn_gru import Recipe
+    from experiments.ucf10_cnn_gru import PRESETS
+    from har_tf.experiment import changed
 
-    return Recipe(
-        clips=60, size=(32, 48), epochs=2, filters=(4, 8, 8), pool_sizes=(2, 2, 2), validation=0.25, overlays=1,
-        workers=1, out=tmp_path_factory.mktemp("runs"), run="tiny", protocol="group,random",
+    return changed(
+        PRESETS["figures"], clips=60, size=(32, 48), epochs=2, filters=(4, 8, 8), pool_sizes=(2, 2, 2),
+        validation=0.25, overlays=1, workers=1, out=tmp_path_factory.mktemp("runs"), run="tiny", protocol="group,random",
     )  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def tiny_run(tiny_recipe) -> Path:
     from experiments import ucf10_cnn_gru
 
     ucf10_cnn_gru.main(tiny_recipe)
-    return tiny_recipe.out / "ucf10_cnn_gru" / "tiny"
+    return tiny_recipe.output.out / "ucf10_cnn_gru" / "tiny"
 
 
 @pytest.fixture(scope="session")

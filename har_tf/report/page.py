@@ -1,7 +1,7 @@
 """The page that shows a whole run: one HTML file that opens from disk beside its figures and videos."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
@@ -60,6 +60,54 @@ class Section:
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     videos: Sequence[Video] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is published of a run.
+
+    Args:
+        title: the heading.
+        facts: what the header lists, before date, machine and command.
+        sections: from top to bottom.
+        summary: a sentence or two under the title.
+        tables: file name without ending -> table, for the run's folder `tables`.
+        printed: what the terminal shows, such as the Markdown of a table.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    sections: Sequence[Section]
+    summary: str | None = None
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    printed: Sequence[str] = ()
+
+
+def stored(sections: Sequence[Section], folder: Path) -> list[dict]:
+    """Sections of pictures as `results.json` has them, with paths as seen from the run's folder."""
+
+    def relative(path):
+        return None if path is None else Path(path).relative_to(folder).as_posix()
+
+    found = []
+    for section in sections:
+        figures = [asdict(figure) | {"path": relative(figure.path)} for figure in section.figures]
+        videos = [asdict(v) | {"path": relative(v.path), "poster": relative(v.poster)} for v in section.videos]
+        found.append({"title": section.title, "text": section.text, "figures": figures, "videos": videos})
+    return found
+
+
+def restored(pictures: Sequence[Mapping]) -> list[Section]:
+    """The sections that `stored` was given."""
+    return [
+        Section(
+            part["title"],
+            part["text"],
+            figures=[Figure(**figure) for figure in part["figures"]],
+            videos=[Video(**video) for video in part["videos"]],
+        )
+        for part in pictures
+    ]
 
 
 def write_page(

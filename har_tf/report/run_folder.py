@@ -9,13 +9,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from har_tf import __version__
 from har_tf.files.whole import whole_file
+from har_tf.report.publish import publish
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "av", "opencv-python", "scikit-learn")
 
@@ -29,6 +29,7 @@ class RunFolder:
         Raises:
             OSError: it cannot be made.
         """
+        self.experiment = experiment
         self.path = Path(out) / experiment / run
         self.figures = self.path / "figures"
         self.overlays = self.path / "overlays"
@@ -37,6 +38,28 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         for folder in (self.figures, self.overlays, self.tables, self.training):
             folder.mkdir(exist_ok=True)
+
+    def begin(self, recipe: Mapping) -> None:
+        """Writes what was asked for and on what machine; the date of a finished run stays until results differ."""
+        self.write_json("recipe.json", recipe)
+        if not (self.path / "results.json").is_file():
+            self.write_json("environment.json", environment())
+
+    def publish(self, results: Mapping) -> Path:
+        """Writes `results.json`, and from it the tables, the figures and the page; prints the tables.
+
+        Args:
+            results: numbers, lists and texts; see the module of the experiment in `har_tf.report.pages`.
+
+        Returns:
+            The page.
+        """
+        path = self.path / "results.json"
+        before = path.read_text() if path.is_file() else None
+        self.write_json("results.json", {"experiment": self.experiment, **results})
+        if path.read_text() != before:
+            self.write_json("environment.json", environment())
+        return publish(self.path)
 
     def write_json(self, name: str, content) -> Path:
         """Writes `content` to `<run>/<name>`, whole."""
@@ -65,18 +88,16 @@ def fingerprint(settings) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
-def run_name(prefix: str, recipe, records: Iterable = ()) -> str:
-    """The name of the folder for this recipe on these videos, so that the same command on the same data finds it again.
+def run_name(prefix: str, settings: Mapping, records: Iterable = ()) -> str:
+    """The name of the folder for these settings on these videos, so that the same command finds it again.
 
     Args:
         prefix: what a reader sees of it, such as data set and protocol.
-        recipe: a dataclass of options; where and on how many cores it runs (`out`, `prepared`, `workers`, `run`) does
-            not change what comes out, so it is not in the name.
-        records: the `VideoRecord`s, with their sizes and times; of data that follow from the recipe none.
+        settings: the options that change what comes out.
+        records: the `VideoRecord`s, with their sizes and times; of data that follow from the settings none.
     """
-    settings = asdict(replace(recipe, out=Path(), prepared=None, workers=None, run=None))
     videos = [[record.path.name, record.group, *record.stamp()] for record in records]
-    return f"{prefix}-{fingerprint([settings, videos])}"
+    return f"{prefix}-{fingerprint([dict(settings), videos])}"
 
 
 def command_line() -> str:
@@ -108,12 +129,6 @@ def environment() -> dict:
         "gpus": [details.get("device_name", "GPU") for details in gpus],
         "packages": packages,
     }
-
-
-def machine(environment: dict) -> str:
-    """The machine in a few words."""
-    cores = f"{environment['cores']} cores of {environment['processor']}"
-    return ", ".join([*environment["gpus"], cores])
 
 
 def _processor() -> str:

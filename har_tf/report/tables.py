@@ -6,7 +6,7 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
@@ -104,6 +104,21 @@ class Table:
                 raise ValueError(
                     f"formats must hold formats of numbers. Received: {name!r}: {specification!r}."
                 ) from error
+
+    @classmethod
+    def of(
+        cls, title: str, rows: Iterable[Mapping], columns: Mapping[str, str | Callable[[Mapping], Cell]], **more
+    ) -> "Table":
+        """A table from rows as `results.json` has them.
+
+        Args:
+            title: the caption.
+            rows: mappings.
+            columns: name -> the key of its cells, None where a row lacks it; or what takes a row and gives the cell.
+            **more: notes, formats, highest, lowest.
+        """
+        cells = [[row.get(of) if isinstance(of, str) else of(row) for of in columns.values()] for row in rows]
+        return cls(title, list(columns), cells, **more)
 
     def markdown(self) -> str:
         """Returns the table in Markdown, padded so that it reads as a table in a terminal too."""
@@ -248,6 +263,11 @@ class Table:
                 for index in numbers:
                     bold[index][position] = texts[index][position] == winner
         return bold
+
+
+def interval(bounds: Sequence[float] | None, digits: int = 3) -> str | None:
+    """Lower and upper bound with an en dash between them; None of no interval."""
+    return None if bounds is None else "\N{EN DASH}".join(f"{bound:.{digits}f}" for bound in bounds)
 
 
 def _plain(cell):

@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -13,8 +12,9 @@ import numpy as np
 import pytest
 
 from experiments import ucf10_cnn_gru
-from experiments.ucf10_cnn_gru import PAPER_TABLE_1, Recipe, table_1, table_2
+from experiments.ucf10_cnn_gru import PRESETS
 from har_tf.command import guarded
+from har_tf.experiment import changed
 from har_tf.models.saving import load_model
 from har_tf.video import probe
 
@@ -73,9 +73,8 @@ def test_accuracy_is_that_of_the_saved_model(tiny_run, tiny_recipe, results):
     """Measured again from the files: the saved model on the test clips of the split."""
     from har_tf import datasets, pipeline
 
-    recipe = ucf10_cnn_gru.resolved(tiny_recipe)
-    dataset = ucf10_cnn_gru._load(recipe)
-    prepared = datasets.prepare(dataset, recipe.out / "prepared", 10, recipe.size)
+    dataset = tiny_recipe.embedded.draw(tiny_recipe.output, size=tiny_recipe.size)
+    prepared = datasets.prepare(dataset, tiny_recipe.output.cache, 10, tiny_recipe.size)
     test = prepared.subset(dataset.split("group", 0)[1])
     model, names = load_model(tiny_run / "model.keras")
     predicted = model.predict(pipeline.clips(test, 4), verbose=0).argmax(axis=1)
@@ -112,31 +111,31 @@ def test_other_videos_are_another_run(tiny_recipe, tmp_path):
         (tmp_path / "videos" / name).mkdir(parents=True)
         for i in range(4):
             write_video(tmp_path / "videos" / name / f"{i}.mp4", rng.integers(0, 256, (5, 16, 24, 3), dtype=np.uint8))
-    recipe = replace(
-        tiny_recipe, data_dir=str(tmp_path / "videos"), protocol="random", models="Frame-CNN", epochs=1, size=(16, 24),
-        out=tmp_path / "runs", run=None, overlays=0, workers=0,
+    recipe = changed(
+        tiny_recipe, dataset=None, data_dir=str(tmp_path / "videos"), protocol="random", models="Frame-CNN",
+        epochs=1, size=(16, 24), out=tmp_path / "runs", run=None, overlays=0, workers=0,
     )  # fmt: skip
     for videos in (8, 9):
         ucf10_cnn_gru.main(recipe)
         runs = sorted((tmp_path / "runs" / "ucf10_cnn_gru").iterdir())
         assert len(runs) == videos - 7
         write_video(tmp_path / "videos" / "a" / "9.mp4", rng.integers(0, 256, (5, 16, 24, 3), dtype=np.uint8))
-    named = replace(recipe, run="named")
+    named = changed(recipe, run="named")
     ucf10_cnn_gru.main(named)
     with pytest.raises(ValueError, match="holds a run with other settings .*seed: 0 there, 1 now"):
-        ucf10_cnn_gru.main(replace(named, seed=1))
+        ucf10_cnn_gru.main(changed(named, seed=1))
 
 
 def test_an_unreadable_video_is_listed_and_the_rest_goes_on(tiny_recipe, tmp_path):
     import shutil
 
-    figures = next((tiny_recipe.out / "figures").glob("*"))
+    figures = next((tiny_recipe.output.out / "figures").glob("*"))
     for action in ("wave", "clap"):
         shutil.copytree(figures / action, tmp_path / "videos" / action)
     (tmp_path / "videos" / "wave" / "v_wave_g0009_c01.mp4").write_text("no video")
-    recipe = replace(
-        tiny_recipe, data_dir=str(tmp_path / "videos"), protocol="group", models="Frame-CNN", epochs=1, overlays=0,
-        size=(32, 48), out=tmp_path / "runs", run="r", precision="mixed_bfloat16",
+    recipe = changed(
+        tiny_recipe, dataset=None, data_dir=str(tmp_path / "videos"), protocol="group", models="Frame-CNN",
+        epochs=1, overlays=0, size=(32, 48), out=tmp_path / "runs", run="r", precision="mixed_bfloat16",
     )  # fmt: skip
     ucf10_cnn_gru.main(recipe)
     run = tmp_path / "runs" / "ucf10_cnn_gru" / "r"
@@ -165,51 +164,10 @@ def test_the_model_loads_where_har_tf_cannot_be_imported(tiny_run, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
 
-def fake_results(name, protocol, as_in_paper=True):
-    row = {"status": "run", "accuracy_interval": [0.4, 0.6], "parameters": 1, "seconds": 60.0, "reason": None}
-    row |= {"starts_from": "random weights"}
-    row |= dict.fromkeys(("accuracy", "precision", "recall", "f1"), 0.5)
-    dataset = {"name": name, "classes": list("abcdefghij"), "clips": 1000, "skipped": 0, "as_in_paper": as_in_paper}
-    dataset |= {"ucf101": name == "ucf101", "order_blind_ceiling": None}
-    part = {"test_clips": 200, "overlap_text": "", "models": {"CNN-GRU": row}}
-    return {"dataset": dataset, "protocols": {protocol: part}}
-
-
-def test_the_paper_s_figures_stand_only_beside_the_paper_s_data():
-    same = table_1(fake_results("ucf101", "random"))
-    assert dict(zip(same.columns, same.rows[0], strict=True))["Paper: accuracy"] == PAPER_TABLE_1["CNN-GRU"][0] == 0.965
-    vgg = next(row for row in same.rows if row[0] == "VGG16")
-    assert vgg[1] == "not run"
-    assert dict(zip(same.columns, vgg, strict=True))["Paper: accuracy"] == 0.065
-    for other in (fake_results("ucf101", "official"), fake_results("ucf101", "random", as_in_paper=False)):
-        assert "Paper: accuracy" not in table_1(other).columns
-
-
-def test_table_2_keeps_the_embedded_data_apart():
-    real = table_2(fake_results("ucf101", "random"), "CNN-GRU", "random")
-    assert real.rows[-1] == ("CNN-GRU (this run)", 10, 50.0, "measured on 1000 clips, random split")
-    for other in ("figures", "my_videos"):
-        embedded = table_2(fake_results(other, "group"), "CNN-GRU", "group")
-        assert [row[3] for row in embedded.rows] == ["quoted"] * 6
-
-
-def test_a_diverged_row_says_why_and_the_others_stand():
-    results = fake_results("ucf101", "random", as_in_paper=False)
-    results["protocols"]["official"] = {
-        "test_clips": 9, "overlap_text": "",
-        "models": {"CNN-GRU": {"status": "diverged", "reason": "The loss is nan", "starts_from": ""}},
-    }  # fmt: skip
-    table = table_1(results)
-    assert "CNN-GRU, official: The loss is nan" in table.notes
-    assert dict(zip(table.columns, table.rows[0], strict=True))["Accuracy, official split"] is None
-    results["protocols"] = dict(reversed(results["protocols"].items()))
-    assert table_1(results).rows[0][1] == "diverged"
-
-
 def test_real_videos_under_both_protocols(shared, tmp_path):
     """Real UCF101 clips with the official lists and real MobileNet weights, two classes, one epoch."""
-    recipe = Recipe(
-        data_dir=str(shared / "data" / "ucf10"), lists=shared / "data" / "splits" / "ucf101",
+    recipe = changed(
+        PRESETS["paper"], data_dir=str(shared / "data" / "ucf10"), lists=shared / "data" / "splits" / "ucf101",
         weights_dir=shared / "weights", classes="Surfing,Archery", protocol="official,random",
         models="CNN-GRU,MobileNet,ResNet50", size=(64, 96), epochs=1, overlays=1, out=tmp_path, run="real",
     )  # fmt: skip
@@ -250,7 +208,8 @@ def test_real_videos_under_both_protocols(shared, tmp_path):
     ],
 )
 def test_wrong_options_end_in_one_line_before_any_work(tiny_recipe, tmp_path, capsys, change, words):
-    recipe = replace(tiny_recipe, **{"out": tmp_path, **change})
+    preset = changed(tiny_recipe, dataset=None) if "data_dir" in change else tiny_recipe
+    recipe = changed(preset, **{"out": tmp_path, **change})
     assert guarded(lambda: ucf10_cnn_gru.main(recipe)) == 1
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1
@@ -261,7 +220,7 @@ def test_wrong_options_end_in_one_line_before_any_work(tiny_recipe, tmp_path, ca
 
 def test_an_output_folder_that_cannot_be_written_is_named(tiny_recipe, tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert guarded(lambda: ucf10_cnn_gru.main(replace(tiny_recipe, out=tmp_path / "file"))) == 1
+    assert guarded(lambda: ucf10_cnn_gru.main(changed(tiny_recipe, out=tmp_path / "file"))) == 1
     assert str(tmp_path / "file") in capsys.readouterr().err
 
 

@@ -1,0 +1,390 @@
+"""What experiments share: groups of options, presets, and the folder of a run.
+
+An experiment is a page: a docstring, a frozen `Recipe` of the groups below and of what its paper adds, `PRESETS` of
+recipes, and a `main`. On the command line every option of every group is a flag of its own name, so no two groups of a
+recipe have a field of one name.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar, Literal, TypeVar
+
+from har_tf import command
+from har_tf.command import check_name, check_ranges, words
+from har_tf.datasets.stick_figures.drawing import Figures
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which videos."""
+
+    dataset: str | None = None
+    """The data set: figures (the embedded one), the name of a published one, tfds:NAME (TensorFlow Datasets), or a
+    folder of class folders of videos. None: the folder --data-dir."""
+    data_dir: str | None = None
+    """Folder where a published data set lies, or a folder of class folders of videos, or tfds:NAME."""
+    lists: Path | None = None
+    """Folder of official split lists and annotations, where they do not lie beside the videos."""
+    classes: str | None = None
+    """Names of the classes to use, separated by commas. None: all."""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it is the embedded data set, which is drawn."""
+        return self.dataset == "figures"
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The names in `classes`; None: all."""
+        return None if self.classes is None else words(self.classes)
+
+    def listed(self, split: int = 1, **options: Any):
+        """The data set as it lies on disk; None for the embedded one, which takes time to draw (`Embedded.draw`).
+
+        Experiments list a folder before anything else, so that what is wrong with it shows first.
+
+        Args:
+            split: number of the official split.
+            **options: of the loader of a published data set.
+
+        Raises:
+            DatasetError: see `har_tf.datasets.load`.
+            ValueError: options that do not go together.
+        """
+        from har_tf import datasets
+
+        if self.embedded:
+            if self.data_dir is not None or self.lists is not None:
+                raise ValueError(
+                    "The embedded data set is drawn: it needs neither --data-dir nor --lists. "
+                    f"Received: --dataset figures, --data-dir {self.data_dir}, --lists {self.lists}"
+                )
+            return None
+        if self.dataset is None and self.data_dir is None:
+            raise ValueError("--data-dir, the folder of the videos, is needed, or --dataset figures")
+        if self.dataset in datasets.PUBLISHED:
+            if self.data_dir is None:
+                raise ValueError(f"--data-dir, the folder where {self.dataset} lies, is needed")
+            name, root = self.dataset, self.data_dir
+        else:
+            if self.dataset is not None and self.data_dir is not None:
+                raise ValueError(
+                    f"--data-dir is where a published data set lies ({', '.join(datasets.PUBLISHED)}). "
+                    f"Received: --dataset {self.dataset}, --data-dir {self.data_dir}"
+                )
+            name, root = self.dataset or self.data_dir, None
+            if not name.startswith("tfds:"):
+                name = Path(name)
+        return datasets.load(name, root, split=split, classes=self.class_names, lists=self.lists, **options)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What is drawn, where the data set is the embedded one (`har_tf.datasets.stick_figures`)."""
+
+    clips: int = 3000
+    """Clips of the embedded data set."""
+    figure_height: float = Figures.figure_height
+    """Height of a figure as a share of the frame's, from 0.2 to 0.9."""
+    clutter: float = Figures.clutter
+    """Texture of the background and things in it, from 0 to 1."""
+    shake: float = Figures.shake
+    """How the camera moves in the hand, in widths of the frame, from 0 to 1."""
+    traffic: int = Figures.traffic
+    """Large things that pass behind the person, from 0 to 20."""
+    noise: float = Figures.noise
+    """Noise of the camera, as a share of full scale, from 0 to 1."""
+
+    def draw(self, output: "Output", classes: list[str] | None = None, **settings: Any):
+        """The embedded data set, drawn on the first call and read from disk on the next.
+
+        Args:
+            output: drawn videos go to OUT/figures.
+            classes: keep these classes, labelled in this order.
+            **settings: further fields of `Figures`, such as size and seed.
+        """
+        from har_tf import datasets
+
+        drawn = asdict(self) | settings
+        return datasets.load("figures", output.out / "figures", classes=classes, workers=output.workers, **drawn)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained."""
+
+    epochs: int = 20
+    """Passes over the training clips."""
+    learning_rate: float = 1e-3
+    """Learning rate at the start; with a cosine schedule the largest one."""
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    """How the learning rate changes: not at all, as half a cosine down to 0, or to a tenth in steps."""
+    warmup_epochs: float = 0.0
+    """Epochs over which the learning rate of a cosine schedule rises."""
+    batch_size: int = 16
+    """Clips a batch."""
+    label_smoothing: float = 0.0
+    """Share of the target that is spread over all classes."""
+    weight_decay: float = 0.0
+    """Weight decay of AdamW (0: none)."""
+    clipnorm: float | None = None
+    """Largest norm of any weight's gradient. None: gradients are not clipped."""
+    validation: float = 0.1
+    """Share of the training clips on which the best epoch is chosen; 0: none, and the last epoch is kept."""
+    strategy: Literal["one", "mirrored", "tpu"] = "one"
+    """Train on one device, on all GPUs of this machine (mirrored), or on a TPU."""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """What layers compute in; mixed_float16 is quicker on most GPUs."""
+
+    def recipe(self, **more: Any):
+        """The `har_tf.training.TrainingRecipe`; `more` are its fields that this group lacks.
+
+        Raises:
+            ValueError: a value out of its range.
+        """
+        from har_tf.training import TrainingRecipe
+
+        names = {field.name for field in fields(TrainingRecipe)}
+        return TrainingRecipe(**{name: value for name, value in vars(self).items() if name in names} | more)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes to training clips."""
+
+    flip: float = 0.0
+    """Probability of mirroring a training clip."""
+    crop: float = 1.0
+    """Smallest share of the frame that a random crop of a training clip keeps; 1: no crop."""
+    colour: float = 0.0
+    """Strength of random brightness, contrast and saturation of a training clip."""
+    shift_frames: int = 0
+    """Largest shift of a training clip in time, in frames of the clip."""
+
+    def augment(self):
+        """The `har_tf.pipeline.Augment`; None where nothing is changed.
+
+        Raises:
+            ValueError: a value out of its range.
+        """
+        from har_tf.pipeline import Augment
+
+        augment = Augment(
+            self.flip, self.crop, frames=self.shift_frames, brightness=self.colour / 2, contrast=self.colour,
+            saturation=self.colour,
+        )  # fmt: skip
+        return None if augment == Augment() else augment
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go, and what is shown."""
+
+    overlays: int = 4
+    """Overlay videos of correct clips, one a class, and as many of misclassified ones."""
+    workers: int | None = None
+    """Processes that draw and decode. None: one a core; 0: none beside this one."""
+    out: Path = Path("runs")
+    """The run goes to OUT/<experiment>/<run>/."""
+    prepared: Path | None = None
+    """Folder for prepared clips, features and flow. None: OUT/prepared."""
+    run: str | None = None
+    """Name of the run's folder. None: made of the data set and a fingerprint of the options."""
+
+    # Where it runs and on how many cores does not change what comes out.
+    NO_MATTER: ClassVar = ("workers", "out", "prepared", "run")
+
+    @property
+    def cache(self) -> Path:
+        """Folder for what several runs share."""
+        return self.prepared or self.out / "prepared"
+
+
+# What an option may be, lowest and highest, in every experiment that has it.
+RANGES = {
+    "batch_size": (1, None), "validation": (0, 0.9), "overlays": (0, None), "workers": (0, None), "dropout": (0, 0.9),
+    "num_frames": (1, None), "seed": (0, 2**32 - 1), "split": (1, None), "clips": (1, None),
+}  # fmt: skip
+
+
+def options(recipe: Any) -> dict[str, Any]:
+    """Option → value of a recipe, whichever group it stands in."""
+    flat: dict[str, Any] = {}
+    for field in fields(recipe):
+        value = getattr(recipe, field.name)
+        flat |= options(value) if is_dataclass(value) else {field.name: value}
+    return flat
+
+
+def changed(recipe: R, **values: Any) -> R:
+    """The recipe with options set by their names, whichever group they stand in.
+
+    Raises:
+        TypeError: the recipe has no such option.
+
+    Example:
+        >>> changed(PRESETS["figures"], epochs=2, out=Path("/tmp/runs"))
+    """
+    here = {}
+    for field in fields(recipe):
+        value = getattr(recipe, field.name)
+        if is_dataclass(value):
+            inner = {name: values.pop(name) for name in list(values) if name in options(value)}
+            here |= {field.name: changed(value, **inner)} if inner else {}
+        elif field.name in values:
+            here[field.name] = values.pop(field.name)
+    if values:
+        raise TypeError(f"{type(recipe).__name__} has no option {', '.join(values)}")
+    return replace(recipe, **here)
+
+
+def check_options(recipe: Any, **ranges: tuple[float, float | None]) -> None:
+    """Checks what every experiment checks alike.
+
+    Args:
+        recipe: of any experiment.
+        **ranges: option → lowest and highest value (None: no limit), beside or in place of those of `RANGES`.
+
+    Raises:
+        ValueError: an option is out of its range, or the name of the run is none.
+    """
+    flat = options(recipe)
+    check_ranges(SimpleNamespace(**flat), {k: v for k, v in (RANGES | ranges).items() if k in flat})
+    check_name("--run", flat["run"])
+
+
+def run_cli(main, presets: Mapping[str, Any]) -> None:
+    """The command line of an experiment: `--preset` names the recipe to start from, every option changes it.
+
+    Without `--preset` it is "figures", the embedded data set on two cores, or, where --data-dir or --dataset names
+    other data, "paper".
+
+    Args:
+        main: takes a recipe.
+        presets: name → recipe; all of one type.
+    """
+    arguments = sys.argv[1:]
+    preset = _given(arguments, "--preset", remove=True)
+    if preset is None:
+        on_disk = _given(arguments, "--data-dir") is not None
+        preset = "paper" if on_disk or _given(arguments, "--dataset") not in (None, "figures") else "figures"
+    if preset not in presets:
+        print(f"error: --preset is one of {', '.join(presets)}. Received: {preset}", file=sys.stderr)
+        sys.exit(2)
+    recipe = presets[preset]
+    for i, argument in reversed(list(enumerate(arguments))):
+        # A switch may be followed by True or False.
+        switch = options(recipe).get(argument.removeprefix("--").replace("-", "_"))
+        if isinstance(switch, bool) and arguments[i + 1 : i + 2] in (["True"], ["False"]):
+            arguments[i : i + 2] = [argument if arguments[i + 1] == "True" else f"--no-{argument.removeprefix('--')}"]
+    about = (
+        f"{sys.modules[main.__module__].__doc__.rstrip()}\n\n--preset {{{','.join(presets)}}} names the values to "
+        "start from: figures (the embedded data set, for two cores), or the paper's. Without it: figures, or paper "
+        f"where --data-dir or --dataset names other data. The defaults below are those of {preset}."
+    )
+    command.run(main, type(recipe), description=about, default=recipe, args=arguments)
+
+
+def _given(arguments: list[str], flag: str, remove: bool = False) -> str | None:
+    """The value of a flag among arguments; None where it is not there."""
+    for i, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name.replace("_", "-") == flag and (equals or i + 1 < len(arguments)):
+            value = value if equals else arguments[i + 1]
+            if remove:
+                del arguments[i : i + 1 + (not equals)]
+            return value
+    return None
+
+
+def announce(dataset, unit: str = "clips", notes: Iterable[str] | None = None) -> None:
+    """Prints what was found on disk, with what a reader should know about it.
+
+    Args:
+        dataset: the data set.
+        unit: what its records are.
+        notes: None: those of the data set.
+    """
+    count = f"{len(dataset)} {unit} of {len(dataset.class_names)} classes"
+    print(f"{dataset.name}: {count} in {dataset.root}", flush=True)
+    for note in dataset.notes if notes is None else notes:
+        print(f"note: {note}", flush=True)
+
+
+def readable(part, skipped: Iterable, what: str):
+    """The clips of a part of a split without those that `prepare` left out.
+
+    Args:
+        part: an `ActionDataset`.
+        skipped: of the prepared data.
+        what: the part in words, such as "training clip of the official split".
+
+    Raises:
+        DatasetError: none is left.
+    """
+    from har_tf.datasets import DatasetError
+
+    unreadable = {video.path for video in skipped}
+    left = part.subset(record for record in part.records if part.root / record.name(part.root) not in unreadable)
+    if len(part) and not len(left):
+        raise DatasetError(
+            f"{part.root}: no {what} can be read; all {len(part)} were left out, first {part.records[0].path}. "
+            "skipped.csv in the run folder gives the reasons"
+        )
+    return left
+
+
+def strictest_protocol(dataset) -> str:
+    """The split that keeps clips of one recording furthest apart: official, else group, else random."""
+    if dataset.official is not None:
+        return "official"
+    return "group" if all(record.group is not None for record in dataset.records) else "random"
+
+
+@contextmanager
+def open_run(experiment: str, recipe: Any, prefix: str, dataset=None) -> Iterator:
+    """The folder of a run, OUT/<experiment>/<run>/, with what was asked for and on what machine.
+
+    The same command on the same data finds its folder again.
+
+    Args:
+        experiment: its name.
+        recipe: its options; `recipe.output` says where.
+        prefix: what a reader sees of the folder's name, such as data set and protocol.
+        dataset: the videos, whose names, sizes and times are in the folder's name; None: the data follow from the
+            recipe.
+
+    Yields:
+        A `har_tf.report.run_folder.RunFolder`; its `publish(results)` ends the run.
+    """
+    from har_tf.report.run_folder import RunFolder, run_name
+
+    flat = options(recipe)
+    kept = {name: value for name, value in flat.items() if name not in Output.NO_MATTER}
+    name = recipe.output.run or run_name(prefix, kept, () if dataset is None else dataset.records)
+    run = RunFolder(recipe.output.out, experiment, name)
+    run.begin(flat)
+    yield run
+
+
+__all__ = [
+    "Augmentation",
+    "Data",
+    "Embedded",
+    "Output",
+    "Training",
+    "announce",
+    "changed",
+    "check_options",
+    "open_run",
+    "options",
+    "readable",
+    "run_cli",
+    "strictest_protocol",
+]

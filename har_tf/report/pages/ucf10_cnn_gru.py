@@ -1,0 +1,124 @@
+"""The page of `experiments.ucf10_cnn_gru`: Tables 1 and 2 and Figures 4 to 8 of the CNN-GRU paper."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from har_tf.report import plots
+from har_tf.report.page import Figure, Page, Section, restored
+from har_tf.report.tables import Table, interval
+
+
+def page(results: Mapping, figures: Path) -> Page:
+    """The page of a run.
+
+    Args:
+        results: `results.json`.
+        figures: folder for Figures 4 and 5.
+    """
+    name, protocol = results["shown"]["model"], results["shown"]["protocol"]
+    shown = f"{name}, {protocol} split"
+    row = results["protocols"][protocol]["models"][name]
+    tables = {"table_1": table_1(results), "table_2": table_2(results)}
+    histories = {
+        model if len(results["protocols"]) == 1 else f"{model}, {part}": row["history"]
+        for part, measured in results["protocols"].items()
+        for model, row in measured["models"].items()
+        if row["status"] == "run"
+    }
+    curves = plots.curves(histories, figures / "figure_4_curves.png")
+    confusion = plots.confusion_matrix(
+        row["confusion"], row["class_names"], figures / "figure_5_confusion.png",
+        title=f"{shown}: {row['clips']} test clips",
+    )  # fmt: skip
+    return Page(
+        "CNN-GRU with Grad-CAM",
+        {
+            "data": data_line(results["dataset"]),
+            "protocol": "; ".join(f"{part}: {p['overlap_text']}" for part, p in results["protocols"].items()),
+            "accuracy": f"{row['accuracy']:.4f} ({shown})",
+        },
+        [
+            Section("Table 1: classification", tables=[tables["table_1"]]),
+            Section("Table 2: the literature", tables=[tables["table_2"]]),
+            Section("Figure 4: training", figures=[Figure(curves, "Loss and accuracy by epoch.")]),
+            Section("Figure 5: confusion", figures=[Figure(confusion, f"Confusion matrix of {shown}.")]),
+            *restored(results["pictures"]),
+        ],
+        tables=tables,
+        printed=[tables["table_1"].markdown()],
+    )
+
+
+def table_1(results: Mapping) -> Table:
+    """Table 1; with the paper's figures only where data and split are the paper's."""
+    (first, part), *others = results["protocols"].items()
+    paper = results["paper"]["table_1"] if results["dataset"]["as_in_paper"] and first == "random" else {}
+    names = list(part["models"])
+    names += [name for name in results["paper"]["table_1"] if name not in names and results["dataset"]["ucf101"]]
+    rows = [{"name": name, "status": "not run"} | part["models"].get(name, {}) for name in names]
+    columns = {
+        "Model": "name",
+        "Accuracy": lambda row: row.get("accuracy", row["status"]),
+        "95 % interval": lambda row: interval(row.get("accuracy_interval")),
+        "Precision": "precision",
+        "Recall": "recall",
+        "F1": "f1",
+        "Parameters": "parameters",
+        "Minutes": lambda row: row["seconds"] / 60 if "seconds" in row else None,
+    }
+    for other, measured in others:
+        models = measured["models"]
+        columns[f"Accuracy, {other} split"] = lambda row, models=models: models.get(row["name"], {}).get("accuracy")
+    highest = [name for name in columns if name in ("Accuracy", "Precision", "Recall", "F1") or "split" in name]
+    for i, metric in enumerate(("accuracy", "precision", "recall", "F1") if paper else ()):
+        columns[f"Paper: {metric}"] = lambda row, i=i: paper.get(row["name"], [None] * 4)[i]
+    return Table.of(
+        "Table 1. Classification performance", rows, columns, notes=_notes(results, names), highest=highest,
+        formats={"Parameters": ",", "Minutes": ".1f"},
+    )  # fmt: skip
+
+
+def _notes(results: Mapping, names: list[str]) -> list[str]:
+    """What stands under Table 1."""
+    data, protocols = results["dataset"], results["protocols"]
+    first, part = next(iter(protocols.items()))
+    notes = [f"Measured on {data_line(data)}."]
+    notes += [f"{name} split: {p['test_clips']} test clips; {p['overlap_text']}." for name, p in protocols.items()]
+    if data["order_blind_ceiling"] and "group" in protocols:
+        notes.append(
+            "Three pairs of actions are each other's reverse: under the group split, Frame-CNN and the ImageNet "
+            f"networks, which average over time, cannot exceed {data['order_blind_ceiling']:.2f}."
+        )
+    if not (data["as_in_paper"] and first == "random"):
+        notes.append("The paper's figures were measured on other data or another split and are not set beside these.")
+    for protocol, measured in protocols.items():
+        notes += [f"{name}, {protocol}: {row['reason']}" for name, row in measured["models"].items() if row["reason"]]
+        absent = {name for row in measured["models"].values() for name in row.get("absent", [])}
+        notes += [f"No test clip under {protocol} of: {', '.join(sorted(absent))}."] if absent else []
+    starts = [f"{name}: {row['starts_from']}" for name, row in part["models"].items() if row["status"] == "run"]
+    notes.append(f"Trained from: {'; '.join(starts)}.")
+    if any(name not in part["models"] for name in names):
+        notes.append("Other rows without figures were not asked for (--models).")
+    return notes
+
+
+def table_2(results: Mapping) -> Table:
+    """Table 2: the literature's figures as the paper quotes them, with the classes that each was measured on."""
+    rows = [(model, classes, accuracy, "quoted") for model, classes, accuracy in results["paper"]["table_2"]]
+    notes = ["Quoted figures are the paper's, not measured here. Those on 101 classes do not compare with ten."]
+    data, name, protocol = results["dataset"], results["shown"]["model"], results["shown"]["protocol"]
+    if data["ucf101"]:
+        accuracy = results["protocols"][protocol]["models"][name]["accuracy"]
+        source = f"measured on {data['clips']} clips, {protocol} split"
+        rows.append((f"{name} (this run)", len(data["classes"]), 100 * accuracy, source))
+    else:
+        notes.append(f"This run was not on UCF101 but on {data['name']}; its accuracy has no place beside these.")
+    columns = ["Model", "Classes", "Accuracy (%)", "Source"]
+    title = "Table 2. Against the literature on UCF101"
+    return Table(title, columns, rows, notes, formats={"Accuracy (%)": ".2f"})
+
+
+def data_line(data: Mapping) -> str:
+    """The data in words, such as "60 clips of 10 classes of figures"."""
+    skipped = f" ({data['skipped']} unreadable left out)" if data["skipped"] else ""
+    return f"{data['clips']} clips of {len(data['classes'])} classes of {data['name']}{skipped}"

@@ -1,0 +1,65 @@
+"""Tables, figures and the page of a run, from `results.json` alone: when it ends, or at any time later."""
+
+import importlib
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+from har_tf.report.page import write_page
+
+
+class ReportError(ValueError):
+    """A folder that no report can be made of."""
+
+
+def publish(folder: str | Path) -> Path:
+    """Writes `tables/`, the figures that follow from numbers, and `report.html`; prints the tables.
+
+    Each experiment has a module in `har_tf.report.pages` that makes its page of its results. Strips of frames and
+    overlay videos were made with the model; they are shown as they lie in the folder.
+
+    Args:
+        folder: of a run, with `results.json` and `environment.json`.
+
+    Returns:
+        The page.
+
+    Raises:
+        ReportError: not the folder of a finished run, or of a run of an earlier version.
+        FileNotFoundError: a picture of the run is missing.
+    """
+    folder = Path(folder)
+    results, environment = (_read(folder / name) for name in ("results.json", "environment.json"))
+    experiment = results.get("experiment")
+    if experiment is None:
+        raise ReportError(
+            f"{folder / 'results.json'}: written by an earlier version, which named no experiment. The command of "
+            "environment.json, run again, goes on from what it trained and writes the report anew"
+        )
+    module = f"har_tf.report.pages.{experiment}"
+    if not str(experiment).isidentifier() or find_spec(module) is None:
+        raise ReportError(f"{folder / 'results.json'}: no page is known for this experiment. Received: {experiment!r}")
+    page = importlib.import_module(module).page(results, folder / "figures")
+    for stem, table in page.tables.items():
+        table.write(folder / "tables", stem)
+    about = {"date": environment["date"], "machine": machine(environment), "command": environment["command"]}
+    written = write_page(folder / "report.html", page.title, {**page.facts, **about}, page.sections, page.summary)
+    for text in page.printed:
+        print(f"\n{text}")
+    print(f"run folder: {folder}\nreport:     {written}", flush=True)
+    return written
+
+
+def machine(environment: dict) -> str:
+    """The machine in a few words."""
+    cores = f"{environment['cores']} cores of {environment['processor']}"
+    return ", ".join([*environment["gpus"], cores])
+
+
+def _read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ReportError(f"{path}: not there; a report is made from the folder of a finished run") from None
+    except ValueError as error:
+        raise ReportError(f"{path}: not a JSON file ({error})") from error

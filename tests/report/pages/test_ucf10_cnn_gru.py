@@ -1,0 +1,47 @@
+"""The tables of the first experiment, from results alone."""
+
+from experiments.ucf10_cnn_gru import PAPER_TABLE_1, PAPER_TABLE_2
+from har_tf.report.pages.ucf10_cnn_gru import table_1, table_2
+
+
+def fake_results(name, protocol, as_in_paper=True):
+    row = {"status": "run", "accuracy_interval": [0.4, 0.6], "parameters": 1, "seconds": 60.0, "reason": None}
+    row |= {"starts_from": "random weights"}
+    row |= dict.fromkeys(("accuracy", "precision", "recall", "f1"), 0.5)
+    dataset = {"name": name, "classes": list("abcdefghij"), "clips": 1000, "skipped": 0, "as_in_paper": as_in_paper}
+    dataset |= {"ucf101": name == "ucf101", "order_blind_ceiling": None}
+    part = {"test_clips": 200, "overlap_text": "", "models": {"CNN-GRU": row}}
+    paper = {"table_1": PAPER_TABLE_1, "table_2": PAPER_TABLE_2}
+    shown = {"model": "CNN-GRU", "protocol": protocol}
+    return {"dataset": dataset, "protocols": {protocol: part}, "paper": paper, "shown": shown}
+
+
+def test_the_paper_s_figures_stand_only_beside_the_paper_s_data():
+    same = table_1(fake_results("ucf101", "random"))
+    assert dict(zip(same.columns, same.rows[0], strict=True))["Paper: accuracy"] == PAPER_TABLE_1["CNN-GRU"][0] == 0.965
+    vgg = next(row for row in same.rows if row[0] == "VGG16")
+    assert vgg[1] == "not run"
+    assert dict(zip(same.columns, vgg, strict=True))["Paper: accuracy"] == 0.065
+    for other in (fake_results("ucf101", "official"), fake_results("ucf101", "random", as_in_paper=False)):
+        assert "Paper: accuracy" not in table_1(other).columns
+
+
+def test_table_2_keeps_the_embedded_data_apart():
+    real = table_2(fake_results("ucf101", "random"))
+    assert real.rows[-1] == ("CNN-GRU (this run)", 10, 50.0, "measured on 1000 clips, random split")
+    for other in ("figures", "my_videos"):
+        embedded = table_2(fake_results(other, "group"))
+        assert [row[3] for row in embedded.rows] == ["quoted"] * 6
+
+
+def test_a_diverged_row_says_why_and_the_others_stand():
+    results = fake_results("ucf101", "random", as_in_paper=False)
+    results["protocols"]["official"] = {
+        "test_clips": 9, "overlap_text": "",
+        "models": {"CNN-GRU": {"status": "diverged", "reason": "The loss is nan", "starts_from": ""}},
+    }  # fmt: skip
+    table = table_1(results)
+    assert "CNN-GRU, official: The loss is nan" in table.notes
+    assert dict(zip(table.columns, table.rows[0], strict=True))["Accuracy, official split"] is None
+    results["protocols"] = dict(reversed(results["protocols"].items()))
+    assert table_1(results).rows[0][1] == "diverged"
