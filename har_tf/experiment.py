@@ -284,7 +284,7 @@ def run_cli(main, presets: Mapping[str, Any]) -> None:
         if isinstance(switch, bool) and arguments[i + 1 : i + 2] in (["True"], ["False"]):
             arguments[i : i + 2] = [argument if arguments[i + 1] == "True" else f"--no-{argument.removeprefix('--')}"]
     about = (
-        f"{sys.modules[main.__module__].__doc__.rstrip()}\n\n--preset {{{','.join(presets)}}} names the values to "
+        f"{main.__globals__['__doc__'].rstrip()}\n\n--preset {{{','.join(presets)}}} names the values to "
         "start from: figures (the embedded data set, for two cores), or the paper's. Without it: figures, or paper "
         f"where --data-dir or --dataset names other data. The defaults below are those of {preset}."
     )
