@@ -611,7 +611,8 @@ def _detector(recipe: Recipe):
     """The detector, opened before anything long is done; None where nothing is to be detected."""
     if recipe.detector is None:
         return None
-    from har_tf.concepts.detectors.base import check_concepts, open_detector
+    from har_tf.concepts.detectors.base import check_concepts
+    from har_tf.concepts.detectors.open import open_detector
 
     found = open_detector(recipe.detector)
     check_concepts(words(recipe.labels), found.names, recipe.detector)

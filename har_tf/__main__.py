@@ -503,7 +503,7 @@ def mine(options: Mine) -> None:
         raise FileNotFoundError(f"{options.detector}: no such detector")
     quiet.import_tensorflow()
     from har_tf.concepts import mining as concepts
-    from har_tf.concepts.detectors.base import open_detector
+    from har_tf.concepts.detectors.open import open_detector
     from har_tf.concepts.tracks import Tracking
 
     tracking = Tracking(min_iou=options.min_iou, max_gap=options.max_gap, min_length=options.min_length)

@@ -24,6 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from har_tf.concepts.detectors.base import letterbox
 from har_tf.datasets.folder import SUFFIXES, check_folder
 from har_tf.datasets.records import relative
 from har_tf.files import walk
@@ -416,16 +417,8 @@ def _drawn(clips: Sequence[ConceptClip], count: int, seed: Sequence[int]) -> lis
 
 def _fitted(clip: np.ndarray, size: tuple[int, int], fit: str, fill: int) -> np.ndarray:
     """A clip (T, h, w, 3) at another size."""
-    height, width = size
     if fit == "letterbox":
-        scale = min(size[0] / clip.shape[1], size[1] / clip.shape[2])
-        height, width = (
-            max(1, min(limit, round(side * scale))) for side, limit in zip(clip.shape[1:3], size, strict=True)
-        )
-    shrinks = height <= clip.shape[1] and width <= clip.shape[2]
+        return np.stack([letterbox(frame, size, fill, smaller=cv2.INTER_AREA)[0] for frame in clip])
+    shrinks = size[0] <= clip.shape[1] and size[1] <= clip.shape[2]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    fitted = np.full((len(clip), *size, 3), fill, np.uint8)
-    for place, frame in zip(fitted, clip, strict=True):
-        place[top : top + height, left : left + width] = cv2.resize(frame, (width, height), interpolation=how)
-    return fitted
+    return np.stack([cv2.resize(frame, size[::-1], interpolation=how) for frame in clip])

@@ -8,7 +8,7 @@ finds now one and now the other, in the same place, nothing is known here, which
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from har_tf.concepts.detectors.base import Detections
 from har_tf.datasets.records import VideoRecord
+from har_tf.evaluate.boxes import iou
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +150,7 @@ class Tracker:
         overlap = np.zeros((len(live), len(boxes)))
         if len(live) and len(boxes):
             expected = np.concatenate([track.expected(frame) for track in live])  # (2 tracks, 4)
-            overlap = _iou(expected, boxes).reshape(len(live), 2, len(boxes)).max(axis=1)
+            overlap = iou(expected, boxes).reshape(len(live), 2, len(boxes)).max(axis=1)
         continued, ended = set(), set()
         for row, column in zip(*linear_sum_assignment(-overlap), strict=True):
             best = overlap[row, column]
@@ -182,14 +183,6 @@ class Tracker:
     def _end_all(self) -> None:
         self._done += [(label, track) for label, tracks in self._live.items() for track in tracks]
         self._live = {}
-
-
-def associate(found: Iterable[Detections], names: Sequence[str], how: Tracking | None = None) -> list[Track]:
-    """The tracks in the detections of the frames of a video, from the first on; see `Tracker`."""
-    tracker = Tracker(names, how)
-    for number, detections in enumerate(found):
-        tracker.add(number, detections)
-    return tracker.tracks()
 
 
 def bridged(label: str, frames: Sequence[int], boxes, scores) -> Track:
@@ -256,12 +249,3 @@ def _append(track: _Live, frame: int, box: np.ndarray, score: float) -> _Live:
     track.boxes.append(box)
     track.scores.append(float(score))
     return track
-
-
-def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union (A, B) of boxes (A, 4) and (B, 4), none of them empty."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    common = np.maximum(high - low, 0).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
-    return common / (areas[0][:, None] + areas[1] - common)

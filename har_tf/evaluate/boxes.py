@@ -23,13 +23,18 @@ def iou(first, second) -> np.ndarray:
         >>> iou([[0, 0, 2, 2]], [[1, 0, 3, 2], [2, 0, 4, 2]]).tolist()
         [[0.3333333333333333, 0.0]]
     """
+    common, first, second = overlap(first, second)
+    return common / (first[:, None] + second - common)
+
+
+def overlap(first, second) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels that every box shares with every other, float64 (A, B), and the areas (A,) and (B,); boxes as in `iou`."""
     first, second = (np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in (first, second))
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     width, height = np.moveaxis(np.maximum(high - low, 0), -1, 0)
-    common = width * height
     areas = [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (first, second)]
-    return common / (areas[0][:, None] + areas[1] - common)
+    return width * height, *areas
 
 
 def rescaled(boxes, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:

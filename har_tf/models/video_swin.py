@@ -5,14 +5,9 @@ import math
 import keras
 from keras import layers
 
+from har_tf.models.weights.video_swin import SIZES
 from har_tf.models.window_attention import WindowAttention
 
-# Size: (channels of the first stage, blocks of the four stages, heads of the four, drop path rate).
-SIZES = {
-    "tiny": (96, (2, 2, 6, 2), (3, 6, 12, 24), 0.1),
-    "small": (96, (2, 2, 18, 2), (3, 6, 12, 24), 0.1),
-    "base": (128, (2, 2, 18, 2), (4, 8, 16, 32), 0.3),
-}
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 

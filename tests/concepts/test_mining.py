@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from har_tf.concepts import mining as concepts
-from har_tf.concepts.detectors.base import Detections, DetectorError, open_detector
+from har_tf.concepts.detectors.base import Detections, DetectorError
+from har_tf.concepts.detectors.open import open_detector
 from har_tf.concepts.mining import ConceptError, cut, cut_tracks, detect, load, mine, store_verdicts
 from har_tf.concepts.tracks import Track, true_tracks
 from har_tf.datasets.records import DatasetError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from har_tf.concepts.detectors.base import Detections
-from har_tf.concepts.tracks import Tracker, Tracking, associate, bridged, true_tracks
+from har_tf.concepts.tracks import Tracker, Tracking, bridged, true_tracks
 from har_tf.datasets.records import Tube, VideoRecord
 
 NAMES = ("person", "ball")
@@ -22,6 +22,14 @@ def found(*boxes, labels=None, scores=None) -> Detections:
 
 def person(x, y=10, width=20, height=40):
     return (x, y, x + width, y + height)
+
+
+def associate(frames, names, how=None):
+    """The tracks in the detections of the frames of a video, from the first on."""
+    tracker = Tracker(names, how)
+    for number, detections in enumerate(frames):
+        tracker.add(number, detections)
+    return tracker.tracks()
 
 
 def identities(track, paths) -> set[str]:

@@ -1,1 +1,1 @@
-"""Detectors of things in frames, behind one interface."""
+"""Detectors of things in frames: `open.open_detector` opens one, `base.Detector` is what all of them are."""

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from har_tf.concepts.detectors.base import NMS, SCORE, Detections, DetectorError, class_names, kept, letterbox
+from har_tf.files import protobuf
 
 LAYOUTS = {
     "v7": "(1, N, 5 + C) rows of cx, cy, w, h, objectness, classes: YOLOv5, v6 and v7 exported with --grid",
@@ -205,19 +206,16 @@ def _read_header(path: Path) -> tuple[tuple[int, int] | None, dict[str, str]]:
     OpenCV tells neither. Field numbers are those of onnx.proto: the graph is 7 and the metadata 14 of a model, inputs
     are 11 and weights 5 of a graph; of a weight the name is 8.
     """
-    # The reader of protobuf stands with the weights files, Caffe's being another.
-    from har_tf.models.weights.checkpoints import protobuf_fields
-
     inputs, weights, metadata = {}, set(), {}
     try:
-        for number, value in protobuf_fields(memoryview(path.read_bytes())):
+        for number, value in protobuf.fields(memoryview(path.read_bytes())):
             if number == 14:
-                pair = dict(protobuf_fields(value))
+                pair = dict(protobuf.fields(value))
                 metadata[bytes(pair[1]).decode()] = bytes(pair.get(2, b"")).decode()
             if number == 7:
-                for field, part in protobuf_fields(value):
+                for field, part in protobuf.fields(value):
                     if field == 5:
-                        weights |= {bytes(name).decode() for key, name in protobuf_fields(part) if key == 8}
+                        weights |= {bytes(name).decode() for key, name in protobuf.fields(part) if key == 8}
                     if field == 11:
                         name, shape = _input_shape(part)
                         inputs[name] = shape
@@ -232,11 +230,9 @@ def _read_header(path: Path) -> tuple[tuple[int, int] | None, dict[str, str]]:
 
 def _input_shape(message) -> tuple[str, list[int | None]]:
     """Name and shape of a ValueInfoProto; a side that is not fixed is None."""
-    from har_tf.models.weights.checkpoints import protobuf_fields
-
-    about = dict(protobuf_fields(message))
-    shape = dict(protobuf_fields(dict(protobuf_fields(about[2]))[1]))[2]  # type, tensor_type, shape
-    sides = [dict(protobuf_fields(side)).get(1) for _, side in protobuf_fields(shape)]
+    about = dict(protobuf.fields(message))
+    shape = dict(protobuf.fields(dict(protobuf.fields(about[2]))[1]))[2]  # type, tensor_type, shape
+    sides = [dict(protobuf.fields(side)).get(1) for _, side in protobuf.fields(shape)]
     return bytes(about[1]).decode(), [side if isinstance(side, int) and side > 0 else None for side in sides]
 
 

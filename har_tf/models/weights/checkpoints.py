@@ -3,13 +3,14 @@
 import math
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from har_tf.files import protobuf
 from har_tf.models.weights import torch_file
 from har_tf.models.weights.torch_file import DAMAGE, Tensor
 
@@ -126,11 +127,11 @@ def _read_caffe(path: Path) -> dict[str, Tensor]:
     try:
         # Mapped, not read: half of a trained file may be gradients.
         net = memoryview(np.memmap(path, np.uint8, mode="r"))
-        for number, layer in protobuf_fields(net):
+        for number, layer in protobuf.fields(net):
             if number not in _NAME_AND_BLOBS or isinstance(layer, int):
                 continue
             name_field, blobs_field = _NAME_AND_BLOBS[number]
-            fields = list(protobuf_fields(layer))
+            fields = list(protobuf.fields(layer))
             names = [bytes(value).decode() for field, value in fields if field == name_field]
             blobs = [value for field, value in fields if field == blobs_field]
             if number == _V1_LAYER and not names and any(field == _V0_LAYER for field, _ in fields):
@@ -151,14 +152,14 @@ def _read_caffe(path: Path) -> dict[str, Tensor]:
 
 def _blob(message) -> Tensor:
     legacy, dims, chunks, item = {}, None, [], np.dtype("<f4")
-    for number, value in protobuf_fields(message):
+    for number, value in protobuf.fields(message):
         if number in _NUM_CHANNELS_HEIGHT_WIDTH and isinstance(value, int):
             legacy[number] = value
         elif number == _SHAPE:
             dims = [] if dims is None else dims
-            for field, sizes in protobuf_fields(value):
+            for field, sizes in protobuf.fields(value):
                 if field == 1:
-                    dims.extend([sizes] if isinstance(sizes, int) else _varints(sizes))
+                    dims.extend([sizes] if isinstance(sizes, int) else protobuf.varints(sizes))
         elif number in (_DATA, _DOUBLE_DATA):
             item = np.dtype("<f4") if number == _DATA else np.dtype("<f8")
             chunks.append(value)
@@ -167,45 +168,6 @@ def _blob(message) -> Tensor:
     if length != math.prod(shape) * item.itemsize:
         raise ValueError(f"a blob of shape {shape} has {length} bytes")
     return Tensor(shape, item, lambda: np.frombuffer(b"".join(chunks), item).reshape(shape))
-
-
-def protobuf_fields(message) -> Iterator[tuple[int, Any]]:
-    """(field number, value) of a protobuf message: a number, or the bytes of a longer value."""
-    position = 0
-    while position < len(message):
-        key, position = _varint(message, position)
-        number, wire = key >> 3, key & 7
-        if wire == 0:
-            value, position = _varint(message, position)
-            yield number, value
-            continue
-        if wire == 2:
-            length, position = _varint(message, position)
-        elif wire in (1, 5):
-            length = 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"no protobuf message at byte {position}")
-        if number == 0 or length > len(message) - position:
-            raise ValueError(f"a field of {length} bytes, of which {len(message) - position} are there")
-        yield number, message[position : position + length]
-        position += length
-
-
-def _varint(message, position: int) -> tuple[int, int]:
-    value = 0
-    for i, byte in enumerate(message[position : position + 10]):
-        value |= (byte & 127) << (7 * i)
-        if byte < 128:
-            return value, position + i + 1
-    raise ValueError(f"no protobuf number at byte {position}")
-
-
-def _varints(message) -> list[int]:
-    numbers, position = [], 0
-    while position < len(message):
-        number, position = _varint(message, position)
-        numbers.append(number)
-    return numbers
 
 
 def _read_tensorflow(path: Path) -> dict[str, Tensor]:

@@ -6,11 +6,16 @@ from collections.abc import Collection, Mapping
 
 import keras
 
-from har_tf.models.video_swin import SIZES
 from har_tf.models.weights.form import Form, Slot, of_part, outputs_first, same, torch_layer
 from har_tf.models.weights.torch_file import Tensor
 from har_tf.models.window_attention import WindowAttention
 
+# Size: (channels of the first stage, blocks of the four stages, heads of the four, drop path rate).
+SIZES = {
+    "tiny": (96, (2, 2, 6, 2), (3, 6, 12, 24), 0.1),
+    "small": (96, (2, 2, 18, 2), (3, 6, 12, 24), 0.1),
+    "base": (128, (2, 2, 18, 2), (4, 8, 16, 32), 0.3),
+}
 _NAMES = {"patch_embed_proj": "patch_embed.proj", "patch_embed": "patch_embed.norm", "predictions": "cls_head.fc_cls"}
 _BUFFER = re.compile(r"(.*\.attn\.)relative_position_index|(layers\.\d+\.blocks\.\d+\.)attn_mask")
 _TABLE = "layers.0.blocks.0.attn.relative_position_bias_table"
