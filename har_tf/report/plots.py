@@ -4,9 +4,11 @@ Figures are made without pyplot and under matplotlib's own defaults, so a caller
 them nor are changed by them. Colours are told apart by colour-blind readers too.
 """
 
+import functools
+import inspect
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from har_tf.files.whole import whole_file
+from har_tf.video.sampling import frame_indices
 
 _DPI = 150
 _MARKERS = "osD^vP"
@@ -27,12 +30,25 @@ _ANNOTATED = 20  # classes up to which the counts in a confusion matrix can be r
 _ENDINGS = (".png", ".pdf", ".svg")
 
 
+def _written(draw: Callable[..., Figure]) -> Callable[..., Path]:
+    """Makes a function that draws a figure one that writes it to its argument `path`; `__wrapped__` still draws."""
+    signature = inspect.signature(draw)
+
+    @functools.wraps(draw)
+    def write(*arguments, **named) -> Path:
+        with style.context("default"):
+            return save(draw(*arguments, **named), signature.bind(*arguments, **named).arguments["path"])
+
+    return write
+
+
+@_written
 def curves(
     histories: Mapping[str, Mapping[str, Sequence[float]]],
     path,
     title: str | None = None,
     loss_scale: str = "linear",
-) -> Path:
+) -> Figure:
     """Draws loss and accuracy by epoch, training and validation (Figure 4 of the CNN-GRU paper).
 
     Args:
@@ -48,11 +64,6 @@ def curves(
     Raises:
         ValueError: there is no history, or one without any loss or accuracy, or another ending or scale.
     """
-    with style.context("default"):
-        return save(_curves(histories, title, loss_scale), path)
-
-
-def _curves(histories, title=None, loss_scale="linear") -> Figure:
     if not histories:
         raise ValueError("histories must hold at least one model. Received: {}.")
     if loss_scale not in ("linear", "log"):
@@ -110,9 +121,10 @@ def _curves(histories, title=None, loss_scale="linear") -> Figure:
     return figure
 
 
+@_written
 def metric_by_epoch(
     runs: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], metric: str, path, title: str | None = None
-) -> Path:
+) -> Figure:
     """Draws one metric of several networks by epoch, each as the mean of its runs (Figures 8 to 11 of Fusion-GRU).
 
     Args:
@@ -128,11 +140,6 @@ def metric_by_epoch(
     Raises:
         ValueError: there is no network, or a run without this metric, or another ending.
     """
-    with style.context("default"):
-        return save(_metric_by_epoch(runs, metric, title), path)
-
-
-def _metric_by_epoch(runs, metric, title=None) -> Figure:
     if not runs:
         raise ValueError("runs must hold at least one network. Received: {}.")
     figure = new_figure(7.5, 4.6)
@@ -177,7 +184,8 @@ def _whole_epochs(axes, longest: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
-def confusion_matrix(matrix, class_names: Sequence[str], path, title: str | None = None) -> Path:
+@_written
+def confusion_matrix(matrix, class_names: Sequence[str], path, title: str | None = None) -> Figure:
     """Draws a confusion matrix coloured by the share of its row (Figure 5 of the CNN-GRU paper).
 
     Up to twenty classes the counts other than zero are written into the cells. Beyond, the colour grows with the root
@@ -196,11 +204,6 @@ def confusion_matrix(matrix, class_names: Sequence[str], path, title: str | None
     Raises:
         ValueError: `matrix` is not a square of counts, or the names are not as many as its rows.
     """
-    with style.context("default"):
-        return save(_confusion_matrix(matrix, class_names, title), path)
-
-
-def _confusion_matrix(matrix, class_names, title=None) -> Figure:
     counts = np.asarray(matrix)
     classes = len(class_names)
     if counts.shape != (classes, classes) or not classes:
@@ -249,89 +252,14 @@ def _confusion_matrix(matrix, class_names, title=None) -> Figure:
     return figure
 
 
-def accuracy_bars(
-    accuracies: Mapping[str, float | None],
-    path,
-    intervals: Mapping[str, tuple[float, float]] | None = None,
-    chance: float | None = None,
-    title: str | None = None,
-) -> Path:
-    """Draws one horizontal bar a model, with its interval, best seen where Table 1 has many rows.
-
-    Args:
-        accuracies: model name -> accuracy in [0, 1], or None for a model that was not run, which is said in
-            words.
-        path: where to write, ending in .png, .pdf or .svg.
-        intervals: model name -> (low, high), such as `ClassificationReport.accuracy_interval`.
-        chance: accuracy of guessing, drawn as a dashed line.
-        title: a line above the bars.
-
-    Returns:
-        `path`.
-
-    Raises:
-        ValueError: nothing to draw, an accuracy outside [0, 1], or an interval of an unknown model or around
-            another value.
-    """
-    with style.context("default"):
-        return save(_accuracy_bars(accuracies, intervals, chance, title), path)
-
-
-def _accuracy_bars(accuracies, intervals=None, chance=None, title=None) -> Figure:
-    intervals = intervals or {}
-    if not accuracies:
-        raise ValueError("accuracies must hold at least one model. Received: {}.")
-    for name, value in accuracies.items():
-        if value is not None and not 0 <= value <= 1:
-            raise ValueError(f"accuracies must lie in [0, 1]. Received: {name!r}: {value}.")
-    for name, (low, high) in intervals.items():
-        value = accuracies.get(name)
-        # The interval of a proportion of 1 may end a rounding error below 1.
-        if value is None or not low - 1e-9 <= value <= high + 1e-9:
-            raise ValueError(
-                f"intervals must enclose the accuracy of a model in accuracies. "
-                f"Received: {name!r}: ({low}, {high}) around {value}."
-            )
-    figure = new_figure(8, 1.3 + 0.42 * len(accuracies))
-    axes = figure.subplots()
-    colour = seaborn.color_palette("colorblind")[0]
-    for position, (name, value) in enumerate(accuracies.items()):
-        if value is None:
-            box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
-            axes.text(0.015, position, "not run", va="center", color="0.4", style="italic", bbox=box)
-            continue
-        axes.barh(position, value, height=0.6, color=colour)
-        end = value
-        if name in intervals:
-            low, high = intervals[name]
-            axes.errorbar(
-                value, position, xerr=[[max(0, value - low)], [max(0, high - value)]], color="0.15", capsize=3
-            )
-            end = high
-        axes.text(end + 0.015, position, f"{value:.1%}", va="center")
-    if chance is not None:
-        axes.axvline(chance, color="0.15", linestyle="--", linewidth=1, label="chance")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, borderaxespad=0.2)
-    axes.set_yticks(range(len(accuracies)), list(accuracies))
-    axes.set_ylim(len(accuracies) - 0.5, -0.5)
-    axes.set_xlim(0, 1.12)
-    axes.set_xticks(np.linspace(0, 1, 6))
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.spines["bottom"].set_bounds(0, 1)
-    axes.set_xlabel("Accuracy" + (", with 95 % interval" if intervals else ""))
-    axes.spines[["top", "right"]].set_visible(False)
-    if title:
-        figure.suptitle(_wrapped(title, figure))
-    return figure
-
-
+@_written
 def concept_bars(
     scores: Mapping[str, Mapping[str, tuple[float, float | None]]],
     path,
     significant: Mapping[str, Mapping[str, bool]] | None = None,
     indifferent: float | None = 0.5,
     title: str | None = None,
-) -> Path:
+) -> Figure:
     """Draws TCAV scores as bars, a group a layer and a colour a concept (Figures 7 to 10 of the Video-TCAV paper).
 
     A bar that is not significant is pale, hatched and marked "n.s.".
@@ -352,11 +280,6 @@ def concept_bars(
     Raises:
         ValueError: no score to draw, one outside [0, 1], a deviation below zero, or a test of what is not drawn.
     """
-    with style.context("default"):
-        return save(_concept_bars(scores, significant, indifferent, title), path)
-
-
-def _concept_bars(scores, significant=None, indifferent=0.5, title=None) -> Figure:
     concepts = list(dict.fromkeys(name for of_layer in scores.values() for name in of_layer))
     if not concepts:
         raise ValueError(f"scores must hold at least one concept at one layer. Received: {dict(scores)}.")
@@ -424,9 +347,10 @@ def _concept_bars(scores, significant=None, indifferent=0.5, title=None) -> Figu
     return figure
 
 
+@_written
 def frame_strip(
     rows: Sequence[tuple[str, np.ndarray]], path, title: str | None = None, max_frames: int | None = 16
-) -> Path:
+) -> Figure:
     """Draws clips as rows of frames, such as a clip above its overlay (Figures 6 to 8 of the CNN-GRU paper).
 
     Args:
@@ -443,11 +367,6 @@ def frame_strip(
     Raises:
         ValueError: no rows, frames of another shape or type, or rows of different length.
     """
-    with style.context("default"):
-        return save(_frame_strip(rows, title, max_frames), path)
-
-
-def _frame_strip(rows, title=None, max_frames=16) -> Figure:
     if not rows:
         raise ValueError("rows must hold at least one (text, frames). Received: none.")
     for number, (_, frames) in enumerate(rows):
@@ -459,8 +378,6 @@ def _frame_strip(rows, title=None, max_frames=16) -> Figure:
         raise ValueError(f"rows must hold the same number of frames. Received: {lengths}.")
     shown = np.arange(lengths[0])
     if max_frames is not None and lengths[0] > max_frames:
-        from har_tf.video.sampling import frame_indices
-
         shown = frame_indices(lengths[0], max_frames)
 
     # Placed in inches from the top: a layout engine would make a column as wide as the text above it.

@@ -1,0 +1,171 @@
+"""What experiments share: options by name, presets on the command line, the folder of a run."""
+
+import json
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from har_tf import experiment
+from har_tf.datasets import DatasetError
+from har_tf.experiment import (
+    Augmentation,
+    Data,
+    Embedded,
+    Output,
+    Training,
+    changed,
+    check_options,
+    open_run,
+    options,
+    run_cli,
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    data: Data = Data()
+    embedded: Embedded = Embedded()
+    training: Training = Training()
+    augmentation: Augmentation = Augmentation()
+    output: Output = Output()
+    width: int = 3
+    """Width of the thing."""
+    fast: bool = True
+    """Be fast."""
+
+
+PRESETS = {"figures": Recipe(Data("figures"), Embedded(clips=10), Training(epochs=2)), "paper": Recipe()}
+
+
+def test_options_of_all_groups_have_names_of_their_own():
+    groups = (Data, Embedded, Training, Augmentation, Output)
+    names = [field.name for group in groups for field in fields(group)]
+    assert len(set(names)) == len(names)
+    assert list(options(Recipe())) == [*names, "width", "fast"]
+
+
+def test_an_option_is_changed_where_it_stands():
+    recipe = changed(PRESETS["figures"], epochs=5, width=7, out=Path("x"))
+    assert (recipe.training.epochs, recipe.width, recipe.output.out) == (5, 7, Path("x"))
+    assert recipe.embedded.clips == 10, "the others stay"
+    with pytest.raises(TypeError, match="Recipe has no option epoch"):
+        changed(recipe, epoch=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], {"dataset": "figures", "clips": 10, "epochs": 2}),
+        (["--epochs", "9"], {"dataset": "figures", "epochs": 9}),
+        (["--data-dir", "V"], {"dataset": None, "data_dir": "V", "epochs": 20}),
+        (["--dataset=V", "--width", "4"], {"dataset": "V", "epochs": 20, "width": 4}),
+        (["--dataset", "figures"], {"epochs": 2}),
+        (["--preset", "paper", "--clips", "7"], {"dataset": None, "clips": 7, "epochs": 20}),
+        (["--preset=figures", "--data-dir", "V"], {"dataset": "figures", "data_dir": "V", "epochs": 2}),
+        (["--no-fast"], {"fast": False}),
+        (["--fast", "False", "--width", "5"], {"fast": False, "width": 5}),
+    ],
+)
+def test_a_preset_is_chosen_by_name_or_by_the_data_and_every_option_overrides(monkeypatch, arguments, expected):
+    monkeypatch.setattr(sys, "argv", ["x", *arguments])
+    found = []
+    with pytest.raises(SystemExit) as ended:
+        run_cli(lambda recipe: found.append(options(recipe)), PRESETS)
+    assert ended.value.code == 0
+    assert {name: found[0][name] for name in expected} == expected
+
+
+def test_wrong_usage_exits_with_2(monkeypatch, capsys):
+    for arguments in (["--preset", "papper"], ["--width", "wide"], ["--widht", "3"]):
+        monkeypatch.setattr(sys, "argv", ["x", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run_cli(lambda recipe: None, PRESETS)
+        assert ended.value.code == 2
+    assert "--preset is one of figures, paper. Received: papper" in capsys.readouterr().err
+
+
+def test_help_groups_options_and_names_the_presets(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["x", "--help"])
+    with pytest.raises(SystemExit):
+        run_cli(lambda recipe: None, PRESETS)
+    shown = capsys.readouterr().out
+    for text in ("data options", "embedded options", "training options", "augmentation options", "output options"):
+        assert text in shown
+    assert "--preset {figures,paper}" in shown and "What experiments share" in shown
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (Data(), "--data-dir, the folder of the videos, is needed"),
+        (Data("ucf101"), "the folder where ucf101 lies"),
+        (Data("figures", "V"), "needs neither --data-dir nor --lists"),
+        (Data("V", "W"), "--data-dir is where a published data set lies"),
+    ],
+)
+def test_data_options_that_do_not_go_together(data, words):
+    with pytest.raises(ValueError, match=words):
+        data.listed()
+
+
+def test_data_are_listed_as_their_loaders_find_them(miniature, tmp_path):
+    assert Data("figures").listed() is None
+    for data in (Data(str(miniature)), Data(data_dir=str(miniature), classes="Surfing,Archery")):
+        dataset = data.listed()
+        assert len(dataset) == 10 * len(dataset.class_names)
+    assert dataset.class_names == ("Surfing", "Archery")
+    with pytest.raises(DatasetError, match="nowhere"):
+        Data(str(tmp_path / "nowhere")).listed()
+
+
+def test_the_embedded_data_are_drawn_by_their_options(tmp_path):
+    output = Output(out=tmp_path, workers=0)
+    drawn = Embedded(clips=20, noise=0.0).draw(output, ["wave", "clap"], size=(32, 48), frames=4)
+    assert (len(drawn), drawn.class_names) == (4, ("wave", "clap"))
+    assert drawn.root.is_relative_to(tmp_path / "figures")
+
+
+def test_ranges_are_checked_by_the_names_of_options():
+    check_options(Recipe(), width=(1, 5))
+    for change, words in (({"batch_size": 0}, "--batch-size must be at least 1"), ({"run": "a/b"}, "--run must be")):
+        with pytest.raises(ValueError, match=words):
+            check_options(changed(Recipe(), **change))
+    with pytest.raises(ValueError, match="--width must be between 1 and 2. Received: 3"):
+        check_options(Recipe(), width=(1, 2))
+
+
+def test_augmentation_is_none_where_nothing_is_changed():
+    assert Augmentation().augment() is None
+    augment = Augmentation(flip=0.5, colour=0.2).augment()
+    assert (augment.flip, augment.brightness, augment.contrast) == (0.5, 0.1, 0.2)
+    assert Training(epochs=3, schedule="step").recipe(step_epochs=2).step_epochs == 2
+
+
+def test_a_run_finds_its_folder_again_and_other_options_or_videos_another(tmp_path):
+    def folder(recipe, records=()):
+        with open_run("x", recipe, "data", SimpleNamespace(records=records)) as run:
+            return run.path
+
+    recipe = changed(Recipe(), out=tmp_path)
+    first = folder(recipe)
+    assert first.parent == tmp_path / "x" and first.name.startswith("data-")
+    assert folder(changed(recipe, workers=3, prepared=tmp_path / "p")) == first, "where it runs does not matter"
+    assert folder(changed(recipe, epochs=3)) != first
+    video = SimpleNamespace(path=Path("a.mp4"), group=None, stamp=lambda: (1, 2))
+    assert folder(recipe, [video]) != first
+    assert folder(changed(recipe, run="named")) == tmp_path / "x" / "named"
+    asked = json.loads((first / "recipe.json").read_text())
+    assert (asked["epochs"], asked["width"]) == (20, 3)
+    assert json.loads((first / "environment.json").read_text())["packages"]["har_tf"]
+
+
+def test_readable_leaves_out_what_prepare_did_and_refuses_an_empty_part(miniature):
+    dataset = Data(str(miniature)).listed()
+    skipped = [SimpleNamespace(path=record.path) for record in dataset.records[:3]]
+    assert len(experiment.readable(dataset, skipped, "video")) == 27
+    part = dataset.subset(dataset.records[:3])
+    with pytest.raises(DatasetError, match="no test clip can be read; all 3 were left out, first .*Archery"):
+        experiment.readable(part, skipped, "test clip")
