@@ -368,7 +368,7 @@ def open_run(experiment: str, recipe: Any, prefix: str, dataset=None) -> Iterato
     flat = options(recipe)
     kept = {name: value for name, value in flat.items() if name not in Output.NO_MATTER}
     name = recipe.output.run or run_name(prefix, kept, () if dataset is None else dataset.records)
-    run = RunFolder(recipe.output.out, experiment, name)
+    run = RunFolder(recipe.output.out / experiment / name, experiment)
     run.begin(flat)
     yield run
 

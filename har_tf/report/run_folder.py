@@ -21,16 +21,20 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "av", "opencv-python", "scikit-lear
 
 
 class RunFolder:
-    """`<out>/<experiment>/<run>/` with the names that every experiment uses."""
+    """The folder of a run, with the names that every experiment uses."""
 
-    def __init__(self, out: str | Path, experiment: str, run: str):
+    def __init__(self, path: str | Path, experiment: str):
         """Makes the folder.
+
+        Args:
+            path: the folder, such as `<out>/<experiment>/<run>`.
+            experiment: which page is made of its results, a module of `har_tf.report.pages`.
 
         Raises:
             OSError: it cannot be made.
         """
         self.experiment = experiment
-        self.path = Path(out) / experiment / run
+        self.path = Path(path)
         self.figures = self.path / "figures"
         self.overlays = self.path / "overlays"
         self.tables = self.path / "tables"

@@ -17,7 +17,7 @@ def test_a_finished_run_is_dated_anew_only_by_other_results(tmp_path, monkeypatc
     def date():
         return json.loads((run.path / "environment.json").read_text())["date"]
 
-    run = RunFolder(tmp_path, "x", "r")
+    run = RunFolder(tmp_path / "r", "x")
     run.begin({"epochs": 1})
     run.publish({"accuracy": 0.5})
     first = date()
