@@ -12,12 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from har_tf.models.folding import folded, variant
+from har_tf.models.logits import logits_of
 from har_tf.models.taps import Tap, symbolic
 
-# Activations that turn logits into probabilities. The gradient of a softmax is exactly 0 in float32 at a
-# logit gap of 40, so explanations go around them.
-_TO_PROBABILITY = {"softmax": tf.nn.softmax, "log_softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
-_ONLY_ACTIVATION = frozenset(("Activation", "Softmax", "LogSoftmax", "Sigmoid", "Identity", "Cast"))
+# The gradient of a softmax is exactly 0 in float32 at a logit gap of 40, so explanations are of the logits.
+_TO_PROBABILITY = {None: tf.nn.softmax, "softmax": tf.nn.softmax, "log_softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
 _PREDICTED = -1  # and -2 for the second, ...
 
 # model -> (its output tensor, {(tap names, rule): compiled function}). A function holds the model's layers
@@ -83,14 +82,9 @@ def evidence(
             )
         classes = np.tile(_PREDICTED - np.arange(top), len(clips))
         clips = np.repeat(clips, top, axis=0)
-    parts = []
-    for i in range(0, len(classes), batch_size):
-        signed, *rest = run(tf.constant(clips[i : i + batch_size]), tf.constant(classes[i : i + batch_size]))
-        parts.append(([m.numpy() for m in signed], *(x.numpy() for x in rest)))
-    maps, *rest = zip(*parts, strict=True)
-    signed = [np.concatenate(each) for each in zip(*maps, strict=True)]
+    signed, classes, score, probability = _in_batches(run, batch_size, clips, classes)
     _check_finite(model, taps, signed, "gradient")
-    return Evidence(signed, *(np.concatenate(each) for each in rest))
+    return Evidence(signed, classes, score, probability)
 
 
 def features(
@@ -112,12 +106,18 @@ def features(
     check_batch_size(batch_size)
     run = _function(model, taps, rule, _build_forward)
     clips = checked_clips(model, clips)
-    parts = []
-    for i in range(0, len(clips), batch_size):
-        parts.append([each.numpy() for each in run(tf.constant(clips[i : i + batch_size]))])
-    found = [np.concatenate(each) for each in zip(*parts, strict=True)]
+    found = _in_batches(run, batch_size, clips)
     _check_finite(model, taps, found, "feature")
     return found
+
+
+def _in_batches(run, batch_size: int, *arrays: np.ndarray):
+    """What a function gives for arrays (B, ...), a few of their rows at a time, joined again."""
+    parts = []
+    for i in range(0, len(arrays[0]), batch_size):
+        made = run(*(tf.constant(array[i : i + batch_size]) for array in arrays))
+        parts.append(tf.nest.map_structure(lambda x: x.numpy(), made))
+    return tf.nest.map_structure(lambda *each: np.concatenate(each), *parts)
 
 
 def check_batch_size(batch_size):
@@ -144,24 +144,27 @@ def _function(model: keras.Model, taps: Sequence[Tap], rule, build):
 
 
 def _build_forward(model: keras.Model, names: tuple[str, ...], rule: FeatureRule):
-    by_name = {tap.name: (tap, tensor) for tap, tensor in symbolic(model)}
-    chosen = [by_name[name] for name in names]
+    chosen, tensors = _chosen(model, names)
     clip = model.inputs[0]
-    probe = folded(clip, [tensor for _, tensor in chosen])
+    probe = folded(clip, tensors)
 
     @tf.function(input_signature=[tf.TensorSpec(clip.shape, clip.dtype)])
     def run(clips):
-        return [rule(_grid(tap, x)) for (tap, _), x in zip(chosen, probe(clips), strict=True)]
+        return [rule(_grid(tap, x)) for tap, x in zip(chosen, probe(clips), strict=True)]
 
     return run
 
 
 def _build(model: keras.Model, names: tuple[str, ...], rule: Rule):
-    by_name = {tap.name: (tap, tensor) for tap, tensor in symbolic(model)}
-    chosen = [by_name[name] for name in names]
-    features, layer, to_probability = _logits(model)
+    chosen, tensors = _chosen(model, names)
+    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        shapes = [tuple(x.shape) for x in model.outputs]
+        raise ValueError(f"explanations need a model with one output (B, classes). Received: outputs {shapes}")
+    last = logits_of(model)
+    layer = tf.identity if last.dense is None else _without_activation(last.dense)
+    to_probability = _TO_PROBABILITY[last.activation]
     clip = model.inputs[0]
-    probe = folded(clip, [*(tensor for _, tensor in chosen), features])
+    probe = folded(clip, [*tensors, last.tensor])
 
     @tf.function(input_signature=[tf.TensorSpec(clip.shape, clip.dtype), tf.TensorSpec(clip.shape[:1], tf.int64)])
     def run(clips, classes):
@@ -179,11 +182,18 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule):
         # have to start at the clip, which is uint8.
         gradients = tf.gradients(scale * score, maps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         signed = []
-        for (tap, _), feature, gradient in zip(chosen, maps, gradients, strict=True):
+        for tap, feature, gradient in zip(chosen, maps, gradients, strict=True):
             signed.append(rule(_grid(tap, feature), _grid(tap, gradient) / scale))
         return signed, classes, score, probability
 
     return run
+
+
+def _chosen(model: keras.Model, names: tuple[str, ...]) -> tuple[list[Tap], list[keras.KerasTensor]]:
+    """The taps of these names, and the tensors that hold them."""
+    by_name = {tap.name: (tap, tensor) for tap, tensor in symbolic(model)}
+    taps, tensors = zip(*(by_name[name] for name in names), strict=True)
+    return list(taps), list(tensors)
 
 
 def _grid(tap: Tap, feature) -> tf.Tensor:
@@ -195,43 +205,6 @@ def _grid(tap: Tap, feature) -> tf.Tensor:
         h = actual[-3] if h is None else h
         w = actual[-2] if w is None else w
     return tf.reshape(tf.cast(feature, tf.float32), tf.stack([-1, t, h, w, c]))
-
-
-def _logits(model: keras.Model):
-    """Where the logits of a model come from.
-
-    Returns:
-        A tensor of the graph, a function that makes the logits of its value, and the one that makes
-        probabilities of logits. The last activation is left out, whether it stands in a layer of its own or
-        inside the last Dense.
-    """
-    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
-        shapes = [tuple(x.shape) for x in model.outputs]
-        raise ValueError(f"explanations need a model with one output (B, classes). Received: outputs {shapes}")
-    tensor, to_probability = model.outputs[0], tf.nn.softmax
-    while True:
-        operation = tensor._keras_history.operation
-        activation = _activation(operation)
-        is_dense = isinstance(operation, keras.layers.Dense)
-        if activation in _TO_PROBABILITY and (is_dense or type(operation).__name__ in _ONLY_ACTIVATION):
-            to_probability, before = _TO_PROBABILITY[activation], _input(operation, tensor)
-            return before, _without_activation(operation) if is_dense else tf.identity, to_probability
-        if activation != "linear" or type(operation).__name__ not in _ONLY_ACTIVATION:
-            return tensor, tf.identity, to_probability
-        tensor = _input(operation, tensor)  # a cast, or a linear activation that sets the dtype
-
-
-def _activation(operation) -> str:
-    kind = type(operation).__name__
-    by_kind = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
-    function = getattr(operation, "activation", None)
-    if kind in by_kind or function is None:
-        return by_kind.get(kind, "linear")
-    return getattr(function, "__name__", type(function).__name__.lower())
-
-
-def _input(operation, output) -> keras.KerasTensor:
-    return operation._inbound_nodes[output._keras_history.node_index].input_tensors[0]
 
 
 def _without_activation(layer: keras.Layer):

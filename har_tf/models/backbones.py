@@ -15,7 +15,8 @@ import keras
 from keras import applications, layers
 
 from har_tf.models.googlenet import MIN_SIZE, googlenet
-from har_tf.models.weights import import_weights as importers
+from har_tf.models.weights.checkpoints import existing
+from har_tf.models.weights.import_weights import googlenet_variant, import_weights
 from har_tf.names import closest
 
 # What `keras.applications.imagenet_utils.preprocess_input` does, as arguments of a Rescaling layer, so that a saved
@@ -184,7 +185,7 @@ def encode(
     if name == "MobileNet":
         options["alpha"] = alpha or (_mobilenet_width(from_file) if from_file else 1.0)
     if name == "GoogLeNet" and from_file:
-        options["variant"] = importers.googlenet_variant(from_file)
+        options["variant"] = googlenet_variant(from_file)
 
     inputs = keras.utils.get_source_inputs(frames)  # of a branched graph it would go every way through it
     before = keras.Function(inputs, frames).operations
@@ -242,11 +243,9 @@ def _load(backbone: Backbone, weights, input_shape, options) -> keras.Model:
                 f"{backbone.name}: ImageNet weights could not be downloaded; "
                 "--weights-dir takes a folder with their .h5 file"
             ) from error
-    path = Path(weights)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weights file")
+    path = existing(weights)
     if build is googlenet and path.suffix != ".h5":
-        return importers.import_weights(build(input_shape, include_top=False, **options), path)
+        return import_weights(build(input_shape, include_top=False, **options), path)
     reasons = []
     for include_top in (False, True):
         # The layers with weights do not depend on the input's size, but a top has to be built for the published one.
@@ -270,8 +269,7 @@ def _copy_weights(source: keras.Model, target: keras.Model) -> None:
 
 def _mobilenet_width(path: Path) -> float:
     """The width multiplier of a MobileNet file: its first convolution has 32·alpha filters on 3 channels."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weights file")
+    existing(path)
     filters = []
 
     def visit(_, item):

@@ -4,6 +4,10 @@ import keras
 from keras import layers, ops
 
 from har_tf.models import backbones
+from har_tf.models.building import check_input_shape, classifier
+
+# What trains on clips of some hundred pixels a side and few frames, such as those of the embedded data set.
+SMALL_FRAMES = {"pool_sizes": (4, 2, 2), "pool_before_norm": True, "normalize_sequence": True, "dropout": 0.1}
 
 
 def cnn_gru(
@@ -103,7 +107,7 @@ def cnn_gru(
     else:
         x = layers.Dense(dense_units, activation="relu", name="dense")(x)  # (B, T, 100)
         x = layers.GlobalAveragePooling1D(name="temporal_pool")(x)
-    probabilities = layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)
+    probabilities = classifier(x, num_classes)
     model = keras.Model(clip, probabilities, name="cnn_gru")
     if weights is not None:
         model.load_weights(weights)
@@ -130,11 +134,3 @@ def _frame_encoder(frames, filters, pool_sizes, dropout, batch_norm_momentum, po
             x = layers.MaxPooling2D(pool, name=f"pool_{i}")(x)
         x = layers.Dropout(dropout, name=f"dropout_{i}")(x)
     return x
-
-
-def check_input_shape(input_shape):
-    """(time, height, width, channels) as four positive whole numbers, or a ValueError."""
-    shape = tuple(input_shape)
-    if len(shape) != 4 or any(not isinstance(n, int) or n < 1 for n in shape):
-        raise ValueError(f"A clip has the shape (time, height, width, channels). Received: input_shape={input_shape}")
-    return shape

@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from har_tf.models import backbones
-from har_tf.models.cnn_gru import check_input_shape
+from har_tf.models.building import check_input_shape, classifier
 
 
 def frame_cnn(
@@ -47,5 +47,4 @@ def frame_cnn(
     x = layers.GlobalAveragePooling1D(name="temporal_pool")(x)  # (B, C)
     if dropout:
         x = layers.Dropout(dropout, name="dropout")(x)
-    probabilities = layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)
-    return keras.Model(clip, probabilities, name=f"frame_{backbone.lower()}")
+    return keras.Model(clip, classifier(x, num_classes), name=f"frame_{backbone.lower()}")

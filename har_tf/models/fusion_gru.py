@@ -12,7 +12,7 @@ import keras
 from keras import layers, ops
 
 from har_tf.models import backbones
-from har_tf.models.cnn_gru import check_input_shape
+from har_tf.models.building import check_input_shape, classifier
 from har_tf.models.taps import taps
 
 FUSIONS = ("concatenate", "sum", "score_average")
@@ -302,7 +302,7 @@ def _classify(features, num_classes, fusion, gru_units, bidirectional, dropout):
         return layers.Softmax(dtype="float32", name="predictions")(ops.logsumexp(ops.stack(scores, axis=1), axis=1))
     x = _fused(features, fusion)
     x = _over_time(x, gru_units, bidirectional, dropout)
-    return layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)
+    return classifier(x, num_classes)
 
 
 def _fused(features, fusion):

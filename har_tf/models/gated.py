@@ -5,6 +5,7 @@ from numbers import Integral
 import keras
 from keras import layers, ops
 
+from har_tf.models.logits import logits_of
 from har_tf.models.taps import Tap, find_several, symbolic
 
 
@@ -107,21 +108,16 @@ def _gate(tap: Tap, x, num_classes, t, pool_channels, start):
 
 def _logits(model):
     """What the softmax at the end of a model is taken of, on the model's own weights."""
-    output = model.outputs[0]
-    last = output._keras_history.operation
-    activation = getattr(getattr(last, "activation", None), "__name__", None)
-    if isinstance(last, layers.Dense) and activation == "softmax":
-        linear = layers.Dense.from_config(last.get_config() | {"activation": "linear", "name": "model_logits"})
-        # The same two variables, so that both models learn.
-        linear._kernel, linear.bias, linear.built = last._kernel, last.bias, True
-        return linear(_input(last, output))
-    if isinstance(last, layers.Softmax) or activation == "softmax":
-        return _input(last, output)
-    raise ValueError(
-        f"{model.name} does not end with a softmax, whose logits the gates could be added to; classifier=False leaves "
-        f"its end out. Received: a last layer {last.name!r}, a {type(last).__name__}"
-    )
-
-
-def _input(operation, output):
-    return operation._inbound_nodes[output._keras_history.node_index].input_tensors[0]
+    found = logits_of(model)
+    if found.activation != "softmax":
+        last = model.outputs[0]._keras_history.operation
+        raise ValueError(
+            f"{model.name} does not end with a softmax, whose logits the gates could be added to; classifier=False "
+            f"leaves its end out. Received: a last layer {last.name!r}, a {type(last).__name__}"
+        )
+    if found.dense is None:
+        return found.tensor
+    linear = layers.Dense.from_config(found.dense.get_config() | {"activation": "linear", "name": "model_logits"})
+    # The same two variables, so that both models learn.
+    linear._kernel, linear.bias, linear.built = found.dense._kernel, found.dense.bias, True
+    return linear(found.tensor)

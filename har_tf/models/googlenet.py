@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from har_tf.models.building import classifier, with_weights
+
 # Filters of each inception block: 1x1; 3x3 reduce, 3x3; 5x5 reduce, 5x5; pool projection (Table 1 of the paper).
 _BLOCKS = {
     "3a": (64, 96, 128, 16, 32, 32),
@@ -51,7 +53,7 @@ def googlenet(
         variant: "bvlc" or "batchnorm".
         include_top: False ends at the last feature map, (B, 7, 7, 1024) for 224 x 224.
         aux_heads: whether the two classifiers on blocks 4a and 4d, which help training, are further outputs.
-        weights: None, or the path of a file that `importers.import_weights` reads; the file's top is left out where
+        weights: None, or the path of a file that `import_weights` reads; the file's top is left out where
             `include_top` is False, its auxiliary heads where `aux_heads` is.
         input_tensor: a symbolic (B, H, W, 3) to build on, in place of `input_shape`.
 
@@ -80,12 +82,7 @@ def googlenet(
     if include_top:
         top = _bvlc_heads if variant == "bvlc" else _batchnorm_heads
         outputs = top(x, (x4a, x4d) if aux_heads else (), num_classes)
-    model = keras.Model(_source(image), outputs, name="googlenet")
-    if weights is not None:
-        from har_tf.models.weights.import_weights import import_weights  # which reads torch's files, Caffe's and Keras'
-
-        import_weights(model, weights)
-    return model
+    return with_weights(keras.Model(_source(image), outputs, name="googlenet"), weights)
 
 
 def _check_size(shape):
@@ -120,20 +117,9 @@ def _bvlc(image):
     x = conv(x, 192, 3, "conv2_3x3")  # (B, 56, 56, 192)
     x = _local_response_norm(x, "conv2_norm2")
     x = _pool_up(x, "pool2_3x3_s2")  # (B, 28, 28, 192)
-    kept = {}
-    for block, (f1, f3r, f3, f5r, f5, fp) in _BLOCKS.items():
-        name = f"inception_{block}"
-        one = conv(x, f1, 1, f"{name}_1x1")
-        three = conv(conv(x, f3r, 1, f"{name}_3x3_reduce"), f3, 3, f"{name}_3x3")
-        five = conv(conv(x, f5r, 1, f"{name}_5x5_reduce"), f5, 5, f"{name}_5x5")
-        pool = layers.MaxPooling2D(3, 1, "same", name=f"{name}_pool")(x)
-        pool = conv(pool, fp, 1, f"{name}_pool_proj")
-        x = kept[block] = layers.Concatenate(name=f"{name}_output")([one, three, five, pool])
-        if block == "3b":
-            x = _pool_up(x, "pool3_3x3_s2")  # (B, 14, 14, 480)
-        if block == "4e":
-            x = _pool_up(x, "pool4_3x3_s2")  # (B, 7, 7, 832)
-    return x, kept["4a"], kept["4d"]  # (B, 7, 7, 1024), (B, 14, 14, 512), (B, 14, 14, 528)
+    parts = ("_1x1", "_3x3_reduce", "_3x3", "_5x5_reduce", "_5x5", "_pool", "_pool_proj", "_output")
+    pools = {"3b": lambda x: _pool_up(x, "pool3_3x3_s2"), "4e": lambda x: _pool_up(x, "pool4_3x3_s2")}
+    return _inception(x, conv, "inception_", parts, 5, pools)
 
 
 def _bvlc_heads(x, aux, num_classes):
@@ -144,10 +130,10 @@ def _bvlc_heads(x, aux, num_classes):
         x_aux = layers.Flatten(name=f"{name}_flatten")(x_aux)
         x_aux = layers.Dense(1024, activation="relu", name=f"{name}_fc")(x_aux)
         x_aux = layers.Dropout(0.7, name=f"{name}_drop_fc")(x_aux)
-        outputs.append(_classifier(x_aux, num_classes, f"{name}_classifier"))
+        outputs.append(classifier(x_aux, num_classes, f"{name}_classifier"))
     x = layers.GlobalAveragePooling2D(name="pool5_7x7_s1")(x)  # (B, 1024)
     x = layers.Dropout(0.4, name="pool5_drop_7x7_s1")(x)
-    predictions = _classifier(x, num_classes, "predictions")
+    predictions = classifier(x, num_classes, "predictions")
     return [predictions, *outputs] if outputs else predictions
 
 
@@ -161,20 +147,9 @@ def _batchnorm(image):
     x = conv(x, 64, 1, "conv2")
     x = conv(x, 192, 3, "conv3")  # (B, 56, 56, 192)
     x = _pool_up(x, "maxpool2")  # (B, 28, 28, 192)
-    kept = {}
-    for block, (f1, f3r, f3, f5r, f5, fp) in _BLOCKS.items():
-        name = f"inception{block}"
-        one = conv(x, f1, 1, f"{name}_branch1")
-        three = conv(conv(x, f3r, 1, f"{name}_branch2_0"), f3, 3, f"{name}_branch2_1")
-        five = conv(conv(x, f5r, 1, f"{name}_branch3_0"), f5, 3, f"{name}_branch3_1")
-        pool = layers.MaxPooling2D(3, 1, "same", name=f"{name}_branch4_0")(x)
-        pool = conv(pool, fp, 1, f"{name}_branch4_1")
-        x = kept[block] = layers.Concatenate(name=name)([one, three, five, pool])
-        if block == "3b":
-            x = _pool_up(x, "maxpool3")  # (B, 14, 14, 480)
-        if block == "4e":
-            x = layers.MaxPooling2D(2, 2, "same", name="maxpool4")(x)  # (B, 7, 7, 832)
-    return x, kept["4a"], kept["4d"]
+    parts = ("_branch1", "_branch2_0", "_branch2_1", "_branch3_0", "_branch3_1", "_branch4_0", "_branch4_1", "")
+    pools = {"3b": lambda x: _pool_up(x, "maxpool3"), "4e": layers.MaxPooling2D(2, 2, "same", name="maxpool4")}
+    return _inception(x, conv, "inception", parts, 3, pools)
 
 
 def _batchnorm_heads(x, aux, num_classes):
@@ -185,11 +160,35 @@ def _batchnorm_heads(x, aux, num_classes):
         x_aux = layers.Flatten(name=f"{name}_flatten")(x_aux)
         x_aux = layers.Dense(1024, activation="relu", name=f"{name}_fc1")(x_aux)
         x_aux = layers.Dropout(0.7, name=f"{name}_dropout")(x_aux)
-        outputs.append(_classifier(x_aux, num_classes, f"{name}_fc2"))
+        outputs.append(classifier(x_aux, num_classes, f"{name}_fc2"))
     x = layers.GlobalAveragePooling2D(name="avgpool")(x)  # (B, 1024)
     x = layers.Dropout(0.2, name="dropout")(x)
-    predictions = _classifier(x, num_classes, "predictions")
+    predictions = classifier(x, num_classes, "predictions")
     return [predictions, *outputs] if outputs else predictions
+
+
+def _inception(x, conv, prefix, parts, largest, pools):
+    """The inception blocks, from 3a to 5b; returns the last feature map and those of blocks 4a and 4d.
+
+    Args:
+        x: the stem's map, (B, 28, 28, 192).
+        conv: function of map, filters, size and name.
+        prefix: what names begin with, before the block.
+        parts: what the names of its layers end with.
+        largest: size of the convolution that the paper has as 5 x 5.
+        pools: what follows 3b and 4e.
+    """
+    kept = {}
+    for block, (f1, f3r, f3, f5r, f5, fp) in _BLOCKS.items():
+        names = [f"{prefix}{block}{part}" for part in parts]
+        one = conv(x, f1, 1, names[0])
+        three = conv(conv(x, f3r, 1, names[1]), f3, 3, names[2])
+        five = conv(conv(x, f5r, 1, names[3]), f5, largest, names[4])
+        pool = conv(layers.MaxPooling2D(3, 1, "same", name=names[5])(x), fp, 1, names[6])
+        x = kept[block] = layers.Concatenate(name=names[7])([one, three, five, pool])
+        if block in pools:
+            x = pools[block](x)  # (B, 14, 14, 480), (B, 7, 7, 832)
+    return x, kept["4a"], kept["4d"]  # (B, 7, 7, 1024), (B, 14, 14, 512), (B, 14, 14, 528)
 
 
 def _conv_norm(x, filters, size, name, stride=1):
@@ -197,10 +196,6 @@ def _conv_norm(x, filters, size, name, stride=1):
     x = layers.Conv2D(filters, size, stride, padding, use_bias=False, name=f"{name}_conv")(x)
     x = layers.BatchNormalization(momentum=0.9, epsilon=0.001, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
-
-
-def _classifier(x, num_classes, name):
-    return layers.Dense(num_classes, activation="softmax", dtype="float32", name=name)(x)
 
 
 def _pool_up(x, name):

@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+from har_tf.models.building import classifier, with_weights
+
 # Filters of each mixed block: 1x1; 3x3 reduce, 3x3; second 3x3 reduce, 3x3; pool projection.
 _BLOCKS = {
     "3b": (64, 96, 128, 16, 32, 32),
@@ -56,7 +58,7 @@ def i3d(
         num_classes: size of the last layer, which is called `predictions`.
         modality: "rgb" takes uint8 RGB (T, H, W, 3); "flow" takes uint8 (T, H, W, 2), the horizontal and vertical
             motion as `har_tf.video.flow.encode` stores it.
-        weights: None, or the path of a file that `importers.import_weights` reads; the file's top is left out where
+        weights: None, or the path of a file that `import_weights` reads; the file's top is left out where
             `include_top` is False.
         include_top: False ends at `mixed_5c`, (B, 8, 7, 7, 1024) for 64 x 224 x 224.
         dropout: rate before the classifier, on the averages over two frames.
@@ -131,13 +133,8 @@ def i3d(
         if dropout:
             x = layers.Dropout(dropout, name="dropout")(x)
         x = layers.GlobalAveragePooling3D(name="temporal_pool")(x)  # (B, 1024)
-        x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)
-    model = keras.Model(clip, x, name=f"i3d_{modality}")
-    if weights is not None:
-        from har_tf.models.weights.import_weights import import_weights  # which reads TensorFlow's files and torch's
-
-        import_weights(model, weights)
-    return model
+        x = classifier(x, num_classes)
+    return with_weights(keras.Model(clip, x, name=f"i3d_{modality}"), weights)
 
 
 def _check_shape(shape, modality):

@@ -5,6 +5,7 @@ from numbers import Real
 import keras
 from keras import layers, ops
 
+from har_tf.models.building import averaged, classifier, normalized_clip, with_weights
 from har_tf.models.grouped_conv import quicken
 
 # Residual blocks of the four stages.
@@ -53,7 +54,7 @@ def resnext3d(
             it and 2 p after it.
         shortcut: "B" projects where the shape changes, as the published weights do; "A" takes every second place and
             adds channels of zeros.
-        weights: None, or the path of a file that `importers.import_weights` reads; the file's top is left out where
+        weights: None, or the path of a file that `import_weights` reads; the file's top is left out where
             `include_top` is False.
         include_top: False ends at `layer4`, (B, 1, 4, 4, 2048) for 16 x 112 x 112.
         dropout: rate before the last layer.
@@ -81,9 +82,7 @@ def resnext3d(
     blocks = tuple(_BLOCKS[depth] if blocks is None else blocks)
     std = [std] * len(mean) if isinstance(std, Real) else list(std)
     _check(input_shape, cardinality, shortcut, blocks, width, mean, std)
-    clip = keras.Input(input_shape, dtype="uint8", name="clip")
-    offset = [-m / s for m, s in zip(mean, std, strict=True)]
-    x = layers.Rescaling([1 / s for s in std], offset, name="preprocess")(clip)  # (B, 16, 112, 112, 3)
+    clip, x = normalized_clip(input_shape, mean, std)  # (B, 16, 112, 112, 3)
     x = layers.ZeroPadding3D(3, name="conv3d_1a_7x7_pad")(x)
     x = _conv(x, width // 2, 7, (1, 2, 2), "valid", name="conv3d_1a_7x7_conv")
     x = _norm(x, "conv3d_1a_7x7_bn")
@@ -98,16 +97,8 @@ def resnext3d(
             last = name if block == count - 1 else f"{name}_{block}_relu"
             x = _block(x, width * 2**stage, cardinality, stride, shortcut, f"{name}_{block}", last)
     if include_top:
-        x = layers.GlobalAveragePooling3D(name="avgpool")(x)  # (B, 2048)
-        if dropout:
-            x = layers.Dropout(dropout, name="dropout")(x)
-        x = layers.Dense(num_classes, activation="softmax", dtype="float32", name="predictions")(x)
-    model = quicken(keras.Model(clip, x, name="resnext3d"))
-    if weights is not None:
-        from har_tf.models.weights.import_weights import import_weights  # which reads torch's files and Keras'
-
-        import_weights(model, weights)
-    return model
+        x = classifier(averaged(x, dropout), num_classes)  # of (B, 2048)
+    return with_weights(quicken(keras.Model(clip, x, name="resnext3d")), weights)
 
 
 def _check(input_shape, cardinality, shortcut, blocks, width, mean, std):

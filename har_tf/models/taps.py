@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import keras
 
+from har_tf.models.logits import input_of
 from har_tf.names import closest
 
 # Layers whose output is their input moved about, padded or (outside training) unchanged: it shows nothing
@@ -189,7 +190,7 @@ def _repeats(tensor: keras.KerasTensor, places: dict[int, int]) -> bool:
     operation = tensor._keras_history.operation
     if type(operation).__name__ not in ("ReLU", "Relu", "Activation"):
         return False
-    before = operation._inbound_nodes[tensor._keras_history.node_index].input_tensors[0]
+    before = input_of(tensor)
     readers = before._keras_history.operation._outbound_nodes
     return id(before) in places and len(readers) > 1
 

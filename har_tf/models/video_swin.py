@@ -5,6 +5,7 @@ import math
 import keras
 from keras import layers
 
+from har_tf.models.building import averaged, classifier, normalized_clip, with_weights
 from har_tf.models.weights.video_swin import SIZES
 from har_tf.models.window_attention import WindowAttention
 
@@ -49,7 +50,7 @@ def video_swin(
         input_shape: (time, height, width, channels) of a uint8 RGB clip, of any size; the number of parameters is the
             same for all.
         num_classes: size of the last layer, which is called `predictions`.
-        weights: None, or the path of a file that `importers.import_weights` reads; the file's top is left out where
+        weights: None, or the path of a file that `import_weights` reads; the file's top is left out where
             `include_top` is False.
         include_top: False ends at `norm`, (B, 16, 7, 7, 768) for tiny on 32 x 224 x 224.
         dropout: rate before the last layer.
@@ -83,9 +84,7 @@ def video_swin(
     num_heads = tuple(usual[2] if num_heads is None else num_heads)
     drop_path = usual[3] if drop_path is None else drop_path
     _check(input_shape, embed_dim, depths, num_heads, window, patch, mean, std)
-    clip = keras.Input(input_shape, dtype="uint8", name="clip")
-    offset = [-m / s for m, s in zip(mean, std, strict=True)]
-    x = layers.Rescaling([1 / s for s in std], offset, name="preprocess")(clip)  # (B, 32, 224, 224, 3)
+    clip, x = normalized_clip(input_shape, mean, std)  # (B, 32, 224, 224, 3)
     x = _pad(x, patch, "patch_embed_pad")
     uniform = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")  # torch's for convolutions
     x = layers.Conv3D(embed_dim, patch, patch, kernel_initializer=uniform, name="patch_embed_proj")(x)
@@ -107,20 +106,9 @@ def video_swin(
             done += 1
     x = _norm(x, "norm")
     if include_top:
-        x = layers.GlobalAveragePooling3D(name="avgpool")(x)  # (B, 768)
-        if dropout:
-            x = layers.Dropout(dropout, name="dropout")(x)
-        normal = keras.initializers.RandomNormal(stddev=0.01)
-        top = layers.Dense(
-            num_classes, activation="softmax", kernel_initializer=normal, dtype="float32", name="predictions"
-        )
-        x = top(x)
-    model = keras.Model(clip, x, name="video_swin")
-    if weights is not None:
-        from har_tf.models.weights.import_weights import import_weights  # which reads torch's files and Keras'
-
-        import_weights(model, weights)
-    return model
+        x = averaged(x, dropout)  # (B, 768)
+        x = classifier(x, num_classes, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01))
+    return with_weights(keras.Model(clip, x, name="video_swin"), weights)
 
 
 def _check(input_shape, embed_dim, depths, num_heads, window, patch, mean, std):

@@ -43,6 +43,14 @@ def file_of(path: str | Path) -> Path:
     return index if index.is_file() else path
 
 
+def existing(path: str | Path) -> Path:
+    """The path, or FileNotFoundError where there is no file."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such weights file")
+    return path
+
+
 def from_mapping(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
     """Tensors of a mapping from names to arrays, NumPy's or torch's."""
     tensors = {}

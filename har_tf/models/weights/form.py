@@ -1,7 +1,7 @@
-"""What `importers.import_weights` asks of a published form, and the axes that forms of several networks share.
+"""What `import_weights` asks of a published form, and the axes that forms of several networks share.
 
 A form is one way in which the weights of one network are published: Caffe's GoogLeNet, torchvision's, DeepMind's I3D.
-A file in this package holds the forms of one network, as instances; `importers.FORMS` lists them.
+A file in this package holds the forms of one network, as instances; `import_weights.FORMS` lists them.
 """
 
 from abc import ABC, abstractmethod
@@ -33,9 +33,11 @@ class Form(ABC):
 
     Attributes:
         title: the call that builds the model, as "googlenet(variant='bvlc')".
+        parts: beginnings of the names of tensors that are left out where the model was built without that part.
     """
 
     title: str
+    parts: tuple[str, ...] = ()
 
     @abstractmethod
     def builds(self, layers: Collection[str]) -> bool:
@@ -46,13 +48,17 @@ class Form(ABC):
         """Whether a file with tensors of these names, each as `name` gives it, is in this form."""
 
     @abstractmethod
-    def slots(self, model: keras.Model, ending: str | None) -> dict[str, Slot]:
-        """All weights of the model by the names of their tensors.
+    def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
+        """The weights of a layer that has some, by the names of their tensors.
 
         Args:
-            model: as in `builds`.
+            layer: of the model.
             ending: of the file, as ".npz"; None for a mapping. Two kinds of file may keep their axes differently.
         """
+
+    def slots(self, model: keras.Model, ending: str | None) -> dict[str, Slot]:
+        """All weights of the model by the names of their tensors; arguments as in `builds` and `of_layer`."""
+        return {k: v for layer in model.layers if layer.weights for k, v in self.of_layer(layer, ending).items()}
 
     def name(self, name: str) -> str:
         """The published name of a tensor, without what a script that saved it put in front."""
@@ -68,8 +74,15 @@ class Form(ABC):
         return None
 
     def leaves_out(self, name: str, slots: Collection[str]) -> bool:
-        """Whether a tensor that is none of the slots is left out on purpose."""
-        return False
+        """Whether a tensor that is none of the slots is left out on purpose.
+
+        It is where the model was built without its part, and where it counts the batches of a BatchNorm that is there,
+        which torch does and Keras does not.
+        """
+        layer, _, last = name.rpartition(".")
+        if last == "num_batches_tracked" and f"{layer}.weight" in slots:
+            return True
+        return any(name.startswith(part) and not any(slot.startswith(part) for slot in slots) for part in self.parts)
 
 
 def same(variable) -> Slot:
@@ -97,14 +110,3 @@ def torch_layer(layer: keras.Layer, name: str) -> dict[str, Slot]:
     if layer.use_bias:
         slots[f"{name}.bias"] = same(layer.bias)
     return slots
-
-
-def of_part(name: str, parts: Collection[str], slots: Collection[str]) -> bool:
-    """Whether the tensor belongs to one of the parts, each a beginning of names, that the model was built without."""
-    return any(name.startswith(part) and not any(slot.startswith(part) for slot in slots) for part in parts)
-
-
-def counter_of(name: str) -> str | None:
-    """A name of the BatchNorm whose batches this tensor counts, which torch does and Keras does not; else None."""
-    layer, _, last = name.rpartition(".")
-    return f"{layer}.weight" if last == "num_batches_tracked" else None

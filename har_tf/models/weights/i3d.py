@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 import keras
 
-from har_tf.models.weights.form import Form, Slot, counter_of, of_part, same, torch_layer
+from har_tf.models.weights.form import Form, Slot, same, torch_layer
 
 _MODALITIES = {3: "rgb", 2: "flow"}  # by channels
 _LAYER = re.compile(r"(?:(mixed_\d[a-f])_(branch_\d)_)?(conv3d_\d[a-c]_\dx\d)_(conv|bn)")
@@ -16,7 +16,6 @@ class _I3D(Form):
     first: str  # name of the first kernel
     channels: int  # its axis of channels
     scale: str  # name of the first scale of a BatchNorm
-    top: str  # beginning of the names of the classifier's tensors
 
     def builds(self, layers: Collection[str]) -> bool:
         # Gates are trained, never published: a model is gated after it has its weights.
@@ -37,9 +36,6 @@ class _I3D(Form):
             )
         return None
 
-    def leaves_out(self, name: str, slots: Collection[str]) -> bool:
-        return counter_of(name) in slots or of_part(name, (self.top,), slots)
-
 
 class _TensorFlow(_I3D):
     """The variables of Sonnet's modules: `RGB/inception_i3d/Mixed_3b/Branch_0/Conv3d_0a_1x1/conv_3d/w`.
@@ -50,7 +46,7 @@ class _TensorFlow(_I3D):
 
     title = "i3d(batch_norm_scale=False)"
     first, channels = "Conv3d_1a_7x7/conv_3d/w", 3
-    scale, top = "Conv3d_1a_7x7/batch_norm/gamma", "Logits/"
+    scale, parts = "Conv3d_1a_7x7/batch_norm/gamma", ("Logits/",)
 
     def name(self, name: str) -> str:
         return re.sub(r"^(RGB|Flow)/inception_i3d/", "", name)
@@ -58,26 +54,19 @@ class _TensorFlow(_I3D):
     def holds(self, names: Collection[str]) -> bool:
         return any(re.match(rf"{_STAGE}\w*/", name) for name in names)
 
-    def slots(self, model: keras.Model, ending: str | None) -> dict[str, Slot]:
-        slots = {}
-        for layer in model.layers:
-            if not layer.weights:
-                continue
-            if layer.name == "predictions":
-                slots["Logits/Conv3d_0c_1x1/conv_3d/w"] = same(layer.kernel)
-                slots["Logits/Conv3d_0c_1x1/conv_3d/b"] = same(layer.bias)
-                continue
-            block, branch, convolution, kind = _LAYER.fullmatch(layer.name).groups()
-            name = "/".join(part.capitalize() for part in (block, branch, convolution) if part)
-            # The one layer that is published under a name unlike those of the other blocks.
-            name = name.replace("Mixed_5b/Branch_2/Conv3d_0b_3x3", "Mixed_5b/Branch_2/Conv3d_0a_3x3")
-            if kind == "conv":
-                slots[f"{name}/conv_3d/w"] = same(layer.kernel)
-                continue
-            norm = {"beta": layer.beta, "moving_mean": layer.moving_mean, "moving_variance": layer.moving_variance}
-            norm |= {"gamma": layer.gamma} if layer.scale else {}
-            slots |= {f"{name}/batch_norm/{key}": same(weight) for key, weight in norm.items()}
-        return slots
+    def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
+        if layer.name == "predictions":
+            name = "Logits/Conv3d_0c_1x1/conv_3d"
+            return {f"{name}/w": same(layer.kernel), f"{name}/b": same(layer.bias)}
+        block, branch, convolution, kind = _LAYER.fullmatch(layer.name).groups()
+        name = "/".join(part.capitalize() for part in (block, branch, convolution) if part)
+        # The one layer that is published under a name unlike those of the other blocks.
+        name = name.replace("Mixed_5b/Branch_2/Conv3d_0b_3x3", "Mixed_5b/Branch_2/Conv3d_0a_3x3")
+        if kind == "conv":
+            return {f"{name}/conv_3d/w": same(layer.kernel)}
+        norm = {"beta": layer.beta, "moving_mean": layer.moving_mean, "moving_variance": layer.moving_variance}
+        norm |= {"gamma": layer.gamma} if layer.scale else {}
+        return {f"{name}/batch_norm/{key}": same(weight) for key, weight in norm.items()}
 
 
 class _PyTorch(_I3D):
@@ -85,7 +74,7 @@ class _PyTorch(_I3D):
 
     title = "i3d(batch_norm_scale=True)"
     first, channels = "Conv3d_1a_7x7.conv3d.weight", 1
-    scale, top = "Conv3d_1a_7x7.bn.weight", "logits."
+    scale, parts = "Conv3d_1a_7x7.bn.weight", ("logits.",)
 
     def name(self, name: str) -> str:
         return name.removeprefix("module.")  # of torch.nn.DataParallel
@@ -93,26 +82,18 @@ class _PyTorch(_I3D):
     def holds(self, names: Collection[str]) -> bool:
         return any(re.match(rf"{_STAGE}\w*\.", name) for name in names)
 
-    def slots(self, model: keras.Model, ending: str | None) -> dict[str, Slot]:
-        slots = {}
-        for layer in model.layers:
-            if not layer.weights:
-                continue
-            if layer.name == "predictions":
-                inputs, classes = layer.kernel.shape
-                slots["logits.conv3d.weight"] = Slot(
-                    layer.kernel, (classes, inputs, 1, 1, 1), lambda a: a[:, :, 0, 0, 0].T
-                )
-                slots["logits.conv3d.bias"] = same(layer.bias)
-                continue
-            block, branch, convolution, kind = _LAYER.fullmatch(layer.name).groups()
-            name = convolution.capitalize()
-            if block:
-                # b1a and b1b in branches of two convolutions, b3b behind the pooling, b0 alone.
-                letter = "" if branch == "branch_0" else convolution[len("conv3d_0")]
-                name = f"{block.capitalize()}.b{branch[-1]}{letter}"
-            slots |= torch_layer(layer, f"{name}.{'conv3d' if kind == 'conv' else 'bn'}")
-        return slots
+    def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
+        if layer.name == "predictions":
+            inputs, classes = layer.kernel.shape
+            kernel = Slot(layer.kernel, (classes, inputs, 1, 1, 1), lambda a: a[:, :, 0, 0, 0].T)
+            return {"logits.conv3d.weight": kernel, "logits.conv3d.bias": same(layer.bias)}
+        block, branch, convolution, kind = _LAYER.fullmatch(layer.name).groups()
+        name = convolution.capitalize()
+        if block:
+            # b1a and b1b in branches of two convolutions, b3b behind the pooling, b0 alone.
+            letter = "" if branch == "branch_0" else convolution[len("conv3d_0")]
+            name = f"{block.capitalize()}.b{branch[-1]}{letter}"
+        return torch_layer(layer, f"{name}.{'conv3d' if kind == 'conv' else 'bn'}")
 
 
 TENSORFLOW, PYTORCH = _TensorFlow(), _PyTorch()

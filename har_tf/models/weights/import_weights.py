@@ -1,8 +1,8 @@
 """Published checkpoints into Keras models: every tensor is used once and every weight filled, or nothing is.
 
 A file is read by what is in it, without running anything that stands in it, and its tensors are matched by name and
-shape before the model is touched. What the tensors are called and how their axes lie is said by `models.published`, a
-file for each network.
+shape before the model is touched. What the tensors are called and how their axes lie is said by the files
+beside this one, one for each network.
 """
 
 import logging
@@ -62,9 +62,7 @@ def import_weights(model: keras.Model, source: str | Path | Mapping[str, Any]) -
     if isinstance(source, Mapping):
         where, kind, tensors = "state dict", None, checkpoints.from_mapping(source)
     else:
-        path = checkpoints.file_of(source)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such weights file")
+        path = checkpoints.existing(checkpoints.file_of(source))
         where, kind = str(path), path.suffix.lower()
         if kind in (".h5", ".hdf5", ".keras"):
             return _load_keras(model, path)
@@ -89,9 +87,7 @@ def googlenet_variant(path: str | Path) -> str:
         ValueError: it holds neither.
         FileNotFoundError: there is no such file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weights file")
+    path = checkpoints.existing(path)
     if path.suffix.lower() in (".h5", ".hdf5"):
         names = checkpoints.keras_layers(path)
         # Keras 3 names the groups of a .weights.h5 after the classes of the layers.
@@ -131,9 +127,7 @@ def video_swin_options(path: str | Path) -> dict[str, Any]:
 
 
 def _options(path: str | Path, options: Callable[[Mapping[str, Tensor]], dict[str, Any]]) -> dict[str, Any]:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weights file")
+    path = checkpoints.existing(path)
     try:
         return options(checkpoints.read(path))
     except ValueError as error:

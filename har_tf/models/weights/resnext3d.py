@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 import keras
 
-from har_tf.models.weights.form import Form, Slot, counter_of, of_part, torch_layer
+from har_tf.models.weights.form import Form, Slot, torch_layer
 from har_tf.models.weights.torch_file import Tensor
 
 _STEM = {"conv3d_1a_7x7_conv": "conv1", "conv3d_1a_7x7_bn": "bn1", "predictions": "fc"}
@@ -18,6 +18,7 @@ class _Hara(Form):
     """
 
     title = "resnext3d()"
+    parts = ("fc.",)
 
     def builds(self, layers: Collection[str]) -> bool:
         return "layer1_0_conv2" in layers
@@ -28,18 +29,12 @@ class _Hara(Form):
     def name(self, name: str) -> str:
         return name.removeprefix("module.")
 
-    def slots(self, model: keras.Model, ending: str | None) -> dict[str, Slot]:
-        slots = {}
-        for layer in model.layers:
-            if layer.weights:  # layer1_0_downsample_1 is layer1.0.downsample.1
-                slots |= torch_layer(layer, _STEM.get(layer.name, layer.name.replace("_", ".")))
-        return slots
+    def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
+        # layer1_0_downsample_1 is layer1.0.downsample.1
+        return torch_layer(layer, _STEM.get(layer.name, layer.name.replace("_", ".")))
 
     def refuses(self, model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
         return _plain_resnet(shapes)
-
-    def leaves_out(self, name: str, slots: Collection[str]) -> bool:
-        return counter_of(name) in slots or of_part(name, ("fc.",), slots)
 
 
 def _plain_resnet(shapes: Mapping[str, tuple[int, ...]]) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import keras
 
-from har_tf.models.weights.form import Form, Slot, of_part, outputs_first, same, torch_layer
+from har_tf.models.weights.form import Form, Slot, same, torch_layer
 from har_tf.models.weights.torch_file import Tensor
 from har_tf.models.window_attention import WindowAttention
 
@@ -31,6 +31,7 @@ class _MMAction(Form):
     """
 
     title = "video_swin()"
+    parts = ("cls_head.",)
 
     def builds(self, layers: Collection[str]) -> bool:
         return "patch_embed_proj" in layers and "layer1_0_attn" in layers
@@ -42,22 +43,14 @@ class _MMAction(Form):
         name = name.removeprefix("module.").removeprefix("backbone.")
         return re.sub(r"^norm3\.", "norm.", name)
 
-    def slots(self, model: keras.Model, ending: str | None) -> dict[str, Slot]:
-        slots = {}
-        for layer in model.layers:
-            if not layer.weights:
-                continue
-            name = _published(layer.name)
-            if isinstance(layer, WindowAttention):
-                slots[f"{name}.relative_position_bias_table"] = same(layer.relative_position_bias_table)
-                for part, dense in (("qkv", layer.qkv), ("proj", layer.proj)):
-                    slots[f"{name}.{part}.weight"] = outputs_first(dense.kernel)
-                    slots[f"{name}.{part}.bias"] = same(dense.bias)
-            elif isinstance(layer, keras.layers.LayerNormalization):
-                slots |= {f"{name}.weight": same(layer.gamma), f"{name}.bias": same(layer.beta)}
-            else:
-                slots |= torch_layer(layer, name)
-        return slots
+    def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
+        name = _published(layer.name)
+        if isinstance(layer, WindowAttention):
+            table = {f"{name}.relative_position_bias_table": same(layer.relative_position_bias_table)}
+            return table | torch_layer(layer.qkv, f"{name}.qkv") | torch_layer(layer.proj, f"{name}.proj")
+        if isinstance(layer, keras.layers.LayerNormalization):
+            return {f"{name}.weight": same(layer.gamma), f"{name}.bias": same(layer.beta)}
+        return torch_layer(layer, name)
 
     def refuses(self, model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
         window = model.get_layer("layer1_0_attn").window
@@ -71,7 +64,7 @@ class _MMAction(Form):
         if buffer:
             attention = buffer[1] or f"{buffer[2]}attn."
             return f"{attention}qkv.weight" in slots
-        return of_part(name, ("cls_head.",), slots)
+        return super().leaves_out(name, slots)
 
 
 MMACTION = _MMAction()
