@@ -1,0 +1,204 @@
+"""Sets of clips for TCAV, as a model takes them: of concepts, of random things, and of a class.
+
+    reader = ClipReader((32, 224, 224, 3), {"sampling": "strided", "short": "repeat", "fit": "crop"})
+    tennis = reader.videos(records, count=30)
+    sets = concept_sets(found, ["ball", "person"], reader, count=30, num_random=10, least=5)
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from har_tf.concepts.concept_set import ConceptClip, ConceptError, ConceptSet
+from har_tf.datasets.records import VideoRecord
+from har_tf.video import VideoError
+
+STATIC, DYNAMIC = "static", "dynamic"
+KIND = {STATIC: "spatial", DYNAMIC: "spatiotemporal"}  # as folders of concepts call them
+
+
+@dataclass(frozen=True, eq=False)
+class ClipSet:
+    """Clips, uint8 (N, T, H, W, 3), and the video that each is from."""
+
+    clips: np.ndarray
+    sources: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def backwards(self) -> "ClipSet":
+        """The clips with their frames in reverse order."""
+        return ClipSet(np.ascontiguousarray(self.clips[:, ::-1]), self.sources)
+
+
+@dataclass(frozen=True, eq=False)
+class ClipReader:
+    """Reads clips as one model takes them.
+
+    Args:
+        shape: (T, H, W, 3) of a clip.
+        clip: sampling, short and fit of clips of videos, see `VideoRecord.read`.
+        fit_concepts: "letterbox" or "stretch": how concept clips are brought to the model's size.
+        skipped: path of what could not be read -> why; grows with every call.
+    """
+
+    shape: tuple[int, int, int, int]
+    clip: Mapping[str, str]
+    fit_concepts: str = "letterbox"
+    skipped: dict[Path, str] = field(default_factory=dict)
+
+    def videos(self, records: Sequence[VideoRecord], count: int, seed: int = 0) -> ClipSet | None:
+        """Clips of at most `count` videos, drawn with the seed; None where none can be read."""
+        clips, sources = [], []
+        for i in np.random.default_rng([seed, 1]).permutation(len(records)).tolist():
+            if len(clips) == count:
+                break
+            try:
+                clips.append(records[i].read(self.shape[0], self.shape[1:3], **self.clip))
+                sources.append(str(records[i].path))
+            except VideoError as error:
+                self.skipped[records[i].path] = error.reason
+        return ClipSet(np.stack(clips), tuple(sources)) if clips else None
+
+    def concepts(self, found: ConceptSet, clips: Sequence[ConceptClip]) -> ClipSet | None:
+        """Concept clips; those that cannot be decoded are left out. None where none is left."""
+        read, sources = [], []
+        for clip in clips:
+            try:
+                read.append(found.read([clip], self.shape[0], self.shape[1:3], self.fit_concepts)[0])
+                sources.append(clip.source or clip.file)
+            except ConceptError as error:
+                self.skipped[found.folder / clip.file] = str(error)
+        return ClipSet(np.stack(read), tuple(sources)) if read else None
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptSets:
+    """The clips of concepts and of random sets, each static and dynamic.
+
+    Attributes:
+        concepts: kind -> concept -> its clips.
+        randoms: kind -> random sets, one more than were asked for: the last is tested as if it were a concept.
+        missing: kind -> why there is none of it.
+    """
+
+    concepts: Mapping[str, Mapping[str, ClipSet]]
+    randoms: Mapping[str, Sequence[ClipSet]]
+    missing: Mapping[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """The concepts."""
+        return list(next(iter(self.concepts.values())))
+
+    def mixed(self) -> list[ClipSet]:
+        """Random sets of static and dynamic clips, half of each.
+
+        The sets of both kinds are of the same tracks, by concept: every other clip keeps the mixture of concepts, and
+        takes no track twice.
+        """
+        return [
+            ClipSet(np.concatenate([still.clips[::2], moving.clips[1::2]]), (*still.sources[::2], *moving.sources[1::2]))
+            for still, moving in zip(self.randoms[STATIC], self.randoms[DYNAMIC], strict=True)
+        ]
+
+
+def chosen_concepts(found: ConceptSet, names: Sequence[str] | None = None) -> list[str]:
+    """The concepts to use; None: all that were asked for when the folder was made.
+
+    Raises:
+        ConceptError: an unknown one, or fewer than two.
+    """
+    names = list(dict.fromkeys(found.concepts if names is None else names))
+    known = sorted({clip.concept for clip in found.clips} | set(found.concepts))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConceptError(f"{found.folder}: no concept {unknown[0]!r}. It has {', '.join(known)}")
+    if len(names) < 2:
+        raise ConceptError(
+            f"{found.folder}: relative TCAV sets concepts against each other; at least two are needed. "
+            f"Received: {', '.join(names) or 'none'}"
+        )
+    return names
+
+
+def concept_sets(
+    found: ConceptSet,
+    names: Sequence[str],
+    reader: ClipReader,
+    count: int,
+    num_random: int,
+    least: int,
+    seed: int = 0,
+    undecided: bool = True,
+    sources: Collection[str] | None = None,
+) -> ConceptSets:
+    """Reads the clips of every concept and of the random sets.
+
+    Args:
+        found: the folder of concepts.
+        names: the concepts.
+        reader: how clips are read.
+        count: clips of each concept, at most, and of each random set.
+        num_random: random sets; one more is drawn.
+        least: videos that the clips of a concept are from, and clips of a random set, at least.
+        seed: of the draws.
+        undecided: use clips that nobody has reviewed.
+        sources: videos whose clips may stand for a concept; None: all. Random sets are of all videos.
+
+    Raises:
+        ConceptError: too few clips of a concept, or of a random set, can be used, in both kinds.
+    """
+    concepts, randoms, missing = {}, {}, {}
+    for kind, folder in KIND.items():
+        try:
+            shown = {}
+            for name in names:
+                usable = [c for c in found.select(name, folder, undecided) if sources is None or c.source in sources]
+                shown[name] = _of_concept(found, name, folder, usable, reader, count, least, seed)
+            size = min(count, max(map(len, shown.values())))
+            drawn = found.random_sets(num_random + 1, size, folder, seed, undecided=undecided)
+            randoms[kind] = _random(found, drawn, reader, least)
+            concepts[kind] = shown
+        except ConceptError as error:
+            missing[kind] = str(error)
+    if not concepts:
+        raise ConceptError("; ".join(dict.fromkeys(missing.values())))
+    return ConceptSets(concepts, randoms, missing)
+
+
+def _of_concept(found, name, folder, usable, reader, count, least, seed) -> ClipSet:
+    if not usable:
+        raise ConceptError(f"{found.folder}: concept {name!r} has no {folder} clip that can be used")
+    usable = sorted(usable, key=lambda clip: clip.file)
+    order = np.random.default_rng([seed, *name.encode()]).permutation(len(usable))
+    chosen = [usable[i] for i in sorted(order[:count].tolist())]
+    read = reader.concepts(found, chosen)
+    videos = 0 if read is None else len(set(read.sources))
+    if videos < least:
+        failed = [clip.file for clip in chosen if found.folder / clip.file in reader.skipped]
+        broken = f", {len(failed)} of {len(chosen)} cannot be decoded, the first {failed[0]}" if failed else ""
+        raise ConceptError(
+            f"{found.folder}: concept {name!r} has {folder} clips of {videos} videos that can be used"
+            f"{broken}; {least}-fold cross-validation needs at least {least}, a test best 30"
+        )
+    return read
+
+
+def _random(found, drawn, reader, least) -> list[ClipSet]:
+    different = list({clip.file: clip for clips in drawn for clip in clips}.values())
+    read = reader.concepts(found, different)
+    place = [clip for clip in different if found.folder / clip.file not in reader.skipped]
+    row = {clip.file: i for i, clip in enumerate(place)}
+    sets = []
+    for clips in drawn:
+        rows = [row[clip.file] for clip in clips if clip.file in row]
+        if len(rows) < least:
+            raise ConceptError(
+                f"{found.folder}: a random set has {len(rows)} clips that can be decoded. {least} are needed"
+            )
+        sets.append(ClipSet(read.clips[rows], tuple(read.sources[i] for i in rows)))
+    return sets

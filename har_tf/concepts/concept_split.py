@@ -1,0 +1,154 @@
+"""Which videos give concepts and which are explained; nothing is used twice.
+
+The model learns from the training part. The test part is divided by source, such as a person and scene: one half gives
+concepts and random clips ("the concept generating split of the test set", Saha et al. 2024), and the other the clips of
+the class.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from har_tf.concepts import mining
+from har_tf.concepts.concept_set import ConceptSet
+from har_tf.concepts.detectors.base import Detector
+from har_tf.concepts.tracks import true_tracks
+from har_tf.datasets import splits
+from har_tf.datasets.records import ActionDataset, VideoRecord
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptSplit:
+    """The videos of a study.
+
+    Attributes:
+        train, validation: of the training part; empty where nothing is trained.
+        concept: the videos of the test part that concepts come from, or show the same.
+        explained: those that are explained.
+        note: how the test part was divided, in words.
+    """
+
+    train: Sequence[VideoRecord]
+    validation: Sequence[VideoRecord]
+    concept: Sequence[VideoRecord]
+    explained: Sequence[VideoRecord]
+    note: str
+
+
+def divide(
+    dataset: ActionDataset,
+    target: int,
+    protocol: str,
+    seed: int = 0,
+    test: float = 0.2,
+    validation: float | None = None,
+    given: ConceptSet | None = None,
+) -> ConceptSplit:
+    """Divides the videos; of a source, all are on one side.
+
+    Args:
+        dataset: all videos.
+        target: label of the class that is explained.
+        protocol: of the split into training and test part, see `datasets.splits`.
+        seed: of the split.
+        test: share of the videos in the test part where there is no official split; 1: all of them.
+        validation: share of the training part for choosing an epoch; None: nothing is trained.
+        given: concepts that are there already: all test videos that they were not mined from are explained. None:
+            the sources of the class are halved, and so are the others.
+    """
+    train, held, rest = (), (), dataset.records
+    if dataset.official is not None:
+        rest = [record for record in dataset.records if record.path in dataset.official[1]]
+    if validation is not None or (dataset.official is None and test < 1):
+        part, other = dataset.split(protocol, seed, test)
+        rest = other.records
+        if validation is not None:
+            by_group = protocol != "random"
+            train, held = (each.records for each in splits.hold_out(part, validation, seed, by_group))
+    if given is not None:
+        used = {path for paths in sources_among(given, rest).values() for path in paths}
+        groups = {record.group for record in rest if record.path in used and record.group is not None}
+        mined = [record for record in rest if record.path in used or record.group in groups]
+        explained = [record for record in rest if record.path not in used and record.group not in groups]
+        note = f"{len(mined)} of {len(rest)} test videos gave concepts, or show the same, and are not explained"
+        if shared := len(sources_among(given, [*train, *held])):
+            note += f"; {shared} training videos gave concepts, too, so the model has seen them"
+        return ConceptSplit(train, held, mined, explained, note)
+    source = {record: record.group or str(record.path) for record in rest}
+    mine = sorted({source[record] for record in rest if record.label == target})
+    others = sorted(set(source.values()) - set(mine))
+    rng = np.random.default_rng(seed)
+    first = {name for part in (mine, others) for name in rng.permutation(part)[: (len(part) + 1) // 2].tolist()}
+    concept, explained = ([record for record in rest if (source[record] in first) is side] for side in (True, False))
+    note = f"of {len(rest)} test videos {len(concept)} give concepts and {len(explained)} are explained"
+    return ConceptSplit(train, held, concept, explained, note)
+
+
+def sources_among(found: ConceptSet, records: Iterable[VideoRecord]) -> dict[str, list[Path]]:
+    """Name of a source of concepts -> the videos among records that may be meant: a name may end several paths."""
+    known = {source.path for source in found.sources} | {clip.source for clip in found.clips}
+    places: dict[str, list[Path]] = {}
+    for record in records:
+        parts = record.path.parts
+        for count in range(1, len(parts) + 1):
+            name = "/".join(parts[-count:])
+            if name in known:
+                places.setdefault(name, []).append(record.path)
+    return places
+
+
+def mine_concepts(
+    dataset: ActionDataset,
+    split: ConceptSplit,
+    target: int,
+    out: Path,
+    detector: Detector | None = None,
+    concepts: Sequence[str] = (),
+    others: int = 90,
+    seed: int = 0,
+) -> tuple[ConceptSet, set[str]]:
+    """Cuts concepts out of the videos of the class in the concept half, and random things out of others.
+
+    Args:
+        dataset: the videos are of.
+        split: of its videos.
+        target: label of the class.
+        out: folder for the concepts.
+        detector: what finds things; None: the true tracks of the embedded data set.
+        concepts: the detector's classes that are concepts.
+        others: videos of other classes, at most.
+        seed: of their choice.
+
+    Returns:
+        The concepts, and the sources whose clips stand for one: those of the class.
+
+    Raises:
+        ValueError: no video of the class is left.
+    """
+    own = [record for record in split.concept if record.label == target]
+    name = dataset.class_names[target]
+    if not own:
+        raise ValueError(f"{dataset.root}: no test video of {name} is left to mine concepts from")
+    rest = [record for record in split.concept if record.label != target]
+    order = np.random.default_rng([seed, 2]).permutation(len(rest))[:others]
+    mined = [*own, *(rest[i] for i in sorted(order.tolist()))]
+    print(f"mining concepts from {len(own)} videos of {name} and {len(order)} others", flush=True)
+    if detector is not None:
+        found = mining.mine([record.path for record in mined], detector, concepts, out)
+    else:
+        tracks = {record.path: _true_things(record, dataset.class_names[record.label]) for record in mined}
+        labels = {track.label for record in own for track in tracks[record.path]}
+        shown = [label for label in ("ball", "box", "person", "limb") if label in labels]
+        # A ball is a few pixels across in small frames.
+        found = mining.cut_tracks(tracks, list(tracks), shown, out, smallest=4)
+    # Of a short name and a longer one that both end a path, the longer is meant.
+    names = {path: name for name, paths in sources_among(found, own).items() for path in paths}
+    return found, set(names.values())
+
+
+def _true_things(record: VideoRecord, action: str) -> list:
+    """What the embedded data set calls object is a ball where it is thrown, and a box where it is picked up."""
+    thing = {"object": "ball" if action in ("throw", "catch") else "box"}
+    return [replace(track, label=thing.get(track.label, track.label)) for track in true_tracks(record)]
