@@ -49,7 +49,7 @@ def main(options: Options) -> dict:
     clips, index = drawn(options.clips), 3
     concepts = {f"concept {i}": drawn(options.set_size) // np.uint8(i) for i in range(1, options.concepts + 1)}
     random_sets = [drawn(options.set_size) for _ in range(options.random_sets)]
-    classifier = tcav.Linear(folds=None)
+    classifier = tcav.CavFit(folds=None)
 
     def once():
         slopes = tcav.gradients(model, clips, index, options.taps)

@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 from threadpoolctl import threadpool_limits
 
-from har_tf.concepts.cav import Linear
+from har_tf.concepts.cav import CavFit
 from har_tf.concepts.significance import Criterion, significance
 
 SETTINGS = ((64, 30), (16, 12))  # features of a tap, clips of a set
@@ -39,7 +39,7 @@ def main(options: Options) -> dict:
             passed = np.zeros(3)
             for seed in range(options.draws):
                 concept, gradients, others = _drawn(seed, kind, features, clips, options)
-                found = significance({kind: concept}, gradients, others, Linear(folds=None), criterion)[kind]
+                found = significance({kind: concept}, gradients, others, CavFit(folds=None), criterion)[kind]
                 passed += [found.t_test < 0.05, found.permutation < 0.05, found.significant]
             shares = dict(zip(("t_test", "permutation", "both"), (passed / options.draws).tolist(), strict=True))
             result["shares"].append({"features": features, "clips": clips, "concept": kind} | shares)

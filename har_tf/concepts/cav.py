@@ -11,7 +11,7 @@ _COLUMNS = 2**16  # of activations that are made float64 at a time
 
 
 @dataclass(frozen=True)
-class Linear:
+class CavFit:
     """How CAVs are fitted and how well they tell concepts apart.
 
     Both sides weigh the same, however many clips they have. Activations are centred and divided by one number, their
@@ -154,7 +154,7 @@ class Cav:
 
 def cavs(
     concepts: Mapping[str, np.ndarray],
-    classifier: Linear | None = None,
+    classifier: CavFit | None = None,
     groups: Mapping[str, Sequence] | None = None,
 ) -> dict[str, Cav]:
     """The CAV of each concept against all the others given: one against the rest.
@@ -165,8 +165,8 @@ def cavs(
     Args:
         concepts: name -> activations (N, D) at one tap, as `har_tf.concepts.tcav.activations` gives them. Each side
             of a plane weighs the same, so sets may differ in size.
-        classifier: how to fit and to cross-validate; None: `Linear()`.
-        groups: name -> source of each clip, as in `Linear.accuracy`; sets that are not named have a source a clip.
+        classifier: how to fit and to cross-validate; None: `CavFit()`.
+        groups: name -> source of each clip, as in `CavFit.accuracy`; sets that are not named have a source a clip.
 
     Returns:
         name -> `Cav`, in the order given.
@@ -180,7 +180,7 @@ def cavs(
         >>> found["ball"].accuracy
         0.93
     """
-    classifier = classifier or Linear()
+    classifier = classifier or CavFit()
     sets = checked(concepts)
     if len(sets) < 2:
         raise ValueError(

@@ -1,8 +1,8 @@
 """Sets of clips for TCAV, as a model takes them: of concepts, of random things, and of a class.
 
-    reader = ClipReader((32, 224, 224, 3), {"sampling": "strided", "short": "repeat", "fit": "crop"})
-    tennis = reader.videos(records, count=30)
-    sets = concept_sets(found, ["ball", "person"], reader, count=30, num_random=10, least=5)
+reader = ClipReader((32, 224, 224, 3), {"sampling": "strided", "short": "repeat", "fit": "crop"})
+tennis = reader.videos(records, count=30)
+sets = concept_sets(found, ["ball", "person"], reader, count=30, num_random=10, least=5)
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from har_tf.concepts.concept_set import ConceptClip, ConceptError, ConceptSet
-from har_tf.datasets.records import VideoRecord
+from har_tf.datasets.records import ActionDataset, VideoRecord
 from har_tf.video import VideoError
 
 STATIC, DYNAMIC = "static", "dynamic"
@@ -83,16 +83,28 @@ class ConceptSets:
         concepts: kind -> concept -> its clips.
         randoms: kind -> random sets, one more than were asked for: the last is tested as if it were a concept.
         missing: kind -> why there is none of it.
+        corpus: kind -> clips that random sets are drawn from.
     """
 
     concepts: Mapping[str, Mapping[str, ClipSet]]
     randoms: Mapping[str, Sequence[ClipSet]]
     missing: Mapping[str, str]
+    corpus: Mapping[str, int]
 
     @property
     def names(self) -> list[str]:
         """The concepts."""
         return list(next(iter(self.concepts.values())))
+
+    def counts(self) -> dict:
+        """Clips of every concept, of a random set, and of the corpus, by kind."""
+        return {
+            "concepts": {
+                name: {kind: len(shown[name]) for kind, shown in self.concepts.items()} for name in self.names
+            },
+            "random": {kind: len(sets[0]) for kind, sets in self.randoms.items()},
+            "corpus": dict(self.corpus),
+        }
 
     def mixed(self) -> list[ClipSet]:
         """Random sets of static and dynamic clips, half of each.
@@ -101,9 +113,45 @@ class ConceptSets:
         takes no track twice.
         """
         return [
-            ClipSet(np.concatenate([still.clips[::2], moving.clips[1::2]]), (*still.sources[::2], *moving.sources[1::2]))
+            ClipSet(
+                np.concatenate([still.clips[::2], moving.clips[1::2]]), (*still.sources[::2], *moving.sources[1::2])
+            )
             for still, moving in zip(self.randoms[STATIC], self.randoms[DYNAMIC], strict=True)
         ]
+
+
+def class_clips(
+    dataset: ActionDataset,
+    records: Sequence[VideoRecord],
+    label: int,
+    reader: ClipReader,
+    count: int,
+    least: int,
+    seed: int = 0,
+    advice: str = "More videos of it are needed",
+) -> ClipSet:
+    """Clips of the class.
+
+    Args:
+        dataset: the videos are of.
+        records: of those that may be explained.
+        label: of the class.
+        reader: how clips are read.
+        count: clips, at most.
+        least: clips, at least.
+        seed: of the draw.
+        advice: what helps where there are fewer.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    found = reader.videos([record for record in records if record.label == label], count, seed)
+    if found is None or len(found) < least:
+        raise ValueError(
+            f"{dataset.root}: {len(found or ())} test videos of {dataset.class_names[label]} can be explained; at "
+            f"least {least} are needed, best 30. {advice}"
+        )
+    return found
 
 
 def chosen_concepts(found: ConceptSet, names: Sequence[str] | None = None) -> list[str]:
@@ -167,7 +215,8 @@ def concept_sets(
             missing[kind] = str(error)
     if not concepts:
         raise ConceptError("; ".join(dict.fromkeys(missing.values())))
-    return ConceptSets(concepts, randoms, missing)
+    corpus = {kind: len(found.select(None, folder, undecided)) for kind, folder in KIND.items()}
+    return ConceptSets(concepts, randoms, missing, corpus)
 
 
 def _of_concept(found, name, folder, usable, reader, count, least, seed) -> ClipSet:

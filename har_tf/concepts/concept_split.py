@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from har_tf.concepts import mining
-from har_tf.concepts.concept_set import ConceptSet
-from har_tf.concepts.detectors.base import Detector
+from har_tf.concepts.clip_sets import chosen_concepts
+from har_tf.concepts.concept_set import ConceptSet, load
+from har_tf.concepts.detectors.base import Detector, check_concepts, open_detector
+from har_tf.concepts.mining import cut_tracks, mine
 from har_tf.concepts.tracks import true_tracks
 from har_tf.datasets import splits
 from har_tf.datasets.records import ActionDataset, VideoRecord
@@ -99,53 +100,80 @@ def sources_among(found: ConceptSet, records: Iterable[VideoRecord]) -> dict[str
     return places
 
 
-def mine_concepts(
-    dataset: ActionDataset,
-    split: ConceptSplit,
-    target: int,
-    out: Path,
-    detector: Detector | None = None,
-    concepts: Sequence[str] = (),
-    others: int = 90,
-    seed: int = 0,
-) -> tuple[ConceptSet, set[str]]:
-    """Cuts concepts out of the videos of the class in the concept half, and random things out of others.
+@dataclass(frozen=True, eq=False)
+class ConceptSource:
+    """Where concepts come from: a folder, else a detector, else the true tracks of the embedded data set.
 
     Args:
-        dataset: the videos are of.
-        split: of its videos.
-        target: label of the class.
-        out: folder for the concepts.
-        detector: what finds things; None: the true tracks of the embedded data set.
-        concepts: the detector's classes that are concepts.
-        others: videos of other classes, at most.
-        seed: of their choice.
-
-    Returns:
-        The concepts, and the sources whose clips stand for one: those of the class.
-
-    Raises:
-        ValueError: no video of the class is left.
+        given: the folder's concepts.
+        names: the concepts to use; None: all that were asked for.
+        detector: what finds things in videos.
+        labels: the detector's classes that are concepts.
     """
-    own = [record for record in split.concept if record.label == target]
-    name = dataset.class_names[target]
-    if not own:
-        raise ValueError(f"{dataset.root}: no test video of {name} is left to mine concepts from")
-    rest = [record for record in split.concept if record.label != target]
-    order = np.random.default_rng([seed, 2]).permutation(len(rest))[:others]
-    mined = [*own, *(rest[i] for i in sorted(order.tolist()))]
-    print(f"mining concepts from {len(own)} videos of {name} and {len(order)} others", flush=True)
-    if detector is not None:
-        found = mining.mine([record.path for record in mined], detector, concepts, out)
-    else:
-        tracks = {record.path: _true_things(record, dataset.class_names[record.label]) for record in mined}
-        labels = {track.label for record in own for track in tracks[record.path]}
-        shown = [label for label in ("ball", "box", "person", "limb") if label in labels]
-        # A ball is a few pixels across in small frames.
-        found = mining.cut_tracks(tracks, list(tracks), shown, out, smallest=4)
-    # Of a short name and a longer one that both end a path, the longer is meant.
-    names = {path: name for name, paths in sources_among(found, own).items() for path in paths}
-    return found, set(names.values())
+
+    given: ConceptSet | None = None
+    names: Sequence[str] | None = None
+    detector: Detector | None = None
+    labels: Sequence[str] = ()
+
+    @classmethod
+    def open(
+        cls, folder: Path | None, names: Sequence[str] | None, detector: str | None, labels: Sequence[str] = ()
+    ) -> "ConceptSource":
+        """Opens folder and detector, before anything long is done.
+
+        Raises:
+            ConceptError: no folder of concepts, or not these concepts in it.
+            DetectorError: no such detector, or not these classes.
+        """
+        given = None if folder is None else load(folder)
+        if given is not None:
+            chosen_concepts(given, names)
+        opened = None if detector is None else open_detector(detector)
+        if opened is not None:
+            check_concepts(labels, opened.names, detector)
+        return cls(given, names, opened, labels)
+
+    def concepts(
+        self, dataset: ActionDataset, split: ConceptSplit, target: int, out: Path, others: int = 90, seed: int = 0
+    ) -> tuple[ConceptSet, set[str] | None]:
+        """The concepts: those given, or cut out of the concept half: of the class, and random things of other classes.
+
+        Args:
+            dataset: the videos are of.
+            split: of its videos.
+            target: label of the class.
+            out: folder for concepts that are cut.
+            others: videos of other classes, at most.
+            seed: of their choice.
+
+        Returns:
+            The concepts, and the sources whose clips may stand for one, those of the class; None: all.
+
+        Raises:
+            ValueError: no video of the class is left.
+        """
+        if self.given is not None:
+            return self.given, None
+        own = [record for record in split.concept if record.label == target]
+        name = dataset.class_names[target]
+        if not own:
+            raise ValueError(f"{dataset.root}: no test video of {name} is left to mine concepts from")
+        rest = [record for record in split.concept if record.label != target]
+        order = np.random.default_rng([seed, 2]).permutation(len(rest))[:others]
+        mined = [*own, *(rest[i] for i in sorted(order.tolist()))]
+        print(f"mining concepts from {len(own)} videos of {name} and {len(order)} others", flush=True)
+        if self.detector is not None:
+            found = mine([record.path for record in mined], self.detector, self.labels, out)
+        else:
+            tracks = {record.path: _true_things(record, dataset.class_names[record.label]) for record in mined}
+            labels = {track.label for record in own for track in tracks[record.path]}
+            shown = [label for label in ("ball", "box", "person", "limb") if label in labels]
+            # A ball is a few pixels across in small frames.
+            found = cut_tracks(tracks, list(tracks), shown, out, smallest=4)
+        # Of a short name and a longer one that both end a path, the longer is meant.
+        names = {path: name for name, paths in sources_among(found, own).items() for path in paths}
+        return found, set(names.values())
 
 
 def _true_things(record: VideoRecord, action: str) -> list:

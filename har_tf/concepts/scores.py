@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from har_tf.concepts.cav import Linear, cavs, checked, in_span, sources_of
+from har_tf.concepts.cav import CavFit, cavs, checked, in_span, sources_of
 
 RANDOM = "random"  # how relative scores call the random set
 
@@ -110,7 +110,7 @@ def relative_tcav(
     concepts: Mapping[str, np.ndarray],
     gradients: np.ndarray,
     random_sets: Sequence[np.ndarray] = (),
-    classifier: Linear | None = None,
+    classifier: CavFit | None = None,
     groups: Mapping[str, Sequence] | None = None,
     random_groups: Sequence[Sequence] | None = None,
 ) -> dict[str, Scores]:
@@ -124,7 +124,7 @@ def relative_tcav(
         concepts: name -> activations (N, D) at one tap.
         gradients: (M, D) of the class's logit at that tap, for clips of the class.
         random_sets: activations (N, D) of random clips; may be empty.
-        classifier: how to fit; None: `Linear()`.
+        classifier: how to fit; None: `CavFit()`.
         groups, random_groups: source of each clip, as in `har_tf.concepts.cav.cavs`, for concepts and random sets.
 
     Returns:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from har_tf.concepts.cav import Linear
+from har_tf.concepts.cav import CavFit
 from har_tf.concepts.scores import Scores, derivatives, prepared, scores, sign_count
 
 DECIDE = ("both", "t_test", "permutation")
@@ -115,13 +115,11 @@ class Significance:
         agree = self.decide == "t_test" or (self.scores.mean - 0.5) * self.difference > 0
         return deciding < self.level and agree
 
-    def as_dict(self) -> dict:
-        """Everything as text and numbers that `json.dump` takes."""
+    def tests(self) -> dict:
+        """The random sets and the tests, as text and numbers that `json.dump` takes."""
         return {
-            "scores": self.scores.as_dict(),
             "random_mean": float(self.random_sign_counts.mean()),
             "random_deviation": float(self.random_sign_counts.std(ddof=1)),
-            "random_sign_counts": self.random_sign_counts.tolist(),
             "random_accuracy": self.random_accuracy,
             "t_test": self.t_test,
             "t_test_corrected": self.t_test_corrected,
@@ -134,12 +132,17 @@ class Significance:
             "significant": self.significant,
         }
 
+    def as_dict(self) -> dict:
+        """Everything as text and numbers that `json.dump` takes."""
+        counts = self.random_sign_counts.tolist()
+        return {"scores": self.scores.as_dict(), "random_sign_counts": counts, **self.tests()}
+
 
 def significance(
     concepts: Mapping[str, np.ndarray],
     gradients: np.ndarray,
     random_sets: Sequence[np.ndarray],
-    classifier: Linear | None = None,
+    classifier: CavFit | None = None,
     criterion: Criterion | None = None,
     groups: Mapping[str, Sequence] | None = None,
     random_groups: Sequence[Sequence] | None = None,
@@ -159,7 +162,7 @@ def significance(
         concepts: name -> activations (N, D) at one tap; one is enough.
         gradients: (M, D) of the class's logit at that tap, for clips of the class.
         random_sets: two or more sets (N, D) of random clips, best of the concepts' size.
-        classifier: how to fit; None: `Linear()`.
+        classifier: how to fit; None: `CavFit()`.
         criterion: how to test; None: `Criterion()`.
         groups, random_groups: as in `relative_tcav`.
 
@@ -177,7 +180,7 @@ def significance(
         >>> found["ball"].significant, found["ball"].permutation_corrected
         (True, 0.0005)
     """
-    classifier, criterion = classifier or Linear(), criterion or Criterion()
+    classifier, criterion = classifier or CavFit(), criterion or Criterion()
     if not concepts or len(random_sets) < 2:
         raise ValueError(
             "a t-test compares a concept or more with two random sets or more (the paper has ten). "

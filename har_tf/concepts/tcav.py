@@ -18,16 +18,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf.concepts.cav import Cav, Linear, cavs, in_span
+from har_tf.concepts.cav import Cav, CavFit, cavs, in_span
 from har_tf.concepts.scores import RANDOM, Scores, derivatives, magnitude, relative_tcav, sign_count
 from har_tf.concepts.significance import Criterion, Significance, significance
 from har_tf.explain.backward import checked_clips, evidence, features
 from har_tf.models.taps import Tap, find_several, stages
 
 __all__ = [
+    "Bank",
     "Cav",
+    "CavFit",
     "Criterion",
-    "Linear",
     "Scores",
     "Significance",
     "Tcav",
@@ -129,6 +130,46 @@ def _flat(x):
     return tf.reshape(x, [tf.shape(x)[0], -1])
 
 
+class Bank:
+    """The activations of all clips that were asked for; equal clips, also in several sets, pass the model once.
+
+    Args:
+        model, taps, pool, batch_size, max_gib: as in `activations`.
+    """
+
+    def __init__(
+        self, model, taps: Sequence[str | Tap], pool: str = "mean", batch_size: int = 32, max_gib: float = 4.0
+    ):
+        chosen = _chosen(model, taps, pool)
+        self.model, self.taps = model, tuple(tap.name for tap in chosen)
+        self._how = {"taps": chosen, "pool": pool, "batch_size": batch_size, "max_gib": max_gib}
+        self._row: dict[bytes, int] = {}
+        self._found: dict[str, list[np.ndarray]] = {tap: [] for tap in self.taps}
+
+    def rows(self, clips: np.ndarray) -> list[int]:
+        """Where each of the clips stands in `known`."""
+        keys = [hashlib.blake2b(np.ascontiguousarray(clip)).digest() for clip in clips]
+        new = {key: i for i, key in enumerate(keys) if key not in self._row}
+        if new:
+            for tap, found in activations(self.model, clips[list(new.values())], **self._how).items():
+                self._found[tap].extend(found)
+            self._row |= {key: len(self._row) + i for i, key in enumerate(new)}
+        return [self._row[key] for key in keys]
+
+    def known(self, tap: str) -> np.ndarray:
+        """Activations (N, D) of the different clips at a tap."""
+        return np.stack(self._found[tap])
+
+    def activations(self, clips: np.ndarray) -> dict[str, np.ndarray]:
+        """tap -> (B, D) of these clips."""
+        rows = self.rows(clips)
+        return {tap: np.stack([found[i] for i in rows]) for tap, found in self._found.items()}
+
+    def gradients(self, clips: np.ndarray, class_index: int) -> dict[str, np.ndarray]:
+        """As `gradients`, at these taps."""
+        return gradients(self.model, clips, class_index, **self._how)
+
+
 @dataclass(frozen=True, eq=False)
 class Tcav:
     """What `score` found.
@@ -170,7 +211,7 @@ def score(
     random_sets: Sequence[np.ndarray],
     taps: Sequence[str | Tap] | None = None,
     pool: str = "mean",
-    classifier: Linear | None = None,
+    classifier: CavFit | None = None,
     criterion: Criterion | None = None,
     groups: Mapping[str, Sequence] | None = None,
     random_groups: Sequence[Sequence] | None = None,
@@ -192,7 +233,7 @@ def score(
         random_sets: two or more sets of random clips, as large as a concept; the paper has ten.
         taps: names or taps; None: `har_tf.explain.stages(model)`.
         pool: of activations and gradients, as in `activations`.
-        classifier: how CAVs are fitted; None: `Linear()`.
+        classifier: how CAVs are fitted; None: `CavFit()`.
         criterion: how scores are tested; None: `Criterion()`, with a hypothesis for every concept at every tap.
         groups, random_groups: source of each clip, such as its video: name -> one a clip, and a sequence a random set.
             Clips of one source are neither divided by cross-validation nor by the permutation test.
@@ -210,7 +251,7 @@ def score(
         >>> found.relative["layer4"]["racket"].mean, found.tests["layer4"]["racket"].significant
         (0.97, True)
     """
-    classifier, criterion = classifier or Linear(), criterion or Criterion()
+    classifier, criterion = classifier or CavFit(), criterion or Criterion()
     chosen = _chosen(model, stages(model) if taps is None else taps, pool)
     names = tuple(tap.name for tap in chosen)
     _check_class(model, class_index)
@@ -238,11 +279,12 @@ def score(
     count = sum(map(len, checked.values())) + len(clips)
     _check_size(chosen, (count,), pool, max_gib)
     slopes = gradients(model, clips, class_index, chosen, pool, batch_size, max_gib)
-    different, rows = _once(model, checked, chosen, pool, batch_size)
+    bank = Bank(model, chosen, pool, batch_size, max_gib)
+    rows = {name: bank.rows(each) for name, each in checked.items()}
     relative, tests = {}, {}
-    for tap, each in zip(names, different, strict=True):
-        (each,), slope = in_span([each], slopes[tap])
-        sets = {name: each[own] for name, own in rows.items()}
+    for tap in names:
+        (different,), slope = in_span([bank.known(tap)], slopes[tap])
+        sets = {name: different[own] for name, own in rows.items()}
         shown = {name: sets[name] for name in concepts}
         others = [sets[name] for name in randoms]
         relative[tap] = relative_tcav(shown, slope, others, classifier, groups, random_groups)
@@ -255,22 +297,6 @@ def score(
         "grouped": groups is not None or random_groups is not None,
     }
     return Tcav(int(class_index), names, relative, tests, settings)
-
-
-def _once(model, sets, taps, pool, batch_size):
-    """Activations (N, D) of the different clips at each tap, and set -> rows of its clips."""
-    known, rows, parts = {}, {}, []
-    for name, clips in sets.items():
-        keys = [hashlib.blake2b(np.ascontiguousarray(clip)).digest() for clip in clips]
-        new = []
-        for i, key in enumerate(keys):
-            if key not in known:
-                known[key] = len(known)
-                new.append(i)
-        rows[name] = [known[key] for key in keys]
-        if new:
-            parts.append(features(model, clips[new], taps, _feature_rule(pool), batch_size))
-    return [np.concatenate(each) for each in zip(*parts, strict=True)], rows
 
 
 def _chosen(model, taps, pool) -> list[Tap]:

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from har_tf.concepts.cav import Linear
+from har_tf.concepts.cav import CavFit
 from har_tf.concepts.scores import derivatives, magnitude, relative_tcav, sign_count
 
 
@@ -35,7 +35,7 @@ def test_concepts_that_share_something_are_told_apart_by_what_they_do_not_share(
     assert (found["moving"].clips, found["moving"].class_clips) == (20, 5)
     assert found["moving"].derivatives.min() > 3
     json.dumps({name: each.as_dict() for name, each in found.items()}, allow_nan=False)
-    alone = relative_tcav(concepts, reads_motion, classifier=Linear(folds=None))
+    alone = relative_tcav(concepts, reads_motion, classifier=CavFit(folds=None))
     assert list(alone) == ["moving", "frozen"]
     assert (alone["frozen"].mean, alone["frozen"].deviation, alone["frozen"].accuracy) == (0, None, None)
 

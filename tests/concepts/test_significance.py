@@ -6,10 +6,10 @@ import pytest
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from har_tf.concepts.cav import Linear
+from har_tf.concepts.cav import CavFit
 from har_tf.concepts.significance import Criterion, significance
 
-FAST = Linear(folds=None)
+FAST = CavFit(folds=None)
 WIDTH = 16
 
 

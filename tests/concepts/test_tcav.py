@@ -11,7 +11,7 @@ from keras import layers, ops
 from threadpoolctl import threadpool_limits
 
 from har_tf.concepts import tcav
-from har_tf.concepts.tcav import Criterion, Linear
+from har_tf.concepts.tcav import CavFit, Criterion
 from har_tf.models.cnn_gru import cnn_gru
 from har_tf.models.taps import taps
 
@@ -193,7 +193,7 @@ def test_score_is_made_of_its_parts(gru_model, pool):
     concepts = {name: noise(7, seed, shape) // np.uint8(1 + seed % 2) for seed, name in enumerate("abc")}
     random_sets = [noise(6, seed, shape) for seed in (20, 21, 22)]
     clips = noise(9, 30, shape)
-    classifier, criterion = Linear(folds=3), Criterion(permutations=499, level=0.4)
+    classifier, criterion = CavFit(folds=3), Criterion(permutations=499, level=0.4)
     found = tcav.score(model, clips, 1, concepts, random_sets, names, pool, classifier, criterion)
     slopes = tcav.gradients(model, clips, 1, names, pool)
     seen = {name: tcav.activations(model, each, names, pool) for name, each in concepts.items()}
@@ -260,7 +260,7 @@ def test_stages_are_the_default():
         ),
         ({"concepts": {"red": tinted(9, 0, 1), "few": noise(3, 1)}}, "set 'few': 5-fold.*takes 5 clips.*Received: 3"),
         (
-            {"concepts": {"red": tinted(9, 0, 1), "one": noise(1, 1)}, "classifier": Linear(folds=None)},
+            {"concepts": {"red": tinted(9, 0, 1), "one": noise(1, 1)}, "classifier": CavFit(folds=None)},
             "set 'one': a test takes 2 clips.*Received: 1",
         ),
         (

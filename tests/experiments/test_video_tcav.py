@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from har_tf.report.pages.tcav import FURTHER, findings
 from keras import layers
 
 from experiments import video_tcav
@@ -19,7 +20,6 @@ from experiments.video_tcav import Recipe, Set
 from har_tf.concepts import mining as concepts
 from har_tf.datasets.records import ActionDataset, VideoRecord
 from har_tf.models.saving import save_model
-from har_tf.report.pages.tcav import FURTHER, findings
 from har_tf.video import probe, write_video
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -1,0 +1,93 @@
+"""Grad-CAM beside concepts: of the clips of the class (Figure 1 of the Video-TCAV paper), and how alike maps are."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from har_tf.concepts.clip_sets import ClipSet
+from har_tf.datasets.records import VideoRecord
+from har_tf.explain import Explanation, gradcam
+from har_tf.video.sampling import frame_indices
+
+
+def class_maps(
+    model: keras.Model,
+    clips: ClipSet,
+    records: Sequence[VideoRecord],
+    class_index: int,
+    class_names: Sequence[str],
+    clip: Mapping[str, str],
+    tap: str,
+    batch_size: int = 32,
+) -> tuple[dict, Explanation]:
+    """Grad-CAM of clips of the class, and what the model answers.
+
+    Args:
+        model: the classifier.
+        clips: of the class.
+        records: videos that they are from, among others.
+        class_index: the class.
+        class_names: of the model's outputs.
+        clip: sampling and short: how the clips were taken.
+        tap: the layer of Grad-CAM.
+        batch_size: clips at once.
+
+    Returns:
+        What `results.json` keeps: "tap", "right" (clips that are answered right), "clips" ("video", "probability",
+        "answer", "right", "inside", "empty" of each) and "inside", the mean share of the saliency that lies in the true
+        boxes of person and object, None without boxes; and the maps.
+    """
+    found = gradcam(model, clips.clips, tap, class_index, batch_size=batch_size)
+    answers = model.predict(clips.clips, batch_size=batch_size, verbose=0).argmax(axis=1)
+    places = {str(record.path): record for record in records}
+    inside = inside_boxes(found.maps, [places[source] for source in clips.sources], clip)
+    rows = [
+        {
+            "video": Path(source).stem,
+            "probability": float(found.probability[i]),
+            "answer": class_names[answers[i]],
+            "right": bool(answers[i] == class_index),
+            "inside": None if inside is None else inside[i],
+            "empty": bool(found.empty[i]),
+        }
+        for i, source in enumerate(clips.sources)
+    ]
+    mean = None if inside is None else sum(inside) / len(inside)
+    return {"tap": tap, "right": sum(row["right"] for row in rows), "clips": rows, "inside": mean}, found
+
+
+def inside_boxes(maps: np.ndarray, records: Sequence[VideoRecord], clip: Mapping[str, str]) -> list[float] | None:
+    """The share of each map's saliency that lies in the true boxes of person and object; None without boxes.
+
+    Args:
+        maps: (N, T, H, W), of the size of the videos.
+        records: N videos, with boxes in every frame.
+        clip: sampling and short: how frames were taken.
+    """
+    if any(record.boxes is None for record in records):
+        return None
+    shares = []
+    for one, record in zip(maps, records, strict=True):
+        numbers = frame_indices(len(record.boxes), len(one), clip["sampling"], short=clip["short"])
+        mask = np.zeros(one.shape, bool)
+        for boxes in (record.boxes, record.object_boxes):
+            for t, box in enumerate(() if boxes is None else boxes[numbers]):
+                if np.isfinite(box).all():
+                    # The embedded videos have the model's size, but for a last row or column.
+                    x1, y1, x2, y2 = np.rint(box).astype(int)
+                    mask[t, y1:y2, x1:x2] = True
+        total = float(one.sum())
+        shares.append(float(one[mask].sum()) / total if total else 0.0)
+    return shares
+
+
+def alike(one: np.ndarray, other: np.ndarray) -> dict:
+    """Correlation of maps (N, T, H, W), clip by clip: {"mean": None of no clip, "clips": how many count}.
+
+    Maps that are the same everywhere do not count.
+    """
+    flat = zip(one.reshape(len(one), -1), other.reshape(len(other), -1), strict=True)
+    found = [float(np.corrcoef(a, b)[0, 1]) for a, b in flat if a.std() > 1e-6 and b.std() > 1e-6]
+    return {"mean": float(np.mean(found)) if found else None, "clips": len(found)}
