@@ -450,4 +450,4 @@ def check(recipe: Recipe) -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main, PRESETS)
+    run_cli(main, PRESETS, {"--model": "saved"})

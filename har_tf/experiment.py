@@ -259,7 +259,7 @@ def check_options(recipe: Any, **ranges: tuple[float, float | None]) -> None:
     check_name("--run", flat["run"])
 
 
-def run_cli(main, presets: Mapping[str, Any]) -> None:
+def run_cli(main, presets: Mapping[str, Any], implied: Mapping[str, str] | None = None) -> None:
     """The command line of an experiment: `--preset` names the recipe to start from, every option changes it.
 
     Without `--preset` it is "figures", the embedded data set on two cores, or, where --data-dir or --dataset names
@@ -268,12 +268,15 @@ def run_cli(main, presets: Mapping[str, Any]) -> None:
     Args:
         main: takes a recipe.
         presets: name → recipe; all of one type.
+        implied: flag → the preset that it stands for on the embedded data set, such as that for saved models.
     """
     arguments = sys.argv[1:]
     preset = _given(arguments, "--preset", remove=True)
     if preset is None:
         on_disk = _given(arguments, "--data-dir") is not None
-        preset = "paper" if on_disk or _given(arguments, "--dataset") not in (None, "figures") else "figures"
+        on_disk |= _given(arguments, "--dataset") not in (None, "figures")
+        also = [name for flag, name in (implied or {}).items() if _given(arguments, flag) is not None]
+        preset = "paper" if on_disk else next(iter(also), "figures")
     if preset not in presets:
         print(f"error: --preset is one of {', '.join(presets)}. Received: {preset}", file=sys.stderr)
         sys.exit(2)

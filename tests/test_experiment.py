@@ -78,6 +78,19 @@ def test_a_preset_is_chosen_by_name_or_by_the_data_and_every_option_overrides(mo
     assert {name: found[0][name] for name in expected} == expected
 
 
+def test_a_flag_may_imply_a_preset_on_the_embedded_data(monkeypatch):
+    found = []
+    for arguments in (["--width", "9"], ["--width", "9", "--data-dir", "V"], ["--preset", "figures", "--width", "9"]):
+        monkeypatch.setattr(sys, "argv", ["x", *arguments])
+        with pytest.raises(SystemExit):
+            run_cli(
+                lambda recipe: found.append(recipe.training.epochs),
+                PRESETS | {"wide": changed(PRESETS["figures"], epochs=77)},
+                {"--width": "wide"},
+            )
+    assert found == [77, 20, 2]
+
+
 def test_wrong_usage_exits_with_2(monkeypatch, capsys):
     for arguments in (["--preset", "papper"], ["--width", "wide"], ["--widht", "3"]):
         monkeypatch.setattr(sys, "argv", ["x", *arguments])

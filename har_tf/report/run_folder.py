@@ -1,5 +1,6 @@
 """The folder of one run: what was asked for, on what machine, and what came out."""
 
+import csv
 import hashlib
 import importlib.metadata
 import json
@@ -71,6 +72,14 @@ class RunFolder:
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
         return path
+
+    def write_skipped(self, skipped: Mapping[Path, str]) -> None:
+        """Writes `skipped.csv`: the files that were left out, each with the reason."""
+        with (
+            whole_file(self.path / "skipped.csv") as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file).writerows([("path", "reason"), *skipped.items()])
 
     def keep(self, file: Path) -> Path:
         """Copies a file into the run folder."""
