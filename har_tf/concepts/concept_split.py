@@ -13,7 +13,8 @@ import numpy as np
 
 from har_tf.concepts.clip_sets import chosen_concepts
 from har_tf.concepts.concept_set import ConceptSet, load
-from har_tf.concepts.detectors.base import Detector, check_concepts, open_detector
+from har_tf.concepts.detectors.base import Detector, check_concepts
+from har_tf.concepts.detectors.open import open_detector
 from har_tf.concepts.mining import cut_tracks, mine
 from har_tf.concepts.tracks import true_tracks
 from har_tf.datasets import splits

@@ -5,21 +5,21 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
-from har_tf.report.pages.tcav import FURTHER, findings
 from keras import layers
 
 from experiments import video_tcav
-from experiments.video_tcav import Recipe, Set
-from har_tf.concepts import mining as concepts
-from har_tf.datasets.records import ActionDataset, VideoRecord
+from experiments.video_tcav import PRESETS
+from har_tf.concepts import mining
+from har_tf.concepts.concept_split import divide
+from har_tf.concepts.study import FURTHER
+from har_tf.experiment import changed
 from har_tf.models.saving import save_model
+from har_tf.report.pages.video_tcav import findings
 from har_tf.video import probe, write_video
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -29,18 +29,37 @@ LAYERS = ["layer1", "layer2", "layer3", "layer4"]
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
-    return Recipe(
-        clips=120, test=0.7, size=(32, 48), num_frames=4, embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2),
-        patch=(2, 4, 4), epochs=1, validation=0.3, folds=2, level=0.3, class_clips=4, concept_clips=4, num_random=3,
-        resamples=20, random_videos=9, reversal_clips=2, overlays=2, workers=0,
-        out=tmp_path_factory.mktemp("runs"), run="tiny",
-    )  # fmt: skip
+    return changed(
+        PRESETS["figures"],
+        clips=120,
+        test=0.7,
+        size=(32, 48),
+        num_frames=4,
+        embed_dim=8,
+        depths=(1, 1, 1, 1),
+        num_heads=(1, 1, 2, 2),
+        patch=(2, 4, 4),
+        epochs=1,
+        validation=0.3,
+        folds=2,
+        level=0.3,
+        class_clips=4,
+        concept_clips=4,
+        num_random=3,
+        resamples=20,
+        random_videos=9,
+        reversal_clips=2,
+        overlays=2,
+        workers=0,
+        out=tmp_path_factory.mktemp("runs"),
+        run="tiny",
+    )
 
 
 @pytest.fixture(scope="module")
 def run(recipe):
     video_tcav.main(recipe)
-    return recipe.out / "video_tcav" / "tiny"
+    return recipe.output.out / "video_tcav" / "tiny"
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +74,35 @@ def printed(run, stem):
 
 def test_the_run_folder_is_complete(run):
     expected = {
-        "recipe.json", "environment.json", "results.json", "skipped.csv", "model.keras", "history.csv", "report.html",
-        "concepts.html", "concepts/concepts.json", "figures/curves.png", "figures/figure_1_gradcam.png",
-        "figures/figure_4_detections.png", "figures/figure_5_spatial.png", "figures/figure_6_spatiotemporal.png",
-        "figures/figure_7_static.png", "figures/figure_8_dynamic.png", "figures/figure_9_ball.png",
-        "figures/figure_10_static.png", "figures/figure_10_dynamic.png", "figures/reversal.png",
-        "tables/figure_7.md", "tables/figure_8.csv", "tables/figure_9.tex", "tables/figure_10_dynamic.md",
-        "tables/changes.csv", "tables/reversal_answers.md", "tables/reversal_gradcam.md",
+        "recipe.json",
+        "environment.json",
+        "results.json",
+        "skipped.csv",
+        "model.keras",
+        "history.csv",
+        "report.html",
+        "concepts.html",
+        "concepts/concepts.json",
+        "figures/curves.png",
+        "figures/figure_1_gradcam.png",
+        "figures/figure_4_detections.png",
+        "figures/figure_5_spatial.png",
+        "figures/figure_6_spatiotemporal.png",
+        "figures/figure_7_static.png",
+        "figures/figure_8_dynamic.png",
+        "figures/figure_9_ball.png",
+        "figures/figure_10_static.png",
+        "figures/figure_10_dynamic.png",
+        "figures/reversal.png",
+        "tables/figure_7.md",
+        "tables/figure_8.csv",
+        "tables/figure_9.tex",
+        "tables/figure_10_dynamic.md",
+        "tables/changes.csv",
+        "tables/reversal_answers.md",
+        "tables/reversal_gradcam.md",
         "tables/reversal_concepts.csv",
-    }  # fmt: skip
+    }
     assert {name for name in expected if not (run / name).is_file()} == set()
     assert not [path for path in run.rglob(".*") if path.name != ".concepts.lock"], "nothing half-written"
     videos = list((run / "overlays").glob("*.mp4"))
@@ -93,8 +132,10 @@ def test_tables_print_the_results(run, results):
             assert row["95 %"] == f"{low:.2f}\N{EN DASH}{high:.2f}"
     rows = printed(run, "figure_9")
     assert {row["Concept"] for row in rows if row["Shown together"] == "limb"} == {
-        "limb, static", "limb, dynamic", "random"
-    }  # fmt: skip
+        "limb, static",
+        "limb, dynamic",
+        "random",
+    }
     for row in printed(run, "figure_10_dynamic"):
         found = results["tests"]["dynamic"][row["Layer"]][row["Concept"]]
         assert float(row["p, permutation"]) == pytest.approx(found["permutation_corrected"])
@@ -118,13 +159,12 @@ def test_shares_are_shares_of_the_clips_of_the_class(results):
 
 def test_nothing_is_used_twice(run, recipe):
     """Persons and scenes: those of training, of concepts, and of the explained clips."""
-    full = video_tcav.resolved(recipe)
-    dataset = video_tcav._load(full, (4, 32, 48, 3))
-    halves = video_tcav._halves(full, dataset, True, None)
+    dataset = recipe.embedded.draw(recipe.output, size=(32, 48), frames=7)
+    halves = divide(dataset, dataset.class_names.index("throw"), "group", test=0.7, validation=0.3)
     parts = [[*halves.train, *halves.validation], halves.concept, halves.explained]
     groups = [{record.group for record in part} for part in parts]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 12
-    found = concepts.load(run / "concepts")
+    found = mining.load(run / "concepts")
     mined = {source.path for source in found.sources}
     assert mined <= {record.name(dataset.root) for record in halves.concept}
     assert {clip.concept for clip in found.clips if clip.source.startswith("throw")} == {*CONCEPTS}
@@ -195,16 +235,28 @@ def by_hand(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tennis(kinetics, motion_model, by_hand, tmp_path_factory):
-    return Recipe(
-        dataset="kinetics", data_dir=kinetics, model=motion_model, concepts=by_hand, folds=2, class_clips=8,
-        concept_clips=6, num_random=3, resamples=20, reversal_clips=2, overlays=1, workers=0,
-        level=0.3, out=tmp_path_factory.mktemp("kinetics"), run="tennis",
-    )  # fmt: skip
+    return changed(
+        PRESETS["paper"],
+        data_dir=str(kinetics),
+        model=motion_model,
+        concepts=by_hand,
+        folds=2,
+        class_clips=8,
+        concept_clips=6,
+        num_random=3,
+        resamples=20,
+        reversal_clips=2,
+        overlays=1,
+        workers=0,
+        level=0.3,
+        out=tmp_path_factory.mktemp("kinetics"),
+        run="tennis",
+    )
 
 
 def test_a_model_of_motion_reads_what_moves(tennis):
     video_tcav.main(tennis)
-    run = tennis.out / "video_tcav" / "tennis"
+    run = tennis.output.out / "video_tcav" / "tennis"
     results = json.loads((run / "results.json").read_text())
     assert results["target"] == "playing tennis" and results["taps"][-1] == "last"
     found = results["figures"]["8"]["last"]
@@ -221,40 +273,17 @@ def test_a_model_of_motion_reads_what_moves(tennis):
 def test_videos_that_gave_concepts_are_not_explained(kinetics, tennis, tmp_path):
     sources = sorted((kinetics / "val" / "playing tennis").glob("*.mp4"))[:7]
     box = np.array([[0, 0, 32, 32]] * 8, np.float32)
-    tracks = [concepts.Track(label, np.arange(8), box, np.ones(8, np.float32)) for label in ("person", "tennis racket")]
-    concepts.cut_tracks({path: tracks for path in sources}, sources, ["person", "tennis racket"], tmp_path / "mined")
-    mined = video_tcav.resolved(replace(tennis, concepts=tmp_path / "mined"))
-    dataset = video_tcav._load(mined, None)
-    halves = video_tcav._halves(mined, dataset, False, concepts.load(tmp_path / "mined"))
+    tracks = [mining.Track(label, np.arange(8), box, np.ones(8, np.float32)) for label in ("person", "tennis racket")]
+    mining.cut_tracks({path: tracks for path in sources}, sources, ["person", "tennis racket"], tmp_path / "mined")
+    mined = changed(tennis, concepts=tmp_path / "mined")
+    dataset = mined.data.listed()
+    label = dataset.class_names.index("playing tennis")
+    halves = divide(dataset, label, "official", given=mining.load(tmp_path / "mined"))
     assert {record.path for record in halves.concept} == set(sources)
     assert len(halves.explained) == 11 and not {record.path for record in halves.explained} & set(sources)
     # Five are left, of one class: too few for ten parts.
     with pytest.raises(ValueError, match="5 test videos of playing tennis can be explained; at least 6 are needed"):
-        video_tcav.main(replace(mined, folds=6))
-
-
-def test_of_two_videos_of_one_name_neither_is_explained(tmp_path):
-    """The source is called "0.mp4": which of the two was mined, nobody knows."""
-    names = ("tennis/0.mp4", "tennis/1.mp4", "dining/0.mp4")
-    records = tuple(VideoRecord(tmp_path / name, int(name.startswith("tennis"))) for name in names)
-    dataset = ActionDataset("d", tmp_path, records, ("dining", "tennis"))
-    found = SimpleNamespace(sources=(), clips=(SimpleNamespace(source="0.mp4"),))
-    recipe = Recipe(dataset="d", target="tennis", test=1.0)
-    halves = video_tcav._halves(recipe, dataset, False, found)
-    assert [record.path.name for record in halves.explained] == ["1.mp4"]
-    assert len(halves.concept) == 2
-
-
-def test_half_of_a_mixed_random_set_is_static_and_no_track_is_in_it_twice():
-    """Sets come sorted by concept: the first halves of both would be the same tracks of the first concepts."""
-
-    def drawn(kind):
-        sources = tuple(f"{name}{i}" for name in "abc" for i in range(3))
-        return Set(np.full((9, 2, 1, 1, 1), kind, np.uint8), sources)
-
-    (mixed,) = video_tcav._mixed({"static": [drawn(1)], "dynamic": [drawn(2)]})
-    assert mixed.clips[:, 0, 0, 0, 0].tolist() == [1] * 5 + [2] * 4
-    assert sorted(mixed.sources) == [f"{name}{i}" for name in "abc" for i in range(3)]
+        video_tcav.main(changed(mined, folds=6))
 
 
 def broken(folder):
@@ -303,73 +332,8 @@ def test_wrong_input_is_named_before_any_long_work(tennis, by_hand, tmp_path, da
         damage(tmp_path / "concepts")
         options = {"concepts": tmp_path / "concepts"}
     with pytest.raises((ValueError, OSError), match=message):
-        video_tcav.main(replace(tennis, out=tmp_path / "out", **options))
+        video_tcav.main(changed(tennis, out=tmp_path / "out", **options))
     assert not list((tmp_path / "out").rglob("results.json"))
-
-
-def test_findings_tell_what_the_t_test_alone_would_claim():
-    def tested(t_test, significant):
-        return {"t_test_corrected": t_test, "level": 0.05, "significant": significant}
-
-    results = {
-        "target": "throw", "model": {"accuracy": None}, "reversal": None, "missing": {}, "changes": [],
-        "settings": {"resamples": 0}, "taps": ["layer1"],
-        "tests": {
-            "dynamic": {
-                "layer1": {"ball": tested(0.001, True), "limb": tested(0.02, False), FURTHER: tested(0.01, False)}
-            }
-        },
-    }  # fmt: skip
-    assert findings(results) == [
-        "Tests of dynamic concepts: 1 of 2 are significant (ball at layer1); a further random set is nowhere "
-        "significant, as it should be. By the paper's t-test alone it would be 2 of 2, and the random set at 1 of 1 "
-        "layers."
-    ]
-
-
-def changed(figure, name, low, high, layers=("layer1", "layer4")):
-    return {
-        "figure": figure, "what": name, "between": list(layers), "value": (low + high) / 2, "interval": [low, high]
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("spans", "said"),
-    [
-        ([(0.1, 0.4), (0.2, 0.3)], "So dynamic concepts gain importance with depth, as the paper found."),
-        ([(0.1, 0.4), (-0.2, 0.3)], "appears for ball, and not for limb."),
-        ([(-0.1, 0.4), (-0.3, -0.1)], "does not appear."),
-    ],
-)
-def test_findings_claim_what_the_intervals_allow(spans, said):
-    results = {
-        "target": "throw", "model": {"accuracy": None}, "tests": {}, "reversal": None, "missing": {},
-        "settings": {"resamples": 100}, "taps": ["layer1", "layer4"],
-        "changes": [
-            *(changed(8, name, *span) for name, span in zip(("ball", "limb"), spans, strict=True)),
-            changed(8, "random", -0.5, -0.2),
-            changed(9, "ball, dynamic - ball, static", 0.1, 0.9, ("layer4", "layer4")),
-        ],
-    }  # fmt: skip
-    told = findings(results)
-    assert told[1].endswith(said)
-    assert "random falls (-0.35; -0.50 to -0.20)" in told[0]
-    assert told[2] == "Shown side by side at layer4, ball: dynamic beats static (+0.50; +0.10 to +0.90)."
-
-
-def test_maps_that_only_mirror_correlate_perfectly():
-    maps = np.random.default_rng(0).random((3, 4, 5, 6)).astype("float32")
-    assert video_tcav._alike(maps, maps) == {"mean": pytest.approx(1), "clips": 3}
-    assert abs(video_tcav._alike(maps, maps[:, ::-1])["mean"]) < 0.4
-    maps[0] = 0
-    assert video_tcav._alike(maps, maps) == {"mean": pytest.approx(1), "clips": 2}, "an empty map does not count"
-
-
-def test_sources_are_drawn_as_wholes():
-    rows = video_tcav._redrawn(["a", "b", "a", "c"], np.random.default_rng(0))
-    assert rows.count(0) == rows.count(2), "both clips of a come together"
-    clips = Set(np.arange(6, dtype=np.uint8).reshape(1, 6, 1, 1, 1), ("a",))
-    assert clips.backwards().clips.ravel().tolist() == [5, 4, 3, 2, 1, 0]
 
 
 def test_help_is_quick_and_unknown_options_are_refused():
