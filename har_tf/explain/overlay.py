@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from har_tf.explain.explanation import Explanation
+from har_tf.video import write_video
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _PAPER, _INK, _GREY = (255, 255, 255), (20, 20, 20), (110, 110, 110)
@@ -47,7 +48,10 @@ def overlay(
         raise ValueError(f"alpha lies in [0, 1]. Received: {alpha=}")
     if blend not in ("saliency", "uniform"):
         raise ValueError(f"blend is 'saliency' or 'uniform'. Received: {blend=}")
-    clips = _as_clips(clips)
+    clips = np.asarray(clips)
+    clips = clips[:, None] if clips.ndim == 4 else clips
+    if clips.ndim != 5 or clips.shape[-1] != 3:
+        raise ValueError(f"clips are (B, T, H, W, 3). Received: shape {clips.shape}")
     maps = _checked_maps(explanation)
     if clips.shape[:2] != maps.shape[:2]:
         raise ValueError(
@@ -122,9 +126,7 @@ def save_overlay(
             different classes.
         har_tf.video.VideoError: the path cannot be written.
     """
-    from har_tf.video import write_video
-
-    frames = _captioned(clip, explanation, index, class_names, title, times, min_side, alpha, colormap, headings)
+    frames = captioned(clip, explanation, index, class_names, title, times, min_side, alpha, colormap, headings)
     return write_video(path, frames, fps=fps)
 
 
@@ -139,18 +141,15 @@ def captioned(
     alpha=0.5,
     colormap="jet",
     headings=None,
-) -> np.ndarray:
-    """The frames that `save_overlay` writes, uint8 (T, height, width, 3); arguments as there."""
-    frames = _captioned(clip, explanation, index, class_names, title, times, min_side, alpha, colormap, headings)
-    return np.stack(list(frames))
-
-
-def _captioned(
-    clip, explanation, index, class_names, title, times, min_side, alpha, colormap, headings
 ) -> Iterator[np.ndarray]:
+    """The frames that `save_overlay` writes, one by one, uint8 (height, width, 3); arguments as there."""
     several = explanation if isinstance(explanation, Mapping) else {"": explanation}
     several = {name: each.only(index) for name, each in several.items()}
-    _check_alike(several)
+    if not several:
+        raise ValueError("An overlay needs at least one explanation. Received: none")
+    classes = {name: int(each.class_index[0]) for name, each in several.items()}
+    if len(set(classes.values())) > 1:
+        raise ValueError(f"Explanations that stand side by side are of one class. Received: classes {classes}")
     all_maps = [_checked_maps(each)[0] for each in several.values()]
     count = len(all_maps[0])
     if isinstance(clip, np.ndarray):
@@ -199,14 +198,6 @@ def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(row[1:], axis=1).astype("uint8")
 
 
-def _check_alike(explanations: Mapping[str, Explanation]) -> None:
-    if not explanations:
-        raise ValueError("An overlay needs at least one explanation. Received: none")
-    classes = {name: int(each.class_index[0]) for name, each in explanations.items()}
-    if len(set(classes.values())) > 1:
-        raise ValueError(f"Explanations that stand side by side are of one class. Received: classes {classes}")
-
-
 def _made(explanations: Mapping[str, Explanation]) -> str:
     """How the maps were made, what differs between them apart by slashes, and which of them are empty."""
     several = list(explanations.values())
@@ -227,16 +218,15 @@ def _made(explanations: Mapping[str, Explanation]) -> str:
 def _settings(explanation: Explanation) -> dict[str, str]:
     """The settings as text, a tap with the cells of its map: a map of few cells has no finer places to show."""
     given = {name: value for name, value in explanation.settings.items() if value is not None and value is not False}
-    said = {name: _joined(value) if isinstance(value, tuple) else str(value) for name, value in given.items()}
-    if "counterfactual" in said:
-        said["counterfactual"] = "negated gradient"
-    if "tap" in said and "windows" not in said:
-        said["tap"] += f" ({'x'.join(map(str, explanation.signed.shape[1:]))})"
-    return said
-
-
-def _joined(taps: tuple[str, ...]) -> str:
-    return " + ".join(taps) if len(taps) <= 6 else f"{taps[0]} + ... + {taps[-1]} ({len(taps)} taps)"
+    if "counterfactual" in given:
+        given["counterfactual"] = "negated gradient"
+    if "tap" in given and "windows" not in given:
+        given["tap"] += f" ({'x'.join(map(str, explanation.signed.shape[1:]))})"
+    taps = given.get("taps", ())
+    if taps:
+        many = f"{taps[0]} + ... + {taps[-1]} ({len(taps)} taps)"
+        given["taps"] = " + ".join(taps) if len(taps) <= 6 else many
+    return {name: str(value) for name, value in given.items()}
 
 
 def _small_print(text: str, across: int, scale: float, most: int = 3) -> list[np.ndarray]:
@@ -300,15 +290,6 @@ def _legend(colours: np.ndarray, scale: float) -> np.ndarray:
     for text, left in (("0", digit - _width("0", size) - 3), ("1", digit + bar + 3)):
         cv2.putText(picture, text, (max(left, 0), round(height * 0.85)), _FONT, size, _INK, 1, cv2.LINE_AA)
     return picture
-
-
-def _as_clips(clips) -> np.ndarray:
-    clips = np.asarray(clips)
-    if clips.ndim == 4:
-        clips = clips[:, None]
-    if clips.ndim != 5 or clips.shape[-1] != 3:
-        raise ValueError(f"clips are (B, T, H, W, 3). Received: shape {clips.shape}")
-    return clips
 
 
 def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

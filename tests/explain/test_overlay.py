@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from har_tf.explain import Explanation, overlay, save_overlay
-from har_tf.explain.overlay import _made, captioned
+from har_tf.explain.overlay import _made
+from har_tf.explain.overlay import captioned as frame_by_frame
+
+
+def captioned(*args, **options):
+    return np.stack(list(frame_by_frame(*args, **options)))
 
 
 def explanation_of(maps, normalize="clip"):
