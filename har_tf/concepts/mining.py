@@ -21,7 +21,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -117,8 +117,8 @@ def mine(
         "concepts": list(concepts),
         "others": others,
     }
-    root, videos = _videos(source)
-    return _cut_all(root, videos, found, concepts, out, settings, max_frames, smallest, per_video, fill, fresh)
+    cutting = _Cutting(max_frames, smallest, per_video, fill)
+    return _cut_all(source, found, concepts, out, settings, cutting, fresh)
 
 
 def cut_tracks(
@@ -138,12 +138,7 @@ def cut_tracks(
         tracks: {path of a video: its tracks}, or a function that gives them.
         source: a folder, or paths of videos.
         concepts: labels of tracks; those of others become other classes.
-        out: see `mine`, like all that follows.
-        max_frames: see `mine`.
-        smallest: see `mine`.
-        per_video: see `mine`.
-        fill: see `mine`.
-        fresh: see `mine`.
+        out, max_frames, smallest, per_video, fill, fresh: as in `mine`.
 
     Example:
         >>> records = datasets.load("figures").records
@@ -159,8 +154,7 @@ def cut_tracks(
         return list(given), max((int(track.frames[-1]) + 1 for track in given), default=0)
 
     settings = {"detector": None, "tracking": "given", "concepts": list(concepts), "others": True}
-    root, videos = _videos(source)
-    return _cut_all(root, videos, found, concepts, out, settings, max_frames, smallest, per_video, fill, fresh)
+    return _cut_all(source, found, concepts, out, settings, _Cutting(max_frames, smallest, per_video, fill), fresh)
 
 
 def detect(
@@ -222,8 +216,7 @@ def cut(
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {' or '.join(KINDS)}. Received: kind={kind!r}")
-    if fill != "mean" and not (isinstance(fill, int) and 0 <= fill <= 255):
-        raise ValueError(f"fill is a grey value from 0 to 255 or 'mean'. Received: fill={fill!r}")
+    _check_fill(fill)
     if len(frames) != len(track.frames):
         raise ValueError(f"A track of {len(track.frames)} frames needs as many. Received: {len(frames)}")
     if kind == "spatial":
@@ -275,26 +268,41 @@ def _videos(source: str | Path | Sequence[str | Path]) -> tuple[Path, dict[str, 
     return root, {relative(path, root): path for path in sorted(paths)}
 
 
-def _cut_all(root, videos, found, concepts, out, settings, max_frames, smallest, per_video, fill, fresh) -> ConceptSet:
+@dataclass(frozen=True)
+class _Cutting:
+    """How clips are cut along tracks: arguments of `mine`."""
+
+    max_frames: int
+    smallest: int
+    per_video: int | None
+    fill: int | str
+
+    def __post_init__(self) -> None:
+        numbers = {name: value for name, value in asdict(self).items() if name != "fill" and value is not None}
+        if min(numbers.values()) < 1:
+            told = ", ".join(f"{name}={value}" for name, value in numbers.items())
+            raise ValueError(f"Numbers of frames, pixels and tracks are at least 1. Received: {told}")
+        _check_fill(self.fill)
+
+
+def _check_fill(fill: int | str) -> None:
+    if fill != "mean" and not (isinstance(fill, int) and 0 <= fill <= 255):
+        raise ValueError(f"fill is a grey value from 0 to 255 or 'mean'. Received: fill={fill!r}")
+
+
+def _cut_all(source, found, concepts, out, settings: dict, cutting: _Cutting, fresh: bool) -> ConceptSet:
     """Cuts the clips of all videos that are not done yet, and keeps the manifest.
 
     Args:
-        root: the folder of the videos.
-        videos: {path below root: path}.
-        found: from path and name to tracks and number of frames; the others are those of `mine`.
+        found: from path and name to tracks and number of frames.
+        settings: how they are found, for the manifest.
+        source, concepts, out, fresh: as in `mine`.
     """
-    if max_frames < 1 or smallest < 1 or (per_video is not None and per_video < 1):
-        raise ValueError(
-            f"Numbers of frames, pixels and tracks are at least 1. "
-            f"Received: max_frames={max_frames}, smallest={smallest}, per_video={per_video}"
-        )
-    if fill != "mean" and not (isinstance(fill, int) and 0 <= fill <= 255):
-        raise ValueError(f"fill is a grey value from 0 to 255 or 'mean'. Received: fill={fill!r}")
+    root, videos = _videos(source)
     out = Path(out)
     # A folder of concepts among the videos would be mined itself by a second run.
     videos = {name: path for name, path in videos.items() if not path.absolute().is_relative_to(out.absolute())}
-    settings |= {"max_frames": max_frames, "smallest": smallest, "per_video": per_video, "fill": fill}
-    settings = json.loads(json.dumps(settings))  # as it comes back from the manifest
+    settings = json.loads(json.dumps(settings | asdict(cutting)))  # as it comes back from the manifest
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         state = _State(out, tuple(concepts), settings, root, fresh)
@@ -307,7 +315,7 @@ def _cut_all(root, videos, found, concepts, out, settings, max_frames, smallest,
                     continue
                 try:
                     tracks, count = found(path, name)
-                    clips = _cut_video(path, name, stems[name], tracks, out, max_frames, smallest, per_video, fill)
+                    clips = _cut_video(path, name, stems[name], tracks, out, cutting)
                 except VideoError as error:
                     state.add(Source(name, stamp, problem=error.reason), [])
                     continue
@@ -395,18 +403,18 @@ class _State:
         return ConceptSet(self._out, self._concepts, tuple(clips), self._settings, sources)
 
 
-def _cut_video(path, name, stem, tracks, out, max_frames, smallest, per_video, fill) -> list[ConceptClip]:
+def _cut_video(path, name, stem, tracks, out, how: _Cutting) -> list[ConceptClip]:
     """Writes the clips of one video."""
     if not tracks:
         return []
     info, clips = probe(path), []
     size, ranks = (info.height, info.width), _ranks(tracks)
     for number, track in enumerate(tracks):
-        start = _best_stretch(track, max_frames)
-        track = track.part(start, start + max_frames)
+        start = _best_stretch(track, how.max_frames)
+        track = track.part(start, start + how.max_frames)
         boxes = whole_pixels(track.boxes, size)
         canvas = canvas_of(boxes)
-        if min(canvas) < smallest or (per_video is not None and ranks[number] >= per_video):
+        if min(canvas) < how.smallest or (how.per_video is not None and ranks[number] >= how.per_video):
             continue
         if track.frames[-1] >= info.frames:
             raise VideoError(path, f"has {info.frames} frames, and a track reaches frame {track.frames[-1]}")
@@ -426,10 +434,10 @@ def _cut_video(path, name, stem, tracks, out, max_frames, smallest, per_video, f
             (out / file).parent.mkdir(parents=True, exist_ok=True)
             if kind == "spatial":
                 picture = read_frames(path, [int(track.frames[best])], None)
-                frame = cut(picture, track.part(best, best + 1), fill=fill, canvas=still)[0]
+                frame = cut(picture, track.part(best, best + 1), fill=how.fill, canvas=still)[0]
                 pixels = (frame for _ in range(len(track.frames)))
             else:
-                pixels = _crops(path, track, canvas, fill)
+                pixels = _crops(path, track, canvas, how.fill)
             # Every frame by itself: where x264 looks ahead, frames of some sizes came out otherwise from run to run,
             # and with them every score.
             write_video(out / file, pixels, fps=info.fps or 10, qp=16, keyint=1, threads=1)
