@@ -23,3 +23,13 @@ def assert_survives_saving(model: keras.Model, clip: np.ndarray, tmp_path: Path)
     np.testing.assert_array_equal(loaded(clip, training=False), model(clip, training=False))
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
     return loaded
+
+
+def trainable(model: keras.Model) -> int:
+    """The number of a model's trainable parameters."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def random_clip(*shape: int, seed: int = 0) -> np.ndarray:
+    """uint8 (*shape, 3) of noise."""
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)

@@ -5,7 +5,7 @@ import tensorflow as tf
 from checks import assert_survives_saving
 from keras import layers, ops
 
-from har_tf.explain import Tap, cam3d, gradcam, gradcam_at, layerwise, overlay, stages, sum_gradcam
+from har_tf.explain import Tap, cam3d, gradcam_at, layerwise, overlay, stages, sum_gradcam
 from har_tf.explain.backward import _compiled
 from har_tf.explain.explanation import products
 from har_tf.explain.upsampling import enlarge
@@ -397,44 +397,3 @@ def test_wrong_taps_of_what_was_found():
     for wrong in (["conv1"], ["conv2", "conv2"], [], "conv2"):
         with pytest.raises(ValueError, match="taps are some of conv2, conv3, each once"):
             found.cam3d(wrong)
-
-
-def models():
-    from har_tf.models.cnn_gru import cnn_gru
-    from har_tf.models.frame_cnn import frame_cnn
-    from har_tf.models.fusion_gru import fusion_gru
-    from har_tf.models.googlenet import googlenet
-    from har_tf.models.i3d import i3d
-    from har_tf.models.resnext3d import resnext3d
-
-    names = ("MobileNet", "MobileNetV2")
-    return {
-        "cnn_gru": lambda: cnn_gru((3, 64, 96, 3), 4, filters=(4, 8, 8)),
-        "frame_cnn": lambda: frame_cnn("MobileNet", (2, 64, 64, 3), 3, alpha=0.25),
-        "fusion_gru": lambda: fusion_gru(
-            (2, 64, 64, 3), 3, names, gru_units=(4,), frame_sizes=dict.fromkeys(names, 64)
-        ),
-        "googlenet": lambda: googlenet((64, 64, 3), 5),
-        "resnext3d": lambda: resnext3d((16, 64, 64, 3), 5, blocks=(1, 1, 1, 1), width=32),
-        "i3d": lambda: i3d((16, 64, 64, 3), 5, width=0.125),
-    }
-
-
-@pytest.mark.parametrize("name", ["cnn_gru", "frame_cnn", "fusion_gru", "googlenet", "resnext3d", "i3d"])
-def test_every_model_of_the_suite_also_after_loading(name, tmp_path):
-    model = models()[name]()
-    clips = clips_of((1, *model.input_shape[1:]), model.inputs[0].dtype)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert stages(loaded) == stages(model)
-    found = layerwise(loaded, clips)
-    assert len(found.taps) > 2
-    if name == "resnext3d":  # Table 1
-        stage_names = ["conv3d_1a_7x7", "layer1", "layer2", "layer3", "layer4"]
-        assert [tap.name for tap in found.taps] == stage_names
-    for explanation in (found.cam3d(), found.sum_gradcam()):
-        assert explanation.maps.shape == (1, *found.size)
-        assert explanation.maps.max() == pytest.approx(1)
-    if name == "cnn_gru":
-        np.testing.assert_allclose(cam3d(model, clips).maps, found.cam3d().maps, atol=1e-4)
-        np.testing.assert_allclose(found.gradcam().maps, gradcam(model, clips, found.taps[-1]).maps, atol=1e-4)

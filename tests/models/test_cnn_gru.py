@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-from checks import assert_survives_saving
 from keras import layers
 
 from har_tf.models import cnn_gru
@@ -32,10 +31,6 @@ def test_parameters_of_the_paper_s_network_counted_by_hand():
     assert model.count_params() == conv2d + batch_norm + conv3d + gru1 + gru2 + dense
     assert model.output_shape == (None, 10)
     assert model.layers[-1].name == "predictions"
-
-
-def test_survives_saving(small, clips, tmp_path):
-    assert_survives_saving(small, clips, tmp_path)
 
 
 def test_equals_the_network_of_time_distributed_layers(small, clips):

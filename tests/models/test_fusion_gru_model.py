@@ -1,17 +1,12 @@
 """Fusion-GRU: the paper's equations, its counts, two networks in one graph, and what can be explained on them."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
-from checks import assert_survives_saving
 from keras import applications
 
 from har_tf.explain import gradcam
 from har_tf.models.fusion_gru import (
-    FUSIONS,
     end_to_end,
     frame_encoder,
     fusion_gru,
@@ -209,25 +204,6 @@ def test_networks_are_frozen_unless_asked(small):
     assert {weight.path.split("/")[0] for weight in small.trainable_weights} == {"gru1", "gru2", "predictions"}
     tuned = fusion_gru(SHAPE, 4, NAMES, backbone_trainable=True, gru_units=(6, 5), frame_sizes=SIZES)
     assert len(tuned.trainable_weights) > 100
-
-
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_survives_saving(clips, tmp_path, fusion):
-    model = fusion_gru(SHAPE, 4, NAMES, None, fusion=fusion, gru_units=(3,), frame_sizes=SIZES, bidirectional=True)
-    assert_survives_saving(model, clips, tmp_path)
-
-
-def test_loads_where_har_tf_is_not_installed(small, clips, tmp_path):
-    save_model(small, tmp_path / "model.keras", "abcd")
-    np.save(tmp_path / "clips.npy", clips)
-    script = (
-        "import sys, keras, numpy as np\n"
-        "model = keras.models.load_model('model.keras', safe_mode=True)\n"
-        "np.save('given.npy', model(np.load('clips.npy'), training=False))\n"
-        "assert not [name for name in sys.modules if name.startswith('har_tf')]\n"
-    )
-    subprocess.run([sys.executable, "-I", "-c", script], cwd=tmp_path, check=True)
-    np.testing.assert_allclose(np.load(tmp_path / "given.npy"), small(clips, training=False), atol=1e-6)
 
 
 def test_end_to_end_answers_as_the_head_on_features(small, clips, weights):

@@ -1,14 +1,10 @@
 """I3D: published counts and sizes, TensorFlow's padding and BatchNorm by hand, taps, saving."""
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_survives_saving
+from checks import trainable
 
 from har_tf.explain import gradcam
 from har_tf.models.i3d import i3d
@@ -32,10 +28,6 @@ TABLE_2 = {
     "mixed_5b": (8, 7, 7, 832),
     "mixed_5c": (8, 7, 7, 1024),
 }
-
-
-def trainable(model):
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
 def small(shape=(8, 40, 48, 3), classes=4, **options):
@@ -200,28 +192,6 @@ def test_head_is_the_mean_over_time_of_the_logits_of_pairs_of_frames():
 def test_one_pair_at_most():
     """8 frames leave one: there is no pair to average over."""
     assert small((8, 32, 32, 3)).get_layer("avg_pool").pool_size == (1, 1, 1)
-
-
-@pytest.mark.parametrize(("modality", "channels", "scale"), [("rgb", 3, True), ("flow", 2, False)])
-def test_survives_saving(tmp_path, modality, channels, scale):
-    clip = np.random.default_rng(0).integers(0, 256, (2, 9, 45, 34, channels), dtype=np.uint8)
-    assert_survives_saving(small(clip.shape[1:], modality=modality, batch_norm_scale=scale), clip, tmp_path)
-
-
-def test_opens_where_har_tf_is_not_imported(tmp_path):
-    model = small()
-    model.save(tmp_path / "i3d.keras")
-    clip = np.random.default_rng(0).integers(0, 256, (1, 8, 40, 48, 3), dtype=np.uint8)
-    np.save(tmp_path / "clip.npy", clip)
-    script = (
-        "import sys, numpy, keras\n"
-        "model = keras.models.load_model('i3d.keras', safe_mode=True)\n"
-        "numpy.save('answer.npy', model(numpy.load('clip.npy'), training=False))\n"
-        "assert not any(name.startswith('har_tf') for name in sys.modules)\n"
-    )
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True, capture_output=True)
-    np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), model(clip, training=False), rtol=1e-4)
 
 
 def test_gradients_reach_every_weight():

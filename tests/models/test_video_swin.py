@@ -6,7 +6,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from checks import assert_survives_saving
+from checks import assert_survives_saving, random_clip
 
 from har_tf.explain import layerwise, stages
 from har_tf.models import saving
@@ -22,10 +22,6 @@ TINY = {
 }  # fmt: skip
 SHAPE = (6, 40, 52, 3)
 MAPS = ["patch_embed", "layer1", "layer2", "layer3", "layer4", "norm"]
-
-
-def random_clip(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
 
 def randomized(model, seed=0):
