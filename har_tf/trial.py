@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from har_tf import pipeline, training
-from har_tf.datasets import splits
-from har_tf.datasets.records import ActionDataset, VideoRecord
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.records import VideoRecord
 from har_tf.evaluate import classification
 from har_tf.evaluate.classification import ClassificationReport
 from har_tf.files.whole import whole_file
@@ -152,7 +152,7 @@ def split_parts(
         validation: share of the training clips; with 0 that part is empty.
 
     Raises:
-        DatasetError: see `splits.split` and `splits.hold_out`.
+        DatasetError: see `ActionDataset.split` and `ActionDataset.hold_out`.
     """
     train, test = dataset.split(protocol, seed)
     return *hold_out(train, protocol, seed, validation), test
@@ -162,7 +162,7 @@ def hold_out(train: ActionDataset, protocol: str, seed: int, share: float) -> tu
     """(training, validation) clips out of the training part of a split under `protocol`; with a share of 0 none."""
     if share == 0:
         return train, train.subset([])
-    return splits.hold_out(train, share, seed, by_group=protocol != "random")
+    return train.hold_out(share, seed, by_group=protocol != "random")
 
 
 def run_rows(

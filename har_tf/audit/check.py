@@ -30,9 +30,12 @@ from tqdm import tqdm
 from har_tf.audit import hashes as frame_hashes
 from har_tf.audit import manifest
 from har_tf.audit.manifest import Manifest, Row
+from har_tf.datasets import walk
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.folder import GROUP, PARTS, SUFFIXES
-from har_tf.datasets.records import ActionDataset, DatasetError, relative
-from har_tf.files import walk
+from har_tf.datasets.records import relative, stamp_of
+from har_tf.files.frame_counts import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
 from har_tf.video import VideoError, VideoInfo, probe
 from har_tf.video.stream import open_stream
@@ -48,8 +51,6 @@ _FORMATS = {
     "flv": ("flv",),
     "ogv": ("ogg",),
 }
-TIMEOUT = 600.0  # seconds for a file; an hour of video in 640 x 480 takes one or two minutes
-MEMORY = 2 * 2**30  # bytes for a process; a 4K video takes less than 256 MiB
 # What a journal begins with; one that begins otherwise is of another version, and its rows are not believed.
 _JOURNAL = json.dumps({"format": 1, "fields": [field.name for field in fields(Row)]})
 _NAMED = 3  # files that the summary names of each kind
@@ -249,15 +250,6 @@ def _listed(root: Path) -> Iterator[tuple[Path, str]]:
     yield from ((path, "") for path in walk.files(root, SUFFIXES, refused=broken.append))
     for error in broken:
         yield Path(os.fsdecode(error.filename)), f"a folder that cannot be listed ({error.strerror})"
-
-
-def stamp_of(path: Path) -> tuple[int, int]:
-    """(size, modification time in ns) as in `Row.stamp`, -1 where the file cannot be asked."""
-    try:
-        status = path.stat()
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
 
 
 _NOWHERE = {"class_name": "", "part": "", "group": ""}

@@ -19,8 +19,11 @@ from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path, PurePath
 
-from har_tf.datasets.records import DatasetError, VideoRecord
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.records import VideoRecord, stamp_of
+from har_tf.files.frame_counts import FrameCount
 from har_tf.files.whole import whole_file
+from har_tf.files.workers import Failed
 
 SUFFIXES = (".parquet", ".csv")
 
@@ -128,6 +131,20 @@ class Manifest:
             if row is not None:
                 return row
         return None
+
+    def frame_counts(self, root: str | os.PathLike) -> dict[Path, FrameCount | Failed]:
+        """How many frames of each video can be decoded, or why none can; files that changed since are left out.
+
+        Args:
+            root: the folder that was checked; the paths begin with it, as those of a data set that is loaded from it.
+        """
+        rows = {Path(root, row.path): row for row in self.rows}
+        # A video that is cut off has a problem, and frames.
+        return {
+            path: FrameCount(row.frames, row.height, row.width) if row.frames else Failed(row.problem)
+            for path, row in rows.items()
+            if row.stamp == stamp_of(path)
+        }
 
     def rows_of(self, records: Iterable[VideoRecord]) -> tuple[Row, ...]:
         """The row of every record, in their order.

@@ -17,7 +17,9 @@ from har_tf.audit.check import Task, inspect
 from har_tf.audit.hashes import THRESHOLD, near_identical
 from har_tf.audit.manifest import Manifest, Row
 from har_tf.datasets import splits
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, relative
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.records import VideoRecord, relative
 from har_tf.datasets.splits import OverlapReport
 
 SHOWN = 20  # pairs that the summary names
@@ -110,6 +112,24 @@ def hashed(rows: Iterable[Row]) -> list[Row]:
             f"`python -m har_tf check DIR --out MANIFEST --audit` adds them"
         )
     return sound
+
+
+def overlap_report(
+    dataset: ActionDataset,
+    protocol: str = "random",
+    seed: int = 0,
+    test_fraction: float = 0.2,
+    manifest: Manifest | None = None,
+    workers: int | None = None,
+) -> OverlapReport:
+    """What the test part of a split shares with the training part: sources, files, and clips that show the same.
+
+    Args:
+        dataset: what is split.
+        protocol: see `ActionDataset.split`, as for `seed` and `test_fraction`.
+        manifest: see `overlap`, as for `workers` and the errors.
+    """
+    return overlap(*dataset.split(protocol, seed, test_fraction), manifest, workers)
 
 
 def overlap(

@@ -25,9 +25,9 @@ import cv2
 import numpy as np
 
 from har_tf.concepts.detectors.base import letterbox
+from har_tf.datasets import walk
 from har_tf.datasets.folder import SUFFIXES, check_folder
 from har_tf.datasets.records import relative
-from har_tf.files import walk
 from har_tf.files.whole import alone, whole_file
 from har_tf.video import VideoError, read_clip
 

@@ -42,9 +42,9 @@ from har_tf.concepts.concept_set import (
 )
 from har_tf.concepts.detectors.base import Detector, check_concepts, naming
 from har_tf.concepts.tracks import Track, Tracker, Tracking
+from har_tf.datasets import walk
 from har_tf.datasets.folder import SUFFIXES, check_folder
 from har_tf.datasets.records import VideoRecord, relative
-from har_tf.files import walk
 from har_tf.video import VideoError, probe, read_clip, read_frames, write_video
 
 __all__ = [

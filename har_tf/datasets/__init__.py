@@ -6,7 +6,9 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.records import Tube, VideoRecord
 from har_tf.datasets.splits import OverlapReport
 
 __all__ = [

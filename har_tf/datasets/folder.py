@@ -19,8 +19,10 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes, composed
-from har_tf.files import walk
+from har_tf.datasets import walk
+from har_tf.datasets.dataset import ActionDataset, check_classes, composed
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.records import VideoRecord
 
 SUFFIXES = frozenset(
     f".{ending}"

@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.records import VideoRecord
 from har_tf.video import VideoError, frame_indices
 from har_tf.video.display import Target
 

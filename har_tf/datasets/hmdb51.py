@@ -18,10 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from har_tf.datasets import folder
+from har_tf.datasets import folder, walk
+from har_tf.datasets.dataset import ActionDataset, composed
+from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.lists import read_lines
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, by_clip, composed
-from har_tf.files import walk
+from har_tf.datasets.published import by_clip
+from har_tf.datasets.records import VideoRecord
 
 CLASSES, TRAIN, TEST, UNUSED = 51, 70, 30, 1666  # of every split: classes, clips a class and part, clips in no part
 LIST_NAME = re.compile(r"(?P<class_name>.+)_test_split(?P<split>\d+)\.txt")

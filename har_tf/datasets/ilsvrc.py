@@ -38,10 +38,11 @@ from xml.etree import ElementTree
 import numpy as np
 from tqdm import tqdm
 
-from har_tf.datasets import folder
+from har_tf.datasets import folder, walk
+from har_tf.datasets.dataset import ActionDataset, check_classes
+from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.lists import read_lines, some
-from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord, check_classes
-from har_tf.files import walk
+from har_tf.datasets.records import Tube, VideoRecord
 from har_tf.files.workers import available_cores
 from har_tf.names import closest
 from har_tf.video import VideoError

@@ -18,7 +18,7 @@ is the film that it was cut from, as in `hmdb51`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -27,13 +27,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from har_tf.datasets import folder, hmdb51
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes
-from har_tf.files import safe_pickle, walk
+from har_tf.datasets import folder, hmdb51, walk
+from har_tf.datasets.dataset import ActionDataset, check_classes
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.records import VideoRecord
+from har_tf.files import safe_pickle
 from har_tf.files.workers import Failed, available_cores
 
 if TYPE_CHECKING:
-    from har_tf.audit.manifest import Manifest
     from har_tf.files.frame_counts import FrameCount
 
 CLASSES = (
@@ -70,7 +71,7 @@ def load(
     boxes: str = "mask",
     margin: float = 0.0,
     partial: bool = False,
-    manifest: Manifest | str | Path | None = None,
+    counts: Mapping[Path, FrameCount | Failed] | None = None,
     workers: int | None = None,
 ) -> ActionDataset:
     """Loads JHMDB with joints, person boxes and an official split, classes sorted by name.
@@ -90,7 +91,7 @@ def load(
         margin: by which share of their width and height boxes of joints are enlarged on every side. Joints lie within
             the body, so their box cuts off hair, hands and feet.
         partial: take a copy that lacks videos of its classes; how many is told in `notes`.
-        manifest: what `har_tf.audit.check` found, or its file, in which frames are counted already.
+        counts: videos whose frames are counted already, as `Manifest.frame_counts` gives them.
         workers: processes that count frames; None: one a core; 0: this process.
 
     Raises:
@@ -125,8 +126,8 @@ def load(
     if found.keys().isdisjoint(parts[0] | parts[1]):
         raise DatasetError(f"{videos}: none of the {len(parts[0] | parts[1])} videos of {where} is in it")
     notes = _notes(found.keys(), parts, present, wanted, split, None if partial else videos)
-    counts = count_frames([record.path for record in found.values()], manifest, workers)
-    annotations = _read_all(dict(zip(found, counts, strict=True)), annotate)
+    counted = count_frames([record.path for record in found.values()], counts, workers)
+    annotations = _read_all(dict(zip(found, counted, strict=True)), annotate)
 
     records = [
         VideoRecord(

@@ -23,10 +23,11 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from har_tf.datasets import folder
+from har_tf.datasets import folder, walk
+from har_tf.datasets.dataset import ActionDataset, check_classes
+from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.lists import read_lines, some
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes
-from har_tf.files import walk
+from har_tf.datasets.records import VideoRecord
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 LIST_NAME = re.compile(r"(?:.*[_\-.])?(train|validate|validation|val|test)\.csv", re.IGNORECASE)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from har_tf.datasets.records import DatasetError
+from har_tf.datasets.errors import DatasetError
 
 # Little-endian UTF-32 begins alike and is told as UTF-16: hardly anybody saves lists so, and the cure is the same.
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

@@ -30,10 +30,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from har_tf.datasets import folder
+from har_tf.datasets import folder, walk
+from har_tf.datasets.dataset import ActionDataset, check_classes
+from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.lists import read_lines, some
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, check_classes
-from har_tf.files import walk
+from har_tf.datasets.records import VideoRecord
 
 # Also the order of detclasslist.txt.
 CLASSES = (

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from har_tf.datasets import folder
+from har_tf.datasets import folder, walk
+from har_tf.datasets.dataset import ActionDataset, composed
+from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.lists import read_lines, some
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord, by_clip, composed
-from har_tf.files import walk
+from har_tf.datasets.published import by_clip
+from har_tf.datasets.records import VideoRecord
 
 LISTS = "ucfTrainTestlist"
 CLASSES, VIDEOS = 101, 13320

@@ -17,21 +17,23 @@ end-exclusive x2, as others do. The authors clipped x and y to 1 at least, so no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from har_tf.datasets import folder, ucf101
+from har_tf.datasets import folder, ucf101, walk
+from har_tf.datasets.dataset import ActionDataset, check_classes
+from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.lists import read_lines, some
-from har_tf.datasets.records import ActionDataset, DatasetError, Tube, VideoRecord, check_classes
-from har_tf.files import safe_pickle, walk
+from har_tf.datasets.records import Tube, VideoRecord
+from har_tf.files import safe_pickle
 from har_tf.files.workers import Failed
 
 if TYPE_CHECKING:
-    from har_tf.audit.manifest import Manifest
+    from har_tf.files.frame_counts import FrameCount
 
 CLASSES = (
     *("Basketball", "BasketballDunk", "Biking", "CliffDiving", "CricketBowling", "Diving", "Fencing"),
@@ -67,7 +69,7 @@ def load(
     lists: str | Path | None = None,
     count_frames: bool = True,
     partial: bool = False,
-    manifest: Manifest | str | Path | None = None,
+    counts: Mapping[Path, FrameCount | Failed] | None = None,
     workers: int | None = None,
 ) -> ActionDataset:
     """Loads the annotated videos of UCF101 that are on disk, with their tubes and the split of the annotations.
@@ -84,7 +86,7 @@ def load(
         count_frames: decode every video, with a progress bar, to count its frames (20 ms each on one core), and end
             tubes there. False: the count of the annotations holds, which in some videos is one to three too many.
         partial: take a copy that lacks annotated videos of its classes; how many is told in `notes`.
-        manifest: what `har_tf.audit.check` found, or its file, in which frames are counted already.
+        counts: videos whose frames are counted already, as `Manifest.frame_counts` gives them.
         workers: processes that count frames; None: one a core; 0: this process.
 
     Raises:
@@ -112,7 +114,7 @@ def load(
 
     frames = {}
     if count_frames:
-        frames, told = _count(found, by_key, manifest, workers)
+        frames, told = _count(found, by_key, counts, workers)
         notes += told
     kept, cut = [], Counter()
     for key, record in found.items():
@@ -276,13 +278,13 @@ def _parts(
 def _count(
     found: dict[str, VideoRecord],
     annotations: dict[str, Annotation],
-    manifest: Manifest | str | Path | None,
+    known: Mapping[Path, FrameCount | Failed] | None,
     workers: int | None,
 ) -> tuple[dict[str, int], list[str]]:
     """The number of frames that can be decoded, of every readable video, and what was noticed."""
     from har_tf.files.frame_counts import count_frames
 
-    counts = count_frames([record.path for record in found.values()], manifest, workers)
+    counts = count_frames([record.path for record in found.values()], known, workers)
     counted = dict(zip(found, counts, strict=True))
     broken = [key for key, count in counted.items() if isinstance(count, Failed)]
     good = {key: count for key, count in counted.items() if not isinstance(count, Failed)}

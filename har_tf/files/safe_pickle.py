@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from har_tf.datasets.records import DatasetError
+from har_tf.datasets.errors import DatasetError
 from har_tf.files.pickle_machine import PickleMachine, RefusedError
 
 WANTED = "Expected a pickle of NumPy arrays, numbers, text, lists, tuples, sets and dicts"

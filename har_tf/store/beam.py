@@ -31,7 +31,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from har_tf.datasets.records import DatasetError
+from har_tf.datasets.errors import DatasetError
 from har_tf.files.whole import whole_file
 from har_tf.names import closest
 from har_tf.store.shards import Shard, decoded, notes_of, sync, write_shard

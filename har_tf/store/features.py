@@ -36,7 +36,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from har_tf.datasets.records import DatasetError, relative
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.records import relative
 from har_tf.files.whole import alone
 from har_tf.models import backbones
 from har_tf.models.folding import folded

@@ -26,7 +26,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from har_tf.datasets.records import DatasetError, relative
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.records import relative
 from har_tf.files.whole import alone, whole_file
 from har_tf.files.workers import available_cores
 from har_tf.store.indexed import COLUMNS, Indexed

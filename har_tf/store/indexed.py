@@ -10,7 +10,9 @@ from typing import Self
 
 import numpy as np
 
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.records import VideoRecord
 
 COLUMNS = ("label", "group", "name", "path")  # what `index.npz` holds of every clip
 

@@ -30,7 +30,8 @@ import numpy as np
 from tqdm import tqdm
 
 from har_tf.audit.manifest import Manifest
-from har_tf.datasets.records import ActionDataset, DatasetError
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.errors import DatasetError
 from har_tf.files.whole import alone
 from har_tf.store.prepared import FORMAT, SAME_CONTENT, PreparedDataset, check_system, left_out
 from har_tf.store.shards import (

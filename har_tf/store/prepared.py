@@ -19,7 +19,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from har_tf.datasets.records import DatasetError, relative
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.records import relative
 from har_tf.store.indexed import Indexed
 
 FORMAT = 3  # changes whenever the same videos would be prepared into other bytes or other files

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from har_tf.datasets.records import ActionDataset, VideoRecord, relative
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.records import VideoRecord, relative
 from har_tf.files.whole import whole_file
 from har_tf.files.workers import Failed, outcomes
 

@@ -9,6 +9,7 @@ import pytest
 from scenes import FPS, scene
 
 from har_tf.audit import overlap as audit
+from har_tf.audit import overlap_report
 from har_tf.audit.check import check
 from har_tf.audit.manifest import Manifest
 from har_tf.datasets import ActionDataset, DatasetError, VideoRecord
@@ -90,7 +91,7 @@ PAIRS_OF_TEST = {
 
 
 def test_overlap_report_finds_what_is_in_both_parts(dataset, manifest):
-    report = dataset.overlap_report("official", manifest=manifest)
+    report = overlap_report(dataset, "official", manifest=manifest)
     assert report.identical == (("test/a/v_a_g05_c01.mp4", "train/a/v_a_g01_c01.mp4", 0.0),)
     assert {a: b for a, b, _ in report.near_identical} == PAIRS_OF_TEST
     assert all(0 < distance <= 0.2 for _, _, distance in report.near_identical)
@@ -102,9 +103,7 @@ def test_overlap_report_finds_what_is_in_both_parts(dataset, manifest):
 
 
 def test_overlap_report_reads_the_videos_where_there_is_no_manifest(dataset, manifest):
-    assert dataset.overlap_report("official", content=True, workers=0) == dataset.overlap_report(
-        "official", manifest=manifest
-    )
+    assert overlap_report(dataset, "official", workers=0) == overlap_report(dataset, "official", manifest=manifest)
     plain = dataset.overlap_report("official")
     assert (plain.identical, plain.near_identical) == (None, None)
 
@@ -128,11 +127,11 @@ def test_a_file_in_both_parts_is_no_pair_of_its_own(dataset):
 def test_a_manifest_without_hashes_or_of_other_files_is_refused(dataset, collection, manifest):
     plain = check(collection, workers=0)
     with pytest.raises(DatasetError, match=r"no frame hashes of 9 of 9 videos, first .*--audit"):
-        dataset.overlap_report("official", manifest=plain)
+        overlap_report(dataset, "official", manifest=plain)
     with pytest.raises(DatasetError, match="no frame hashes"):
         audit.pairs(plain)
     with pytest.raises(DatasetError, match="8 of 9 videos are not in the manifest of 1 files"):
-        dataset.overlap_report("official", manifest=Manifest(manifest.rows[:1]))
+        overlap_report(dataset, "official", manifest=Manifest(manifest.rows[:1]))
 
 
 def test_known_leaks_of_ucf101_are_found(shared):
@@ -140,7 +139,8 @@ def test_known_leaks_of_ucf101_are_found(shared):
     from har_tf import datasets
 
     dataset = datasets.load(shared / "data" / "ucf10", lists=shared / "data" / "splits" / "ucf101")
-    report = dataset.only(["TrampolineJumping", "BasketballDunk"]).overlap_report("official", content=True, workers=0)
+    dataset = dataset.only(["TrampolineJumping", "BasketballDunk"])
+    report = overlap_report(dataset, "official", workers=0)
     assert (report.with_sibling, report.identical) == (0, ())
     assert {(Path(a).stem, Path(b).stem) for a, b, _ in report.near_identical} == {
         ("v_TrampolineJumping_g04_c03", "v_TrampolineJumping_g13_c01"),

@@ -9,7 +9,7 @@ from har_tf.concepts.detectors.base import Detections, DetectorError
 from har_tf.concepts.detectors.open import open_detector
 from har_tf.concepts.mining import ConceptError, cut, cut_tracks, detect, load, mine, store_verdicts
 from har_tf.concepts.tracks import Track, true_tracks
-from har_tf.datasets.records import DatasetError
+from har_tf.datasets.errors import DatasetError
 from har_tf.video import probe, read_clip, write_video
 
 

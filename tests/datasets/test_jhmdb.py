@@ -251,12 +251,12 @@ def test_a_clip_in_two_containers_is_refused(root):
         load(root)
 
 
-def test_frames_are_counted_in_other_processes_or_taken_from_a_manifest(root, monkeypatch):
+def test_frames_are_counted_in_other_processes_or_known_already(root, monkeypatch):
     asked = []
     counts = [frame_counts.FrameCount(2, 240, 320), *[Failed("died")] * 4]
     monkeypatch.setattr(frame_counts, "count_frames", lambda paths, *options: asked.append(options) or counts)
-    dataset = load(root, manifest="m.csv", workers=3)
-    assert asked == [("m.csv", 3)]
+    dataset = load(root, counts={root: "known"}, workers=3)
+    assert asked == [({root: "known"}, 3)]
     assert [len(record.boxes) for record in dataset.records] == [2, 3, 3, 3, 3]
     assert dataset.notes[-1] == "4 videos cannot be read, first in golf/Golf_Tips_golf_f_cm_np1_ri_med_1"
 

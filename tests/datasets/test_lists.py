@@ -5,7 +5,7 @@ import os
 import pytest
 
 from har_tf.datasets import lists
-from har_tf.datasets.records import DatasetError
+from har_tf.datasets.errors import DatasetError
 
 
 @pytest.mark.parametrize(

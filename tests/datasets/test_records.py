@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from har_tf.datasets import ActionDataset, DatasetError, Tube, VideoRecord
-from har_tf.datasets.records import check_classes
+from har_tf.datasets.dataset import check_classes
 from har_tf.video import VideoError, read_clip
 
 

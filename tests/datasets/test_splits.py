@@ -114,12 +114,12 @@ def test_what_cannot_be_split():
 
 
 def test_hold_out_follows_groups_where_there_are_some():
-    rest, held = splits.hold_out(UCF, 0.2, seed=1)
+    rest, held = UCF.hold_out(0.2, seed=1)
     assert splits.overlap(rest, held).with_sibling == 0
     assert len(held) == 60
-    assert splits.overlap(*splits.hold_out(UCF, 0.2, by_group=False)).with_sibling > 0
+    assert splits.overlap(*UCF.hold_out(0.2, by_group=False)).with_sibling > 0
     ungrouped = make({"a": {"": 10}, "b": {"": 10}})
-    assert [len(part) for part in splits.hold_out(ungrouped, 0.3)] == [14, 6]
+    assert [len(part) for part in ungrouped.hold_out(0.3)] == [14, 6]
 
 
 def test_large_data_sets_are_split_quickly():

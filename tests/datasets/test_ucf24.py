@@ -256,12 +256,12 @@ def test_tubes_end_with_the_frames_that_can_be_decoded(root):
     assert cut == "1 tubes ran past the end of their video and were cut there"
 
 
-def test_frames_are_counted_in_other_processes_or_taken_from_a_manifest(root, monkeypatch):
+def test_frames_are_counted_in_other_processes_or_known_already(root, monkeypatch):
     asked = []
     counts = [frame_counts.FrameCount(4, 240, 320), Failed("died"), *[frame_counts.FrameCount(3, 240, 320)] * 2]
     monkeypatch.setattr(frame_counts, "count_frames", lambda paths, *options: asked.append(options) or counts)
-    dataset = datasets.load("ucf24", root, manifest="m.csv", workers=3)
-    assert asked == [("m.csv", 3)]
+    dataset = datasets.load("ucf24", root, counts={root: "known"}, workers=3)
+    assert asked == [({root: "known"}, 3)]
     assert dataset.notes[2] == f"1 videos cannot be read, first {dataset.records[1].path}: died"
     assert [len(tube.boxes) for tube in dataset.records[2].tubes] == [3]
 

@@ -7,7 +7,6 @@ import pytest
 from tasks import die_or_count
 
 from har_tf.audit.check import check
-from har_tf.datasets import DatasetError
 from har_tf.files import frame_counts
 from har_tf.files.frame_counts import FrameCount, count_frames
 from har_tf.files.workers import Failed
@@ -47,18 +46,15 @@ def test_the_limits_are_those_of_check(videos, monkeypatch):
     assert asked == [(None, 600, 2 * 2**30), (3, 9, 2 * 2**30)]
 
 
-def test_a_manifest_spares_the_decoding(videos, tmp_path, monkeypatch):
+def test_what_a_manifest_knows_is_not_decoded(videos, tmp_path, monkeypatch):
     expected = count_frames(videos, workers=0)
-    manifest = check(tmp_path, tmp_path / "m.csv", workers=0)
+    manifest = check(tmp_path, workers=0)
     decoded = []
     monkeypatch.setattr(frame_counts, "_count", lambda path: decoded.append(path) or FrameCount(7, 1, 1))
-    assert count_frames(videos, manifest, workers=0) == expected
-    assert count_frames(videos, tmp_path / "m.csv", workers=0) == expected
+    assert count_frames(videos, manifest.frame_counts(tmp_path), workers=0) == expected
     assert decoded == []
     os.utime(videos[2], (1, 1))
     other = tmp_path / "d.mp4"
-    counts = count_frames([*videos, other], manifest, workers=0)
+    counts = count_frames([*videos, other], manifest.frame_counts(str(tmp_path)), workers=0)
     assert counts == [*expected[:2], FrameCount(7, 1, 1), FrameCount(7, 1, 1)]
     assert decoded == [str(videos[2]), str(other)]
-    with pytest.raises(DatasetError, match="no such manifest"):
-        count_frames(videos, tmp_path / "none.csv")

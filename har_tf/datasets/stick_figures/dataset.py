@@ -18,7 +18,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from har_tf.datasets.records import ActionDataset, DatasetError, VideoRecord
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.records import VideoRecord
 from har_tf.datasets.stick_figures.drawing import ACTIONS, JOINTS, REVERSED_PAIRS, Drawing, Figures, draw
 from har_tf.files.whole import whole_folder
 from har_tf.files.workers import Failed, outcomes

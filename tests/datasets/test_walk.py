@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from har_tf.datasets.records import DatasetError
-from har_tf.files import walk
+from har_tf.datasets import walk
+from har_tf.datasets.errors import DatasetError
 
 SUFFIXES = frozenset({".avi", ".mp4"})
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from har_tf.datasets.records import DatasetError
+from har_tf.datasets.errors import DatasetError
 
 
 def files(

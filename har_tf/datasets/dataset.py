@@ -1,0 +1,177 @@
+"""A data set of actions: records with the names of their classes, and its training and test parts."""
+
+from __future__ import annotations
+
+import unicodedata
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from har_tf.datasets import splits
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.records import Tube, VideoRecord
+from har_tf.datasets.splits import OverlapReport
+from har_tf.names import closest
+
+
+@dataclass(frozen=True, eq=False)
+class ActionDataset:
+    """Videos of actions with their class names.
+
+    Args:
+        name: short name, letters, digits and underscores.
+        root: the folder that the data came from.
+        records: the videos, in an order that is the same on every machine.
+        class_names: names in the order of the labels.
+        official: (training paths, test paths) of the official split, or None where there is none.
+        notes: what a reader of the results should know, such as list entries that are not on disk.
+    """
+
+    name: str
+    root: Path
+    records: tuple[VideoRecord, ...] = field(repr=False)
+    class_names: tuple[str, ...]
+    official: tuple[frozenset[Path], frozenset[Path]] | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[VideoRecord]:
+        return iter(self.records)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(records,) int32 labels."""
+        return np.array([record.label for record in self.records], dtype=np.int32)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of videos of every class, in class order."""
+        counts = np.bincount(self.labels, minlength=len(self.class_names))
+        return dict(zip(self.class_names, counts.tolist(), strict=True))
+
+    def subset(self, records: Iterable[VideoRecord]) -> ActionDataset:
+        """The same data set with these records only."""
+        return replace(self, records=tuple(records))
+
+    def only(self, classes: Sequence[str]) -> ActionDataset:
+        """The data set of these classes, labelled in the given order.
+
+        Raises:
+            DatasetError: a name is unknown or given twice, or fewer than two classes are left.
+        """
+        classes = check_classes(classes, self.class_names, str(self.root))
+        label = {self.class_names.index(name): position for position, name in enumerate(classes)}
+        records = (
+            replace(r, label=label[r.label], tubes=_relabelled(r.tubes, label))
+            for r in self.records
+            if r.label in label
+        )
+        return replace(self, records=tuple(records), class_names=tuple(classes))
+
+    def split(self, protocol: str, seed: int = 0, test_fraction: float = 0.2) -> tuple[ActionDataset, ActionDataset]:
+        """(training part, test part), each in the order of the records.
+
+        Args:
+            protocol: "random" (stratified by class), "group" (no group in both parts) or "official".
+            seed: what "random" and "group" draw from; "official" ignores it.
+            test_fraction: share of the clips of every class in the test part, for "random" and "group".
+
+        Raises:
+            DatasetError: unknown protocol, no official split, records without a group, or an empty part.
+        """
+        if protocol not in splits.PROTOCOLS:
+            raise DatasetError(
+                f"unknown protocol. Expected one of {', '.join(splits.PROTOCOLS)}. Received: {protocol!r}"
+            )
+        if not 0 < test_fraction < 1:
+            raise DatasetError(f"test_fraction must lie between 0 and 1. Received: {test_fraction}")
+        if protocol == "official":
+            if self.official is None:
+                raise DatasetError(
+                    f"{self.root}: has no official split. Expected train and test folders, or lists of it. "
+                    f"Received: protocol='official'"
+                )
+            train, test = (self.subset(record for record in self if record.path in paths) for paths in self.official)
+        else:
+            if protocol == "group":
+                self._check_grouped()
+            choose = splits.by_group if protocol == "group" else splits.at_random
+            chosen = {id(record) for record in choose(self.records, self.class_names, seed, test_fraction)}
+            train = self.subset(record for record in self if id(record) not in chosen)
+            test = self.subset(record for record in self if id(record) in chosen)
+        for part, other, name in ((train, test, "training"), (test, train, "test")):
+            if not part.records:
+                raise DatasetError(f"{self.root}: the {protocol} split leaves no clip for the {name} part")
+            lacking = [c for c, n in part.counts.items() if n == 0 and other.counts[c]]
+            if lacking and name == "training":
+                raise DatasetError(f"{self.root}: the {protocol} split leaves no training clip of {', '.join(lacking)}")
+            if lacking:
+                warnings.warn(f"the {protocol} split has no test clip of {', '.join(lacking)}", stacklevel=2)
+        return train, test
+
+    def hold_out(
+        self, fraction: float = 0.2, seed: int = 0, by_group: bool = True
+    ) -> tuple[ActionDataset, ActionDataset]:
+        """(rest, held out): a validation part of training data, on which the checkpoint is chosen.
+
+        Groups stay together where every record has one, unless `by_group` is off: then, as under the `random`
+        protocol, validation measures what that protocol measures.
+
+        Raises:
+            DatasetError: `fraction` is not between 0 and 1, or a part would be empty.
+        """
+        grouped = by_group and all(record.group is not None for record in self)
+        try:
+            return self.split("group" if grouped else "random", seed, fraction)
+        except DatasetError as error:
+            raise DatasetError(f"no validation part can be taken from the training clips: {error}") from error
+
+    def overlap_report(self, protocol: str = "random", seed: int = 0, test_fraction: float = 0.2) -> OverlapReport:
+        """How many test clips of this split have a sibling, a clip cut from the same source, in training.
+
+        Arguments and errors are those of `split`. `har_tf.audit.overlap_report` also compares what the videos show.
+        """
+        return splits.overlap(*self.split(protocol, seed, test_fraction))
+
+    def _check_grouped(self) -> None:
+        without = [record for record in self if record.group is None]
+        if without:
+            raise DatasetError(
+                f"{self.root}: {len(without)} of {len(self)} videos name no group, first {without[0].path.name}. "
+                f"Expected a group of every video; in a folder of videos it is the _gNN_ of the file name. "
+                f"Received: protocol='group'"
+            )
+
+
+def _relabelled(tubes: Iterable[Tube], label: dict[int, int]) -> tuple[Tube, ...]:
+    return tuple(replace(tube, label=label[tube.label]) for tube in tubes if tube.label in label)
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC): macOS writes é as e and an accent, others as one character."""
+    return unicodedata.normalize("NFC", name)
+
+
+def check_classes(classes: Sequence[str], known: Sequence[str], where: str) -> list[str]:
+    """`classes` as `known` spells them, which may be another form of Unicode; see `composed`.
+
+    Raises:
+        DatasetError: they are not two or more different names out of `known`.
+    """
+    spelt = {composed(name): name for name in known}
+    for name in classes:
+        if composed(name) not in spelt:
+            raise DatasetError(f"{where}: unknown class {name!r}.{closest(name, known)} Classes: {', '.join(known)}")
+    classes = [spelt[composed(name)] for name in classes]
+    twice = sorted({name for name in classes if classes.count(name) > 1})
+    if twice:
+        raise DatasetError(f"{where}: classes given twice: {', '.join(twice)}")
+    if len(classes) < 2:
+        raise DatasetError(f"{where}: at least two classes are needed. Received: {classes=}")
+    return classes
