@@ -51,7 +51,7 @@ from pathlib import Path
 from typing import Literal
 
 from har_tf.command import check_name, check_ranges, words
-from har_tf.datasets.stick_figures.drawing import ACTIONS, Figures
+from har_tf.datasets.stick_figures import ACTIONS, Figures
 
 EXPERIMENT = "cam3d_localization"
 LAYERS = ("conv", "layer 1", "layer 2", "layer 3", "layer 4")  # Table 1 of the paper

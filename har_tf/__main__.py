@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from har_tf.command import run, words
-from har_tf.datasets.stick_figures.drawing import Figures
+from har_tf.datasets.stick_figures import Figures
 
 
 @dataclass(frozen=True)
@@ -720,7 +720,7 @@ def truth(text: str) -> bool:
 def preview(options: Preview) -> None:
     import cv2
 
-    from har_tf.datasets.stick_figures import dataset as figures
+    from har_tf.datasets import stick_figures
     from har_tf.files.whole import whole_file
 
     settings = Figures(
@@ -732,7 +732,7 @@ def preview(options: Preview) -> None:
         noise=options.noise,
         seed=options.seed,
     )
-    sheet = figures.preview(settings)
+    sheet = stick_figures.preview(settings)
     if options.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ValueError(f"Sheets end in .png or .jpg. Received: --out {options.out}")
     encoded = cv2.imencode(options.out.suffix, sheet[..., ::-1])[1]

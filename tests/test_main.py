@@ -23,7 +23,7 @@ from har_tf.__main__ import (
     main,
 )
 from har_tf.command import guarded
-from har_tf.datasets.stick_figures.dataset import ACTIONS
+from har_tf.datasets.stick_figures import ACTIONS
 from har_tf.models.saving import load_model, save_model
 from har_tf.video import probe, read_clip, write_video
 
@@ -483,7 +483,7 @@ def test_what_needs_no_tensorflow_does_without(videos, tmp_path):
 
 
 def test_preview_is_a_sheet_of_all_actions(tmp_path):
-    from har_tf.datasets.stick_figures.dataset import Figures, draw
+    from har_tf.datasets.stick_figures import Figures, draw
 
     main(Preview("figures", tmp_path / "sheet.png", size=(96, 144)))
     sheet = cv2.imread(str(tmp_path / "sheet.png"))[..., ::-1]

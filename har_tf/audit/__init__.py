@@ -1,5 +1,6 @@
 """What is broken, double, or on both sides of a split."""
 
-from har_tf.audit.overlap import overlap_report
+import lazy_loader
 
-__all__ = ["overlap_report"]
+# A manifest is read without what decodes and compares videos.
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"overlap": ["overlap_report"]})

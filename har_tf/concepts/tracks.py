@@ -214,7 +214,7 @@ def true_tracks(record: VideoRecord, limb_margin: float = 0.05) -> list[Track]:
     Raises:
         ValueError: joints of another number than those of `figures`.
     """
-    from har_tf.datasets.stick_figures.dataset import JOINTS
+    from har_tf.datasets.stick_figures import JOINTS
 
     found = []
     if record.boxes is not None:

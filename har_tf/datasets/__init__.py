@@ -74,9 +74,9 @@ def load(
         if lists is not None:
             raise DatasetError(f"{name} brings its own split. Received: lists={lists}")
         if name == "figures":
-            from har_tf.datasets.stick_figures import dataset as figures
+            from har_tf.datasets import stick_figures
 
-            dataset = figures.load(root, **options)
+            dataset = stick_figures.load(root, **options)
         else:
             from har_tf.datasets import from_tfds
 

@@ -332,9 +332,9 @@ def test_true_tracks_are_cut_without_a_detector(videos, tmp_path):
 
 
 def test_the_embedded_data_set_gives_persons_objects_and_limbs(tmp_path):
-    from har_tf.datasets.stick_figures import dataset as figures
+    from har_tf.datasets import stick_figures
 
-    data = figures.load(tmp_path / "figures", workers=0, clips=10, size=(64, 96), frames=10)
+    data = stick_figures.load(tmp_path / "figures", workers=0, clips=10, size=(64, 96), frames=10)
     records = [record for record in data.records if record.path.parent.name in ("throw", "wave")]
     known = {record.path: true_tracks(record) for record in records}
     found = cut_tracks(known, [*known], ["person", "object", "limb"], tmp_path / "out", smallest=4)

@@ -21,23 +21,10 @@ from tqdm import tqdm
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import VideoRecord
-from har_tf.datasets.stick_figures.drawing import ACTIONS, JOINTS, REVERSED_PAIRS, Drawing, Figures, draw
+from har_tf.datasets.stick_figures.drawing import ACTIONS, REVERSED_PAIRS, Drawing, Figures, draw
 from har_tf.files.whole import whole_folder
 from har_tf.files.workers import Failed, outcomes
 from har_tf.video import write_video
-
-__all__ = [
-    "ACTIONS",
-    "JOINTS",
-    "REVERSED_PAIRS",
-    "Drawing",
-    "Figures",
-    "draw",
-    "generate",
-    "load",
-    "plan",
-    "preview",
-]
 
 _TRUTH = "truth.npz"  # written last: where it is, the data set is complete
 

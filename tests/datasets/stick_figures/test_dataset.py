@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from har_tf import datasets
+from har_tf.datasets.stick_figures import ACTIONS, JOINTS, REVERSED_PAIRS, Figures, draw
 from har_tf.datasets.stick_figures import dataset as figures
-from har_tf.datasets.stick_figures.dataset import ACTIONS, JOINTS, REVERSED_PAIRS, Figures, draw
 from har_tf.video import read_clip
 
 SMALL = {"clips": 20, "size": (48, 72), "seed": 3}
