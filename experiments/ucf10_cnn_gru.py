@@ -24,7 +24,7 @@ from typing import Literal
 from har_tf import quiet
 from har_tf.command import words
 from har_tf.datasets.splits import PROTOCOLS
-from har_tf.datasets.stick_figures.drawing import Figures
+from har_tf.datasets.stick_figures import Figures
 from har_tf.experiment import (
     Augmentation,
     Data,

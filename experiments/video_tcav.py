@@ -49,7 +49,7 @@ from typing import ClassVar, Literal
 
 from har_tf import quiet
 from har_tf.command import words
-from har_tf.datasets.stick_figures.drawing import ACTIONS, REVERSED_PAIRS
+from har_tf.datasets.stick_figures import ACTIONS, REVERSED_PAIRS
 from har_tf.experiment import (
     Data,
     Embedded,

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from har_tf import command
 from har_tf.command import check_name, check_ranges, words
-from har_tf.datasets.stick_figures.drawing import Figures
+from har_tf.datasets.stick_figures import Figures
 
 R = TypeVar("R")
 

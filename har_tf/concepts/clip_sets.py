@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from har_tf.concepts.concept_set import ConceptClip, ConceptError, ConceptSet
-from har_tf.datasets.records import ActionDataset, VideoRecord
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.records import VideoRecord
 from har_tf.video import VideoError
 
 STATIC, DYNAMIC = "static", "dynamic"

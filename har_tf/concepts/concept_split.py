@@ -17,8 +17,8 @@ from har_tf.concepts.detectors.base import Detector, check_concepts
 from har_tf.concepts.detectors.open import open_detector
 from har_tf.concepts.mining import cut_tracks, mine
 from har_tf.concepts.tracks import true_tracks
-from har_tf.datasets import splits
-from har_tf.datasets.records import ActionDataset, VideoRecord
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.records import VideoRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def divide(
         rest = other.records
         if validation is not None:
             by_group = protocol != "random"
-            train, held = (each.records for each in splits.hold_out(part, validation, seed, by_group))
+            train, held = (each.records for each in part.hold_out(validation, seed, by_group))
     if given is not None:
         used = {path for paths in sources_among(given, rest).values() for path in paths}
         groups = {record.group for record in rest if record.path in used and record.group is not None}

@@ -3,7 +3,8 @@
 from types import SimpleNamespace
 
 from har_tf.concepts.concept_split import divide
-from har_tf.datasets.records import ActionDataset, VideoRecord
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.records import VideoRecord
 
 
 def test_of_two_videos_of_one_name_neither_is_explained(tmp_path):
