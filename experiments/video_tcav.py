@@ -352,20 +352,20 @@ def main(recipe: Recipe) -> None:
 
 def explained(recipe: Recipe, class_names):
     """The model that is given, or the network to train, as a `har_tf.concepts.subject.Subject`."""
-    from har_tf.concepts.subject import published, saved, untrained
+    from har_tf.concepts.subject import PAPER, published, saved, untrained
     from har_tf.models.zoo import named
 
     given, frames, size = recipe.model, recipe.reading.num_frames, recipe.reading.size
     asked = {name: value for name in ("sampling", "fit") if (value := getattr(recipe.reading, name)) is not None}
     if given.model:
         return saved(given.model, frames, size, asked)
+    shape = (frames or PAPER[0], *(size or PAPER[1:3]), 3)
     if given.weights:
         names, where = class_names, "the data set"
         if given.class_names:
             where = given.class_names
             names = [name for name in where.read_text(encoding="utf-8").splitlines() if name.strip()]
-        return published(given.weights, frames, size, names, where, asked)
-    shape = (frames or 32, *(size or (224, 224)), 3)
+        return published(given.weights, shape, names, where, asked)
     if given.network == "VideoSwin":
         return untrained(recipe.swin, "random weights", {"seed": recipe.seed}, shape, class_names, asked)
     network = named(given.network)
@@ -450,4 +450,4 @@ def check(recipe: Recipe) -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main, PRESETS, {"--model": "saved"})
+    run_cli(main, PRESETS, {"--model": "saved", "--weights": "saved"})

@@ -83,18 +83,8 @@ class Scores:
 
     def as_dict(self) -> dict:
         """Everything as text and numbers that `json.dump` takes."""
-        return {
-            "concept": self.concept,
-            "mean": self.mean,
-            "deviation": self.deviation,
-            "accuracy": self.accuracy,
-            "sign_counts": self.sign_counts.tolist(),
-            "magnitudes": self.magnitudes.tolist(),
-            "derivatives": self.derivatives.tolist(),
-            "accuracies": None if self.accuracies is None else self.accuracies.tolist(),
-            "clips": self.clips,
-            "class_clips": self.class_clips,
-        }
+        plain = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
+        return plain | {"mean": self.mean, "deviation": self.deviation, "accuracy": self.accuracy}
 
 
 def scores(

@@ -117,18 +117,12 @@ class Significance:
 
     def tests(self) -> dict:
         """The random sets and the tests, as text and numbers that `json.dump` takes."""
-        return {
-            "random_mean": float(self.random_sign_counts.mean()),
-            "random_deviation": float(self.random_sign_counts.std(ddof=1)),
-            "random_accuracy": self.random_accuracy,
-            "t_test": self.t_test,
+        counts = self.random_sign_counts
+        return {name: value for name, value in vars(self).items() if name not in ("scores", "random_sign_counts")} | {
+            "random_mean": float(counts.mean()),
+            "random_deviation": float(counts.std(ddof=1)),
             "t_test_corrected": self.t_test_corrected,
-            "permutation": self.permutation,
             "permutation_corrected": self.permutation_corrected,
-            "difference": self.difference,
-            "hypotheses": self.hypotheses,
-            "level": self.level,
-            "decide": self.decide,
             "significant": self.significant,
         }
 

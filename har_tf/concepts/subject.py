@@ -12,6 +12,9 @@ from har_tf.models.taps import find, find_several, stages
 from har_tf.models.video_swin import video_swin
 from har_tf.models.weights import import_weights
 
+Shape = tuple[int, int, int, int]  # (T, H, W, 3) of a clip
+PAPER: Shape = (32, 224, 224, 3)
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -31,7 +34,7 @@ class Subject:
     name: str
     start: str
     model: keras.Model
-    shape: tuple[int, int, int, int]
+    shape: Shape
     class_names: tuple[str, ...]
     clip: Mapping[str, str]
     trained: Any = None
@@ -70,23 +73,16 @@ def saved(path: Path, frames: int | None, size: tuple[int, int] | None, asked: M
         raise ValueError(f"Video-TCAV takes a model of RGB clips (T, H, W, 3). Received: one that takes {own}")
     if any(None not in pair and pair[0] != pair[1] for pair in zip(own, wanted, strict=True)):
         raise ValueError(f"The model takes {' x '.join(map(str, own))}. Received: --num-frames {frames} --size {size}")
-    shape = tuple(a or b or c for a, b, c in zip(own, wanted, (32, 224, 224, 3), strict=True))
+    shape = tuple(a or b or c for a, b, c in zip(own, wanted, PAPER, strict=True))
     return Subject(path.stem, path.name, model, shape, names, clip_settings(path) | asked)
 
 
-def published(
-    path: Path,
-    frames: int | None,
-    size: tuple[int, int] | None,
-    names: Sequence[str],
-    where: str | Path,
-    asked: Mapping[str, str],
-) -> Subject:
+def published(path: Path, shape: Shape, names: Sequence[str], where: str | Path, asked: Mapping[str, str]) -> Subject:
     """A Video Swin with published weights (.pth); its clips are taken as it was trained: strided, the frame's centre.
 
     Args:
         path: the file.
-        frames, size: of clips; None: 32 and 224 x 224.
+        shape: of clips.
         names: of its classes.
         where: the names are from.
         asked: how clips are taken, where it is to be otherwise.
@@ -100,29 +96,17 @@ def published(
             f"{path}: {options['num_classes']} classes, and {where} names {len(names)}. --class-names takes a file "
             "with the name of each output, one a line"
         )
-    shape = (frames or 32, *(size or (224, 224)), 3)
     model = video_swin(input_shape=shape, weights=path, **options)
     clip = CLIP | {"sampling": "strided", "fit": "crop"} | asked
     return Subject("VideoSwin", path.name, model, shape, tuple(names), clip)
 
 
 def untrained(
-    network: Any,
-    start: str,
-    options: Mapping[str, Any],
-    shape: tuple[int, int, int, int],
-    names: Sequence[str],
-    asked: Mapping[str, str],
+    network: Any, start: str, options: Mapping[str, Any], shape: Shape, names: Sequence[str], asked: Mapping[str, str]
 ) -> Subject:
-    """A network that is trained first.
+    """A network that is trained first: a `har_tf.trial.Buildable` with a name, whose weights come from `start`.
 
-    Args:
-        network: a `har_tf.trial.Buildable` with a name.
-        start: where its weights come from.
-        options: arguments of its `build`.
-        shape: (T, H, W, 3) of a clip.
-        names: of the classes.
-        asked: how clips are taken, where it is not as `har_tf.models.saving.CLIP` says.
+    `options` are arguments of its `build`; what else there is, is as in `published`.
     """
     model = network.build(shape, len(names), **options)
     return Subject(network.name, f"{start}, trained here", model, shape, tuple(names), CLIP | asked, network, options)

@@ -20,6 +20,7 @@ from har_tf.concepts.study import FURTHER
 from har_tf.experiment import changed
 from har_tf.models.saving import save_model
 from har_tf.report.pages.video_tcav import findings
+from har_tf.report.publish import publish
 from har_tf.video import probe, write_video
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -117,6 +118,15 @@ def test_the_page_refers_only_to_files_beside_it(run):
     assert all((run / link).is_file() for link in links)
     headings = ["What was found", *(f"Figure {n}" for n in (1, 4, 5, 6, 7, 8, 9, 10)), "Section 2.2"]
     assert [heading for heading in headings if heading not in page] == []
+
+
+def test_a_report_is_made_again_from_results_alone(run):
+    made = [run / "report.html", *(run / "tables").iterdir(), *(run / "figures").glob("figure_[789]*.png")]
+    before = {path: path.read_bytes() for path in made}
+    for path in made:
+        path.unlink()
+    publish(run)
+    assert {path: path.read_bytes() for path in made} == before
 
 
 def test_tables_print_the_results(run, results):

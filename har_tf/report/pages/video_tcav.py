@@ -141,8 +141,9 @@ def _rows(by_tap: Mapping) -> Iterator[dict]:
 
 
 def _table_of_scores(results, title: str, rows: Iterable[Mapping], first: Mapping, notes) -> Table:
-    columns = {**first, "Concept": "concept", "Layer": "layer", "Score": "score", "95 %": _span("interval"),
-               "Deviation": "deviation", "Magnitude": "magnitude", "CAV accuracy": "accuracy"}  # fmt: skip
+    columns = {**first, "Concept": "concept", "Layer": "layer", "Score": "score",
+               "95 %": lambda row: interval(row["interval"], 2), "Deviation": "deviation",
+               "Magnitude": "magnitude", "CAV accuracy": "accuracy"}  # fmt: skip
     text = (
         f"Score: share of the {results['clips']['class']} clips of {results['target']} whose logit rises in the "
         "direction of the concept, away from the others that are shown with it; mean over random sets. Magnitude: the "
@@ -200,20 +201,18 @@ def _tables_of_reversal(results, notes) -> dict[str, Table]:
             "backwards, and random ones. Accuracy: of the CAV, cross-validated, chance 0.5."
         )
         rows = [
-            {
-                "class": name, "concept": concept, "layer": tap, "ahead": each["forwards"]["score"],
-                "ahead_interval": each["forwards"]["interval"], "back": each["backwards"]["score"],
-                "back_interval": each["backwards"]["interval"], "random": each[RANDOM]["score"],
-                "ahead_accuracy": each["forwards"]["accuracy"], "back_accuracy": each["backwards"]["accuracy"],
-            }
+            {"class": name, "concept": concept, "layer": tap, **each}
             for name, concepts in found["concepts"].items()
             for concept, by_tap in concepts.items()
             for tap, each in by_tap.items()
-        ]  # fmt: skip
+        ]
         columns = {
-            "Class": "class", "Concept": "concept", "Layer": "layer", "Forwards": "ahead",
-            "95 %": _span("ahead_interval"), "Backwards": "back", "95 % ": _span("back_interval"), "Random": "random",
-            "Accuracy, forwards": "ahead_accuracy", "Accuracy, backwards": "back_accuracy",
+            "Class": "class", "Concept": "concept", "Layer": "layer", "Forwards": lambda row: row["forwards"]["score"],
+            "95 %": lambda row: interval(row["forwards"]["interval"], 2),
+            "Backwards": lambda row: row["backwards"]["score"],
+            "95 % ": lambda row: interval(row["backwards"]["interval"], 2), "Random": lambda row: row[RANDOM]["score"],
+            "Accuracy, forwards": lambda row: row["forwards"]["accuracy"],
+            "Accuracy, backwards": lambda row: row["backwards"]["accuracy"],
         }  # fmt: skip
         decimals = ("Forwards", "Backwards", "Random", "Accuracy, forwards", "Accuracy, backwards")
         made["reversal_concepts"] = Table.of(
@@ -221,10 +220,6 @@ def _tables_of_reversal(results, notes) -> dict[str, Table]:
             columns, notes=[text, *notes], formats=dict.fromkeys(decimals, ".2f"),
         )  # fmt: skip
     return made
-
-
-def _span(key: str):
-    return lambda row: interval(row[key], 2)
 
 
 def _notes(results) -> list[str]:
