@@ -30,8 +30,8 @@ import numpy as np
 from har_tf.datasets import folder, hmdb51, walk
 from har_tf.datasets.dataset import ActionDataset, check_classes
 from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.published import read_pickle
 from har_tf.datasets.records import VideoRecord
-from har_tf.files import safe_pickle
 from har_tf.files.workers import Failed, available_cores
 
 if TYPE_CHECKING:
@@ -322,7 +322,7 @@ def _ground_truth(root: Path, top: Path, lists: str | Path | None) -> tuple[Path
     path = next((place / GROUND_TRUTH for place in places if (place / GROUND_TRUTH).is_file()), None)
     if path is None:
         raise DatasetError(f"{places[0]}: no {GROUND_TRUTH} in it or beside it; name its folder with lists")
-    content = safe_pickle.load(path)
+    content = read_pickle(path)
     keys = {"labels": list, "gttubes": dict, "train_videos": list, "test_videos": list}
     for key, kind in keys.items():
         if not isinstance(content, dict) or not isinstance(content.get(key), kind):

@@ -1,11 +1,14 @@
-"""What the loaders of published data sets share: whether what the lists name is on disk."""
+"""What the loaders of published data sets share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import VideoRecord
+from har_tf.files import safe_pickle
 
 
 def by_clip(records: Iterable[VideoRecord], key: Callable[[VideoRecord], str]) -> dict[str, VideoRecord]:
@@ -22,3 +25,15 @@ def by_clip(records: Iterable[VideoRecord], key: Callable[[VideoRecord], str]) -
                 f"{other.path}: is the same clip as {record.path}. Expected one file of a clip; move the other away"
             )
     return found
+
+
+def read_pickle(path: Path) -> Any:
+    """What `safe_pickle.load` reads.
+
+    Raises:
+        DatasetError: it cannot be read, or is refused.
+    """
+    try:
+        return safe_pickle.load(path)
+    except safe_pickle.PickleFileError as error:
+        raise DatasetError(str(error)) from error

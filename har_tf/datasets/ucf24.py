@@ -28,8 +28,8 @@ from har_tf.datasets import folder, ucf101, walk
 from har_tf.datasets.dataset import ActionDataset, check_classes
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.lists import read_lines, some
+from har_tf.datasets.published import read_pickle
 from har_tf.datasets.records import Tube, VideoRecord
-from har_tf.files import safe_pickle
 from har_tf.files.workers import Failed
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def read_annotations(path: str | Path) -> tuple[dict[str, Annotation], tuple[str
             that is not ef - sf, or a label that is not that of the class.
     """
     path = Path(path)
-    content = safe_pickle.load(path)
+    content = read_pickle(path)
     if not isinstance(content, dict) or not content:
         raise DatasetError(f"{path}: expected a dict of videos. Received: {type(content).__name__}")
     cut: Counter[str] = Counter()

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from har_tf.datasets.errors import DatasetError
 from har_tf.files.pickle_machine import PickleMachine, RefusedError
 
 WANTED = "Expected a pickle of NumPy arrays, numbers, text, lists, tuples, sets and dicts"
@@ -49,6 +48,10 @@ HASHED = 2**61 - 1
 MOST_COMPOUND_KEYS = 10_000
 
 
+class PickleFileError(ValueError):
+    """A pickle that cannot be read, or is refused; one line that names the file."""
+
+
 def load(path: str | Path) -> Any:
     """Reads a pickle that holds only NumPy arrays, dtypes and scalars, numbers, text, bytes and containers.
 
@@ -56,25 +59,25 @@ def load(path: str | Path) -> Any:
     sets are scalars, integers of at most 61 bits among them, or tuples of scalars.
 
     Raises:
-        DatasetError: no such file, not a pickle, a truncated one, or one that names any other global, such as
+        PickleFileError: no such file, not a pickle, a truncated one, or one that names any other global, such as
             os.system, or holds arrays of objects, or claims more data than the file has.
     """
     path = Path(path)
     try:
         if path.exists() and not path.is_file():
-            raise DatasetError(f"{path}: is not a file. {WANTED}")
+            raise PickleFileError(f"{path}: is not a file. {WANTED}")
         data = path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be read: {error.strerror}. {WANTED}") from error
+        raise PickleFileError(f"{path}: cannot be read: {error.strerror}. {WANTED}") from error
     machine = _Machine(data)
     try:
         return machine.run()
     except RefusedError as error:
-        raise DatasetError(f"{path}, byte {machine.position}: {error}. {WANTED}") from error
+        raise PickleFileError(f"{path}, byte {machine.position}: {error}. {WANTED}") from error
     except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
         # What `pickletools` says of bytes that are no instruction, and NumPy of values that do not fit.
         reason = " ".join(str(error).split())[:150]
-        raise DatasetError(
+        raise PickleFileError(
             f"{path}, byte {machine.position}: not a pickle, or a damaged one ({type(error).__name__}: {reason}). "
             f"{WANTED}"
         ) from error

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from har_tf.datasets import ActionDataset, DatasetError, Tube, VideoRecord
-from har_tf.datasets.dataset import check_classes
+from har_tf.datasets import DatasetError, Tube, VideoRecord
 from har_tf.video import VideoError, read_clip
 
 
@@ -33,17 +32,6 @@ def test_segments_of_a_video_have_names_of_their_own(tmp_path):
     assert VideoRecord(path, 0, segment=(1072.811, 1076.4)).name(tmp_path) == "test/a.mp4#t=1072.811,1076.4"
 
 
-def test_tubes_follow_the_labels_of_the_classes_that_are_kept():
-    box = np.array([[1, 2, 3, 4]])
-    records = (
-        VideoRecord(Path("a.avi"), 2, tubes=(Tube(2, 0, box), Tube(1, 0, box))),
-        VideoRecord(Path("b.avi"), 0, tubes=(Tube(0, 5, box),)),
-        VideoRecord(Path("c.avi"), 1),
-    )
-    kept = ActionDataset("some", Path(), records, ("run", "sit", "jump")).only(["jump", "run"])
-    assert [(r.label, [tube.label for tube in r.tubes]) for r in kept.records] == [(0, [0]), (1, [1])]
-
-
 def test_a_video_is_read_whole_and_a_segment_in_part(tmp_path, numbered, numbers, make_video):
     path = make_video(tmp_path / "a.mp4", numbered(50))
     assert np.array_equal(VideoRecord(path, 0).read(7, (24, 32)), read_clip(path, 7, (24, 32)))
@@ -65,13 +53,3 @@ def test_a_picture_is_a_video_of_one_frame(tmp_path, name):
         VideoRecord(tmp_path / name, 0).read(3, short="error")
     with pytest.raises(DatasetError, match="a picture has no segment"):
         VideoRecord(tmp_path / name, 0, segment=(0.0, 1.0)).read()
-
-
-def test_classes_are_found_in_either_form_of_unicode():
-    composed, apart = "caf\u00e9", "cafe\u0301"
-    assert check_classes([apart, "bar"], ["bar", composed], "here") == [composed, "bar"]
-    assert check_classes([composed, "bar"], ["bar", apart], "here") == [apart, "bar"]
-    with pytest.raises(DatasetError, match="here: classes given twice: caf"):
-        check_classes([apart, composed], ["bar", composed], "here")
-    with pytest.raises(DatasetError, match=r"unknown class 'cafes'. Closest: caf.\. Classes"):
-        check_classes(["cafes", "bar"], ["bar", composed], "here")

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from har_tf.datasets import DatasetError
 from har_tf.files import safe_pickle
+from har_tf.files.safe_pickle import PickleFileError
 
 MARKER = "SAFE_PICKLE_MARKER"
 
@@ -22,7 +22,7 @@ def write(tmp_path, data: bytes):
 
 
 def refused(tmp_path, data: bytes) -> str:
-    with pytest.raises(DatasetError) as caught:
+    with pytest.raises(PickleFileError) as caught:
         safe_pickle.load(write(tmp_path, data))
     message = str(caught.value)
     assert message.startswith(str(tmp_path / "annotations.pkl"))
@@ -243,14 +243,14 @@ def test_a_small_file_takes_no_memory(tmp_path):
         (tmp_path / f"{number}.pkl").write_bytes(data)
     code = (
         "import pathlib, resource, sys\n"
-        "from har_tf.datasets import DatasetError\n"
+        "from har_tf.files.safe_pickle import PickleFileError\n"
         "from har_tf.files import safe_pickle\n"
         "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 200 * 2**20\n"
         "resource.setrlimit(resource.RLIMIT_AS, (size, size))\n"
         "for path in pathlib.Path(sys.argv[1]).glob('*.pkl'):\n"
         "    try:\n"
         "        safe_pickle.load(path)\n"
-        "    except DatasetError:\n"
+        "    except PickleFileError:\n"
         "        print('refused')\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
@@ -277,7 +277,7 @@ def test_a_truncated_file_is_an_error_wherever_it_ends(tmp_path, protocol):
 
 @pytest.mark.filterwarnings("ignore:invalid escape sequence")
 def test_flipped_bytes_never_do_more_than_fail(tmp_path):
-    """2,000 damaged pickles: an answer or a DatasetError, nothing else."""
+    """2,000 damaged pickles: an answer or a PickleFileError, nothing else."""
     rng = np.random.default_rng(0)
     originals = [pickle.dumps(VALUES, protocol) for protocol in range(6)]
     failed = 0
@@ -287,7 +287,7 @@ def test_flipped_bytes_never_do_more_than_fail(tmp_path):
             data[place] = rng.integers(256)
         try:
             safe_pickle.load(write(tmp_path, bytes(data)))
-        except DatasetError:
+        except PickleFileError:
             failed += 1
     assert 400 < failed < 2000
 
@@ -298,9 +298,9 @@ def test_not_a_pickle(tmp_path, data):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(DatasetError, match=r"none.pkl: cannot be read: No such file"):
+    with pytest.raises(PickleFileError, match=r"none.pkl: cannot be read: No such file"):
         safe_pickle.load(tmp_path / "none.pkl")
-    with pytest.raises(DatasetError, match="is not a file"):
+    with pytest.raises(PickleFileError, match="is not a file"):
         safe_pickle.load(tmp_path)
 
 
@@ -321,10 +321,10 @@ def test_integers_that_all_have_the_same_hash_are_no_keys(tmp_path, kind, sign):
     """Filling a dict of 40,000 such keys would take ten seconds, of ten times as many a quarter of an hour."""
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps(kind([sign * n * (2**61 - 1) for n in range(1, 50)])))
-    with pytest.raises(DatasetError, match="refuses an integer of more than 61 bits as a key"):
+    with pytest.raises(PickleFileError, match="refuses an integer of more than 61 bits as a key"):
         safe_pickle.load(path)
     path.write_bytes(pickle.dumps(kind([(1, sign * (2**61 - 1))])))
-    with pytest.raises(DatasetError, match="refuses an integer of more than 61 bits as a key"):
+    with pytest.raises(PickleFileError, match="refuses an integer of more than 61 bits as a key"):
         safe_pickle.load(path)
     path.write_bytes(pickle.dumps(kind([sign * (2**61 - 2)])))
     assert set(safe_pickle.load(path)) == {sign * (2**61 - 2)}
@@ -338,7 +338,7 @@ def test_tuples_and_complex_numbers_are_keys_in_small_numbers(tmp_path, monkeypa
     monkeypatch.setattr(safe_pickle, "MOST_COMPOUND_KEYS", 5)
     assert set(safe_pickle.load(path)[0]) == set(keys[:3])
     monkeypatch.setattr(safe_pickle, "MOST_COMPOUND_KEYS", 4)
-    with pytest.raises(DatasetError, match="refuses more than 4 tuples and complex numbers as keys"):
+    with pytest.raises(PickleFileError, match="refuses more than 4 tuples and complex numbers as keys"):
         safe_pickle.load(path)
 
 
@@ -347,7 +347,7 @@ def test_a_file_in_a_closed_folder(tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
     try:
-        with pytest.raises(DatasetError, match=r"a.pkl: cannot be read: Permission denied"):
+        with pytest.raises(PickleFileError, match=r"a.pkl: cannot be read: Permission denied"):
             safe_pickle.load(closed / "a.pkl")
     finally:
         closed.chmod(0o755)
