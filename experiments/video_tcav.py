@@ -20,27 +20,19 @@ ignores the order of frames cannot exceed 70 %) reads the moving ball more the d
 at layer4, as the paper found; the person and the limb it does not, and the still ball ends at 1.00 too. By the paper's
 t-test alone a further random set would have been significant as well. docs/results.md has the tables.
 
-Nothing is used twice. The model learns from the training part. The test part is divided by source into two halves, one
-of which gives the concepts and the random clips ("the concept generating split of the test set"), and the other the
-clips of the class.
+Nothing is used twice: the model learns from the training part, and the test part is divided by source into two halves,
+one for concepts and random clips, one for the clips of the class (`har_tf.concepts.concept_split`).
 
-What the paper leaves open:
-    The random concept. "From our entire corpus of concepts": from clips of all classes and things, of the kind that is
-    shown, static or dynamic; in Figure 9, where both are shown, half of each. Ten sets are drawn, and the scores of
-    Figures 7 to 9 are means over them.
-    Intervals. The paper has none. Here concept clips, clips of the class and the random set are drawn again
-    (`--resamples`), by source, and all CAVs fitted anew. Scores of ten random sets share the concept's clips, so their
-    deviation is not how sure a score is.
-    The tests of Figure 10: the paper's t-test and a permutation test, see `har_tf.concepts.significance`; both must
-    pass. The hypotheses of a figure are all its concepts at all layers.
+What the paper leaves open, and where it is told why:
+    Random clips are of all classes and things, of the kind that is shown, and half of each in Figure 9 (`clip_sets`).
+    Intervals, which the paper has not, draw clips by source and fit all CAVs anew (`study`).
+    Figure 10 adds a permutation test to the paper's t-test; both must pass (`significance`).
     Activations are averaged over time and space (`--pool mean`): a concept clip fills the frame with what is a small
     part of a clip of the class, so where in the frame a channel is active does not carry over.
-    A cropped track follows its thing, so that a ball in flight stays in the middle of its clip, and what moves is the
-    background. That is the paper's way to make a concept (section 3.3).
+    A cropped track follows its thing (section 3.3): a ball in flight stays in the middle, and the background moves.
 
-Section 2.2 of the paper, that clips played backwards should be explained otherwise, is run as an experiment: test clips
-are played backwards, and the answers, the Grad-CAM maps and the directions of concepts are compared with those of the
-clips forwards.
+Section 2.2 of the paper, that clips played backwards should be explained otherwise, is run as an experiment
+(`reversal`): answers, Grad-CAM maps and directions of concepts are compared with those of the clips forwards.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -246,9 +238,8 @@ def main(recipe: Recipe) -> None:
     pairs = [tuple(part.strip() for part in pair.split(":")) for pair in listed(recipe.pairs) or ()]
     given_names = [recipe.target, *(name for pair in pairs for name in pair)]
     class_index, *_ = (index_of(name, subject.class_names, "the model") for name in given_names)
-    source = ConceptSource.open(
-        asked.concepts, listed(asked.concept_names), asked.detector, listed(asked.labels) or ()
-    )  # fmt: skip
+    names, labels = listed(asked.concept_names), listed(asked.labels) or ()
+    source = ConceptSource.open(asked.concepts, names, asked.detector, labels)
     size = tuple(side + side % 2 for side in subject.shape[1:3])
     drawn = None if dataset else recipe.embedded.draw(
         recipe.output, recipe.data.class_names, size=size, frames=2 * subject.shape[0] - 1, seed=seed

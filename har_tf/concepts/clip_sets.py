@@ -80,6 +80,8 @@ class ClipReader:
 class ConceptSets:
     """The clips of concepts and of random sets, each static and dynamic.
 
+    Random clips are drawn "from our entire corpus of concepts" (section 3.4): of all classes and things.
+
     Attributes:
         concepts: kind -> concept -> its clips.
         randoms: kind -> random sets, one more than were asked for: the last is tested as if it were a concept.
