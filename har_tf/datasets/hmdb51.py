@@ -21,7 +21,7 @@ from pathlib import Path
 from har_tf.datasets import folder, walk
 from har_tf.datasets.dataset import ActionDataset, composed
 from har_tf.datasets.errors import DatasetError
-from har_tf.datasets.lists import read_lines
+from har_tf.datasets.lists import numbered_lines
 from har_tf.datasets.published import by_clip
 from har_tf.datasets.records import VideoRecord
 
@@ -205,10 +205,7 @@ def _read_list(path: Path) -> dict[str, str]:
     flags: dict[str, str] = {}
     seen: dict[str, int] = {}
     # Old systems wrote names of files in other encodings; the list then has them as the disk has.
-    for number, line in enumerate(read_lines(path, errors="surrogateescape"), start=1):
-        line = line.strip()
-        if not line:
-            continue
+    for number, line in numbered_lines(path, errors="surrogateescape"):
         # From the right: a name may hold spaces.
         name, _, flag = line.rpartition(" ")
         name = name.rstrip()

@@ -41,7 +41,7 @@ from tqdm import tqdm
 from har_tf.datasets import folder, walk
 from har_tf.datasets.dataset import ActionDataset, check_classes
 from har_tf.datasets.errors import DatasetError
-from har_tf.datasets.lists import read_lines, some
+from har_tf.datasets.lists import numbered_lines, read_lines, some
 from har_tf.datasets.records import Tube, VideoRecord
 from har_tf.files.workers import available_cores
 from har_tf.names import closest
@@ -310,12 +310,11 @@ def read_synset_mapping(path: str | Path) -> dict[str, str]:
         DatasetError: a line is malformed, or names a class that came before.
     """
     words: dict[str, str] = {}
-    for number, line in enumerate(read_lines(path), start=1):
-        wnid, _, meaning = line.strip().partition(" ")
-        if wnid and (not _WNID.fullmatch(wnid) or not meaning.strip() or wnid in words):
+    for number, line in numbered_lines(path):
+        wnid, _, meaning = line.partition(" ")
+        if not _WNID.fullmatch(wnid) or not meaning or wnid in words:
             raise DatasetError(f"{path}, line {number}: expected '<wnid> <words>', each once. Received: {line!r}")
-        if wnid:
-            words[wnid] = meaning.strip()
+        words[wnid] = meaning.strip()
     return words
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from har_tf.datasets import folder, hmdb51, walk
 from har_tf.datasets.dataset import ActionDataset, check_classes
 from har_tf.datasets.errors import DatasetError
-from har_tf.datasets.published import read_pickle
+from har_tf.datasets.published import by_clip, in_or_below, of_classes, read_pickle
 from har_tf.datasets.records import VideoRecord
 from har_tf.files.workers import Failed, available_cores
 
@@ -113,19 +113,16 @@ def load(
     if lists is not None:
         lists = folder.check_folder(lists, f"the folder of <class>_test_split{split}.txt, or of {GROUND_TRUTH}")
     top, videos = _video_folder(root)
-    wanted = CLASSES if classes is None else tuple(classes)
-    present = [name for name in wanted if (videos / name).is_dir()]
-    if classes is not None and len(present) < len(wanted):
-        raise DatasetError(f"{videos}: no folder of class {next(n for n in wanted if n not in present)}")
-    listed = folder.load(videos, present)
+    listed, notes = of_classes(videos, CLASSES, classes)
+    present = listed.class_names
 
     ground_truth = _ground_truth(root, top, lists) if boxes == "pickle" else None
     parts, where = _split(root, top, lists, split, ground_truth)
     annotate = _reader(top, boxes, margin) if ground_truth is None else _pickle_reader(top, *ground_truth)
-    found = _by_name(listed)
+    found = by_clip(listed, lambda record: f"{present[record.label]}/{record.path.stem}")
     if found.keys().isdisjoint(parts[0] | parts[1]):
         raise DatasetError(f"{videos}: none of the {len(parts[0] | parts[1])} videos of {where} is in it")
-    notes = _notes(found.keys(), parts, present, wanted, split, None if partial else videos)
+    notes += _notes(found.keys(), parts, present, split, None if partial else videos)
     counted = count_frames([record.path for record in found.values()], counts, workers)
     annotations = _read_all(dict(zip(found, counted, strict=True)), annotate)
 
@@ -142,7 +139,7 @@ def load(
     paths = {name: record.path for name, record in found.items()}
     official = tuple(frozenset(paths[name] for name in part & paths.keys()) for part in parts)
     notes += _told(annotations)
-    return ActionDataset("jhmdb", videos, tuple(records), tuple(present), official, tuple(notes))
+    return ActionDataset("jhmdb", videos, tuple(records), present, official, tuple(notes))
 
 
 def videos_from_frames(root: str | Path, fps: int = 25) -> Path:
@@ -217,22 +214,7 @@ def _video_folder(root: Path) -> tuple[Path, Path]:
 
 
 def _first(root: Path, names: Sequence[str]) -> Path | None:
-    for name in names:
-        for depth in ("", "*/", "*/*/"):
-            for place in sorted(root.glob(depth + name)):
-                if place.is_dir():
-                    return place
-    return None
-
-
-def _by_name(dataset: ActionDataset) -> dict[str, VideoRecord]:
-    """{<class>/<video>: record}."""
-    found: dict[str, VideoRecord] = {}
-    for record in dataset.records:
-        first = found.setdefault(f"{dataset.class_names[record.label]}/{record.path.stem}", record)
-        if first is not record:
-            raise DatasetError(f"{record.path}: is there twice, see {first.path}")
-    return found
+    return next((place for name in names for place in in_or_below(root, name) if place.is_dir()), None)
 
 
 def _split(
@@ -255,12 +237,11 @@ def _split(
 
 def _find_lists(root: Path, top: Path) -> Path | None:
     for place in (top, root, top.resolve().parent):
-        for depth in ("", "*/", "*/*/"):
-            for file in sorted(place.glob(f"{depth}*_test_split?.txt")):
-                # HMDB51's lists are called alike and may lie beside it; they have other classes as well.
-                of_hmdb51 = (file.parent / "cartwheel_test_split1.txt").exists()
-                if file.name.rpartition("_test_split")[0] in CLASSES and not of_hmdb51:
-                    return file.parent
+        for file in in_or_below(place, "*_test_split?.txt"):
+            # HMDB51's lists are called alike and may lie beside it; they have other classes as well.
+            of_hmdb51 = (file.parent / "cartwheel_test_split1.txt").exists()
+            if file.name.rpartition("_test_split")[0] in CLASSES and not of_hmdb51:
+                return file.parent
     return None
 
 
@@ -462,16 +443,12 @@ def _notes(
     found: Collection[str],
     parts: Sequence[set[str]],
     present: Sequence[str],
-    wanted: Sequence[str],
     split: int,
     whole: Path | None,
 ) -> list[str]:
     """What differs between the lists and the videos; raises if videos are missing in `whole`, if it is given."""
     listed = parts[0] | parts[1]
     notes = []
-    absent = [name for name in wanted if name not in present]
-    if absent:
-        notes.append(f"{len(absent)} of {len(wanted)} classes are not on disk, first {absent[0]}")
     if {name.split("/")[0] for name in listed} == set(CLASSES) and len(listed) != VIDEOS:
         notes.append(f"official split {split}: names {len(listed)} videos, JHMDB has {VIDEOS}")
     of_classes = {name for name in listed if name.split("/")[0] in present}

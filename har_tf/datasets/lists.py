@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -42,6 +42,13 @@ def read_lines(path: str | Path, errors: str = "strict") -> list[str]:
     # Not `splitlines`, which also ends lines at characters that may stand in a name.
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return lines if lines[-1] else lines[:-1]
+
+
+def numbered_lines(path: str | Path, errors: str = "strict") -> Iterator[tuple[int, str]]:
+    """(number from 1, text without blanks around it) of the lines of `read_lines` that are not blank."""
+    for number, line in enumerate(read_lines(path, errors), start=1):
+        if line.strip():
+            yield number, line.strip()
 
 
 def some(names: Iterable[object], count: int = 5) -> str:

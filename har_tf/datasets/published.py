@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from har_tf.datasets import folder
+from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import VideoRecord
 from har_tf.files import safe_pickle
@@ -25,6 +27,32 @@ def by_clip(records: Iterable[VideoRecord], key: Callable[[VideoRecord], str]) -
                 f"{other.path}: is the same clip as {record.path}. Expected one file of a clip; move the other away"
             )
     return found
+
+
+def of_classes(top: Path, known: Sequence[str], classes: Sequence[str] | None) -> tuple[ActionDataset, list[str]]:
+    """The videos in the class folders of a data set whose classes are `known`, and what is to be told.
+
+    Args:
+        top: the folder of the class folders; others in it are left out.
+        known: all classes, in the order of the labels where `classes` is None.
+        classes: keep these classes, labelled in this order; None: those that are on disk.
+
+    Raises:
+        DatasetError: see `folder.load`; or there is no folder of one of `classes`.
+    """
+    wanted = known if classes is None else classes
+    present = [name for name in wanted if (top / name).is_dir()]
+    absent = [name for name in wanted if name not in present]
+    if classes is not None and absent:
+        raise DatasetError(f"{top}: no folder of class {absent[0]}")
+    notes = [f"{len(absent)} of {len(wanted)} classes are not on disk, first {absent[0]}"] if absent else []
+    return folder.load(top, present), notes
+
+
+def in_or_below(place: Path, pattern: str, depth: int = 2) -> Iterator[Path]:
+    """What fits the pattern in a folder, then one folder deeper, and so on; sorted at each depth."""
+    for inner in range(depth + 1):
+        yield from sorted(place.glob("*/" * inner + pattern))
 
 
 def read_pickle(path: Path) -> Any:

@@ -26,14 +26,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from har_tf.datasets import folder, walk
 from har_tf.datasets.dataset import ActionDataset, check_classes
 from har_tf.datasets.errors import DatasetError
-from har_tf.datasets.lists import read_lines, some
+from har_tf.datasets.lists import numbered_lines, some
 from har_tf.datasets.records import VideoRecord
 
 # Also the order of detclasslist.txt.
@@ -199,7 +199,7 @@ def read_multithumos(
 
 def _read_class_list(path: Path) -> tuple[str, ...]:
     names: dict[int, str] = {}
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         fields = line.split()
         if len(fields) != 2 or not fields[0].isdecimal() or int(fields[0]) in names or fields[1] in names.values():
             raise DatasetError(f"{path}, line {number}: expected '<number> <Class>', each once. Received: {line!r}")
@@ -212,7 +212,7 @@ def _read_class_list(path: Path) -> tuple[str, ...]:
 def _read(path: Path, class_name: str, notes: list[str], part: str | None = None) -> list[Segment]:
     """The segments of a file; those that last no time are left out and told in `notes`."""
     segments, empty = [], []
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         fields = line.split()
         try:
             video, start, end = fields[0], *map(float, fields[1:])
@@ -230,12 +230,6 @@ def _read(path: Path, class_name: str, notes: list[str], part: str | None = None
     if empty:
         notes.append(f"{path.name}: {len(empty)} segments end before they start, first in line {empty[0]}: left out")
     return segments
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(read_lines(path), start=1):
-        if line.strip():
-            yield number, line.strip()
 
 
 def _once(segments: list[Segment], notes: list[str]) -> list[Segment]:

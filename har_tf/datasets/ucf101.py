@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from har_tf.datasets import folder, walk
 from har_tf.datasets.dataset import ActionDataset, composed
 from har_tf.datasets.errors import DatasetError
-from har_tf.datasets.lists import read_lines, some
+from har_tf.datasets.lists import numbered_lines, some
 from har_tf.datasets.published import by_clip
 from har_tf.datasets.records import VideoRecord
 
@@ -161,12 +161,11 @@ def _entry(record: VideoRecord, class_names: Sequence[str]) -> str:
 
 def _read_classes(path: Path) -> tuple[str, ...]:
     classes = {}
-    for number, line in enumerate(read_lines(path), start=1):
-        if line.strip():
-            label, _, name = line.strip().partition(" ")
-            if not label.isdigit() or not name:
-                raise DatasetError(f"{path}, line {number}: expected '<number> <Class>'. Received: {line.strip()!r}")
-            classes[int(label)] = name
+    for number, line in numbered_lines(path):
+        label, _, name = line.partition(" ")
+        if not label.isdigit() or not name:
+            raise DatasetError(f"{path}, line {number}: expected '<number> <Class>'. Received: {line!r}")
+        classes[int(label)] = name
     if sorted(classes) != list(range(1, len(classes) + 1)):
         raise DatasetError(f"{path}: the numbers are not 1 to {len(classes)}")
     return tuple(classes[label] for label in sorted(classes))
@@ -178,10 +177,7 @@ def _read_entries(path: Path, class_names: tuple[str, ...]) -> tuple[str, ...]:
         there = fnmatch.filter(names, "t*list*.txt")
         raise DatasetError(f"{path}: no such list. Found: {', '.join(there) or 'no lists'}")
     entries: dict[str, str] = {}
-    for number, line in enumerate(read_lines(path), start=1):
-        line = line.strip()
-        if not line:
-            continue
+    for number, line in numbered_lines(path):
         name, _, label = line.partition(" ")
         if len(PurePosixPath(name).parts) != 2 or (label and not label.isdigit()):
             raise DatasetError(f"{path}, line {number}: expected '<Class>/<file> [label]'. Received: {line!r}")

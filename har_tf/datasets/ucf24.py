@@ -27,8 +27,8 @@ import numpy as np
 from har_tf.datasets import folder, ucf101, walk
 from har_tf.datasets.dataset import ActionDataset, check_classes
 from har_tf.datasets.errors import DatasetError
-from har_tf.datasets.lists import read_lines, some
-from har_tf.datasets.published import read_pickle
+from har_tf.datasets.lists import numbered_lines, some
+from har_tf.datasets.published import by_clip, in_or_below, of_classes, read_pickle
 from har_tf.datasets.records import Tube, VideoRecord
 from har_tf.files.workers import Failed
 
@@ -102,7 +102,8 @@ def load(
     root = folder.check_folder(root, "UCF-101, a folder that holds a folder of videos per class")
     top = _class_root(root)
     file = _annotation_file(root, top, lists)
-    dataset, notes = _listed(top, classes)
+    dataset, notes = of_classes(top, CLASSES, classes)
+    dataset = replace(dataset, name="ucf24", root=top)
     annotations, told = read_annotations(file)
     notes += told
     by_key = {name.casefold(): annotation for name, annotation in annotations.items()}
@@ -199,26 +200,12 @@ def _end(tube: Tube, frames: int, label: int, cut: Counter[str]) -> Tube | None:
     return Tube(label, tube.start, boxes) if np.isfinite(boxes).any() else None
 
 
-def _listed(top: Path, classes: Sequence[str] | None) -> tuple[ActionDataset, list[str]]:
-    """The videos of the classes that are on disk, annotated or not."""
-    wanted = CLASSES if classes is None else tuple(classes)
-    present = [name for name in wanted if (top / name).is_dir()]
-    absent = [name for name in wanted if name not in present]
-    if classes is not None and absent:
-        raise DatasetError(f"{top}: no folder of class {absent[0]}")
-    notes = [f"{len(absent)} of {len(wanted)} classes are not on disk, first {absent[0]}"] if absent else []
-    return replace(folder.load(top, present), name="ucf24", root=top), notes
-
-
 def _annotated(
     dataset: ActionDataset, annotations: dict[str, Annotation], file: Path, partial: bool
 ) -> tuple[dict[str, VideoRecord], list[str]]:
     """({key: record} of the videos that are annotated, notes on the others)."""
-    records: dict[str, VideoRecord] = {}
-    for record in dataset.records:
-        first = records.setdefault(f"{dataset.class_names[record.label]}/{record.path.stem}".casefold(), record)
-        if first is not record:
-            raise DatasetError(f"{record.path}: is there twice, see {first.path}")
+    names = dataset.class_names
+    records = by_clip(dataset, lambda record: f"{names[record.label]}/{record.path.stem}".casefold())
     known = {name.casefold() for name in annotations}
     found = {key: record for key, record in records.items() if key in known}
     if not found:
@@ -304,9 +291,7 @@ def _count(
 
 def _class_root(root: Path) -> Path:
     """The folder in, or up to two folders below, `root` that holds most of the 24 class folders."""
-    places = Counter(
-        place.parent for depth in ("", "*/", "*/*/") for name in CLASSES for place in root.glob(depth + name)
-    )
+    places = Counter(place.parent for name in CLASSES for place in in_or_below(root, name))
     if not places:
         list(walk.files(root, (), depth=2))  # says which folder cannot be listed, which `glob` passes over
         raise DatasetError(f"{root}: no folder of a class of UCF24 ({', '.join(CLASSES[:3])}, ...) in it")
@@ -317,9 +302,8 @@ def _annotation_file(root: Path, top: Path, lists: str | Path | None) -> Path:
     if lists is not None:
         return folder.check_folder(lists, f"a folder that holds {ANNOTATIONS} and {TEST_LIST}") / ANNOTATIONS
     for place in (root, top, root.resolve().parent, top.resolve().parent):
-        for depth in ("", "*/"):
-            for file in sorted(place.glob(depth + ANNOTATIONS)):
-                return file
+        for file in in_or_below(place, ANNOTATIONS, depth=1):
+            return file
     raise DatasetError(f"{root}: no {ANNOTATIONS} in it or beside it; name its folder with lists")
 
 
@@ -335,13 +319,12 @@ def _read_list(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise DatasetError(f"{path}: no such list. Expected it beside {ANNOTATIONS}, or the lists of UCF101")
     entries = {}
-    for number, line in enumerate(read_lines(path), start=1):
-        if line.strip():
-            # Copies of the videos are re-encoded, and their lists changed with them.
-            name = str(PurePosixPath(line.split()[0]).with_suffix(""))
-            if len(PurePosixPath(name).parts) != 2:
-                raise DatasetError(f"{path}, line {number}: expected '<Class>/<video>'. Received: {line.strip()!r}")
-            entries[name.casefold()] = name
+    for number, line in numbered_lines(path):
+        # Copies of the videos are re-encoded, and their lists changed with them.
+        name = str(PurePosixPath(line.split()[0]).with_suffix(""))
+        if len(PurePosixPath(name).parts) != 2:
+            raise DatasetError(f"{path}, line {number}: expected '<Class>/<video>'. Received: {line!r}")
+        entries[name.casefold()] = name
     if not entries:
         raise DatasetError(f"{path}: an empty list")
     return entries

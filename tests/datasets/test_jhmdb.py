@@ -247,7 +247,7 @@ def test_a_part_says_what_is_missing(root):
 def test_a_clip_in_two_containers_is_refused(root):
     video = first(root, "video")
     shutil.copy(video, video.with_suffix(".mp4"))
-    with pytest.raises(DatasetError, match=r"golf_f_cm_np1_ri_med_0.mp4: is there twice, see .*_0.avi"):
+    with pytest.raises(DatasetError, match=r"golf_f_cm_np1_ri_med_0.avi: is the same clip as .*_0.mp4"):
         load(root)
 
 

@@ -200,7 +200,7 @@ def test_lists_as_windows_saves_them(root):
 
 def test_a_clip_in_two_containers_is_refused(root):
     (root / "Surfing" / "v_Surfing_g01_c01.mp4").touch()
-    with pytest.raises(DatasetError, match=r"v_Surfing_g01_c01.mp4: is there twice, see .*v_Surfing_g01_c01.avi"):
+    with pytest.raises(DatasetError, match=r"v_Surfing_g01_c01.avi: is the same clip as .*v_Surfing_g01_c01.mp4"):
         load(root)
 
 
