@@ -17,6 +17,7 @@ from har_tf.concepts.clip_sets import DYNAMIC, STATIC, ClipSet, ConceptSets
 from har_tf.concepts.scores import RANDOM, Scores, relative_tcav
 from har_tf.concepts.significance import Criterion, significance
 from har_tf.concepts.tcav import Bank
+from har_tf.evaluate.bootstrap import redrawn
 
 FURTHER = "a further random set"  # tested as if it were a concept
 _LEAST = 20  # draws that an interval takes
@@ -192,15 +193,6 @@ class _Blank:
 
     def gradients(self, clips: np.ndarray, class_index: int) -> dict[str, np.ndarray]:
         return dict.fromkeys(self.taps, np.random.default_rng(class_index).normal(size=(len(clips), 2)))
-
-
-def redrawn(sources: Sequence[str], rng: np.random.Generator) -> list[int]:
-    """Rows of as many sources as there are, drawn with replacement."""
-    rows: dict[str, list[int]] = {}
-    for i, source in enumerate(sources):
-        rows.setdefault(source, []).append(i)
-    names = list(rows)
-    return [i for k in rng.integers(len(names), size=len(names)) for i in rows[names[k]]]
 
 
 def _plain(scores: Scores) -> dict:

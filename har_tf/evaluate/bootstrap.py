@@ -1,12 +1,14 @@
-"""How far a share would move with other videos: percentile bootstrap over whole videos, or whole groups of them.
+"""How far a number would move with other videos: percentile bootstrap over whole videos, or whole groups of them.
 
 The frames of a video, and the videos cut from one source, resemble each other; drawn one by one they would make an
 interval that is several times too narrow. So they are drawn together, as clusters (Davison and Hinkley 1997, 3.8).
 """
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 
 _TOGETHER = 50  # resamples a matrix product: so many counts of 50,000 clusters take 20 MB
 
@@ -57,3 +59,23 @@ class Bootstrap:
         tail = (1 - self.level) / 2
         low, high = np.quantile(means, [tail, 1 - tail], axis=0)
         return list(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def redrawn(clusters: Sequence[Hashable], rng: np.random.Generator) -> list[int]:
+    """The rows of as many clusters as there are, drawn with replacement: of numbers that are no means of rows.
+
+    Args:
+        clusters: the cluster of each row.
+        rng: draws once.
+    """
+    rows: dict[Hashable, list[int]] = {}
+    for row, cluster in enumerate(clusters):
+        rows.setdefault(cluster, []).append(row)
+    members = list(rows.values())
+    return [row for k in rng.integers(len(members), size=len(members)) for row in members[k]]
+
+
+def wilson(hits: int, count: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of `hits` out of `count` that are independent."""
+    interval = binomtest(hits, count).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)

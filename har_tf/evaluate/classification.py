@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 from sklearn import metrics
+
+from har_tf.evaluate.bootstrap import wilson
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,6 @@ def report(y_true, probabilities, class_names: Sequence[str]) -> ClassificationR
     y_pred = ranking[:, 0]
     top_k = min(5, classes)
     hits = int((y_pred == y_true).sum())
-    interval = binomtest(hits, len(y_true)).proportion_ci(confidence_level=0.95, method="wilson")
 
     labels = np.arange(classes)
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
@@ -118,7 +118,7 @@ def report(y_true, probabilities, class_names: Sequence[str]) -> ClassificationR
         class_names=class_names,
         clips=len(y_true),
         accuracy=hits / len(y_true),
-        accuracy_interval=(float(interval.low), float(interval.high)),
+        accuracy_interval=wilson(hits, len(y_true)),
         precision=float(precision[present].mean()),
         recall=float(recall[present].mean()),
         f1=float(f1[present].mean()),

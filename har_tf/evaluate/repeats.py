@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
+from har_tf.evaluate.bootstrap import wilson
 from har_tf.evaluate.comparison import Comparison, over_clips, over_seeds
 
 Trial = Mapping[str, Any]
@@ -47,16 +47,10 @@ def spread(trials: Sequence[Trial], score: str, clips: int) -> Spread:
     mean = float(scores.mean())
     return Spread(
         mean,
-        wilson(mean, clips) if len(splits) == 1 else None,
+        wilson(round(mean * clips), clips) if len(splits) == 1 else None,
         _deviation(scores.mean(axis=1)),
         _deviation(scores.mean(axis=0)),
     )
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of a share of `count`."""
-    interval = binomtest(round(share * count), count).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def confusion(trials: Sequence[Trial], classes: int) -> list[list[int]]:

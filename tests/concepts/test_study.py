@@ -1,16 +1,11 @@
-"""Draws of whole sources, and sets that are too small."""
+"""Sets that are too small."""
 
 import numpy as np
 import pytest
 
 from har_tf.concepts.cav import CavFit
 from har_tf.concepts.clip_sets import ClipSet, ConceptSets
-from har_tf.concepts.study import check_sizes, redrawn
-
-
-def test_sources_are_drawn_as_wholes():
-    rows = redrawn(["a", "b", "a", "c"], np.random.default_rng(0))
-    assert rows.count(0) == rows.count(2), "both clips of a come together"
+from har_tf.concepts.study import check_sizes
 
 
 def drawn(count, seed):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from har_tf.evaluate.bootstrap import Bootstrap
+from har_tf.evaluate.bootstrap import Bootstrap, redrawn
 
 
 def interval(values, clusters, weights=None, **settings):
@@ -57,3 +57,8 @@ def test_a_single_cluster_tells_nothing():
 def test_wrong_settings(settings):
     with pytest.raises(ValueError, match="resamples is 1 or more"):
         Bootstrap(**settings)
+
+
+def test_sources_are_drawn_as_wholes():
+    rows = redrawn(["a", "b", "a", "c"], np.random.default_rng(0))
+    assert rows.count(0) == rows.count(2), "both clips of a come together"
