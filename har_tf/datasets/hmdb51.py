@@ -22,7 +22,7 @@ from har_tf.datasets import folder, walk
 from har_tf.datasets.dataset import ActionDataset, composed
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.lists import numbered_lines
-from har_tf.datasets.published import by_clip
+from har_tf.datasets.published import by_clip, clips_on_disk, paths_of, unlisted
 from har_tf.datasets.records import VideoRecord
 
 CLASSES, TRAIN, TEST, UNUSED = 51, 70, 30, 1666  # of every split: classes, clips a class and part, clips in no part
@@ -149,30 +149,23 @@ def with_lists(dataset: ActionDataset, lists: Lists, split: int = 1, partial: bo
     names = dataset.class_names
     records = tuple(replace(record, group=source(record.path.stem, names[record.label])) for record in dataset.records)
     on_disk = by_clip(records, lambda record: _key(names[record.label], record.path.stem))
-    parts, notes = {}, []
+    parts, notes = [], []
     for part, wanted in (("training", lists.train), ("test", lists.test), ("unused", lists.unused)):
-        wanted = [entry for entry in wanted if entry[0] in names]
-        missing = [f"{name}/{video}" for name, video in wanted if _key(name, Path(video).stem) not in on_disk]
+        entries = {_key(name, Path(video).stem): f"{name}/{video}" for name, video in wanted if name in names}
+        clips, text = clips_on_disk(entries, on_disk, part)
         where = f"(lists: {lists.folder}, split {split})"
-        if missing and partial and part != "unused" and len(missing) == len(wanted):
-            raise DatasetError(f"{dataset.root}: none of the {len(wanted)} {part} entries is on disk {where}")
-        if missing:
-            text = f"{len(missing)} of {len(wanted)} {part} entries are not on disk, first {missing[0]}"
-            if not partial:
-                raise DatasetError(f"{dataset.root}: {text} {where}; partial=True does without")
-            notes.append(f"official split {split}: {text}")
-        keys = [_key(name, Path(video).stem) for name, video in wanted]
-        parts[part] = [on_disk[key] for key in keys if key in on_disk]
-    train, test, unused = parts.values()
-    listed = {record.path for record in (*train, *test, *unused)}
-    unlisted = [record.path.name for record in records if record.path not in listed]
+        if text and partial and part != "unused" and not clips:
+            raise DatasetError(f"{dataset.root}: none of the {len(entries)} {part} entries is on disk {where}")
+        if text and not partial:
+            raise DatasetError(f"{dataset.root}: {text} {where}; partial=True does without")
+        notes += [f"official split {split}: {text}"] if text else []
+        parts.append(clips)
+    train, test, unused = parts
     if unused:
         notes.append(f"official split {split}: {len(unused)} clips are in neither part")
-    if unlisted:
-        notes.append(f"official split {split}: {len(unlisted)} videos are in no list, first {unlisted[0]}")
+    notes += unlisted(records, (*train, *test, *unused), split)
     notes += _shared(train, test, split)
-    official = (frozenset(record.path for record in train), frozenset(record.path for record in test))
-    return replace(dataset, records=records, official=official, notes=(*dataset.notes, *notes))
+    return replace(dataset, records=records, official=paths_of(train, test), notes=(*dataset.notes, *notes))
 
 
 def source(stem: str, class_name: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,33 @@ def by_clip(records: Iterable[VideoRecord], key: Callable[[VideoRecord], str]) -
                 f"{other.path}: is the same clip as {record.path}. Expected one file of a clip; move the other away"
             )
     return found
+
+
+def clips_on_disk(
+    entries: Mapping[str, str], clips: Mapping[str, VideoRecord], part: str
+) -> tuple[list[VideoRecord], str]:
+    """(the clips that a list names and that are on disk, what is to be told of the others; "" where all are there).
+
+    Args:
+        entries: {key: name} in the order of the list.
+        clips: {key: record} of what is on disk.
+        part: what the list is of, "training" or "test".
+    """
+    missing = [name for key, name in entries.items() if key not in clips]
+    text = f"{len(missing)} of {len(entries)} {part} entries are not on disk, first {missing[0]}" if missing else ""
+    return [clips[key] for key in entries if key in clips], text
+
+
+def unlisted(records: Iterable[VideoRecord], listed: Iterable[VideoRecord], split: int) -> list[str]:
+    """A note on the records that no list of this split names; none where there are none."""
+    known = {record.path for record in listed}
+    names = [record.path.name for record in records if record.path not in known]
+    return [f"official split {split}: {len(names)} videos are in no list, first {names[0]}"] if names else []
+
+
+def paths_of(*parts: Iterable[VideoRecord]) -> tuple[frozenset[Path], ...]:
+    """The files of each part, as `ActionDataset.official` has them."""
+    return tuple(frozenset(record.path for record in part) for part in parts)
 
 
 def of_classes(top: Path, known: Sequence[str], classes: Sequence[str] | None) -> tuple[ActionDataset, list[str]]:

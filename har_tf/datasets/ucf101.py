@@ -17,7 +17,7 @@ from har_tf.datasets import folder, walk
 from har_tf.datasets.dataset import ActionDataset, composed
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.lists import numbered_lines, some
-from har_tf.datasets.published import by_clip
+from har_tf.datasets.published import by_clip, clips_on_disk, paths_of, unlisted
 from har_tf.datasets.records import VideoRecord
 
 LISTS = "ucfTrainTestlist"
@@ -128,31 +128,25 @@ def with_lists(dataset: ActionDataset, lists: str | Path, split: int = 1, comple
         DatasetError: see `read_lists`; or no entry fits; or a clip is there twice, with two suffixes; or, with
             `complete`, a class that is present lacks a video that the lists name.
     """
-    entries = read_lists(lists, split)
+    named = read_lists(lists, split)
     on_disk = by_clip(dataset.records, lambda record: _entry(record, dataset.class_names))
     present = {composed(name).casefold() for name in dataset.class_names}
     parts, notes = [], []
-    for part, wanted in (("training", entries.train), ("test", entries.test)):
-        wanted = [entry for entry in wanted if _key(entry).split("/")[0] in present]
-        missing = [entry for entry in wanted if _key(entry) not in on_disk]
-        if len(missing) == len(wanted):
+    for part, wanted in (("training", named.train), ("test", named.test)):
+        entries = {key: entry for entry in wanted if (key := _key(entry)).split("/")[0] in present}
+        clips, text = clips_on_disk(entries, on_disk, part)
+        if not clips:
             raise DatasetError(f"{lists}: none of the {part} entries of split {split} is in {dataset.root}")
-        if missing:
-            text = f"{len(missing)} of {len(wanted)} {part} entries are not on disk, first {missing[0]}"
-            if complete:
-                raise DatasetError(f"{dataset.root}: {text} (lists: {lists}, split {split}); partial=True does without")
-            notes.append(f"official split {split}: {text}")
-        parts.append([on_disk[_key(entry)] for entry in wanted if _key(entry) in on_disk])
+        if text and complete:
+            raise DatasetError(f"{dataset.root}: {text} (lists: {lists}, split {split}); partial=True does without")
+        notes += [f"official split {split}: {text}"] if text else []
+        parts.append(clips)
     train, test = parts
-    listed = {record.path for record in train + test}
-    unlisted = [record.path for record in dataset.records if record.path not in listed]
-    if unlisted:
-        notes.append(f"official split {split}: {len(unlisted)} videos are in no list, first {unlisted[0].name}")
+    notes += unlisted(dataset, train + test, split)
     shared = sorted({r.group for r in train if r.group} & {r.group for r in test})
     if shared:
         notes.append(f"official split {split}: {len(shared)} groups are in both parts: {some(shared)}")
-    official = (frozenset(record.path for record in train), frozenset(record.path for record in test))
-    return replace(dataset, official=official, notes=dataset.notes + tuple(notes))
+    return replace(dataset, official=paths_of(train, test), notes=dataset.notes + tuple(notes))
 
 
 def _entry(record: VideoRecord, class_names: Sequence[str]) -> str:
