@@ -1,0 +1,162 @@
+"""The page of `experiments.gated_recognition`: Tables 9 and 10 of the 3DCAM paper, and whether gating helps."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from har_tf.evaluate.comparison import Verdict
+from har_tf.report import plots
+from har_tf.report.page import Figure, Page, Section, restored
+from har_tf.report.tables import Table, interval
+
+NETWORKS = {9: "3D ResNeXt", 10: "I3D"}  # by table
+PLAIN = {"3D ResNeXt": "resnext3d", "I3D": "i3d"}  # the row without gates
+PAPER = {9: ("Paper: frame-wise total", "Paper: video-wise"), 10: ("Paper: accuracy",)}
+
+
+def page(results: Mapping, figures: Path) -> Page:
+    """The page of a run.
+
+    Args:
+        results: `results.json`.
+        figures: folder for the curves.
+    """
+    helps = conclusion(results)
+    tables = {f"table_{n}": table_of(results, n) for n in NETWORKS if _rows(results, n)}
+    texts = [*helps, *(" ".join(compared["sentences"]) for compared in results["comparisons"])]
+    if sum(compared["table"] == 10 for compared in results["comparisons"]) > 1:
+        texts.append("Where several choices of layers are tested at 0.05 each, one may pass by chance.")
+    sections = [Section("Does gating help?", text="\n\n".join(texts))]
+    for number, network in NETWORKS.items():
+        if _rows(results, number):
+            title = f"Table {number}: {network}, with and without gates"
+            sections.append(Section(title, tables=[tables[f"table_{number}"]]))
+            sections.append(Section(f"{network}: curves", figures=_curves(results, number, figures)))
+    shown = results["rows"][results["shown"]]
+    random = any(row.get("weights", "") is None for row in results["rows"].values())
+    return Page(
+        "Gated recognition",
+        {
+            "data": _data_line(results),
+            "protocol": f"{_split_line(results)}: {results['overlap_text']}",
+            "accuracy": f"{shown['video_accuracy']:.4f} video-wise, {shown['clip_accuracy']:.4f} clip-wise "
+            f"({shown['label']})",
+            "gating": " ".join(helps) or "Nothing to compare.",
+        },
+        [*sections, *restored(results["pictures"])],
+        "Networks that start from random weights: this page shows the whole path, not what the paper measured."
+        if random
+        else None,
+        tables,
+        [*(table.markdown() for table in tables.values()), "\n".join(helps)],
+    )
+
+
+def conclusion(results: Mapping) -> list[str]:
+    """For each network, in words, whether gating helps."""
+    sentences = []
+    for network, plain in PLAIN.items():
+        compared = [c for c in results["comparisons"] if c["rows"][1] == plain]
+        if not compared:
+            continue
+        helps, hurts = (sum(c["verdict"] == verdict for c in compared) for verdict in (Verdict.BETTER, Verdict.WORSE))
+        of = "" if len(compared) == 1 else f" ({len(compared)} choices of layers)"
+        points = ", ".join(f"{100 * c['seeds']['difference']:+.1f}" for c in compared)
+        if helps and hurts:
+            word = f"helps in {helps} of them and harms in {hurts}"
+        elif helps:
+            word = "helps" if helps == len(compared) else f"helps in {helps} of them"
+        elif hurts:
+            word = "harms" if hurts == len(compared) else f"harms in {hurts} of them, and helps in none"
+        else:
+            word = "is not shown to help or to harm: the differences may be chance"
+        sentences.append(f"{network}{of}: gating {word}; {points} points of video-wise accuracy.")
+    return sentences
+
+
+def table_of(results: Mapping, number: int) -> Table:
+    """Table 9 or 10; with the paper's figures only where the data are those they may be of."""
+    seeds, as_in_paper = results["seeds"], results["dataset"]["as_in_paper"]
+    columns = {
+        "Network": "label",
+        "Modality": "modality",
+        "Clip-wise": lambda row: row.get("clip_accuracy", row["status"]),
+        "Video-wise": lambda row: row.get("video_accuracy", row["status"]),
+        "95 % interval": lambda row: interval(row.get("video_interval")),
+        **({"Deviation over seeds": "deviation_over_seeds"} if len(seeds) > 1 else {}),
+        "Parameters": "parameters",
+        "Training (min)": lambda row: row["training_seconds"] / 60 if row["status"] == "run" else None,
+    }
+    for i, title in enumerate(PAPER[number] if as_in_paper else ()):
+        columns[title] = lambda row, i=i: row["paper"][i]
+    quoted = results["paper"][str(number)]
+    rows = [{"paper": quoted.get(name, [None, None]), **row} for name, row in _rows(results, number).items()]
+    epoch = "epoch that was best on validation videos" if results["validation"] else "last"
+    notes = [
+        f"Measured on {_data_line(results)}, {_split_line(results)}: {results['test_videos']} test videos, "
+        f"{results['test_clips']} clips. The interval (Wilson) takes videos for independent; where several show one "
+        "scene, as UCF101's do, it is too narrow.",
+        f"{results['epochs']} epochs, the same clips in the same order for all, measured after the {epoch}; "
+        + (f"mean of {len(seeds)} seeds." if len(seeds) > 1 else f"seed {seeds[0]}."),
+    ]
+    starts = {}
+    for row in rows:
+        if row["status"] == "run":
+            starts.setdefault(_start(row), []).append(_name(row))
+        else:
+            notes.append(f"{_name(row)}: {row['status']}, {row['reason']}.")
+    notes += [f"From {start}: {'; '.join(of)}." for start, of in starts.items()]
+    notes.append(
+        "The paper does not say which data, split and starting weights its figures are of; UCF101, split 1, is the "
+        "likeliest."
+        if as_in_paper
+        else "The paper's figures were measured on other data or other networks and are not set beside these."
+    )
+    return Table.of(
+        f"Table {number}. {NETWORKS[number]} with and without gates", rows, columns, notes=notes,
+        formats={"Parameters": ",", "Training (min)": ".1f"}, highest=["Clip-wise", "Video-wise"],
+    )  # fmt: skip
+
+
+def _curves(results: Mapping, number: int, figures: Path) -> list[Figure]:
+    """Accuracy and loss by epoch of the networks of a table."""
+    histories = {
+        _name(row): [trial["history"] for trial in row["trials"]]
+        for row in _rows(results, number).values()
+        if row["status"] == "run" and "fused" not in row
+    }
+    part, prefix = ("validation", "val_") if results["validation"] else ("training", "")
+    count = len(results["seeds"])
+    spread = "one seed" if count == 1 else f"mean of {count} seeds and their standard deviation"
+    curves = []
+    for metric in ("accuracy", "loss") if histories else ():
+        path = plots.metric_by_epoch(histories, prefix + metric, figures / f"table_{number}_{metric}.png")
+        curves.append(Figure(path, f"{metric.capitalize()} on {part} clips by epoch: {spread}."))
+    return curves
+
+
+def _rows(results: Mapping, number: int) -> dict[str, Mapping]:
+    return {name: row for name, row in results["rows"].items() if row["table"] == number}
+
+
+def _name(row: Mapping) -> str:
+    return f"{row['label']}, {row['modality']}"
+
+
+def _start(row: Mapping) -> str:
+    """What the weights of a row that was run started from."""
+    if "fused" in row:
+        return "the networks above, the mean of their probabilities"
+    return f"{row['weights']}, with a new classifier" if row["weights"] else "random weights"
+
+
+def _data_line(results: Mapping) -> str:
+    data = results["dataset"]
+    skipped = f" ({data['skipped_clips']} unreadable left out)" if data["skipped_clips"] else ""
+    return (
+        f"{data['clips']} clips of {data['num_frames']} frames{skipped} of {data['videos']} videos of "
+        f"{len(data['classes'])} classes of {data['name']}"
+    )
+
+
+def _split_line(results: Mapping) -> str:
+    return f"{results['protocol']} split {results['split']}"
