@@ -155,8 +155,8 @@ PRESETS = {
     "figures": Recipe(
         Data("figures"),
         networks=Networks(
-            weights="none", resnext_size=48, i3d_size=48, resnext_blocks=(1, 1, 1, 1), resnext_width=32, i3d_width=0.125,
-            dropout=0.0,
+            weights="none", resnext_size=48, i3d_size=48, resnext_blocks=(1, 1, 1, 1), resnext_width=32,
+            i3d_width=0.125, dropout=0.0,
         ),
         training=Training(epochs=8, learning_rate=0.005, schedule="step", batch_size=8, validation=0.0),
         step_epochs=6,

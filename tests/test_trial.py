@@ -1,0 +1,31 @@
+"""Tables of trials: every row on every split with every seed."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from har_tf.trial import run_rows
+
+
+def test_rows_run_on_every_split_with_every_seed_and_one_that_diverges_ends_there(capsys):
+    rows, asked = [SimpleNamespace(name="a"), SimpleNamespace(name="b")], []
+
+    def trial(row, split, seed):
+        asked.append((row.name, split, seed))
+        if asked[-1] == ("a", 1, 3):
+            raise FloatingPointError("the loss is nan")
+        return {"accuracy": split / 4}
+
+    trials, diverged = run_rows(rows, [1, 2], [0, 3], trial)
+    assert asked == [("a", 1, 0), ("b", 1, 0), ("a", 1, 3), ("b", 1, 3), ("b", 2, 0), ("b", 2, 3)]
+    assert diverged == {"a": "a, split 1, seed 3: the loss is nan"}
+    assert trials["a"] == [{"split": 1, "seed": 0, "accuracy": 0.25}]
+    assert [(t["split"], t["seed"], t["accuracy"]) for t in trials["b"]] == [
+        (1, 0, 0.25), (1, 3, 0.25), (2, 0, 0.5), (2, 3, 0.5),
+    ]  # fmt: skip
+    assert "b, split 2, seed 3: test accuracy 0.5000" in capsys.readouterr().out
+
+
+def test_other_errors_are_not_caught():
+    with pytest.raises(ZeroDivisionError):
+        run_rows([SimpleNamespace(name="a")], [1], [0], lambda *_: 1 / 0)
