@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from har_tf.command import check_name, check_ranges, guarded, run, words
+from har_tf.command import by_name, check_name, check_ranges, guarded, run, whole_numbers, words
 from har_tf.video import VideoError
 
 
@@ -98,3 +98,20 @@ def test_a_run_is_named_without_a_path(name):
     check_name("--run", "first")
     with pytest.raises(ValueError, match="--run must be the name of a folder"):
         check_name("--run", name)
+
+
+def test_whole_numbers():
+    assert whole_numbers("--seeds", "3, 0,1") == [3, 0, 1]
+    for text, words_ in (("a", "from 1 on"), ("0", "from 1 on"), ("-1", "from 1 on"), (str(2**32), "from 1 on")):
+        with pytest.raises(ValueError, match=f"--splits must be whole numbers {words_}. Received: '{text}'"):
+            whole_numbers("--splits", text, 1)
+    with pytest.raises(ValueError, match="--seeds must be different from each other. Received: '1,01'"):
+        whole_numbers("--seeds", "1,01")
+
+
+def test_values_by_name():
+    assert by_name("--weights", "none", ["a", "b"], ("none",)) == {"a": "none", "b": "none"}
+    assert by_name("--weights", "b=x=1.pt, a=none", ["a", "b", "c"], ("none",)) == {"b": "x=1.pt", "a": "none"}
+    for text in ("d=x", "a=x,a=y", "a=", "a", "nowhere.pt"):
+        with pytest.raises(ValueError, match=f"--weights must be none, or NAME=FILE or NAME=none, .*a, b.*'{text}'"):
+            by_name("--weights", text, ["a", "b"], ("none",))
