@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from har_tf import experiment
-from har_tf.datasets import DatasetError
+from har_tf.datasets import ActionDataset, DatasetError, VideoRecord
 from har_tf.experiment import (
     Augmentation,
     Data,
@@ -22,6 +22,7 @@ from har_tf.experiment import (
     options,
     run_cli,
 )
+from har_tf.store.prepare import prepare
 
 
 @dataclass(frozen=True)
@@ -182,3 +183,20 @@ def test_readable_leaves_out_what_prepare_did_and_refuses_an_empty_part(miniatur
     part = dataset.subset(dataset.records[:3])
     with pytest.raises(DatasetError, match="no test clip can be read; all 3 were left out, first .*Archery"):
         experiment.readable(part, skipped, "test clip")
+
+
+def test_unreadable_segments_are_left_out_one_by_one(make_video, numbered, tmp_path):
+    """Segments of one video: one has no frames, the other is there."""
+    video = make_video(tmp_path / "long.mp4", numbered(20))
+    records = (
+        VideoRecord(video, 0, segment=(0.0, 0.2)),
+        VideoRecord(video, 1, segment=(900.0, 901.0)),
+        VideoRecord(video, 1, segment=(0.1, 0.3)),
+    )
+    dataset = ActionDataset("long", tmp_path, records, ("wave", "clap"))
+    prepared = prepare(dataset, tmp_path / "prepared", 2, (32, 32), workers=0)
+    assert len(prepared.skipped) == 1
+    parts = dataset.subset(records[:2]), dataset.subset(records[2:])
+    train, test = (experiment.readable(part, prepared.skipped, "clip") for part in parts)
+    assert (train.records, test.records) == (records[:1], records[2:])
+    assert len(prepared.subset(train)) == len(train)

@@ -13,7 +13,10 @@ def dataset(numbered, make_video, tmp_path_factory) -> ActionDataset:
     """A video of 16 frames, 25 a second, and a file that is none."""
     folder = tmp_path_factory.mktemp("videos")
     (folder / "broken.mp4").write_bytes(b"no video")
-    records = (VideoRecord(make_video(folder / "a.mp4", numbered(16)), 1, group="g"), VideoRecord(folder / "broken.mp4", 0))
+    records = (
+        VideoRecord(make_video(folder / "a.mp4", numbered(16)), 1, group="g"),
+        VideoRecord(folder / "broken.mp4", 0),
+    )
     return ActionDataset("two", folder, records, ("x", "y"))
 
 

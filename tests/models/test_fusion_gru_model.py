@@ -8,6 +8,7 @@ from keras import applications
 from har_tf.explain import gradcam
 from har_tf.models.fusion_gru import (
     end_to_end,
+    fine_taps,
     frame_encoder,
     fusion_gru,
     fusion_gru_head,
@@ -309,3 +310,13 @@ def test_a_head_for_other_features_is_refused():
         end_to_end(keras.Sequential([keras.Input((3, 7), name="clip"), keras.layers.Flatten()]), SHAPE, None)
     with pytest.raises(ValueError, match="at least one backbone. Received: features={}"):
         fusion_gru_head(3, {}, 2)
+
+
+def test_overlays_of_small_frames_are_made_where_there_are_enough_cells():
+    names = ("MobileNet", "MobileNetV2")
+    for side, cells in ((64, 4), (128, 4), (160, 5)):
+        model = fusion_gru((2, side, side, 3), 3, names, frame_sizes=dict.fromkeys(names, side), gru_units=(4,))
+        shapes = {tap.name: tap.shape[1:3] for tap in taps(model)}
+        chosen = fine_taps(model)
+        assert {name: shapes[tap] for name, tap in chosen.items()} == dict.fromkeys(names, (cells, cells))
+        assert (chosen == stream_taps(model)) == (side >= 128)

@@ -5,8 +5,16 @@ from har_tf.report.page import Figure, Section, stored
 from har_tf.report.pages.gated_recognition import conclusion, page, table_of
 
 ROWS = [
-    "resnext3d", "resnext3d_gated", "i3d", "i3d_3", "i3d_2", "i3d_1+2+3", "i3d_2+3", "i3d_3_flow", "i3d_3_rgb+flow",
-]  # fmt: skip
+    "resnext3d",
+    "resnext3d_gated",
+    "i3d",
+    "i3d_3",
+    "i3d_2",
+    "i3d_1+2+3",
+    "i3d_2+3",
+    "i3d_3_flow",
+    "i3d_3_rgb+flow",
+]
 
 
 def fake_results(as_in_paper=False, weights="a.pth", **statuses):
@@ -16,21 +24,38 @@ def fake_results(as_in_paper=False, weights="a.pth", **statuses):
             return about | {"status": statuses[name], "reason": "why"}
         history = {"accuracy": [0.1, 0.9], "loss": [2.0, 1.0]}
         return about | {
-            "status": "run", "reason": None, "clip_accuracy": 0.8, "video_accuracy": 0.9, "video_interval": [0.85, 0.94],
-            "deviation_over_seeds": 0.01, "parameters": 12_390_789, "training_seconds": 60.0, "weights": weights,
+            "status": "run",
+            "reason": None,
+            "clip_accuracy": 0.8,
+            "video_accuracy": 0.9,
+            "video_interval": [0.85, 0.94],
+            "deviation_over_seeds": 0.01,
+            "parameters": 12_390_789,
+            "training_seconds": 60.0,
+            "weights": weights,
             "trials": [{"history": history}, {"history": history}],
-        }  # fmt: skip
+        }
 
     data = {"name": "ucf101", "classes": ["a", "b"], "videos": 13320, "clips": 155000, "skipped_clips": 0}
     rows = {name: row(name, 9 if name.startswith("resnext") else 10) for name in ROWS}
     if rows["i3d_3_rgb+flow"].pop("weights", None):
         rows["i3d_3_rgb+flow"] |= {"fused": ["i3d_3", "i3d_3_flow"], "modality": "rgb + flow"}
     return {
-        "dataset": data | {"num_frames": 16, "as_in_paper": as_in_paper}, "protocol": "official", "split": 1,
-        "paper": {"9": PAPER_TABLE_9, "10": PAPER_TABLE_10}, "overlap_text": "none", "comparisons": [],
-        "seeds": [0, 1], "epochs": 100, "validation": 0.0, "test_videos": 3783, "test_clips": 41822, "rows": rows,
-        "shown": "resnext3d_gated", "pictures": [],
-    }  # fmt: skip
+        "dataset": data | {"num_frames": 16, "as_in_paper": as_in_paper},
+        "protocol": "official",
+        "split": 1,
+        "paper": {"9": PAPER_TABLE_9, "10": PAPER_TABLE_10},
+        "overlap_text": "none",
+        "comparisons": [],
+        "seeds": [0, 1],
+        "epochs": 100,
+        "validation": 0.0,
+        "test_videos": 3783,
+        "test_clips": 41822,
+        "rows": rows,
+        "shown": "resnext3d_gated",
+        "pictures": [],
+    }
 
 
 def test_the_paper_s_figures_stand_only_beside_what_they_may_be_of():
@@ -51,7 +76,9 @@ def test_notes_say_what_the_weights_start_from():
     notes = table_of(fake_results(), 10).notes
     assert "From a.pth, with a new classifier: i3d, rgb; i3d_3, rgb; i3d_2, rgb; i3d_1+2+3, rgb; " in " ".join(notes)
     assert "From the networks above, the mean of their probabilities: i3d_3_rgb+flow, rgb + flow." in notes
-    assert any(note.startswith("From random weights: resnext3d, ") for note in table_of(fake_results(weights=None), 9).notes)
+    assert any(
+        note.startswith("From random weights: resnext3d, ") for note in table_of(fake_results(weights=None), 9).notes
+    )
     assert any("the last; mean of 2 seeds" in note for note in notes)
     validated = table_of(fake_results() | {"validation": 0.1, "seeds": [3]}, 10)
     assert any("best on validation videos; seed 3" in note for note in validated.notes)
