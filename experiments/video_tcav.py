@@ -314,21 +314,13 @@ def main(recipe: Recipe) -> None:
         # Section 2.2: clips played backwards.
         if recipe.reversals:
             print("playing clips backwards", flush=True)
-            known = {name.casefold() for name in class_names}
-            videos = {
-                name: [record for record in split.explained if record.label == number]
-                for number, name in enumerate(dataset.class_names)
-                if name.casefold() in known
-            }
+            videos = split.explained_of(dataset.class_names, known=class_names)
             reverse_of = reversal.reverses(pairs or (REVERSED_PAIRS if drawn else ()), videos)
-            read = (
-                (name, reader.videos(videos[name], recipe.reversal_clips, seed))
-                for name in (videos if drawn else dict.fromkeys([target, *reverse_of]))
-            )
+            names = videos if drawn else dict.fromkeys([target, *reverse_of])
+            read = ((name, reader.videos(videos[name], recipe.reversal_clips, seed)) for name in names)
             results["reversal"], played = reversal.compare(
-                model, class_names, ((name, each) for name, each in read if each), reverse_of, gradcam_tap, batch_size,
-                keep=target,
-            )  # fmt: skip
+                model, class_names, read, reverse_of, gradcam_tap, batch_size, keep=target
+            )
             followed = {target: clips}
             if reverse := reverse_of.get(target):
                 followed[reverse] = reader.videos(videos[reverse], asked.class_clips, seed)

@@ -38,6 +38,15 @@ class ConceptSplit:
     explained: Sequence[VideoRecord]
     note: str
 
+    def explained_of(self, class_names: Sequence[str], known: Sequence[str]) -> dict[str, list[VideoRecord]]:
+        """Class -> its videos that are explained, of the classes that the model knows, in any case."""
+        keys = {name.casefold() for name in known}
+        return {
+            name: [record for record in self.explained if record.label == label]
+            for label, name in enumerate(class_names)
+            if name.casefold() in keys
+        }
+
 
 def divide(
     dataset: ActionDataset,

@@ -106,7 +106,7 @@ def reverses(pairs: Iterable[tuple[str, str]], names: Iterable[str]) -> dict[str
 def compare(
     model: keras.Model,
     class_names: Sequence[str],
-    clips: Iterable[tuple[str, ClipSet]],
+    clips: Iterable[tuple[str, ClipSet | None]],
     reverse_of: Mapping[str, str],
     tap: str,
     batch_size: int = 32,
@@ -117,7 +117,7 @@ def compare(
     Args:
         model: the classifier.
         class_names: of its outputs.
-        clips: (class, its clips), one after the other.
+        clips: (class, its clips), one after the other; None: it is left out.
         reverse_of: class -> what it is called played backwards.
         tap: the layer of Grad-CAM.
         batch_size: clips at once.
@@ -129,6 +129,8 @@ def compare(
     found: dict = {"answers": {}, "gradcam": {}}
     kept = None
     for name, each in clips:
+        if each is None:
+            continue
         index, back = (index_of(n, class_names, "the model") for n in (name, reverse_of.get(name, name)))
         played = play(model, each, index, back, tap, batch_size)
         found["answers"][name] = {"reverse": reverse_of.get(name), **played.answers()}
