@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from har_tf.files.frame_counts import FrameCount
-from har_tf.video import VideoError
+from har_tf.video import VideoError, read_clip
 
 STATE = []  # what earlier tasks of the same process left behind
 
@@ -51,3 +51,28 @@ def die_or_count(path):
     if path.endswith("a.mp4"):
         os.kill(os.getpid(), signal.SIGSEGV)
     return FrameCount(7, 1, 1)
+
+
+def one_frame_late(path, threads, **request):
+    clip = read_clip(path, threads=threads, **request)
+    return np.concatenate([clip[1:], clip[-1:]])
+
+
+def crashes(path, threads, **request):
+    os.abort()
+
+
+def hangs(path, threads, **request):
+    time.sleep(60)
+
+
+def takes_memory(path, threads, **request):
+    return np.ones(2**32, np.uint8)
+
+
+def raises(path, threads, **request):
+    raise KeyError("first")
+
+
+def refuses(path, threads, **request):
+    raise VideoError(path, "corrupt")

@@ -1,11 +1,10 @@
 """Damaged files: a right clip or VideoError, never a crash, a hang, unlimited memory or a wrong clip."""
 
 import os
-import time
 from collections import Counter
 
-import numpy as np
 import pytest
+from tasks import crashes, hangs, one_frame_late, raises, refuses, takes_memory
 
 from benchmarks.fuzz_video import BAD, GOOD, fuzz, make_cases
 from benchmarks.mutations import KINDS, Mutation, make_sources
@@ -61,31 +60,6 @@ def test_files_without_permission(tmp_path, sources):
     path = Mutation("no permission", sources[0], sources[1], 0).write(tmp_path)
     with pytest.raises(VideoError, match="cannot be opened .Permission denied"):
         read_clip(path)
-
-
-def one_frame_late(path, threads, **request):
-    clip = read_clip(path, threads=threads, **request)
-    return np.concatenate([clip[1:], clip[-1:]])
-
-
-def crashes(path, threads, **request):
-    os.abort()
-
-
-def hangs(path, threads, **request):
-    time.sleep(60)
-
-
-def takes_memory(path, threads, **request):
-    return np.ones(2**32, np.uint8)
-
-
-def raises(path, threads, **request):
-    raise KeyError("first")
-
-
-def refuses(path, threads, **request):
-    raise VideoError(path, "corrupt")
 
 
 @pytest.mark.parametrize(
