@@ -298,16 +298,24 @@ def test_names_that_are_no_utf_8(empty_videos, tmp_path):
     assert root / "one" / name in datasets.load("hmdb51", root, lists=lists).official[0]
 
 
+@pytest.fixture(scope="module")
+def all_videos(shared, tmp_path_factory):
+    """An empty file for each of the 6,766 videos, which are the same in all splits."""
+    root = tmp_path_factory.mktemp("hmdb51")
+    lists = hmdb51.read_lists(shared / "data" / "splits" / "hmdb51", 1)
+    for name in lists.class_names:
+        (root / name).mkdir()
+    for name, video in lists.train + lists.test + lists.unused:
+        (root / name / video).touch()
+    return root
+
+
 @pytest.mark.parametrize(("split", "siblings"), [(1, 457), (2, 527), (3, 529)])
-def test_the_real_lists(shared, tmp_path, split, siblings):
+def test_the_real_lists(shared, all_videos, split, siblings):
     folder = shared / "data" / "splits" / "hmdb51"
     lists = hmdb51.read_lists(folder, split)
     assert (len(lists.train), len(lists.test), len(lists.unused), len(lists.class_names)) == (3570, 1530, 1666, 51)
-    for name in lists.class_names:
-        (tmp_path / "hmdb51" / name).mkdir(parents=True)
-    for name, video in lists.train + lists.test + lists.unused:
-        (tmp_path / "hmdb51" / name / video).touch()
-    dataset = datasets.load("hmdb51", tmp_path / "hmdb51", split=split, lists=folder)
+    dataset = datasets.load("hmdb51", all_videos, split=split, lists=folder)
     assert len(dataset) == 6766
     assert all(record.group for record in dataset.records)
     assert dataset.notes == (
