@@ -146,7 +146,7 @@ PRESETS = {
 def main(recipe: Recipe) -> None:
     check(recipe)
     numbers, seeds = split_numbers(recipe), whole_numbers("--seeds", recipe.seeds)
-    listed = None if recipe.data.embedded else {number: recipe.data.listed(number) for number in numbers}
+    listed = {number: recipe.data.listed(number) for number in numbers}
     check_writable(recipe.output.out)
 
     quiet.import_tensorflow()
@@ -172,9 +172,8 @@ def main(recipe: Recipe) -> None:
     strategy = training.strategy(recipe.training.strategy)
     training.set_precision(recipe.training.precision)
     rows = table_rows(networks, recipe.num_frames)
-    loaded = listed or dict.fromkeys(
-        numbers, recipe.embedded.draw(recipe.output, recipe.data.class_names, size=(128, 128))
-    )
+    drawn = recipe.data.embedded and recipe.embedded.draw(recipe.output, recipe.data.class_names, size=(128, 128))
+    loaded = {number: drawn or dataset for number, dataset in listed.items()}
     dataset = loaded[numbers[0]]
     protocol = recipe.protocol or strictest_protocol(dataset)
     parted = {number: loaded[number].split(protocol, number) for number in numbers}

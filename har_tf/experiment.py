@@ -15,9 +15,15 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from har_tf import command
 from har_tf.command import check_name, check_ranges, words
+from har_tf.datasets.errors import DatasetError, IncompleteError
 from har_tf.datasets.stick_figures import Figures
 
 R = TypeVar("R")
+# What helps where a copy of a published data set lacks videos.
+_OF_A_PART = {
+    "ucf101": "--dataset {root} --lists LISTS takes what is there of it",
+    "hmdb51": "--classes takes those that are whole, --dataset {root} what is there, without the official splits",
+}
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,10 @@ class Data:
             name, root = self.dataset or self.data_dir, None
             if not name.startswith("tfds:"):
                 name = Path(name)
-        return datasets.load(name, root, split=split, classes=self.class_names, lists=self.lists, **options)
+        try:
+            return datasets.load(name, root, split=split, classes=self.class_names, lists=self.lists, **options)
+        except IncompleteError as error:
+            raise DatasetError(f"{error.lacking}; {_OF_A_PART[name].format(root=root)}") from error
 
 
 @dataclass(frozen=True)
@@ -331,8 +340,6 @@ def readable(part, skipped: Iterable, what: str):
     Raises:
         DatasetError: none is left.
     """
-    from har_tf.datasets import DatasetError
-
     unreadable = {video.path for video in skipped}
     left = part.subset(record for record in part.records if part.root / record.name(part.root) not in unreadable)
     if len(part) and not len(left):

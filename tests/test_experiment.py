@@ -187,13 +187,14 @@ def test_readable_leaves_out_what_prepare_did_and_refuses_an_empty_part(miniatur
 
 def test_unreadable_segments_are_left_out_one_by_one(make_video, numbered, tmp_path):
     """Segments of one video: one has no frames, the other is there."""
-    video = make_video(tmp_path / "long.mp4", numbered(20))
+    (tmp_path / "videos").mkdir()
+    video = make_video(tmp_path / "videos" / "long.mp4", numbered(20))
     records = (
         VideoRecord(video, 0, segment=(0.0, 0.2)),
         VideoRecord(video, 1, segment=(900.0, 901.0)),
         VideoRecord(video, 1, segment=(0.1, 0.3)),
     )
-    dataset = ActionDataset("long", tmp_path, records, ("wave", "clap"))
+    dataset = ActionDataset("long", tmp_path / "videos", records, ("wave", "clap"))
     prepared = prepare(dataset, tmp_path / "prepared", 2, (32, 32), workers=0)
     assert len(prepared.skipped) == 1
     parts = dataset.subset(records[:2]), dataset.subset(records[2:])

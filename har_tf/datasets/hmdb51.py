@@ -20,7 +20,7 @@ from pathlib import Path
 
 from har_tf.datasets import folder, walk
 from har_tf.datasets.dataset import ActionDataset, composed
-from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.errors import DatasetError, IncompleteError
 from har_tf.datasets.lists import numbered_lines
 from har_tf.datasets.published import by_clip, clips_on_disk, paths_of, unlisted
 from har_tf.datasets.records import VideoRecord
@@ -157,7 +157,7 @@ def with_lists(dataset: ActionDataset, lists: Lists, split: int = 1, partial: bo
         if text and partial and part != "unused" and not clips:
             raise DatasetError(f"{dataset.root}: none of the {len(entries)} {part} entries is on disk {where}")
         if text and not partial:
-            raise DatasetError(f"{dataset.root}: {text} {where}; partial=True does without")
+            raise IncompleteError(f"{dataset.root}: {text} {where}")
         notes += [f"official split {split}: {text}"] if text else []
         parts.append(clips)
     train, test, unused = parts

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from har_tf.datasets import folder, walk
 from har_tf.datasets.dataset import ActionDataset, composed
-from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.errors import DatasetError, IncompleteError
 from har_tf.datasets.lists import numbered_lines, some
 from har_tf.datasets.published import by_clip, clips_on_disk, paths_of, unlisted
 from har_tf.datasets.records import VideoRecord
@@ -138,7 +138,7 @@ def with_lists(dataset: ActionDataset, lists: str | Path, split: int = 1, comple
         if not clips:
             raise DatasetError(f"{lists}: none of the {part} entries of split {split} is in {dataset.root}")
         if text and complete:
-            raise DatasetError(f"{dataset.root}: {text} (lists: {lists}, split {split}); partial=True does without")
+            raise IncompleteError(f"{dataset.root}: {text} (lists: {lists}, split {split})")
         notes += [f"official split {split}: {text}"] if text else []
         parts.append(clips)
     train, test = parts
