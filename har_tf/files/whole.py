@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def whole_file(path) -> Iterator[Path]:
+def whole_file(path, synced: bool = False) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to, and moves it into place if all went well.
 
     A reader of `path` sees the old file or the new one, never half of one, and a failure leaves no trace. The temporary
@@ -22,6 +24,7 @@ def whole_file(path) -> Iterator[Path]:
 
     Args:
         path: the file to be written; its folder is made where it is missing.
+        synced: return only when the file and its name are on the disk, where a power cut leaves them.
 
     Yields:
         The temporary path, in the same folder.
@@ -36,7 +39,11 @@ def whole_file(path) -> Iterator[Path]:
         part = _part(path)
         try:
             yield part
+            if synced:
+                sync(part)
             part.replace(path)
+            if synced:
+                sync(path.parent)
         finally:
             part.unlink(missing_ok=True)
 
@@ -76,6 +83,18 @@ def whole_folder(path, alike: bool = True) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
 
 
+def sync(path: Path) -> None:
+    """Returns when a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that cannot do this for folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Waits until no other process is in here with the same path.
@@ -83,37 +102,30 @@ def alone(path: Path) -> Iterator[None]:
     The lock is the kernel's, so it ends with the process that holds it, however that ends. On a network file system it
     holds between machines where the file system was mounted with locks, which is the rule.
     """
-    import fcntl  # which Windows has not
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.warning("%s: worked on by %s at this moment; waiting for it", path, _holder(path))
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+            raise
+        # Two runs would still end with the same bytes; they would only do the work twice.
+        log.warning("%s: the file system knows no locks; do not do the same work twice at a time", path)
+    try:
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # by which one that waits knows that it needs a new file
+        lock.release()
 
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
-                log.warning("%s: worked on by %s at this moment; waiting for it", path, holder)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                    raise
-                # Two runs would still end with the same bytes; they would only do the work twice.
-                log.warning("%s: the file system knows no locks; do not do the same work twice at a time", path)
-            try:
-                current = os.path.samestat(os.fstat(descriptor), path.stat())
-            except FileNotFoundError:
-                current = False
-            if not current:  # the one that was waited for has removed the file
-                continue
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-        finally:
-            os.close(descriptor)
+
+def _holder(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace") or "another process"
+    except OSError:
+        return "another process"
 
 
 def _part(path: Path) -> Path:

@@ -34,7 +34,7 @@ from typing import NoReturn
 from har_tf.datasets.errors import DatasetError
 from har_tf.files.whole import whole_file
 from har_tf.names import closest
-from har_tf.store.shards import Shard, decoded, notes_of, sync, write_shard
+from har_tf.store.shards import Shard, decoded, notes_of, write_shard
 
 LATE = 120.0  # seconds until a network file system shows what another machine has written (NFS: up to 60)
 
@@ -97,9 +97,8 @@ def write_shards(
     # A file rather than elements: runners limit the size of a pipeline, and the records of a large data set exceed it.
     plan = work / "plan"
     content = pickle.dumps([_absolute(shard) for shard in shards])
-    with whole_file(plan) as part:
+    with whole_file(plan, synced=True) as part:
         part.write_bytes(content)
-        sync(part)
     write = functools.partial(_write, plan=str(plan), digest=hashlib.sha256(content).hexdigest(), timeout=timeout)
     try:
         pipeline = apache_beam.Pipeline(options=PipelineOptions(list(options)))

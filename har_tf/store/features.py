@@ -7,26 +7,25 @@ training take days. UCF101's 13,320 clips of 10 frames take 13,320 x 10 x (1024 
 float16 features of GoogLeNet and Inception-ResNet-V2, against 36 GB as frames of 299 x 299.
 
 A store is one folder: `features.npy` (clips, T, C), `index.npz` (label, group, name and path of every clip),
-`features.json` (what it was made of, and checksums of all three). Its name ends with a fingerprint of the prepared
-data, the network, its weights and the settings, so two settings never mix. It appears only when it is complete; until
-then it grows in a hidden folder beside it, part by part, and a run that was killed is taken up there by the next one.
+`features.json` (what it was made of, and checksums of all three). It is named by a fingerprint of the prepared data,
+the network, its weights and the settings, is there when it is complete, and is taken up part by part where a run was
+killed, see `har_tf.store.store`.
 """
 
 from __future__ import annotations
 
-import errno
+import functools
 import hashlib
 import io
+import itertools
 import json
-import logging
 import math
-import os
-import shutil
 import sys
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -38,24 +37,24 @@ from tqdm import tqdm
 
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import relative
-from har_tf.files.whole import alone
+from har_tf.files.whole import sync
 from har_tf.models import backbones
 from har_tf.models.folding import folded
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
 from har_tf.pipeline import passes, read_at
-from har_tf.store.indexed import COLUMNS, Indexed, to_text
+from har_tf.store import indexed
+from har_tf.store.indexed import Indexed, OpenFiles
 from har_tf.store.prepared import PreparedDataset
-from har_tf.store.shards import sync
+from har_tf.store.store import Store
 
 FORMAT = 3  # changes whenever the same clips and weights would give other features or other files
+WHAT = "a feature store"
 DTYPES = ("float16", "float32")
 PART_FRAMES = 512  # what a kill may cost: half a minute of GoogLeNet on two cores
 REPORT_SECONDS = 60.0  # between lines of progress, where there is no terminal for a bar
 
-log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureStore(Indexed):
     """Features of prepared clips, or of some of them, on disk.
 
@@ -70,18 +69,12 @@ class FeatureStore(Indexed):
         seconds: that computing all of them took.
     """
 
-    path: Path
     backbone: str
     weights: str
-    root: Path
-    class_names: tuple[str, ...]
     shape: tuple[int, int]
     dtype: str
     seconds: float
     _features: _Stored = field(repr=False)
-    _index: dict[str, np.ndarray] = field(repr=False)
-    _skipped_names: frozenset[str] = field(repr=False)
-    _rows: np.ndarray = field(repr=False)
 
     @classmethod
     def open(cls, path: str | Path, root: Path | None = None) -> FeatureStore:
@@ -94,43 +87,31 @@ class FeatureStore(Indexed):
         Raises:
             DatasetError: not a store, or one with a missing or damaged file.
         """
-        path = Path(path)
-        try:
-            content = (path / "features.json").read_bytes()
-            about = json.loads(content)
-            if not isinstance(about, dict):
-                raise ValueError("features.json does not describe one")
-            if about["format"] != FORMAT:
-                raise DatasetError(f"{path}: a feature store of format {about['format']}. Expected format {FORMAT}")
+        with indexed.opening(path, WHAT, "; `extract` computes a damaged one anew") as path:
+            about = indexed.read_about(path / "features.json", WHAT, FORMAT)
             del about["checksum"]
-            if content != _sealed(about):
+            if (path / "features.json").read_bytes() != _sealed(about):
                 raise ValueError("features.json differs from what was written")
-            index = _read_index(path / "index.npz", about["index_checksum"])
+            index = indexed.read_index(path / "index.npz", checksum=about["index_checksum"])
             shape = (len(index["label"]), *about["shape"])
             features = _Stored(path / "features.npy", shape, np.dtype(about["dtype"]))
             for start, stop, checksum in about["parts"]:
                 if features.checksum(start, stop) != checksum:
                     raise ValueError(f"the features of clips {start} to {stop - 1} differ from what was written")
-        except DatasetError:
-            raise
-        except (OSError, ValueError, KeyError) as error:
-            raise DatasetError(
-                f"{path}: not a feature store, or a damaged one: {error}; `extract` computes a damaged one anew"
-            ) from error
-        return cls(
-            path=path,
-            backbone=about["backbone"],
-            weights=about["weights"],
-            root=Path(about["root"]) if root is None else root,
-            class_names=tuple(about["class_names"]),
-            shape=tuple(about["shape"]),
-            dtype=about["dtype"],
-            seconds=about["seconds"],
-            _features=features,
-            _index=index,
-            _skipped_names=frozenset(about["left_out"]),
-            _rows=np.arange(shape[0]),
-        )
+            return cls(
+                path=path,
+                backbone=about["backbone"],
+                weights=about["weights"],
+                root=Path(about["root"]) if root is None else root,
+                class_names=tuple(about["class_names"]),
+                shape=tuple(about["shape"]),
+                dtype=about["dtype"],
+                seconds=about["seconds"],
+                _features=features,
+                _index=index,
+                _rows=np.arange(shape[0]),
+                _skipped_names=frozenset(about["left_out"]),
+            )
 
     def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """Reads the features of the clips at these positions of `labels` and `record_paths`.
@@ -193,35 +174,31 @@ def extract(
             f"{prepared.path}: the networks take square frames, such as prepare(size=(299, 299), fit='crop') cuts out "
             f"of the middle. Received: frames of {height} x {width}"
         )
-    encoder = None
-    if weights in (None, "imagenet"):
-        encoder = frame_encoder(backbone, height, weights, frame_size=frame_size)
-        weights_digest = digest_of(encoder.get_weights())
-    else:
-        weights_digest = _digest_of_file(Path(weights))
+
+    @functools.cache
+    def encoder() -> keras.Model:
+        return frame_encoder(backbone, height, weights, frame_size=frame_size)
+
+    of_file = weights not in (None, "imagenet")
+    weights_digest = _digest_of_file(Path(weights)) if of_file else digest_of(encoder().get_weights())
     about = {
         "format": FORMAT,
-        "prepared": json.loads((prepared.path / "prepared.json").read_text())["fingerprint"],
-        "clips": digest_of([prepared._index["name"][prepared._rows], prepared.labels]),
+        "prepared": prepared.fingerprint,
+        "clips": digest_of([prepared.columns["name"], prepared.labels]),
         "backbone": backbone,
         "weights_digest": weights_digest,
         "frame_size": frame_size or frame_size_of(backbone),
         "policy": keras.config.dtype_policy().name,
         "dtype": dtype,
     }
-    job = _Job(prepared, about, Path(out_dir), batch_size)
-    store = job.open()
-    if store is not None:
-        return store
-    if encoder is None:
-        encoder = frame_encoder(backbone, height, weights, frame_size=frame_size)
-    described = {None: "random", "imagenet": "imagenet"}.get(weights) or Path(weights).name
-    try:
-        job.out_dir.mkdir(parents=True, exist_ok=True)
-        with alone(job.lock):
-            return job.open() or job.run(encoder, described)
-    except OSError as error:
-        raise DatasetError(job.failure(error)) from error
+    fingerprint = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    store = Store(out_dir, f"{prepared.name}_{backbone}", fingerprint)
+
+    def fill() -> None:
+        described = Path(weights).name if of_file else weights or "random"
+        _fill(store, prepared, encoder(), batch_size, {**about, "name": prepared.name, "weights": described})
+
+    return store.open_or_fill(lambda place: FeatureStore.open(place, prepared.root), fill)
 
 
 def batches(
@@ -312,20 +289,6 @@ def _sealed(about: dict) -> bytes:
     return json.dumps({**about, "checksum": checksum}, indent=1).encode()
 
 
-def _read_index(path: Path, checksum: int) -> dict[str, np.ndarray]:
-    """The columns of `index.npz`.
-
-    Its bytes are compared before they are read: a zip file has no checksum of its own directory.
-    """
-    content = path.read_bytes()
-    if zlib.crc32(content) != checksum:
-        raise ValueError(f"{path.name} differs from what was written")
-    with np.load(io.BytesIO(content)) as arrays:
-        if sorted(arrays.files) != sorted(COLUMNS):
-            raise ValueError(f"{path.name} holds {', '.join(arrays.files)}. Expected {', '.join(COLUMNS)}")
-        return {key: arrays[key] for key in COLUMNS}
-
-
 def _header_of(shape: tuple[int, int, int], dtype: np.dtype) -> bytes:
     """What `features.npy` begins with."""
     header = io.BytesIO()
@@ -341,150 +304,69 @@ def _digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One store that is being made, and its places.
+def _fill(store: Store, prepared: PreparedDataset, encoder: keras.Model, batch_size: int, about: dict) -> None:
+    """Computes what is missing.
 
     Args:
+        store: where.
         prepared: the clips.
-        about: all that the features depend on, as plain values.
-        out_dir: folder for stores.
-        batch_size: frames that the network sees at once.
+        encoder: the network.
+        batch_size: frames that it sees at once.
+        about: what `features.json` tells beside what comes of the computation.
     """
-
-    prepared: PreparedDataset
-    about: dict
-    out_dir: Path
-    batch_size: int
-
-    @property
-    def fingerprint(self) -> str:
-        return hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def home(self) -> Path:
-        return self.out_dir / f"{self.prepared.name}_{self.about['backbone']}_{self.fingerprint[:12]}"
-
-    @property
-    def work(self) -> Path:
-        return self.home.with_name(f".{self.home.name}.work")
-
-    @property
-    def lock(self) -> Path:
-        return self.home.with_name(f".{self.home.name}.lock")
-
-    def open(self) -> FeatureStore | None:
-        """What was computed before; None where there is nothing, or something damaged."""
-        if not self.home.exists():
-            return None
-        try:
-            return FeatureStore.open(self.home, self.prepared.root)
-        except DatasetError as error:
-            log.warning("%s", error)
-            return None
-
-    def run(self, encoder: keras.Model, weights: str) -> FeatureStore:
-        """Computes what is missing."""
-        shutil.rmtree(self.home, ignore_errors=True)  # damaged
-        self.work.mkdir(exist_ok=True)
-        shape = (len(self.prepared), self.prepared.num_frames, encoder.output_shape[-1])
-        file = _Parts(self.work, shape, self.about["dtype"], self._clips_a_part())
-        file.take_up()
-        self._check_space(shape, file)
-        self._compute(encoder, file)
-        self._finish(file, weights)
-        return FeatureStore.open(self.home, self.prepared.root)
-
-    def failure(self, error: OSError) -> str:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return (
-                f"{self.out_dir}: the disk is full. What is finished stays in {self.work}: make room and run this "
-                "again, or remove it"
-            )
-        return f"{self.out_dir}: cannot be written: {error.strerror or error}"
-
-    def _clips_a_part(self) -> int:
-        """So many that their frames fill whole batches: then no run depends on where the one before it ended."""
-        frames = self.prepared.num_frames
-        whole = self.batch_size // math.gcd(self.batch_size, frames)
-        return whole * max(1, PART_FRAMES // (whole * frames))
-
-    def _check_space(self, shape, file: _Parts) -> None:
-        missing = sum(stop - start for start, stop in file.missing())
-        needed, free = estimate_bytes(missing, *shape[1:], self.about["dtype"]), shutil.disk_usage(self.out_dir).free
-        if needed > free:
-            raise DatasetError(
-                f"{self.out_dir}: {needed / 1e6:.1f} MB are needed for the features of {missing} clips of {shape[1]} x "
-                f"{shape[2]} {self.about['dtype']}; {free / 1e6:.1f} MB are free"
-            )
-
-    def _compute(self, encoder: keras.Model, file: _Parts) -> None:
-        frames_a_clip, batch = self.prepared.num_frames, self.batch_size
-        missing = file.missing()
-        done = len(self.prepared) - sum(stop - start for start, stop in missing)
-        if done:
-            log.info("%s: features of %d of %d clips were computed before", self.work, done, len(self.prepared))
-        if not missing:
-            return
-        encode = _compiled(encoder, batch)
-        with (
-            _Progress(
-                f"features of {self.about['backbone']}", len(self.prepared) * frames_a_clip, done * frames_a_clip
-            ) as progress,
-            _Frames(self.prepared, missing, batch) as frames,
-        ):
+    frames, dtype = prepared.num_frames, about["dtype"]
+    shape = (len(prepared), frames, encoder.output_shape[-1])
+    # So many clips that their frames fill whole batches: then no run depends on where the one before it ended.
+    whole = batch_size // math.gcd(batch_size, frames)
+    parts = _Parts(store.parts, shape, dtype, whole * max(1, PART_FRAMES // (whole * frames)))
+    parts.take_up()
+    missing = parts.missing()
+    to_do = sum(stop - start for start, stop in missing)
+    clips = f"clips of {frames} x {shape[2]} {dtype} features"
+    store.begin({parts.path, parts.notes}, to_do, len(prepared), estimate_bytes(to_do, *shape[1:], dtype), clips)
+    if missing:
+        encode = _compiled(encoder, batch_size)
+        batches = _ahead(batch for part in missing for batch in _batches_of(prepared, *part, batch_size))
+        what, done = f"features of {about['backbone']}", len(prepared) - to_do
+        with _Progress(what, len(prepared) * frames, done * frames) as progress, closing(batches):
             for start, stop in missing:
                 began = time.perf_counter()
                 rows = []
-                for pixels, count in frames.of_part():
+                for pixels, count in itertools.islice(batches, -(-(stop - start) * frames // batch_size)):
                     rows.append(encode(pixels).numpy()[:count])
                     progress.update(count)
-                features = np.concatenate(rows).reshape(stop - start, frames_a_clip, -1)
-                file.write(start, self._rounded(features, start), time.perf_counter() - began)
+                features = np.concatenate(rows).reshape(stop - start, frames, -1)
+                rounded = _rounded(features, dtype, about["backbone"], prepared.names[start:stop])
+                parts.write(start, rounded, time.perf_counter() - began)
+    index = store.parts / "index.npz"
+    np.savez_compressed(index, **prepared.columns)
+    about |= {
+        "root": str(prepared.root.resolve()),
+        "class_names": prepared.class_names,
+        "shape": shape[1:],
+        "seconds": round(parts.seconds, 3),
+        "left_out": sorted(relative(skipped.path, prepared.root) for skipped in prepared.skipped),
+        "index_checksum": zlib.crc32(index.read_bytes()),
+        "parts": parts.checksums(),
+    }
+    (store.parts / "features.json").write_bytes(_sealed(about))
+    parts.notes.unlink()
 
-    def _rounded(self, features: np.ndarray, start: int) -> np.ndarray:
-        dtype = self.about["dtype"]
-        with np.errstate(over="ignore"):
-            rounded = features.astype(dtype)
-        bad = np.flatnonzero(~np.isfinite(rounded).all(axis=(1, 2)))
-        if len(bad):
-            clip, name = features[bad[0]], to_text(self._names[start + bad[0]])
-            if np.isfinite(clip).all():
-                raise FloatingPointError(
-                    f"{name}: a feature of {self.about['backbone']} is {np.abs(clip).max():.6g}, and float16 ends at "
-                    "65504; use dtype='float32'"
-                )
-            raise FloatingPointError(f"{name}: a feature of {self.about['backbone']} is not a finite number")
-        return rounded
 
-    @property
-    def _names(self) -> np.ndarray:
-        return self.prepared._index["name"][self.prepared._rows]
-
-    def _finish(self, file: _Parts, weights: str) -> None:
-        """Writes what is of all parts together, and moves the whole to its place."""
-        prepared = self.prepared
-        index = self.work / "index.npz"
-        np.savez_compressed(index, **{key: prepared._index[key][prepared._rows] for key in COLUMNS})
-        about = {
-            **self.about,
-            "name": prepared.name,
-            "weights": weights,
-            "root": str(prepared.root.resolve()),
-            "class_names": prepared.class_names,
-            "shape": file.shape[1:],
-            "seconds": round(file.seconds, 3),
-            "left_out": sorted(relative(skipped.path, prepared.root) for skipped in prepared.skipped),
-            "index_checksum": zlib.crc32(index.read_bytes()),
-            "parts": file.checksums(),
-        }
-        (self.work / "features.json").write_bytes(_sealed(about))
-        file.notes.unlink()
-        for path in self.work.iterdir():
-            sync(path)
-        sync(self.work)
-        self.work.rename(self.home)
-        sync(self.out_dir)
+def _rounded(features: np.ndarray, dtype: str, backbone: str, names: Sequence[str]) -> np.ndarray:
+    """(clips, T, C) as `dtype`, if that holds them."""
+    with np.errstate(over="ignore"):
+        rounded = features.astype(dtype)
+    bad = np.flatnonzero(~np.isfinite(rounded).all(axis=(1, 2)))
+    if len(bad):
+        clip, name = features[bad[0]], names[bad[0]]
+        if np.isfinite(clip).all():
+            raise FloatingPointError(
+                f"{name}: a feature of {backbone} is {np.abs(clip).max():.6g}, and float16 ends at 65504; use "
+                "dtype='float32'"
+            )
+        raise FloatingPointError(f"{name}: a feature of {backbone} is not a finite number")
+    return rounded
 
 
 class _Parts:
@@ -502,15 +384,16 @@ class _Parts:
         self.shape, self.dtype, self.clips = shape, np.dtype(dtype), clips
         self.seconds = 0.0
         self._complete: dict[int, int] = {}  # first clip -> checksum
-        with self.path.open("r+b" if self.path.exists() else "w+b") as file:
-            self._offset = file.write(_header_of(shape, self.dtype))
+        self._header = _header_of(shape, self.dtype)
+        self._clip_bytes = shape[1] * shape[2] * self.dtype.itemsize
 
     def take_up(self) -> None:
         """Takes as complete the parts that are listed and have the bytes that are listed."""
-        lines = self.notes.read_bytes().splitlines() if self.notes.exists() else []
+        if not (self.path.exists() and self.notes.exists()):
+            return
         parts = set(self.missing())  # of this batch size
         kept = []
-        for line in lines:
+        for line in self.notes.read_bytes().splitlines():
             try:
                 start, stop, checksum, seconds = json.loads(line)
                 whole = (start, stop) in parts and checksum == self._checksum(start)
@@ -532,7 +415,8 @@ class _Parts:
         """Writes a part, and lists it once it is on the disk."""
         content = features.tobytes()
         checksum = zlib.crc32(content)
-        with self.path.open("r+b") as file:
+        with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+            file.write(self._header)
             file.seek(self._place(start))
             file.write(content)
         sync(self.path)
@@ -550,11 +434,7 @@ class _Parts:
         return min(start + self.clips, self.shape[0])
 
     def _place(self, start: int) -> int:
-        return self._offset + start * self._clip_bytes
-
-    @property
-    def _clip_bytes(self) -> int:
-        return self.shape[1] * self.shape[2] * self.dtype.itemsize
+        return len(self._header) + start * self._clip_bytes
 
     def _checksum(self, start: int) -> int:
         with self.path.open("rb") as file:
@@ -563,7 +443,7 @@ class _Parts:
 
 
 class _Stored:
-    """`features.npy`, read clip by clip. It is not mapped into memory, where all that was read would stay.
+    """`features.npy`, read clip by clip.
 
     Args:
         path: the file.
@@ -576,42 +456,31 @@ class _Stored:
     """
 
     def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype):
-        self._path, self._shape, self._dtype = path, shape, dtype
+        self._shape, self._dtype = shape[1:], dtype
         self._clip_bytes = shape[1] * shape[2] * dtype.itemsize
         header = _header_of(shape, dtype)
         self._offset = len(header)
         with path.open("rb") as file:
             if file.read(self._offset) != header:  # not parsed: damaged ones raise errors of many kinds
                 raise ValueError(f"{path.name} does not hold {dtype} {shape}")
-            size, expected = os.fstat(file.fileno()).st_size, self._offset + shape[0] * self._clip_bytes
-            if size != expected:
-                raise ValueError(f"{path.name} has {size} bytes. Expected {expected}")
-        self._file = os.open(path, os.O_RDONLY)
-
-    def __del__(self, close=os.close):  # bound here: at exit the module may be gone first
-        if hasattr(self, "_file"):
-            close(self._file)
+        indexed.check_sizes(path.parent, {path.name: self._offset + shape[0] * self._clip_bytes})
+        self._files = OpenFiles([path])
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """(B, T, C) of these clips."""
-        clips = np.empty((len(rows), *self._shape[1:]), self._dtype)
+        clips = np.empty((len(rows), *self._shape), self._dtype)
         for clip, row in zip(clips, rows.tolist(), strict=True):
             self._read_into(clip, row)
         return clips
 
     def checksum(self, start: int, stop: int) -> int:
         """Of the clips from `start` on, up to `stop`."""
-        clips = np.empty((stop - start, *self._shape[1:]), self._dtype)
+        clips = np.empty((stop - start, *self._shape), self._dtype)
         self._read_into(clips, start)
         return zlib.crc32(clips)
 
     def _read_into(self, clips: np.ndarray, row: int) -> None:
-        missing, offset = memoryview(clips).cast("B"), self._offset + row * self._clip_bytes
-        while missing:
-            count = os.preadv(self._file, [missing], offset)
-            if count == 0:
-                raise DatasetError(f"{self._path}: ends within the features of clip {row}")
-            missing, offset = missing[count:], offset + count
+        self._files.read_into(clips, 0, self._offset + row * self._clip_bytes)
 
 
 class _Progress:
@@ -654,48 +523,23 @@ class _Progress:
         )
 
 
-class _Frames:
-    """Batches of frames of some stretches of clips; the next one is read while the network is at work.
+def _batches_of(prepared: PreparedDataset, start: int, stop: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """(uint8 (size, H, W, 3), how many of them are frames of clips): the last batch is filled up with black ones."""
+    frames = (frame for row in range(start, stop) for frame in prepared.read([row])[0])
+    for left in range((stop - start) * prepared.num_frames, 0, -size):
+        pixels = np.zeros((size, *prepared.size, 3), np.uint8)
+        for place, frame in zip(pixels, itertools.islice(frames, size), strict=False):
+            place[:] = frame
+        yield pixels, min(size, left)
 
-    Args:
-        prepared: the clips.
-        parts: (first clip, first clip of the next) of every stretch.
-        batch_size: frames a batch; the last one of a stretch is filled up with black ones.
-    """
 
-    def __init__(self, prepared: PreparedDataset, parts: Sequence[tuple[int, int]], batch_size: int):
-        self._prepared, self._batch_size = prepared, batch_size
-        self._all = (batch for start, stop in parts for batch in self._batches(start, stop))
-        self._reader = ThreadPoolExecutor(1)
-
-    def __enter__(self) -> _Frames:
-        self._next = self._reader.submit(next, self._all, None)
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._reader.shutdown(cancel_futures=True)
-
-    def of_part(self) -> Iterator[tuple[np.ndarray, int]]:
-        """(uint8 (batch_size, H, W, 3), how many of them are frames of clips) for the next stretch."""
-        last = False
-        while not last:
-            pixels, count, last = self._next.result()
-            self._next = self._reader.submit(next, self._all, None)
-            yield pixels, count
-
-    def _batches(self, start: int, stop: int) -> Iterator[tuple[np.ndarray, int, bool]]:
-        frames = self._prepared.num_frames
-        total = (stop - start) * frames
-        clip, at = None, None
-        for first in range(0, total, self._batch_size):
-            pixels = np.zeros((self._batch_size, *self._prepared.size, 3), np.uint8)
-            count = min(self._batch_size, total - first)
-            for i in range(count):
-                position, frame = divmod(first + i, frames)
-                if position != at:
-                    clip, at = self._prepared.read([start + position])[0], position
-                pixels[i] = clip[frame]
-            yield pixels, count, first + count == total
+def _ahead(items: Iterator) -> Iterator:
+    """The items, each of which is made, by a thread, while the one before it is at work."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def _compiled(encoder: keras.Model, batch_size: int):

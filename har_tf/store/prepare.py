@@ -5,9 +5,8 @@ What is written is sharded TFRecord with TFDS's metadata, so that it serves with
     tfds.builder_from_directory(prepared.path).as_dataset(split="clips")
 
 It holds every clip once, in the order of the records; the parts of a split are views of it (`subset`). The
-folder is named by a fingerprint of the videos and the settings, and appears only when everything in it is
-complete. Until then the shards gather in a hidden folder beside it, `.<name>_<fingerprint>.work`; a run that is
-interrupted, in whatever way, is taken up there by the next one.
+folder is a store, see `har_tf.store.store`: named by a fingerprint of the videos and the settings, there when
+everything in it is complete, taken up by the next run where one was interrupted.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,6 @@ from tqdm import tqdm
 from har_tf.audit.manifest import Manifest
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
-from har_tf.files.whole import alone
 from har_tf.store.prepared import FORMAT, SAME_CONTENT, PreparedDataset, check_system, left_out
 from har_tf.store.shards import (
     SPLIT,
@@ -44,9 +42,9 @@ from har_tf.store.shards import (
     index_of,
     notes_of,
     shards_of,
-    sync,
     write_shard,
 )
+from har_tf.store.store import Store
 from har_tf.video import frame_indices
 from har_tf.video.display import FITS
 
@@ -127,18 +125,11 @@ def prepare(
         from har_tf.store.beam import through_beam
 
         write = through_beam(beam, timeout)
-    job = _Job(dataset, settings, problems, Path(out_dir), fingerprint_of(dataset, settings, problems))
-    prepared = job.open()
-    if prepared is None or job.work.exists():
-        try:
-            job.out_dir.mkdir(parents=True, exist_ok=True)
-            with alone(job.lock):
-                prepared = job.open()
-                if prepared is None:
-                    prepared = job.run(write)
-                shutil.rmtree(job.work, ignore_errors=True)
-        except OSError as error:
-            raise DatasetError(job.failure(error)) from error
+    store = Store(out_dir, dataset.name, fingerprint_of(dataset, settings, problems), VERSION)
+    prepared = store.open_or_fill(
+        lambda place: PreparedDataset.open(place, dataset.root),
+        lambda: _fill(store, dataset, settings, problems, write),
+    )
     if prepared.skipped:
         log.warning("%s: of %d videos %s", prepared.path / "skipped.csv", len(dataset), left_out(prepared.skipped))
     return prepared
@@ -226,162 +217,91 @@ def _write_here(
             write_shard(shard, clips)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One data set that is being prepared, and its places."""
+def _fill(
+    store: Store,
+    dataset: ActionDataset,
+    settings: ClipSettings,
+    problems: dict[str, str],
+    write: Callable[[Sequence[Shard], Callable[[int], None]], None],
+) -> None:
+    """Writes what is missing.
 
-    dataset: ActionDataset
-    settings: ClipSettings
-    problems: dict[str, str]
-    out_dir: Path
-    fingerprint: str
+    Args:
+        store: where.
+        dataset: the videos.
+        settings: of the clips.
+        problems: names of the videos that are left out, and why.
+        write: writes the shards it is given, and now and then calls the function it is given with the number of
+            videos that were decoded.
+    """
+    shards = shards_of(dataset, settings, store.parts, store.work / "notes", problems)
+    missing = [shard for shard in shards if notes_of(shard) is None]
+    total, to_do = (sum(shard.videos for shard in part) for part in (shards, missing))
+    files = {path for shard in shards for path in (shard.file, shard.notes)}
+    size = " x ".join(map(str, (settings.num_frames, *settings.size)))
+    store.begin(files, to_do, total, estimate_bytes(to_do, settings), f"clips of {size}")
+    if missing:
+        # No bar where nobody watches.
+        with tqdm(total=total, initial=total - to_do, desc="preparing", unit="clip", disable=None) as progress:
+            write(missing, progress.update)
+    notes = [_complete(shard) for shard in shards]
+    names = {item.position: item.name for shard in shards for item in shard.items}
+    skipped = [(names[position], reason) for note in notes for position, reason in note.skipped]
+    if len(skipped) == len(dataset):
+        shutil.rmtree(store.work, ignore_errors=True)
+        first = f"{dataset.root / skipped[0][0]}: {skipped[0][1]}"
+        raise DatasetError(f"{dataset.root}: none of {len(dataset)} videos can be read. First: {first}")
+    np.savez_compressed(store.parts / "index.npz", **index_of(shards, notes))
+    with (store.parts / "skipped.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "reason"])
+        table.writerows(skipped)
+    about = {
+        "format": FORMAT,
+        "fingerprint": store.fingerprint,
+        "name": dataset.name,
+        "root": os.path.abspath(dataset.root),  # noqa: PTH100 - the records are named below the links
+        "class_names": dataset.class_names,
+        **asdict(settings),
+        "shards": {shard.file.name: note.size for shard, note in zip(shards, notes, strict=True)},
+    }
+    (store.parts / "prepared.json").write_text(json.dumps(about, indent=1))
+    _write_metadata(store.parts, dataset, settings, [len(note.rows) for note in notes])
 
-    @property
-    def home(self) -> Path:
-        return self.out_dir / f"{self.dataset.name}_{self.fingerprint[:12]}"
 
-    @property
-    def work(self) -> Path:
-        return self.home.with_name(f".{self.home.name}.work")
+def _write_metadata(folder: Path, dataset: ActionDataset, settings: ClipSettings, lengths: list[int]) -> None:
+    import tensorflow_datasets as tfds
 
-    @property
-    def lock(self) -> Path:
-        return self.home.with_name(f".{self.home.name}.lock")
-
-    def open(self) -> PreparedDataset | None:
-        """What was prepared before; None where there is nothing, or something damaged."""
-        if not (self.home / VERSION).exists():
-            return None
-        try:
-            return PreparedDataset.open(self.home / VERSION, self.dataset.root)
-        except DatasetError as error:
-            log.warning("%s; it is prepared anew", error)
-            return None
-
-    def run(self, write: Callable[[Sequence[Shard], Callable[[int], None]], None]) -> PreparedDataset:
-        """Writes what is missing.
-
-        Args:
-            write: writes the shards it is given, and now and then calls the function it is given with the number of
-                videos that were decoded.
-        """
-        shutil.rmtree(self.home, ignore_errors=True)  # damaged, or a folder without the data in it
-        folder, notes = self.work / VERSION, self.work / "notes"
-        shards = shards_of(self.dataset, self.settings, folder, notes, self.problems)
-        missing = [shard for shard in shards if notes_of(shard) is None]
-        total, to_do = (sum(shard.videos for shard in part) for part in (shards, missing))
-        self._check_space(to_do)
-        folder.mkdir(parents=True, exist_ok=True)
-        notes.mkdir(exist_ok=True)
-        self._remove_strangers(shards)
-        if to_do < total:
-            log.info("%s: %d of %d videos were prepared before", self.work, total - to_do, total)
-        if missing:
-            with tqdm(
-                total=total,
-                initial=total - to_do,
-                desc="preparing",
-                unit="clip",
-                disable=None,  # where nobody watches
-            ) as progress:
-                write(missing, progress.update)
-        self._finish(shards, [_complete(shard) for shard in shards])
-        return PreparedDataset.open(self.home / VERSION, self.dataset.root)
-
-    def failure(self, error: OSError) -> str:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            needed = _megabytes(estimate_bytes(len(self.dataset), self.settings))
-            return (
-                f"{self.out_dir}: the disk is full; {len(self.dataset)} clips take {needed}. What is finished stays in "
-                f"{self.work}: make room and run this again, or remove it"
-            )
-        return f"{self.out_dir}: cannot be written: {error.strerror or error}"
-
-    def _remove_strangers(self, shards: Sequence[Shard]) -> None:
-        """Removes what a killed run left: half of a shard, and the metadata, which are written anew."""
-        known = {path for shard in shards for path in (shard.file, shard.notes)}
-        for folder in (self.work / VERSION, self.work / "notes"):
-            for path in folder.iterdir():
-                if path not in known:
-                    path.unlink(missing_ok=True)
-
-    def _check_space(self, videos: int) -> None:
-        needed, free = estimate_bytes(videos, self.settings), shutil.disk_usage(self.out_dir).free
-        if needed > free:
-            raise DatasetError(
-                f"{self.out_dir}: {_megabytes(needed)} are needed for {videos} clips of {self.settings.num_frames} x "
-                f"{self.settings.size[0]} x {self.settings.size[1]}; {_megabytes(free)} are free"
-            )
-
-    def _finish(self, shards: Sequence[Shard], notes: Sequence[Notes]) -> None:
-        """Writes what is of all shards together, and moves the whole to its place."""
-        dataset, folder = self.dataset, self.work / VERSION
-        names = {item.position: item.name for shard in shards for item in shard.items}
-        skipped = [(names[position], reason) for note in notes for position, reason in note.skipped]
-        if len(skipped) == len(dataset):
-            shutil.rmtree(self.work, ignore_errors=True)
-            first = f"{dataset.root / skipped[0][0]}: {skipped[0][1]}"
-            raise DatasetError(f"{dataset.root}: none of {len(dataset)} videos can be read. First: {first}")
-        np.savez_compressed(folder / "index.npz", **index_of(shards, notes))
-        with (folder / "skipped.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            table = csv.writer(file)
-            table.writerow(["path", "reason"])
-            table.writerows(skipped)
-        about = {
-            "format": FORMAT,
-            "fingerprint": self.fingerprint,
-            "name": dataset.name,
-            "root": os.path.abspath(dataset.root),  # noqa: PTH100 - the records are named below the links
-            "class_names": dataset.class_names,
-            **asdict(self.settings),
-            "shards": {shard.file.name: note.size for shard, note in zip(shards, notes, strict=True)},
-        }
-        (folder / "prepared.json").write_text(json.dumps(about, indent=1))
-        self._write_metadata(folder, [len(note.rows) for note in notes])
-        known = {shard.file for shard in shards}
-        for path in folder.iterdir():
-            if path not in known:  # they are on the disk already
-                sync(path)
-        sync(folder)
-        self.home.mkdir(exist_ok=True)
-        folder.rename(self.home / VERSION)
-        sync(self.home)
-        sync(self.out_dir)
-        shutil.rmtree(self.work, ignore_errors=True)
-
-    def _write_metadata(self, folder: Path, lengths: list[int]) -> None:
-        import tensorflow_datasets as tfds
-
-        clip = (self.settings.num_frames, *self.settings.size, 3)
-        features = tfds.features.FeaturesDict(
-            {
-                "clip": tfds.features.Tensor(shape=clip, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES),
-                "group": tfds.features.Text(doc="source of the video; empty: not known"),
-                "index": tfds.features.Scalar(dtype=np.int64, doc="position among the records"),
-                "label": tfds.features.ClassLabel(names=list(self.dataset.class_names)),
-                "path": tfds.features.Text(
-                    doc="the video, relative to the folder of the data set; a segment ends in #t=<start>,<end>"
-                ),
-            }
-        )
-        split = tfds.core.SplitInfo(
-            name=SPLIT,
-            shard_lengths=lengths,
-            num_bytes=sum(lengths) * self.settings.clip_bytes,
-            filename_template=tfds.core.ShardedFileTemplate(
-                data_dir=folder, dataset_name=self.dataset.name, split=SPLIT, filetype_suffix="tfrecord"
+    clip = (settings.num_frames, *settings.size, 3)
+    features = tfds.features.FeaturesDict(
+        {
+            "clip": tfds.features.Tensor(shape=clip, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES),
+            "group": tfds.features.Text(doc="source of the video; empty: not known"),
+            "index": tfds.features.Scalar(dtype=np.int64, doc="position among the records"),
+            "label": tfds.features.ClassLabel(names=list(dataset.class_names)),
+            "path": tfds.features.Text(
+                doc="the video, relative to the folder of the data set; a segment ends in #t=<start>,<end>"
             ),
+        }
+    )
+    split = tfds.core.SplitInfo(
+        name=SPLIT,
+        shard_lengths=lengths,
+        num_bytes=sum(lengths) * settings.clip_bytes,
+        filename_template=tfds.core.ShardedFileTemplate(
+            data_dir=folder, dataset_name=dataset.name, split=SPLIT, filetype_suffix="tfrecord"
+        ),
+    )
+    with as_os_error(folder):
+        tfds.folder_dataset.write_metadata(
+            data_dir=folder,
+            features=features,
+            split_infos=[split],
+            version=VERSION,
+            check_data=False,
+            supervised_keys=("clip", "label"),
+            description=f"{settings.sampling} clips of {dataset.name}, prepared by har_tf",
         )
-        with as_os_error(folder):
-            tfds.folder_dataset.write_metadata(
-                data_dir=folder,
-                features=features,
-                split_infos=[split],
-                version=VERSION,
-                check_data=False,
-                supervised_keys=("clip", "label"),
-                description=f"{self.settings.sampling} clips of {self.dataset.name}, prepared by har_tf",
-            )
 
 
 def _complete(shard: Shard) -> Notes:
@@ -389,7 +309,3 @@ def _complete(shard: Shard) -> Notes:
     if notes is None:
         raise OSError(errno.EIO, f"{shard.file.name} was written and is not there", str(shard.file))
     return notes
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -169,7 +168,7 @@ def write_shard(shard: Shard, clips: Iterator[np.ndarray | Failed]) -> Notes:
         OSError: the disk is full or fails.
     """
     rows, skipped, size = [], [], 0
-    with whole_file(shard.file) as part:
+    with whole_file(shard.file, synced=True) as part:
         with _records_to(part) as write:
             for item in shard.items:
                 clip = next(clips) if item.problem is None else Failed(item.problem)
@@ -185,13 +184,9 @@ def write_shard(shard: Shard, clips: Iterator[np.ndarray | Failed]) -> Notes:
         if written != size:
             raise OSError(errno.EIO, f"{written} bytes arrived of {size}", str(part))
         checksum = _checksum(part)
-        sync(part)
     notes = Notes(size, checksum, tuple(rows), tuple(skipped))
-    with whole_file(shard.notes) as part:
+    with whole_file(shard.notes, synced=True) as part:
         part.write_text(json.dumps(asdict(notes)))
-        sync(part)
-    sync(shard.file.parent)
-    sync(shard.notes.parent)
     return notes
 
 
@@ -217,18 +212,6 @@ def notes_of(shard: Shard, checked: bool = True) -> Notes | None:
     if size != notes.size or positions != [item.position for item in shard.items]:
         return None
     return None if checked and _checksum(shard.file) != notes.checksum else notes
-
-
-def sync(path: Path) -> None:
-    """Returns when a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that cannot do this for folders
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def to_bytes(text: str) -> bytes:

@@ -164,7 +164,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("at", ["the features", "the list", "the end"])
 def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(store, prepared, weights, tmp_path, monkeypatch, at):
     monkeypatch.setattr(features, "PART_FRAMES", 1)  # parts of two clips
-    computed, real_write, real_finish = [], features._Parts.write, features._Job._finish
+    computed, real_write, real_end = [], features._Parts.write, features._sealed
 
     def write(self, start, part, seconds):
         computed.append(start)
@@ -179,13 +179,13 @@ def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(store, prepared, 
             self.notes.write_text(text[: text.rindex(",")])
             raise Killed
 
-    def finish(self, *arguments):
+    def end(about):
         if at == "the end":
             raise Killed
-        real_finish(self, *arguments)
+        return real_end(about)
 
     monkeypatch.setattr(features._Parts, "write", write)
-    monkeypatch.setattr(features._Job, "_finish", finish)
+    monkeypatch.setattr(features, "_sealed", end)
     arguments = (prepared, "MobileNet", weights, tmp_path, "float32", 8, SIZE)
     with pytest.raises(Killed):
         extract(*arguments)
@@ -202,7 +202,7 @@ def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(store, prepared, 
 
 def test_a_part_that_was_damaged_meanwhile_is_computed_again(store, prepared, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "PART_FRAMES", 1)
-    monkeypatch.setattr(features._Job, "_finish", lambda *_: (_ for _ in ()).throw(Killed))
+    monkeypatch.setattr(features, "_sealed", lambda about: (_ for _ in ()).throw(Killed))
     arguments = (prepared, "MobileNet", weights, tmp_path, "float32", 8, SIZE)
     with pytest.raises(Killed):
         extract(*arguments)
@@ -464,7 +464,7 @@ def test_frames_that_are_not_square_are_refused(dataset, tmp_path):
 def test_a_disk_that_is_too_small(prepared, weights, tmp_path, monkeypatch):
     real = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=1000))
-    with pytest.raises(DatasetError, match=r"MB are needed for the features of 11 clips of 4 x 256 float16; 0\.0 MB"):
+    with pytest.raises(DatasetError, match=r"MB are needed for 11 clips of 4 x 256 float16 features; 0\.0 MB"):
         extract(prepared, "MobileNet", weights, tmp_path, frame_size=SIZE)
 
 

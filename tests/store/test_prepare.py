@@ -130,7 +130,7 @@ def test_a_shard_without_a_readable_video_is_an_empty_file(with_broken, tmp_path
 
 
 def test_more_shards_than_stay_open_are_read_all_the_same(miniature, tmp_path, four_a_shard, monkeypatch):
-    monkeypatch.setattr("har_tf.store.prepared.MAX_OPEN", 2)
+    monkeypatch.setattr("har_tf.store.indexed.MAX_OPEN", 2)
     prepared = prepare(datasets.load(miniature), tmp_path)
     before = len(list(Path("/proc/self/fd").glob("*")))
     clips = prepared.read([*range(30), *range(30)])
@@ -203,7 +203,7 @@ def test_a_damaged_shard_is_noticed_and_prepared_anew(miniature, tmp_path):
     before = prepared.read([29])
     shard = next(prepared.path.glob("*.tfrecord*"))
     os.truncate(shard, shard.stat().st_size - 1)
-    with pytest.raises(DatasetError, match=r"damaged: .* bytes. Expected"):
+    with pytest.raises(DatasetError, match=r"damaged one: .* bytes. Expected"):
         PreparedDataset.open(prepared.path)
     np.testing.assert_array_equal(prepare(dataset, tmp_path).read([29]), before)
     again = PreparedDataset.open(prepared.path)
@@ -233,7 +233,9 @@ def test_a_full_disk_keeps_what_is_finished(miniature, tmp_path, four_a_shard, m
 
     serialise = shards._serialise
     monkeypatch.setattr(shards, "_serialise", full)
-    with pytest.raises(DatasetError, match=r"the disk is full; 30 clips take 0.1 MB.*stays in .*\.work") as caught:
+    with pytest.raises(
+        DatasetError, match=r"the disk is full; 30 clips of 3 x 16 x 24 take 0.1 MB.*stays in .*\.work"
+    ) as caught:
         prepare(datasets.load(miniature), tmp_path / "out")
     assert "\n" not in str(caught.value)
     prepared = prepare(datasets.load(miniature), tmp_path / "out")
@@ -371,10 +373,10 @@ def test_damage_to_a_finished_shard_is_mended_by_the_next_run(miniature, tmp_pat
     dataset = datasets.load(miniature)
     expected = contents(prepare(dataset, tmp_path / "expected").path)
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-        patch.setattr(prepare_module._Job, "_finish", lambda *args: 1 / 0)
+        patch.setattr(prepare_module, "_write_metadata", lambda *args: 1 / 0)
         prepare(dataset, tmp_path / "out")
     (work,) = (tmp_path / "out").glob(".*.work")
-    files = sorted((work / "1.0.0").iterdir())
+    files = sorted((work / "1.0.0").glob("*.tfrecord-*"))
     os.truncate(files[1], 100)
     with files[3].open("r+b") as file:
         file.seek(500)

@@ -1,0 +1,129 @@
+"""One resumable store on disk, under prepared clips, features and flow.
+
+A store is a folder, named by a fingerprint of all that its content depends on, so that two settings never mix. It
+appears only when everything in it is complete. Until then its parts gather in a hidden folder beside it,
+`.<name>_<fingerprint>.work`; a run that was interrupted, in whatever way, is taken up there by the next one. A second
+run of the same at the same time waits for the first.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+from collections.abc import Callable, Set
+from pathlib import Path
+from typing import TypeVar
+
+from har_tf.datasets.errors import DatasetError
+from har_tf.files.whole import alone, sync
+
+Opened = TypeVar("Opened")
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """The places of one store, and the order in which it comes to be.
+
+    Args:
+        out_dir: folder for stores.
+        name: what it is, for those who look at the folder.
+        fingerprint: of all that its content depends on, in hexadecimal.
+        inside: folder in the store that everything lies in; empty: the store itself.
+
+    Attributes:
+        place: where the finished content lies.
+        work: the hidden folder of an unfinished store.
+        parts: the folder in `work` that becomes `place`.
+    """
+
+    def __init__(self, out_dir: str | Path, name: str, fingerprint: str, inside: str = ""):
+        self.fingerprint = fingerprint
+        self._out_dir = Path(out_dir)
+        self._home = self._out_dir / f"{name}_{fingerprint[:12]}"
+        self.work = self._home.with_name(f".{self._home.name}.work")
+        self.place, self.parts = self._home / inside, self.work / inside
+        self._needs = ""
+
+    def open_or_fill(self, open_at: Callable[[Path], Opened], fill: Callable[[], object]) -> Opened:
+        """Opens what was finished before; where there is nothing, or something damaged, fills the store first.
+
+        Args:
+            open_at: opens the content of a store; raises DatasetError where it is damaged.
+            fill: calls `begin`, writes what is missing into `parts`, and leaves nothing else there.
+
+        Raises:
+            DatasetError: the folder cannot be written, or the disk is too small or gets full.
+        """
+        opened = self._opened(open_at)
+        if opened is None or self.work.exists():
+            try:
+                self._out_dir.mkdir(parents=True, exist_ok=True)
+                with alone(self._home.with_name(f".{self._home.name}.lock")):
+                    opened = self._opened(open_at)
+                    if opened is None:
+                        shutil.rmtree(self._home, ignore_errors=True)  # damaged, or a folder without the content
+                        fill()
+                        self._publish()
+                        opened = open_at(self.place)
+                    shutil.rmtree(self.work, ignore_errors=True)
+            except OSError as error:
+                raise DatasetError(f"{self._out_dir}: {self._failure(error)}") from error
+        return opened
+
+    def begin(self, files: Set[Path], missing: int, total: int, needed: int, clips: str) -> None:
+        """Makes the folders of unfinished files, and removes what a killed run left of others.
+
+        Args:
+            files: that may lie there while the store is filled.
+            missing: number of clips that are still to be written.
+            total: number of all clips.
+            needed: bytes that the missing ones take, with their part of the index.
+            clips: what they are, as in "30 clips of 3 x 16 x 24".
+
+        Raises:
+            DatasetError: the disk is too small.
+        """
+        free = shutil.disk_usage(self._out_dir).free
+        if needed > free:
+            raise DatasetError(
+                f"{self._out_dir}: {_megabytes(needed)} are needed for {missing} {clips}; {_megabytes(free)} are free"
+            )
+        self._needs = f"; {missing} {clips} take {_megabytes(needed)}"
+        for folder in {self.parts, *(file.parent for file in files)}:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in folder.iterdir():
+                if path not in files:
+                    path.unlink()
+        if missing < total:
+            log.info("%s: %d of %d clips were finished before", self.work, total - missing, total)
+
+    def _opened(self, open_at: Callable[[Path], Opened]) -> Opened | None:
+        if not self.place.exists():
+            return None
+        try:
+            return open_at(self.place)
+        except DatasetError as error:
+            log.warning("%s; it is made anew", error)
+            return None
+
+    def _publish(self) -> None:
+        for path in (*self.parts.iterdir(), self.parts):
+            sync(path)
+        self.place.parent.mkdir(exist_ok=True)
+        self.parts.rename(self.place)
+        sync(self.place.parent)
+        sync(self._out_dir)
+
+    def _failure(self, error: OSError) -> str:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return f"cannot be written: {error.strerror or error}"
+        return (
+            f"the disk is full{self._needs}. What is finished stays in {self.work}: make room and run this again, or "
+            "remove it"
+        )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,102 @@
+"""The resumable store by itself: parts are taken up, damage is made anew, a full disk is told."""
+
+import errno
+import shutil
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from har_tf.datasets.errors import DatasetError
+from har_tf.store.store import Store
+
+NAMES = ("a", "b", "c")
+
+
+def open_at(place):
+    """The content of a finished store, in order."""
+    found = [(place / name).read_text() for name in NAMES]
+    if "damaged" in found:
+        raise DatasetError(f"{place}: damaged")
+    return found
+
+
+class Filling:
+    """Writes the parts that are missing; `fails_at` is where it is cut off."""
+
+    def __init__(self, store, fails_at=None, error=KeyboardInterrupt):
+        self.store, self.fails_at, self.error, self.written = store, fails_at, error, []
+
+    def __call__(self):
+        files = {self.store.parts / name for name in NAMES}
+        missing = [file for file in sorted(files) if not file.exists()]
+        self.store.begin(files, len(missing), len(files), 10 * len(missing), "clips of 1 x 2 x 3")
+        for file in missing:
+            if file.name == self.fails_at:
+                raise self.error
+            file.write_text(f"content of {file.name}")
+            self.written.append(file.name)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "out", "data", "0123456789abcdef", "1.0.0")
+
+
+def test_a_run_that_was_cut_off_is_taken_up_and_strangers_go(store, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        store.open_or_fill(open_at, Filling(store, "c"))
+    assert not store.place.exists(), "it appears only when everything is complete"
+    (store.parts / "half of c").touch()
+    again = Filling(store)
+    assert store.open_or_fill(open_at, again) == [f"content of {name}" for name in NAMES]
+    assert again.written == ["c"]
+    assert sorted(path.name for path in store.place.iterdir()) == list(NAMES)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["data_0123456789ab"], "no work folder, no lock"
+
+
+def test_what_is_finished_is_opened_and_what_is_damaged_made_anew(store):
+    store.open_or_fill(open_at, Filling(store))
+    untouched = Filling(store)
+    store.open_or_fill(open_at, untouched)
+    assert untouched.written == []
+    (store.place / "b").write_text("damaged")
+    anew = Filling(store)
+    assert store.open_or_fill(open_at, anew)[1] == "content of b"
+    assert anew.written == list(NAMES)
+
+
+def test_a_full_disk_is_told_before_and_while_it_is_written(store, monkeypatch):
+    full = Filling(store, "b", OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(
+        DatasetError, match=r"out: the disk is full; 3 clips of 1 x 2 x 3 take 0.0 MB. What is finished"
+    ):
+        store.open_or_fill(open_at, full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5))
+    with pytest.raises(DatasetError, match="0.0 MB are needed for 2 clips of 1 x 2 x 3; 0.0 MB are free"):
+        store.open_or_fill(open_at, Filling(store))
+    denied = Filling(store, "b", OSError(errno.EACCES, "Permission denied"))
+    monkeypatch.undo()
+    with pytest.raises(DatasetError, match="out: cannot be written: Permission denied"):
+        store.open_or_fill(open_at, denied)
+
+
+def test_a_second_run_of_the_same_waits_for_the_first(store):
+    begun, go_on = threading.Event(), threading.Event()
+    first, second = Filling(store), Filling(store)
+
+    def slow():
+        begun.set()
+        assert go_on.wait(20)
+        first()
+
+    runs = [threading.Thread(target=store.open_or_fill, args=(open_at, fill)) for fill in (slow, second)]
+    runs[0].start()
+    assert begun.wait(20)
+    runs[1].start()
+    runs[1].join(0.3)
+    assert runs[1].is_alive() and second.written == []
+    go_on.set()
+    for run in runs:
+        run.join(20)
+    assert first.written == list(NAMES) and second.written == [], "it found what the first had made"
