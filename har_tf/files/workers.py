@@ -3,8 +3,8 @@
 Every process has one task at a time, so it is known which task a process died of. The limits are kept by the
 kernel: a timer signal ends a process even if a C function never returns, and an allocation over the limit fails.
 
-Why not a library: pebble replaces processes that crash and ends those that take too long, but has no limit on memory, and
-its `map` takes all tasks at once, so that its memory grows with their number (version 5.2).
+Why not a library: pebble replaces processes that crash and ends those that take too long, but has no limit on memory,
+and its `map` takes all tasks at once, so that its memory grows with their number (version 5.2).
 """
 
 from __future__ import annotations
