@@ -1,3 +1,25 @@
-"""har_tf: train a video classifier, see where and when it looked, and test whether that can be trusted."""
+"""har_tf: train a video classifier, see where and when it looked, and test whether that can be trusted.
+
+    import har_tf as har
+
+    data = har.load("my_videos")                                   # records; prints what a reader should know
+    result = har.train("CNN-GRU/MobileNetV2", data, out="runs/a")  # audited split, training, report
+    clf = har.Classifier.load("runs/a/model.keras")
+    clf.predict("clip.mp4").top(3)
+    clf.explain("clip.mp4", method="3dcam").save("overlay.mp4")
+
+Nothing heavy is imported until a name is used.
+"""
+
+import lazy_loader
 
 __version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=[
+        "audit", "concepts", "datasets", "evaluate", "experiment", "explain", "models", "pipeline", "report", "store",
+        "training", "trial", "video",
+    ],
+    submod_attrs={"classifier": ["Classifier"], "front_door": ["load", "train"]},
+)  # fmt: skip

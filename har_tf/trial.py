@@ -6,6 +6,7 @@ import itertools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -13,13 +14,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf import pipeline, training
+from har_tf import __version__, pipeline, training
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import VideoRecord
 from har_tf.evaluate import classification
 from har_tf.evaluate.classification import ClassificationReport
 from har_tf.files.whole import whole_file
-from har_tf.models import backbones
+from har_tf.models import backbones, saving
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
 from har_tf.models.saving import save_model
 from har_tf.store import features
@@ -204,6 +205,13 @@ def run_rows(
     return trials, diverged
 
 
+def provenance(about: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """Where a model comes from, with the date; that of `file` where it says the same of the model that lies there."""
+    before = saving.provenance(file) if file.is_file() else {}
+    same = {name: value for name, value in before.items() if name != "date"} == dict(about)
+    return {**about, "date": before["date"] if same else datetime.now(UTC).isoformat(timespec="seconds")}
+
+
 def run_trial(
     named: Buildable,
     options: Mapping[str, Any],
@@ -260,7 +268,15 @@ def run_trial(
         },
     )
     probabilities = model.predict(parts.batches(test, batch_size), verbose=0)
-    save_model(model, folder / "model.keras", known.class_names, parts.clip)
+    about = {
+        "weights": getattr(named, "start", None),
+        "training clips": parts.fingerprint(train),
+        "seed": seed,
+        "har_tf": __version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+    }
+    save_model(model, folder / "model.keras", known.class_names, parts.clip, provenance(about, folder / "model.keras"))
     report = classification.report(tested.labels, probabilities, tested.class_names)
     return Outcome(model, history, report, probabilities, test, folder)
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from har_tf.command import guarded
+
 
 def assert_survives_saving(model: keras.Model, clip: np.ndarray, tmp_path: Path) -> keras.Model:
     """Saves a model, loads it with safe mode on, and demands the same outputs and layers.
@@ -33,3 +35,16 @@ def trainable(model: keras.Model) -> int:
 def random_clip(*shape: int, seed: int = 0) -> np.ndarray:
     """uint8 (*shape, 3) of noise."""
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def run_command(command) -> None:
+    """Does what a command of `har_tf.cli` does."""
+    command.run()
+
+
+def failed(options, capsys) -> str:
+    """The one line that a failing command writes."""
+    assert guarded(lambda: run_command(options)) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]

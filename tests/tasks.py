@@ -76,3 +76,10 @@ def raises(path, threads, **request):
 
 def refuses(path, threads, **request):
     raise VideoError(path, "corrupt")
+
+
+def read_or_crash(path, **options):
+    """`read_clip`, which puts an end to the process that reads a certain video, as a decoder may."""
+    if path.stem == "crash":
+        os._exit(3)
+    return read_clip(path, **options)

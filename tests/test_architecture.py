@@ -18,6 +18,7 @@ LAYERS = (
     ("export", "live"),
     ("report",),
     ("experiment",),
+    ("front_door",),
     ("cli",),
     ("__main__",),
 )
@@ -25,9 +26,10 @@ LAYERS = (
 FRONT = "har_tf"
 # Modules that are tested in the file of a neighbour, or through the experiment that uses them.
 TESTED_BY = {
-    "__main__": "test_main.py",
-    "quiet": "test_main.py",
+    "__main__": "cli/test_app.py",
+    "quiet": "cli/test_app.py",
     "trial": "experiments/test_fusion_gru.py",
+    "cli.reading": "cli/test_predict.py",
     "concepts.subject": "experiments/test_video_tcav.py",
     "datasets.cut": "experiments/test_gated_recognition.py",
     "datasets.errors": "datasets/test_load.py",
@@ -43,6 +45,7 @@ TESTED_BY = {
     "models.weights.resnext3d": "models/test_resnext3d.py",
     "models.weights.torch_file": "models/weights/test_import_weights.py",
     "models.weights.video_swin": "models/test_video_swin.py",
+    "report.pages.train": "test_front_door.py",
     "report.pages.concepts": "experiments/test_video_tcav.py",
     "store.indexed": "store/test_prepared.py",
     "store.shards": "store/test_prepare.py",

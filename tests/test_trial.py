@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from har_tf.trial import run_rows
+from har_tf.models import saving
+from har_tf.trial import provenance, run_rows
 
 
 def test_rows_run_on_every_split_with_every_seed_and_one_that_diverges_ends_there(capsys):
@@ -29,3 +30,15 @@ def test_rows_run_on_every_split_with_every_seed_and_one_that_diverges_ends_ther
 def test_other_errors_are_not_caught():
     with pytest.raises(ZeroDivisionError):
         run_rows([SimpleNamespace(name="a")], [1], [0], lambda *_: 1 / 0)
+
+
+def test_a_model_says_where_it_comes_from_and_keeps_its_date(tiny_run):
+    file = tiny_run / "model.keras"
+    about = saving.provenance(file)
+    assert (
+        about["weights"] == "random weights" and about["seed"] == 0 and about["training clips"].startswith("30 clips")
+    )
+    date = about.pop("date")
+    assert provenance(about, file)["date"] == date
+    assert provenance({**about, "seed": 1}, file)["date"] >= date
+    assert provenance(about, file.with_name("none.keras")).keys() == {*about, "date"}

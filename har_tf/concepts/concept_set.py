@@ -305,34 +305,31 @@ def store_verdicts(folder: str | Path, verdicts: Mapping[str, Mapping[str, str |
         ConceptError: a file that is no clip of the folder, or another verdict; nothing is written.
     """
     with locked(folder):
-        return record_verdicts(folder, verdicts)
+        found = load(folder)
+        if not isinstance(verdicts, Mapping) or not all(isinstance(given, Mapping) for given in verdicts.values()):
+            raise ConceptError('Verdicts are {clip: {"verdict": ..., "reason": ...}}. Received: another kind of JSON')
+        unknown = [file for file in verdicts if file not in {clip.file for clip in found.clips}]
+        if unknown:
+            raise ConceptError(
+                f"{folder}: has no clip {unknown[0]!r}, one of {len(unknown)} unknown ones. Wrong folder?"
+            )
+        for file, given in verdicts.items():
+            if given.get("verdict") not in (None, *VERDICTS) or not isinstance(given.get("reason"), str | None):
+                raise ConceptError(f"{file}: verdicts are {', '.join(VERDICTS)} or null. Received: {dict(given)}")
+        clips = tuple(
+            replace(clip, verdict=verdicts[clip.file].get("verdict"), reason=verdicts[clip.file].get("reason") or None)
+            if clip.file in verdicts
+            else clip
+            for clip in found.clips
+        )
+        found = replace(found, clips=clips)
+        write_manifest(found)
+        return found
 
 
 def locked(folder: str | Path):
-    """Waits until no other process mines into the folder or reviews it."""
+    """Waits until no other process mines into the folder or stores verdicts."""
     return alone(Path(folder) / ".concepts.lock")
-
-
-def record_verdicts(folder: str | Path, verdicts: Mapping[str, Mapping[str, str | None]]) -> ConceptSet:
-    """What `store_verdicts` does, for who holds the lock already."""
-    found = load(folder)
-    if not isinstance(verdicts, Mapping) or not all(isinstance(given, Mapping) for given in verdicts.values()):
-        raise ConceptError('Verdicts are {clip: {"verdict": ..., "reason": ...}}. Received: another kind of JSON')
-    unknown = [file for file in verdicts if file not in {clip.file for clip in found.clips}]
-    if unknown:
-        raise ConceptError(f"{folder}: has no clip {unknown[0]!r}, one of {len(unknown)} unknown ones. Wrong folder?")
-    for file, given in verdicts.items():
-        if given.get("verdict") not in (None, *VERDICTS) or not isinstance(given.get("reason"), str | None):
-            raise ConceptError(f"{file}: verdicts are {', '.join(VERDICTS)} or null. Received: {dict(given)}")
-    clips = tuple(
-        replace(clip, verdict=verdicts[clip.file].get("verdict"), reason=verdicts[clip.file].get("reason") or None)
-        if clip.file in verdicts
-        else clip
-        for clip in found.clips
-    )
-    found = replace(found, clips=clips)
-    write_manifest(found)
-    return found
 
 
 def read_manifest(path: Path) -> ConceptSet:

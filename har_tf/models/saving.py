@@ -3,8 +3,9 @@
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -13,15 +14,32 @@ from har_tf.models.grouped_conv import quicken
 
 _MEMBER = "class_names.json"
 _CLIP_MEMBER = "clip.json"
+_PROVENANCE = "provenance.json"
 
 # The arguments of `read_clip` that a model's shape does not tell, as they are where a file says nothing.
 CLIP = {"sampling": "uniform", "short": "repeat_last", "fit": "stretch"}
 
 
-def save_model(model: keras.Model, path: str | Path, class_names, clip: Mapping[str, str] | None = None) -> Path:
-    """Saves a classifier with the names of its classes and how it was given its clips.
+def check_members(model: keras.Model, names: Sequence[str], clip: Mapping[str, str]) -> None:
+    """Raises ValueError for another number of names than outputs, or another setting of clips than those of `CLIP`."""
+    if len(names) != model.output_shape[-1]:
+        raise ValueError(f"{model.output_shape[-1]} outputs need as many names. Received: {len(names)} names")
+    if clip.keys() != CLIP.keys():
+        raise ValueError(
+            f"Clips are taken by {', '.join(CLIP)}. Received: {', '.join(sorted(clip.keys() - CLIP.keys()))}"
+        )
 
-    Both are further members of the zip archive that a `.keras` file is, so `keras.models.load_model` reads the file as
+
+def save_model(
+    model: keras.Model,
+    path: str | Path,
+    class_names,
+    clip: Mapping[str, str] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Path:
+    """Saves a classifier with the names of its classes, how it was given its clips, and where it comes from.
+
+    These are further members of the zip archive that a `.keras` file is, so `keras.models.load_model` reads the file as
     any other, also where `har_tf` is not installed; a Video Swin only behind `import har_tf.models`.
 
     Args:
@@ -29,6 +47,7 @@ def save_model(model: keras.Model, path: str | Path, class_names, clip: Mapping[
         path: a file ending in `.keras`; replaced only when the new one is complete.
         class_names: names in the order of the outputs.
         clip: sampling, short and fit, the arguments of `read_clip` that its clips were read with; None: `CLIP`.
+        provenance: weights, data, split, date, versions: plain values.
 
     Raises:
         ValueError: another ending, another number of names than outputs, or another setting of clips.
@@ -38,13 +57,11 @@ def save_model(model: keras.Model, path: str | Path, class_names, clip: Mapping[
     names = list(class_names)
     if path.suffix != ".keras":
         raise ValueError(f"Model files end in .keras. Received: path={path}")
-    if len(names) != model.output_shape[-1]:
-        raise ValueError(f"{path}: {model.output_shape[-1]} outputs need as many names. Received: {len(names)} names")
     clip = CLIP if clip is None else CLIP | dict(clip)
-    if clip.keys() != CLIP.keys():
-        raise ValueError(
-            f"Clips are taken by {', '.join(CLIP)}. Received: {', '.join(sorted(clip.keys() - CLIP.keys()))}"
-        )
+    try:
+        check_members(model, names, clip)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     # The same layers without optimiser: what is saved is for inference, and a third of the size.
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
     with whole_file(path) as temporary:
@@ -52,6 +69,8 @@ def save_model(model: keras.Model, path: str | Path, class_names, clip: Mapping[
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(_MEMBER, json.dumps(names))
             archive.writestr(_CLIP_MEMBER, json.dumps(clip))
+            if provenance:
+                archive.writestr(_PROVENANCE, json.dumps(dict(provenance)))
     return path
 
 
@@ -61,14 +80,29 @@ def clip_settings(path: str | Path) -> dict[str, str]:
     Raises:
         ValueError: not a .keras file, or settings that are none.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = json.loads(archive.read(_CLIP_MEMBER)) if _CLIP_MEMBER in archive.namelist() else {}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a .keras model file ({error})") from error
+    found = _member(path, _CLIP_MEMBER) or {}
     if not isinstance(found, dict) or not found.keys() <= CLIP.keys():
         raise ValueError(f"{path}: {_CLIP_MEMBER} says how clips are taken by {', '.join(CLIP)}. Received: {found}")
     return CLIP | found
+
+
+def provenance(path: str | Path) -> dict[str, Any]:
+    """Where a saved model comes from; empty where the file does not say.
+
+    Raises:
+        ValueError: not a .keras file.
+    """
+    found = _member(path, _PROVENANCE)
+    return found if isinstance(found, dict) else {}
+
+
+def _member(path: str | Path, name: str):
+    """A JSON member of a `.keras` file; None where it has none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(name)) if name in archive.namelist() else None
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a .keras model file ({error})") from error
 
 
 def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:

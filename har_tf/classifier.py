@@ -1,0 +1,415 @@
+"""`Classifier`: a model, the names of its classes, how its clips are taken, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from har_tf import explain
+from har_tf.concepts.tcav import activations
+from har_tf.datasets import walk
+from har_tf.datasets.folder import SUFFIXES
+from har_tf.explain import Explanation
+from har_tf.explain.windows import frames_of
+from har_tf.files.frame_counts import MEMORY, TIMEOUT
+from har_tf.files.workers import Failed, outcomes
+from har_tf.models import saving
+from har_tf.models.fusion_gru import stream_taps
+from har_tf.models.saving import CLIP
+from har_tf.models.taps import Tap, find_several, taps
+from har_tf.video import VideoError, read_clip
+
+BATCH = 16  # clips that the model sees at once
+
+Source = str | PathLike | Sequence[str | PathLike] | np.ndarray | tf.data.Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a classifier answered on N clips.
+
+    Attributes:
+        names: the videos, in the order of the answers; None where clips were given.
+        probabilities: float32 (N, C).
+        class_names: the C names.
+        skipped: video that could not be read -> why.
+    """
+
+    names: tuple[str, ...] | None
+    probabilities: np.ndarray
+    class_names: tuple[str, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+    def top(self, k: int = 5) -> list[list[tuple[str, float]]]:
+        """Of every clip the k most probable classes with their probabilities, the most probable first."""
+        order = np.argsort(self.probabilities, axis=1, kind="stable")[:, ::-1][:, :k]
+        return [
+            [(self.class_names[i], float(row[i])) for i in best]
+            for row, best in zip(self.probabilities, order, strict=True)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainedClip:
+    """Where and when a classifier looked in a clip, by one method or several.
+
+    Attributes:
+        frames: uint8 (T, H, W, 3), as the model saw them; of a video that was explained window after window a function
+            that reads its frames one by one.
+        explanations: name -> explanation, with maps (1, T, H, W); of one method the name may be "".
+        class_names: of the classifier.
+        title: what stands above the overlay.
+        windows: of a video that was explained window after window, what was explained in each, in words.
+        caption: what `save_overlay` is told of the frames' times.
+    """
+
+    frames: np.ndarray | Callable[[], Iterator[np.ndarray]]
+    explanations: Mapping[str, Explanation]
+    class_names: tuple[str, ...]
+    title: str
+    windows: tuple[str, ...] = ()
+    caption: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the overlay should know: maps without evidence, and the layers that maps are sums of."""
+        notes = []
+        for name, explanation in self.explanations.items():
+            if explanation.empty[0]:
+                where = f" at {name}" if len(self.explanations) > 1 else ""
+                label = self.class_names[explanation.class_index[0]]
+                notes.append(f"no evidence for {label} was found{where}: the overlay shows the plain video")
+        summed = [each.settings["taps"] for each in self.explanations.values() if "taps" in each.settings]
+        return notes + ([f"summed over {', '.join(summed[0])}"] if summed else [])  # the same ones by every method
+
+    def save(self, path: str | PathLike, alpha: float = 0.5) -> Path:
+        """Writes an H.264 video of the clip beside its overlays.
+
+        Args:
+            path: the video, ending in .mp4; its folder is made where it is missing.
+            alpha: share of the colour where the saliency is largest, in [0, 1].
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shown = self.explanations if len(self.explanations) > 1 else next(iter(self.explanations.values()))
+        frames = self.frames() if callable(self.frames) else self.frames
+        explain.save_overlay(
+            path, frames, shown, class_names=self.class_names, title=self.title, alpha=alpha, **self.caption
+        )
+        return path
+
+
+class Classifier:
+    """A video classifier that reads clips as it was trained on them.
+
+    Args:
+        model: takes clips (B, T, H, W, 3) of uint8 RGB and gives (B, C) probabilities.
+        class_names: the C names, in the order of the outputs.
+        clip: sampling, short and fit, the arguments of `read_clip` that the model's clips were taken with; None: as
+            they are by default.
+        provenance: where it comes from: weights, data, split, date, versions, as plain values.
+
+    Raises:
+        ValueError: another number of names than outputs, or an unknown setting of clips.
+
+    Example:
+        >>> clf = Classifier.load("model.keras")
+        >>> clf.predict("clip.mp4").top(1)
+        [[('throw', 0.98)]]
+        >>> clf.explain("clip.mp4", method="3dcam").save("overlay.mp4")
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        class_names: Sequence[str],
+        clip: Mapping[str, str] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ):
+        self.model, self.class_names = model, tuple(class_names)
+        self.clip, self.provenance = CLIP | dict(clip or {}), dict(provenance or {})
+        saving.check_members(model, self.class_names, self.clip)
+        self._where = "the model"
+        self._answer: Callable[[np.ndarray], np.ndarray] = model.predict_on_batch
+
+    @classmethod
+    def load(cls, path: str | PathLike) -> Classifier:
+        """Loads what `save` wrote, or any `.keras` file of a classifier.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: not a Keras model, or other names than outputs.
+        """
+        model, names = saving.load_model(path)
+        loaded = cls(model, names, saving.clip_settings(path), saving.provenance(path))
+        loaded._where = str(path)
+        return loaded
+
+    def save(self, path: str | PathLike) -> Path:
+        """Writes a `.keras` file that `keras.models.load_model` reads, also where `har_tf` is not installed."""
+        return saving.save_model(self.model, path, self.class_names, self.clip, self.provenance)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The arguments of `read_clip` for clips as the model was trained on.
+
+        Raises:
+            ValueError: the model does not take clips of one size.
+        """
+        shape = self.model.input_shape
+        if not isinstance(shape, tuple) or len(shape) != 5 or None in shape[1:] or shape[-1] != 3:
+            raise ValueError(f"{self._where}: takes {shape}, not clips of (batch, time, height, width, 3)")
+        return {"num_frames": shape[1], "size": shape[2:4], **self.clip}
+
+    def predict(self, source: Source, batch_size: int = BATCH) -> Predictions:
+        """The probabilities of all classes.
+
+        Args:
+            source: a video, a folder (all videos below it, sorted), a list of videos, clips as uint8 (T, H, W, 3) or
+                (B, T, H, W, 3), or a `tf.data.Dataset` of batches of clips, or of (clips, labels).
+            batch_size: clips that the model sees at once.
+
+        Raises:
+            har_tf.video.VideoError: the only video cannot be read; of several, those are in `skipped`.
+            FileNotFoundError: there is no such video or folder, or no video in it.
+            ValueError: clips of another shape.
+        """
+        if isinstance(source, np.ndarray | tf.data.Dataset):
+            batches = self._batches(source, batch_size)
+            probabilities = np.concatenate([self._probabilities(clips, batch_size) for clips in batches])
+            return Predictions(None, probabilities, self.class_names)
+        single, names, answers, skipped = isinstance(source, str | PathLike), [], [], {}
+        paths = self._paths(source)
+        for path, _, answer in self.answers(paths, batch_size):
+            if isinstance(answer, Failed):
+                if single and len(paths) == 1:
+                    raise VideoError(path, answer.reason)
+                skipped[str(path)] = answer.reason
+            else:
+                names.append(str(path))
+                answers.append(answer)
+        shape = (len(answers), len(self.class_names))
+        return Predictions(tuple(names), np.reshape(answers, shape).astype("float32"), self.class_names, skipped)
+
+    def answers(
+        self, paths: Sequence[str | PathLike], batch_size: int = 1
+    ) -> Iterator[tuple[Path, np.ndarray | None, np.ndarray | Failed]]:
+        """Yields for every video (path, clip, probabilities), or (path, None, `Failed`), in order, as they are there.
+
+        Of several videos the others are still wanted if one fails or crashes its decoder, so they are decoded in a
+        process of its own.
+        """
+        workers = 0 if len(paths) == 1 else 1
+        clips = outcomes(partial(read_clip, **self.reading), paths, workers, TIMEOUT, MEMORY)
+        waiting: list[tuple[Path, np.ndarray | Failed]] = []
+
+        def answered():
+            read = [clip for _, clip in waiting if not isinstance(clip, Failed)]
+            rows = iter(self._probabilities(np.stack(read), batch_size) if read else ())
+            for path, clip in waiting:
+                yield (path, None, clip) if isinstance(clip, Failed) else (path, clip, next(rows))
+            waiting.clear()
+
+        for path, clip in zip(map(Path, paths), clips, strict=True):
+            waiting.append((path, clip))
+            if len(waiting) == batch_size:
+                yield from answered()
+        yield from answered()
+
+    def explain(
+        self,
+        source: str | PathLike | np.ndarray,
+        method: str | Sequence[str] = "gradcam",
+        class_name: str | None = None,
+        tap: str | Sequence[str] | None = None,
+        taps: Sequence[str] | None = None,
+        counterfactual: bool = False,
+        pool: str = "spatiotemporal",
+        normalize: Literal["clip", "frame"] = "clip",
+        short: str | None = None,
+        windows: bool = False,
+        hop: int | None = None,
+        stride: int = 1,
+    ) -> ExplainedClip:
+        """Where and when the model looked.
+
+        Args:
+            source: a video, or one clip as uint8 (T, H, W, 3).
+            method: one of `har_tf.explain.methods.METHODS`, or several.
+            class_name: the class to explain; None: the predicted one.
+            tap: the feature map at which gradcam explains, or several; of a model that fuses networks, the name of a
+                network is its last map. None: the last one.
+            taps: the feature maps that methods which sum take; None: the output of each stage.
+            counterfactual: show what speaks against the class, by negated gradients.
+            pool: of gradcam and sum-gradcam: "spatiotemporal" or "spatial".
+            normalize: scale saliency to the clip's maximum ("clip"; of a video in windows the video's) or each frame's.
+            short: what to do with a video of fewer frames than the model takes; None: as the model's clips were taken,
+                with `windows` an error.
+            windows: explain window after window of a video of any length, and average the maps where they overlap.
+            hop: with `windows`: frames from the start of one to that of the next; None: half a window.
+            stride: with `windows`: distance of neighbouring frames in one.
+
+        Raises:
+            har_tf.video.VideoError: the video cannot be read.
+            ValueError: an unknown class, method or tap, or arguments that do not go together.
+        """
+        methods = [method] if isinstance(method, str) else list(method)
+        settings = {
+            "class_index": None if class_name is None else self.index_of(class_name),
+            "counterfactual": counterfactual,
+            "tap": None if tap is None else self.taps_by_name([tap] if isinstance(tap, str) else tap),
+            "taps": None if taps is None else list(self.taps_by_name(taps).values()),
+            "pool": pool,
+        }
+        how = self.reading
+        title = "" if isinstance(source, np.ndarray) else Path(source).name
+        if windows:
+            return self._over_windows(Path(source), methods, settings, normalize, short or "error", hop, stride, how)
+        clip = source
+        if not isinstance(source, np.ndarray):
+            clip = read_clip(source, **how | ({} if short is None else {"short": short}))
+        self._check_clips(clip[None])
+        found = explain.by_method(self.model, clip[None], methods, normalize=normalize, **settings)
+        return ExplainedClip(clip, found, self.class_names, title)
+
+    def features(self, source: Source, tap: str | None = None, batch_size: int = BATCH) -> np.ndarray:
+        """What the model makes of clips: a feature map, averaged over time and space.
+
+        Args:
+            source: as in `predict`; every video must be readable.
+            tap: name of the feature map; None: the last one.
+            batch_size: clips that the model sees at once.
+
+        Returns:
+            float32 (N, D).
+
+        Raises:
+            har_tf.video.VideoError: a video cannot be read.
+            ValueError: an unknown tap, or clips of another shape.
+        """
+        chosen = [taps(self.model)[-1] if tap is None else self.taps_by_name([tap])[tap]]
+
+        def pooled(clips: np.ndarray) -> np.ndarray:
+            (found,) = activations(self.model, clips, chosen, "mean", batch_size).values()
+            return found
+
+        if isinstance(source, np.ndarray | tf.data.Dataset):
+            batches = self._batches(source, batch_size)
+        else:
+            paths, how = self._paths(source), self.reading
+            batches = (
+                np.stack([read_clip(path, **how) for path in paths[i : i + batch_size]])
+                for i in range(0, len(paths), batch_size)
+            )
+        return np.concatenate([_padded(pooled, clips, batch_size) for clips in batches])
+
+    def index_of(self, class_name: str) -> int:
+        """The output of a class; ValueError where there is none of this name."""
+        if class_name not in self.class_names:
+            raise ValueError(f"The model's classes are {', '.join(self.class_names)}. Received: {class_name}")
+        return self.class_names.index(class_name)
+
+    def taps_by_name(self, names: Sequence[str]) -> dict[str, Tap]:
+        """Name -> the feature map that it means: a tap, or of a model that fuses networks the last map of one.
+
+        Raises:
+            ValueError: there is none of this name.
+        """
+        networks = stream_taps(self.model)
+        try:
+            found = find_several(self.model, [networks.get(name, name) for name in names])
+        except ValueError as error:
+            if not networks:
+                raise
+            # A fusion has hundreds of feature maps, which the error lists: what most people mean comes first.
+            raise ValueError(f"a tap is a network ({', '.join(networks)}) or a feature map: {error}") from error
+        return dict(zip(names, found, strict=True))
+
+    def _over_windows(self, video, methods, settings, normalize, short, hop, stride, how) -> ExplainedClip:
+        found = explain.explain_video(
+            self.model,
+            video,
+            lambda clips: explain.by_method(self.model, clips, methods, normalize=None, **settings),
+            hop=hop,
+            stride=stride,
+            short=short,
+            fit=how["fit"],
+            normalize=normalize,
+        )
+        fps = found.fps or 10
+        against = "against " if settings["counterfactual"] else ""
+        labels = tuple(
+            f"{against}{self.class_names[label]}, p = {p:.1%} (window {number + 1}/{len(found.windows)})"
+            for number, (label, p) in enumerate(zip(found.class_index, found.probability, strict=True))
+        )
+        told = tuple(
+            f"frames {window.min()} to {window.max()}: {label}"
+            for label, window in zip(labels, found.windows, strict=True)
+        )
+        step = (found.frames[-1] - found.frames[0] + 1) / len(found.frames)
+        caption = {
+            "headings": [labels[number] for number in found.nearest],
+            "times": found.frames / fps,
+            "fps": max(1, fps / step),
+        }
+        frames = partial(frames_of, video, found.frames, how["size"], how["fit"])
+        return ExplainedClip(frames, found.explanations, self.class_names, video.name, told, caption)
+
+    def _paths(self, source) -> list[Path]:
+        """The videos that are meant."""
+        if not isinstance(source, str | PathLike):
+            return [Path(path) for path in source]
+        path = Path(source)
+        if not path.is_dir():
+            return [path]
+        found = sorted(walk.files(path, SUFFIXES))
+        if not found:
+            raise FileNotFoundError(f"{path}: no video in this folder or below it")
+        return found
+
+    def _batches(self, source: np.ndarray | tf.data.Dataset, batch_size: int) -> Iterator[np.ndarray]:
+        if isinstance(source, np.ndarray):
+            clips = source[None] if source.ndim == 4 else source
+            self._check_clips(clips)
+            yield from (clips[i : i + batch_size] for i in range(0, len(clips), batch_size))
+            return
+        for element in source.as_numpy_iterator():
+            clips = element[0] if isinstance(element, tuple) else element
+            self._check_clips(clips)
+            yield clips
+
+    def _check_clips(self, clips: np.ndarray) -> None:
+        wanted = tuple(self.model.input_shape)
+        if (
+            clips.dtype != np.uint8
+            or clips.ndim != len(wanted)
+            or any(side not in (None, given) for side, given in zip(wanted[1:], clips.shape[1:], strict=False))
+        ):
+            raise ValueError(f"clips are uint8 of {wanted[1:]}. Received: {clips.dtype} of {clips.shape[1:]}")
+
+    def _probabilities(self, clips: np.ndarray, batch_size: int) -> np.ndarray:
+        return _padded(self._answer, clips, batch_size)
+
+
+def _padded(function: Callable[[np.ndarray], np.ndarray], clips: np.ndarray, size: int) -> np.ndarray:
+    """The rows of `function(clips)`, always called with `size` clips, so that it is compiled for one size."""
+    rows = []
+    for i in range(0, len(clips), size):
+        part = clips[i : i + size]
+        full = part if len(part) == size else np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+        rows.append(np.asarray(function(full))[: len(part)])
+    return np.concatenate(rows)
+
+
+__all__ = ["Classifier", "ExplainedClip", "Predictions"]

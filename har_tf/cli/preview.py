@@ -1,0 +1,49 @@
+"""python -m har_tf preview: a sheet of what the embedded data set draws."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from har_tf.datasets import stick_figures
+from har_tf.datasets.stick_figures import Figures
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Write a sheet of what the embedded data set draws, with its true boxes."""
+
+    dataset: Annotated[Literal["figures"], tyro.conf.Positional]
+    out: Path = Path("figures.png")
+    """The picture to write."""
+    size: tuple[int, int] = (128, 192)
+    """Height and width of a frame."""
+    figure_height: float = Figures.figure_height
+    clutter: float = Figures.clutter
+    shake: float = Figures.shake
+    traffic: int = Figures.traffic
+    noise: float = Figures.noise
+    seed: int = 0
+
+    def run(self) -> None:
+        import cv2
+
+        from har_tf.files.whole import whole_file
+
+        settings = Figures(
+            size=self.size,
+            figure_height=self.figure_height,
+            clutter=self.clutter,
+            shake=self.shake,
+            traffic=self.traffic,
+            noise=self.noise,
+            seed=self.seed,
+        )
+        sheet = stick_figures.preview(settings)
+        if self.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+            raise ValueError(f"Sheets end in .png or .jpg. Received: --out {self.out}")
+        encoded = cv2.imencode(self.out.suffix, sheet[..., ::-1])[1]
+        with whole_file(self.out) as temporary:
+            temporary.write_bytes(encoded.tobytes())
+        print(self.out)

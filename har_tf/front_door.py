@@ -1,0 +1,147 @@
+"""The front door: `har.load` and `har.train`, from videos to a classifier and its report in two calls."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from har_tf import datasets, experiment, training
+from har_tf.audit import overlap
+from har_tf.classifier import Classifier
+from har_tf.datasets import ActionDataset
+from har_tf.experiment import Augmentation, Training
+from har_tf.models.zoo import named
+from har_tf.report.page import stored
+from har_tf.report.pages.explained import Answered, sections
+from har_tf.report.run_folder import RunFolder, check_writable
+from har_tf.store.prepare import prepare
+from har_tf.trial import Parts, run_trial, split_parts
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What `train` leaves.
+
+    Args:
+        classifier: the trained model, which knows its classes and how its clips are taken.
+        results: what `results.json` holds.
+        test: the clips that were not trained on.
+        path: the folder of the run: report.html, model.keras, results.json, tables, figures, overlays.
+    """
+
+    classifier: Classifier
+    results: dict
+    test: ActionDataset
+    path: Path
+
+
+def load(name_or_dir: str | Path, *arguments, **options) -> ActionDataset:
+    """Loads a data set and prints what a reader should know about it; see `har_tf.datasets.load`."""
+    dataset = datasets.load(name_or_dir, *arguments, **options)
+    experiment.announce(dataset)
+    return dataset
+
+
+def train(
+    model: str,
+    data: ActionDataset | str | Path,
+    out: str | Path = "runs/train",
+    *,
+    protocol: str | None = None,
+    num_frames: int = 10,
+    size: tuple[int, int] = (128, 192),
+    short: str = "repeat_last",
+    fit: str = "stretch",
+    options: Mapping | None = None,
+    weights: str = "imagenet",
+    weights_dir: str | Path | None = None,
+    finetune: bool = False,
+    recipe: Training | None = None,
+    augmentation: Augmentation | None = None,
+    overlays: int = 2,
+    workers: int | None = None,
+    seed: int = 0,
+) -> Trained:
+    """Splits the videos so that clips of one recording stay together, trains a model, and writes a report.
+
+    The split is audited: clips that were cut from the same recording, files of the same content and clips that look the
+    same on both sides are counted in the report. A call that was interrupted goes on when it is made again.
+
+    Args:
+        model: a name of `har_tf.models.zoo`, such as "CNN-GRU", "Frame-CNN", "MobileNetV2" or "CNN-GRU/MobileNetV2".
+        data: a data set of `har.load`, or what it takes.
+        out: the folder of the run; prepared clips go to `prepared` beside it.
+        protocol: "official", "group" or "random"; None: the first of these that the data allow for.
+        num_frames: frames of a clip, T.
+        size: (height, width) of the frames.
+        short: what to do with videos of fewer frames, see `read_clip`, as for `fit`.
+        fit: "stretch" or "crop".
+        options: of the model's builder, such as {"dropout": 0.3}.
+        weights: what an ImageNet network starts from: "imagenet" (downloaded by Keras), "none", or a published file.
+        weights_dir: folder of published files, in place of downloads.
+        finetune: train the ImageNet network too.
+        recipe: how to train; None: as `Training()`.
+        augmentation: random changes to the training clips; None: none.
+        overlays: overlay videos of correct clips, and as many of misclassified ones.
+        workers: processes that decode; None: one a core.
+        seed: of the split, the starting weights, the order and the augmentation.
+
+    Returns:
+        A `Trained`; its `classifier` predicts and explains.
+
+    Raises:
+        DatasetError: the data cannot be split so, or no video can be read.
+        ValueError: an unknown model or protocol, an argument out of its range, or `out` holds another run.
+        FileNotFoundError: weights that are not there.
+        FloatingPointError: the loss is no longer a number.
+
+    Example:
+        >>> result = har.train("CNN-GRU/MobileNetV2", "my_videos", out="runs/a")
+        >>> result.classifier.predict("clip.mp4").top(1)
+    """
+    recipe, out, options = recipe or Training(), Path(out), dict(options or {})
+    chosen = named(model, weights, None if weights_dir is None else Path(weights_dir), finetune)
+    if chosen.missing:
+        raise FileNotFoundError(chosen.missing)
+    schedule, augment = recipe.recipe(), (augmentation or Augmentation()).augment()
+    strategy = training.strategy(recipe.strategy)
+    check_writable(out)
+    dataset = data if isinstance(data, ActionDataset) else datasets.load(data)
+    chosen.build((num_frames, *size, 3), len(dataset.class_names), **options)  # what does not fit shows now
+    protocol = protocol or experiment.strictest_protocol(dataset)
+    split_parts(dataset, protocol, seed, recipe.validation)
+
+    run = RunFolder(out, "train")
+    run.begin({"model": model, "data": str(dataset.root), "protocol": protocol, "seed": seed, "num_frames": num_frames,
+               "size": size, "short": short, "fit": fit, "options": options, "weights": weights, "finetune": finetune,
+               **asdict(recipe), "augmentation": augment and asdict(augment)})  # fmt: skip
+    experiment.announce(dataset)
+    prepared = prepare(dataset, out.parent / "prepared", num_frames, size, short=short, fit=fit, workers=workers)
+    run.keep(prepared.path / "skipped.csv")
+    dataset = experiment.readable(dataset, prepared.skipped, "video")
+    split = split_parts(dataset, protocol, seed, recipe.validation)
+    known = dataset.subset([*split[0].records, *split[1].records])
+    audited = overlap.overlap(known, split[2], workers=workers)
+    print(f"{protocol} split: {len(known)} clips to learn from; {audited}", flush=True)
+    parts = Parts(*(prepared.subset(part) if len(part) else None for part in split))
+    outcome = run_trial(
+        chosen, options, parts, schedule, run.training, recipe.batch_size, augment, seed, recipe.precision, strategy
+    )
+    classifier = Classifier.load(run.keep(run.training / "model.keras"))
+    run.keep(run.training / "history.csv")
+    counts = np.bincount(parts.test.labels, minlength=len(dataset.class_names))
+    answered = Answered(outcome.model, outcome.test, outcome.probabilities)
+    results = {
+        "dataset": {"name": dataset.name, "classes": list(dataset.class_names), "clips": len(dataset),
+                    "skipped": len(prepared.skipped), "notes": list(dataset.notes)},
+        "protocol": protocol,
+        "clips": dict(zip(("training", "validation", "test"), map(len, split), strict=True)),
+        "overlap": asdict(audited),
+        "overlap_text": str(audited),
+        "model": {"name": model, "starts_from": chosen.start, **outcome.as_dict()},
+        "most_frequent_class": float(counts.max() / counts.sum()),
+        "pictures": stored(sections(answered, run.figures, run.overlays, first_number=1, videos=overlays), run.path),
+    }  # fmt: skip
+    run.publish(results)
+    return Trained(classifier, results, split[2], run.path)

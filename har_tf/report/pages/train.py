@@ -1,0 +1,79 @@
+"""The page of `har.train`: one model, one split that was audited, and where the model looked."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from har_tf.report import plots
+from har_tf.report.page import Figure, Page, Section, restored
+from har_tf.report.pages.ucf10_cnn_gru import data_line
+from har_tf.report.tables import Table, interval
+
+PAIRS = 20  # that are named
+
+
+def page(results: Mapping, figures: Path) -> Page:
+    """The page of a run.
+
+    Args:
+        results: `results.json`.
+        figures: folder for curves and confusion matrix.
+    """
+    model, clips = results["model"], results["clips"]
+    tables = {"classification": classification(results), "classes": by_class(results)}
+    pairs = [*(results["overlap"]["identical"] or ()), *(results["overlap"]["near_identical"] or ())]
+    if pairs:
+        tables["alike"] = Table.of(
+            f"Test clips that look like a training clip ({len(pairs)} pairs)",
+            [{"test": test, "training": training, "distance": distance} for test, training, distance in pairs[:PAIRS]],
+            {"Test clip": "test", "Training clip": "training", "Distance": "distance"},
+            notes=["Distance: median share of differing bits of the frames' hashes; 0: the same content."],
+            formats={"Distance": ".3f"},
+        )
+    curves = plots.curves({model["name"]: model["history"]}, figures / "curves.png")
+    confusion = plots.confusion_matrix(model["confusion"], model["class_names"], figures / "confusion.png")
+    alike = [Section("The same on both sides", tables=[tables["alike"]])] if pairs else []
+    return Page(
+        f"{model['name']} on {results['dataset']['name']}",
+        {
+            "data": data_line(results["dataset"]),
+            "split": f"{results['protocol']}: {clips['training']} training, {clips['validation']} validation and "
+            f"{clips['test']} test clips; {results['overlap_text']}",
+            "accuracy": f"{model['accuracy']:.4f} (always the most frequent class: "
+            f"{results['most_frequent_class']:.4f})",
+        },
+        [
+            Section("Classification", tables=[tables["classification"], tables["classes"]]),
+            Section("Confusion", figures=[Figure(confusion, f"Test clips: {model['clips']}.")]),
+            Section("Training", figures=[Figure(curves, "Loss and accuracy by epoch.")]),
+            *alike,
+            *restored(results["pictures"]),
+        ],
+        tables=tables,
+        printed=[tables["classification"].markdown()],
+    )
+
+
+def classification(results: Mapping) -> Table:
+    """One row: the model on the test clips."""
+    columns = {
+        "Model": "name", "Accuracy": "accuracy", "95 % interval": lambda row: interval(row["accuracy_interval"]),
+        "Precision": "precision", "Recall": "recall", "F1": "f1", "Parameters": "parameters",
+        "Minutes": lambda row: row["seconds"] / 60,
+    }  # fmt: skip
+    notes = [
+        f"Measured on {results['clips']['test']} test clips of the {results['protocol']} split; "
+        f"{results['overlap_text']}.",
+        f"A model that always answers the most frequent class reaches {results['most_frequent_class']:.4f}.",
+        f"Trained from: {results['model']['starts_from']}.",
+    ]
+    return Table.of(
+        "Classification", [results["model"]], columns, notes=notes, formats={"Parameters": ",", "Minutes": ".1f"}
+    )
+
+
+def by_class(results: Mapping) -> Table:
+    """A row for each class."""
+    columns = {
+        "Class": "name", "Clips": "support", "Precision": "precision", "Recall": "recall", "F1": "f1"
+    }  # fmt: skip
+    return Table.of("By class", results["model"]["per_class"], columns)

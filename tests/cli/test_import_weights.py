@@ -1,0 +1,129 @@
+"""python -m har_tf import-weights."""
+
+import numpy as np
+from checks import failed, run_command
+
+from har_tf.cli.app import ImportWeights
+from har_tf.models.saving import load_model
+
+
+def test_import_weights_writes_the_published_network(shared, tmp_path, capsys):
+    import keras
+
+    weights = shared / "weights" / "googlenet_bvlc.npz"
+    run_command(ImportWeights("googlenet", weights, tmp_path / "new" / "g.keras", size=(64, 80)))
+    assert capsys.readouterr().out.splitlines() == [
+        "googlenet, variant bvlc: 6,998,552 parameters",
+        str(tmp_path / "new" / "g.keras"),
+    ]
+    model = keras.models.load_model(tmp_path / "new" / "g.keras")
+    assert model.input_shape == (None, 64, 80, 3)
+    with np.load(weights) as arrays:
+        np.testing.assert_array_equal(model.get_layer("predictions").kernel, arrays["loss3/classifier/weights"])
+
+    run_command(ImportWeights("googlenet", weights, tmp_path / "g.keras", top=False, size=(64, 64)))
+    left_out, counted, _ = capsys.readouterr().out.splitlines()
+    assert left_out.endswith("left out on purpose: loss3/classifier/weights, loss3/classifier/biases")
+    assert counted == "googlenet, variant bvlc: 5,973,552 parameters"
+
+
+def random_tensors(model, form) -> dict[str, np.ndarray]:
+    """A state dict of the published names and shapes."""
+    rng = np.random.default_rng(0)
+    return {name: rng.random(slot.shape, "f4") for name, slot in form.slots(model, None).items()}
+
+
+def test_import_weights_builds_the_3d_resnext_that_the_file_holds(tmp_path, capsys):
+    import keras
+
+    from har_tf.models.resnext3d import resnext3d
+    from har_tf.models.weights.resnext3d import HARA
+
+    small = {"blocks": (1, 1, 1, 1), "width": 32, "num_classes": 5}
+    tensors = random_tensors(resnext3d((4, 32, 32, 3), **small), HARA)
+    np.savez(file := tmp_path / "resnext.npz", **tensors)
+    out = tmp_path / "resnext.keras"
+    run_command(ImportWeights("resnext3d", file, out, frames=4, size=(48, 64)))
+    assert capsys.readouterr().out.startswith("resnext3d, blocks (1, 1, 1, 1), 5 classes: ")
+    model = keras.models.load_model(out)
+    assert model.input_shape == (None, 4, 48, 64, 3)
+    np.testing.assert_array_equal(model.get_layer("predictions").kernel, tensors["fc.weight"].T)
+    assert "holds 5 classes. Received: --num-classes 6" in failed(
+        ImportWeights("resnext3d", file, tmp_path / "6.keras", num_classes=6), capsys
+    )
+
+
+def test_import_weights_builds_the_video_swin_that_the_file_holds(tmp_path, capsys):
+    from har_tf.models.video_swin import video_swin
+    from har_tf.models.weights.video_swin import MMACTION
+
+    small = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "num_classes": 5}
+    tensors = random_tensors(video_swin(input_shape=(2, 16, 16, 3), **small), MMACTION)
+    np.savez(file := tmp_path / "swin.npz", **tensors)
+    out = tmp_path / "swin.keras"
+    run_command(ImportWeights("video_swin", file, out, frames=4, size=(16, 24)))
+    assert capsys.readouterr().out.startswith("video_swin, blocks (1, 1, 1, 1), window (8, 7, 7), 5 classes: ")
+    model, _ = load_model(out)
+    assert model.input_shape == (None, 4, 16, 24, 3)
+    np.testing.assert_array_equal(model.get_layer("predictions").kernel, tensors["cls_head.fc_cls.weight"].T)
+    assert "holds 5 classes. Received: --num-classes 6" in failed(
+        ImportWeights("video_swin", file, tmp_path / "6.keras", num_classes=6), capsys
+    )
+
+
+def test_import_weights_builds_i3d(tmp_path, capsys):
+    """From a checkpoint, which TensorFlow calls by what its files begin with."""
+    import keras
+    import tensorflow as tf
+
+    from har_tf.models.i3d import i3d
+    from har_tf.models.weights.i3d import TENSORFLOW
+
+    network = i3d((16, 64, 64, 2), 3, "flow", batch_norm_scale=False)
+    tensors = random_tensors(network, TENSORFLOW)
+    file, (keys, values) = tmp_path / "model.ckpt", zip(*sorted(tensors.items()), strict=True)
+    tf.raw_ops.SaveV2(prefix=str(file), tensor_names=keys, shape_and_slices=[""] * len(keys), tensors=values)
+    options = {"frames": 16, "size": (64, 64), "num_classes": 3}
+    run_command(ImportWeights("i3d", file, tmp_path / "i3d.keras", modality="flow", **options))
+    assert capsys.readouterr().out.startswith("i3d, flow: ")
+    model = keras.models.load_model(tmp_path / "i3d.keras")
+    assert model.input_shape == (None, 16, 64, 64, 2)
+    assert "flow" in failed(ImportWeights("i3d", file, tmp_path / "rgb.keras", **options), capsys)
+    assert not (tmp_path / "rgb.keras").exists()
+
+
+def test_import_weights_takes_a_checkpoint_by_the_name_that_tensorflow_gives_it(tmp_path, capsys):
+    import tensorflow as tf
+
+    names = ["global_step"]
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "model.ckpt"), tensor_names=names, shape_and_slices=[""], tensors=[np.zeros(3, "f4")]
+    )
+    options = {"frames": 16, "size": (64, 64), "num_classes": 3}
+    for given in ("model.ckpt", "model.ckpt.index", "model.ckpt.data-00000-of-00001"):
+        error = failed(ImportWeights("resnext3d", tmp_path / given, tmp_path / "r.keras", **options), capsys)
+        assert error == f"error: {tmp_path / 'model.ckpt.index'}: no weights of a 3D ResNeXt among global_step"
+    error = failed(ImportWeights("i3d", tmp_path / "other.ckpt", tmp_path / "i.keras"), capsys)
+    assert error == f"error: {tmp_path / 'other.ckpt'}: no such weights file"
+
+
+def test_import_weights_fails_in_one_line_and_writes_nothing(tmp_path, capsys):
+    out = tmp_path / "g.keras"
+    np.savez(other := tmp_path / "other.npz", **{"conv1/7x7_s2/weights": np.zeros((7, 7, 3, 64), "f4")})
+    (rubbish := tmp_path / "rubbish.pth").write_text("no weights")
+    assert "no such weights file" in failed(ImportWeights("googlenet", tmp_path / "none.npz", out), capsys)
+    assert "does not fit googlenet(variant='bvlc'). 115 missing:" in failed(
+        ImportWeights("googlenet", other, out), capsys
+    )
+    assert "rubbish.pth: not a state dict" in failed(ImportWeights("googlenet", rubbish, out), capsys)
+    assert "holds googlenet(variant='bvlc')" in failed(
+        ImportWeights("googlenet", other, out, variant="batchnorm"), capsys
+    )
+    for name, change, words in (
+        ("i3d", {"variant": "bvlc"}, "--variant is an option of googlenet. Received: i3d"),
+        ("resnext3d", {"modality": "flow"}, "--modality is an option of i3d. Received: resnext3d"),
+        ("googlenet", {"frames": 16}, "googlenet takes pictures, not clips"),
+    ):
+        assert words in failed(ImportWeights(name, other, out, **change), capsys)
+    assert "end in .keras" in failed(ImportWeights("googlenet", other, tmp_path / "g.h5"), capsys)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.npz", "rubbish.pth"]

@@ -1,0 +1,109 @@
+"""python -m har_tf predict: what it prints, and what it refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tasks
+from checks import failed, run_command
+
+from har_tf.cli.app import Explain, Predict
+from har_tf.command import guarded
+from har_tf.datasets.stick_figures import ACTIONS
+from har_tf.models.saving import load_model, save_model
+from har_tf.video import read_clip, write_video
+
+
+def test_predict_prints_the_model_s_probabilities(model_file, video, capsys):
+    run_command(Predict((video,), model_file, top=3))
+    title, *rows = capsys.readouterr().out.splitlines()
+    model, names = load_model(model_file)
+    clip = read_clip(video, num_frames=10, size=(32, 48))
+    probabilities = model.predict(clip[None], verbose=0)[0]
+    order = np.argsort(-probabilities)[:3]
+    assert title == str(video)
+    assert rows == [f"  {probabilities[i]:6.4f}  {names[i]}" for i in order]
+
+
+def test_predict_takes_clips_as_the_model_was_trained_on_them(model_file, video, tmp_path, capsys):
+    model, names = load_model(model_file)
+    cropped = save_model(model, tmp_path / "cropped.keras", names, {"fit": "crop", "sampling": "dense"})
+    run_command(Predict((video,), cropped, top=1))
+    clip = read_clip(video, num_frames=10, size=(32, 48), sampling="dense", fit="crop")
+    assert f"{model.predict(clip[None], verbose=0)[0].max():6.4f}" in capsys.readouterr().out
+
+
+def test_predict_json_is_one_object_a_video(model_file, video, capsys):
+    run_command(Predict((video, video), model_file, json=True))
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(objects) == 2
+    assert set(objects[0]["probabilities"]) == set(ACTIONS)
+    assert sum(objects[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert objects[0]["class"] == max(objects[0]["probabilities"], key=objects[0]["probabilities"].get)
+
+
+def test_predict_goes_on_after_a_broken_video_and_says_so(model_file, video, tmp_path, capsys):
+    broken = tmp_path / "broken.mp4"
+    broken.write_text("no video")
+    assert guarded(lambda: run_command(Predict((broken, video), model_file))) == 1
+    printed = capsys.readouterr()
+    assert str(video) in printed.out
+    assert printed.err.count("\n") == 1
+    assert str(broken) in printed.err
+
+
+def test_predict_without_a_video_is_wrong_usage(model_file, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_command(Predict((), model_file))
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: at least one video is needed\n"
+
+
+def test_a_model_of_images_is_refused(tmp_path, video, capsys):
+    import keras
+
+    image = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    image.save(tmp_path / "image.keras")
+    error = failed(Predict((video,), tmp_path / "image.keras"), capsys)
+    assert "image.keras: takes (None, 8, 8, 3), not clips" in error
+
+
+def test_short_videos_repeat_their_last_frame(model_file, tmp_path, capsys):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), dtype=np.uint8)
+    write_video(tmp_path / "short.mp4", frames)
+    run_command(Predict((tmp_path / "short.mp4",), model_file, json=True))
+    printed, printed_note = capsys.readouterr()
+    printed = json.loads(printed)["probabilities"]
+    assert printed_note == f"note: {tmp_path / 'short.mp4'} has 3 frames; the last is repeated to make 10\n"
+    decoded = read_clip(tmp_path / "short.mp4", None, (32, 48))
+    model, names = load_model(model_file)
+    expected = model.predict(decoded[[0, 1, *[2] * 8]][None], verbose=0)[0]
+    assert [printed[name] for name in names] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_a_clip_that_the_model_s_setting_fills_up_is_noted(model_file, tmp_path, capsys):
+    frames = np.random.default_rng(0).integers(0, 256, (11, 32, 48, 3), dtype=np.uint8)
+    short, still = write_video(tmp_path / "s.mp4", frames[:3]), write_video(tmp_path / "still.mp4", frames[[0] * 11])
+    model, names = load_model(model_file)
+    wrapping = save_model(model, tmp_path / "wrap.keras", names, {"short": "wrap"})
+    strided = save_model(model, tmp_path / "strided.keras", names, {"sampling": "strided"})
+    long = write_video(tmp_path / "long.mp4", frames)
+    out = tmp_path / "o.mp4"
+    for options, note in (
+        (Explain(short, model_file, out), f"note: {short} has 3 frames; the last is repeated to make 10\n"),
+        (Explain(short, wrapping, out), f"note: {short} has 3 frames; they are repeated in turn to make 10\n"),
+        (Explain(short, model_file, out, short="wrap"), ""),  # which says so itself
+        (Predict((long,), strided), f"note: {long} has 11 frames; the last is repeated to make 19\n"),
+        (Predict((still, long), model_file), ""),
+    ):
+        run_command(options)
+        assert capsys.readouterr().err == note
+
+
+def test_predict_goes_on_after_a_crash_of_the_decoder(model_file, video, tmp_path, capsys, monkeypatch):
+    shutil.copy(video, tmp_path / "crash.mp4")
+    monkeypatch.setattr("har_tf.classifier.read_clip", tasks.read_or_crash)
+    line = failed(Predict((tmp_path / "crash.mp4", video), model_file), capsys)
+    assert "crash.mp4: " in line
+    assert "died" in line
