@@ -36,7 +36,7 @@ def test_a_model_says_where_it_comes_from_and_keeps_its_date(tiny_run):
     file = tiny_run / "model.keras"
     about = saving.provenance(file)
     assert (
-        about["weights"] == "random weights" and about["seed"] == 0 and about["training clips"].startswith("30 clips")
+        about["weights"] == "random weights" and about["seed"] == 0 and about["training clips"].startswith("40 clips")
     )
     date = about.pop("date")
     assert provenance(about, file)["date"] == date
