@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
@@ -18,6 +18,7 @@ from har_tf.concepts.tcav import activations
 from har_tf.datasets import walk
 from har_tf.datasets.folder import SUFFIXES
 from har_tf.explain import Explanation
+from har_tf.explain.backward import check_batch_size
 from har_tf.explain.windows import frames_of
 from har_tf.files.frame_counts import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
@@ -187,13 +188,14 @@ class Classifier:
         """
         if isinstance(source, np.ndarray | tf.data.Dataset):
             batches = self._batches(source, batch_size)
-            probabilities = np.concatenate([self._probabilities(clips, batch_size) for clips in batches])
+            probabilities = _joined(self._probabilities(clips, batch_size) for clips in batches)
             return Predictions(None, probabilities, self.class_names)
-        single, names, answers, skipped = isinstance(source, str | PathLike), [], [], {}
+        names, answers, skipped = [], [], {}
         paths = self._paths(source)
+        single = isinstance(source, str | PathLike) and not Path(source).is_dir()
         for path, _, answer in self.answers(paths, batch_size):
             if isinstance(answer, Failed):
-                if single and len(paths) == 1:
+                if single:
                     raise VideoError(path, answer.reason)
                 skipped[str(path)] = answer.reason
             else:
@@ -210,6 +212,7 @@ class Classifier:
         Of several videos the others are still wanted if one fails or crashes its decoder, so they are decoded in a
         process of its own.
         """
+        check_batch_size(batch_size)
         workers = 0 if len(paths) == 1 else 1
         clips = outcomes(partial(read_clip, **self.reading), paths, workers, TIMEOUT, MEMORY)
         waiting: list[tuple[Path, np.ndarray | Failed]] = []
@@ -274,6 +277,8 @@ class Classifier:
         }
         how = self.reading
         title = "" if isinstance(source, np.ndarray) else Path(source).name
+        if windows and isinstance(source, np.ndarray):
+            raise ValueError("windows are taken of a video. Received: a clip")
         if windows:
             return self._over_windows(Path(source), methods, settings, normalize, short or "error", hop, stride, how)
         clip = source
@@ -312,7 +317,7 @@ class Classifier:
                 np.stack([read_clip(path, **how) for path in paths[i : i + batch_size]])
                 for i in range(0, len(paths), batch_size)
             )
-        return np.concatenate([_padded(pooled, clips, batch_size) for clips in batches])
+        return _joined(_padded(pooled, clips, batch_size) for clips in batches)
 
     def index_of(self, class_name: str) -> int:
         """The output of a class; ValueError where there is none of this name."""
@@ -379,6 +384,7 @@ class Classifier:
         return found
 
     def _batches(self, source: np.ndarray | tf.data.Dataset, batch_size: int) -> Iterator[np.ndarray]:
+        check_batch_size(batch_size)
         if isinstance(source, np.ndarray):
             clips = source[None] if source.ndim == 4 else source
             self._check_clips(clips)
@@ -400,6 +406,14 @@ class Classifier:
 
     def _probabilities(self, clips: np.ndarray, batch_size: int) -> np.ndarray:
         return _padded(self._answer, clips, batch_size)
+
+
+def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Rows of all parts; ValueError where there is none."""
+    parts = list(parts)
+    if not parts:
+        raise ValueError("there are no clips. Received: an empty source")
+    return np.concatenate(parts)
 
 
 def _padded(function: Callable[[np.ndarray], np.ndarray], clips: np.ndarray, size: int) -> np.ndarray:

@@ -268,37 +268,41 @@ def check_options(recipe: Any, **ranges: tuple[float, float | None]) -> None:
     check_name("--run", flat["run"])
 
 
-def run_cli(main, presets: Mapping[str, Any], implied: Mapping[str, str] | None = None) -> None:
+def run_cli(main, presets: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]] | None = None) -> None:
     """The command line of an experiment: `--preset` names the recipe to start from, every option changes it.
 
-    Without `--preset` it is "figures", the embedded data set on two cores, or, where --data-dir or --dataset names
-    other data, "paper".
+    Without `--preset` it is the one that --dataset names, if there is one; else "figures", the embedded data set on two
+    cores, or, where --data-dir or --dataset names other data, "paper".
 
     Args:
         main: takes a recipe.
         presets: name → recipe; all of one type.
-        implied: flag → the preset that it stands for on the embedded data set, such as that for saved models.
+        told: option → other options with the values that they begin with where it is given, in place of the preset's,
+            such as None for what the file of a saved model tells.
     """
     arguments = sys.argv[1:]
     preset = _given(arguments, "--preset", remove=True)
     if preset is None:
-        on_disk = _given(arguments, "--data-dir") is not None
-        on_disk |= _given(arguments, "--dataset") not in (None, "figures")
-        also = [name for flag, name in (implied or {}).items() if _given(arguments, flag) is not None]
-        preset = "paper" if on_disk else next(iter(also), "figures")
+        dataset = _given(arguments, "--dataset")
+        other = dataset not in (None, "figures") or _given(arguments, "--data-dir") is not None
+        preset = dataset if dataset in presets else "paper" if other and "paper" in presets else "figures"
     if preset not in presets:
         print(f"error: --preset is one of {', '.join(presets)}. Received: {preset}", file=sys.stderr)
         sys.exit(2)
     recipe = presets[preset]
+    for option, values in (told or {}).items():
+        if _given(arguments, f"--{option}") is not None:
+            recipe = changed(recipe, **values)
     for i, argument in reversed(list(enumerate(arguments))):
         # A switch may be followed by True or False.
         switch = options(recipe).get(argument.removeprefix("--").replace("-", "_"))
         if isinstance(switch, bool) and arguments[i + 1 : i + 2] in (["True"], ["False"]):
             arguments[i : i + 2] = [argument if arguments[i + 1] == "True" else f"--no-{argument.removeprefix('--')}"]
+    page = getattr(main, "__globals__", {}).get("__doc__") or ""  # however the page was run
     about = (
-        f"{main.__globals__['__doc__'].rstrip()}\n\n--preset {{{','.join(presets)}}} names the values to "
-        "start from: figures (the embedded data set, for two cores), or the paper's. Without it: figures, or paper "
-        f"where --data-dir or --dataset names other data. The defaults below are those of {preset}."
+        f"{page.rstrip()}\n\n--preset {{{','.join(presets)}}} names the values to "
+        "start from: figures (the embedded data set, for two cores), or the paper's. Without it: figures, or, where "
+        f"--data-dir or --dataset names other data, the paper's. The defaults below are those of {preset}."
     )
     command.run(main, type(recipe), description=about, default=recipe, args=arguments)
 

@@ -82,11 +82,23 @@ def test_what_cannot_be_read_is_named(classifier, videos, tmp_path):
     assert list(found.skipped) == [str(broken)]
     with pytest.raises(VideoError, match="broken.mp4"):
         classifier.predict(broken)
+    assert list(classifier.predict(tmp_path).skipped) == [str(broken)], "of a folder also the only one"
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="empty: no video in this folder"):
         classifier.predict(tmp_path / "empty")
     with pytest.raises(ValueError, match=r"clips are uint8 of \(10, 32, 48, 3\). Received: uint8 of \(9, 32, 48, 3\)"):
         classifier.predict(np.zeros((1, 9, 32, 48, 3), np.uint8))
+
+
+def test_sources_that_cannot_be_meant_are_refused(classifier, clips):
+    with pytest.raises(ValueError, match="there are no clips"):
+        classifier.predict(clips[:0])
+    with pytest.raises(ValueError, match="there are no clips"):
+        classifier.features([])
+    with pytest.raises(ValueError, match="batch_size"):
+        classifier.predict(clips, batch_size=0)
+    with pytest.raises(ValueError, match="windows are taken of a video"):
+        classifier.explain(clips[0], windows=True)
 
 
 def test_an_explanation_is_of_the_clip_and_its_overlay_has_the_source_s_size_and_speed(classifier, videos, tmp_path):

@@ -79,17 +79,21 @@ def test_a_preset_is_chosen_by_name_or_by_the_data_and_every_option_overrides(mo
     assert {name: found[0][name] for name in expected} == expected
 
 
-def test_a_flag_may_imply_a_preset_on_the_embedded_data(monkeypatch):
+def test_an_option_may_tell_what_others_begin_with(monkeypatch):
     found = []
-    for arguments in (["--width", "9"], ["--width", "9", "--data-dir", "V"], ["--preset", "figures", "--width", "9"]):
+    for arguments in (["--width", "9"], ["--width", "9", "--data-dir", "V"], ["--width", "9", "--epochs", "4"], []):
         monkeypatch.setattr(sys, "argv", ["x", *arguments])
         with pytest.raises(SystemExit):
-            run_cli(
-                lambda recipe: found.append(recipe.training.epochs),
-                PRESETS | {"wide": changed(PRESETS["figures"], epochs=77)},
-                {"--width": "wide"},
-            )
-    assert found == [77, 20, 2]
+            run_cli(lambda recipe: found.append(recipe.training.epochs), PRESETS, {"width": {"epochs": 77}})
+    assert found == [77, 77, 4, 2]
+
+
+def test_a_data_set_may_have_a_preset_of_its_own(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["x", "--dataset", "ucf101", "--data-dir", "V"])
+    found = []
+    with pytest.raises(SystemExit):
+        run_cli(found.append, PRESETS | {"ucf101": changed(PRESETS["paper"], width=8)})
+    assert (found[0].width, found[0].data.dataset) == (8, "ucf101")
 
 
 def test_wrong_usage_exits_with_2(monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """python -m har_tf report: tables, figures and the page of runs again, without a model."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,13 +12,18 @@ import tyro
 class Report:
     """Write tables, figures and report.html of finished runs again, from their results.json; no model is needed."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")]
+    runs: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
+    ]
     """Folders of runs, such as runs/ucf10_cnn_gru/figures-group-1a2b3c4d."""
 
     def run(self) -> None:
         from har_tf.report.publish import publish
 
         if not self.runs:
-            raise ValueError("at least one folder of a run is needed")
+            print("error: at least one folder of a run is needed", file=sys.stderr)
+            sys.exit(2)
         for folder in self.runs:
             publish(folder)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from har_tf.evaluate.repeats import compare, confusion, spread, wilson
+from har_tf.evaluate.bootstrap import wilson
+from har_tf.evaluate.repeats import compare, confusion, spread
 
 RIGHT, WRONG = (0, 0), (0, 1)
 
@@ -33,7 +34,7 @@ def test_means_and_deviations_over_splits_and_seeds():
 def test_one_split_has_an_interval_and_one_seed_no_deviation():
     found = spread(OURS[:1], "accuracy", 10)
     assert (found.mean, found.over_splits, found.over_seeds) == (0.9, None, None)
-    assert found.interval == wilson(0.9, 10) == pytest.approx((0.5958, 0.9821), abs=1e-4)
+    assert found.interval == wilson(9, 10) == pytest.approx((0.5958, 0.9821), abs=1e-4)
 
 
 def test_rows_are_compared_over_seeds_and_over_the_clips_of_the_first_seed():

@@ -1,11 +1,11 @@
 """The localisation experiment: what it leaves behind, that its tables are its results, and what it refuses."""
 
 import csv
+import dataclasses
 import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,30 +14,34 @@ import pytest
 from PIL import Image
 
 from experiments import cam3d_localization
-from experiments.cam3d_localization import CONTROLS, IOUS, LAYERS, PAPER_TABLE_6, Method, Recipe, _Setting
-from har_tf import explain
+from experiments.cam3d_localization import IOUS, PAPER_TABLE_6, PRESETS, TOLD
 from har_tf.datasets import ucf24
-from har_tf.evaluate.localization import Overlaps
+from har_tf.evaluate import localization_study
+from har_tf.evaluate.map_rows import CONTROLS, ModelRow, layer
+from har_tf.experiment import changed, run_cli
 from har_tf.models.saving import save_model
 from har_tf.models.weights import import_weights as importers
+from har_tf.report.pages import cam3d_localization as page
+from har_tf.report.publish import publish
 from har_tf.video import probe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-GAUSSIAN, UNIFORM, DIFFERENCE = CONTROLS
+GAUSSIAN, UNIFORM, DIFFERENCE = (row.name for row in CONTROLS)
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
-    return Recipe(
-        network="ResNeXt3D", clips=60, epochs=1, size=(64, 64), num_frames=4, width=32, cardinality=2, validation=0.2,
-        overlays=1, workers=0, frames_per_clip=2, out=tmp_path_factory.mktemp("runs"), run="tiny",
+    return changed(
+        PRESETS["figures"], network="ResNeXt3D", clips=60, epochs=1, size=(64, 64), num_frames=4, width=32,
+        cardinality=2, validation=0.2, overlays=1, workers=0, frames_per_clip=2,
+        out=tmp_path_factory.mktemp("runs"), run="tiny",
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def run(recipe):
     cam3d_localization.main(recipe)
-    return recipe.out / "cam3d_localization" / "tiny"
+    return recipe.output.out / "cam3d_localization" / "tiny"
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +91,21 @@ def test_tables_print_the_results(run, results):
     assert not any("Paper" in column for column in sides[UNIFORM]), "figures of other data are not set beside these"
 
 
+def test_the_report_is_made_again_from_results_alone(run):
+    files = [run / "report.html", *run.glob("tables/*"), run / "figures" / "figure_thresholds.png"]
+    before = [file.read_bytes() for file in files]
+    for file in files:
+        file.unlink()
+    publish(run)
+    assert [file.read_bytes() for file in files] == before
+
+
 def test_every_row_of_the_ablation_and_every_control_is_there(results):
     layers = list(results["model"]["taps"])
-    assert layers == list(LAYERS)
+    assert layers == [layer(i) for i in range(5)] == ["conv", "layer 1", "layer 2", "layer 3", "layer 4"]
     assert list(results["model"]["taps"].values()) == ["conv3d_1a_7x7", "layer1", "layer2", "layer3", "layer4"]
-    assert {Method(*key).name for key in PAPER_TABLE_6} <= results["methods"].keys()
-    assert set(CONTROLS) <= results["methods"].keys()
+    assert {ModelRow(*key).name for key in PAPER_TABLE_6} <= results["methods"].keys()
+    assert {GAUSSIAN, UNIFORM, DIFFERENCE} == {n for n, row in results["methods"].items() if row["kind"] == "control"}
     assert {"Grad-CAM layer 4", "Sum 3DCAM (2, 3, 4)", "Average 3DCAM (conv, 1, 2, 3, 4)"} <= results["methods"].keys()
 
 
@@ -101,7 +114,7 @@ def test_the_uniform_map_is_the_whole_frame(recipe, results):
     from har_tf.evaluate.boxes import iou
     from har_tf.video.sampling import frame_indices
 
-    dataset = cam3d_localization._load(cam3d_localization.resolved(recipe))
+    dataset = cam3d_localization.draw(recipe)
     _, test = dataset.split("group", 0)
     numbers = frame_indices(19, 4)[frame_indices(4, 2)]
     found = np.array([
@@ -122,13 +135,6 @@ def test_the_average_of_the_layers_has_the_boxes_of_their_sum(results):
     assert average["boxes"]["best"] == total["boxes"]["best"]
 
 
-def test_thresholds_come_from_the_given_frames_and_one_holds_for_all():
-    """Two frames, three thresholds: the oracle would have both right, one threshold has the second one alone."""
-    table = Overlaps(np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.6]]), np.array([0.2, 0.5, 0.8]), "all", ("a", "b"))
-    assert cam3d_localization._best(table, (0.5, 0.8)) == _Setting(0.2, 0.5)
-    assert cam3d_localization._best(table, (0.5, 0.95), 0.1) == _Setting(0.2, 0.25, 0.1)
-
-
 def test_what_is_chosen_was_best_on_held_out_clips(results):
     """3DCAM's among its sums, which are the paper's method; Grad-CAM's among all."""
     sums = {"3DCAM": "Sum 3DCAM", "Grad-CAM": "Grad-CAM"}
@@ -142,16 +148,7 @@ def test_each_row_takes_the_blur_that_suits_held_out_clips(recipe, run, results)
     flat = results["methods"][UNIFORM]
     assert flat["blur"] == 1 / 128, "of equally good ones the first: a uniform map stays what it is"
     with pytest.raises(ValueError, match="--blur must be between 0 and 0.5. Received: 0.1 0.6"):
-        cam3d_localization.main(replace(recipe, blur=(0.1, 0.6)))
-
-
-def test_boxes_follow_the_crop():
-    """320 x 240 to 112 x 112: scaled to 149 x 112, and 18 columns are cut off on the left."""
-    boxes = [[0, 0, 320, 240], [160, 120, 320, 240], [0, 0, 30, 240]]
-    found = cam3d_localization._in_clip(np.array(boxes, float), (240, 320), (112, 112), "crop")
-    np.testing.assert_allclose(found, [[0, 0, 112, 112], [56.5, 56, 112, 112]])
-    stretched = cam3d_localization._in_clip(np.array(boxes[1:2], float), (240, 320), (112, 112), "stretch")
-    np.testing.assert_allclose(stretched, [[56, 56, 112, 112]])
+        cam3d_localization.main(changed(recipe, blur=(0.1, 0.6)))
 
 
 def test_the_same_command_finds_its_run_and_trains_nothing(run, recipe, capsys):
@@ -165,12 +162,12 @@ def test_the_same_command_finds_its_run_and_trains_nothing(run, recipe, capsys):
 
 def test_a_saved_model_is_explained_as_it_was(run, recipe, results):
     """The same frames, so the same numbers; and the true class in place of the predicted one gives others."""
-    saved = replace(recipe, network=None, model=run / "model.keras", run="saved")
+    saved = changed(recipe, network=None, model=run / "model.keras", run="saved")
     cam3d_localization.main(saved)
-    again = json.loads((recipe.out / "cam3d_localization" / "saved" / "results.json").read_text())
+    again = json.loads((recipe.output.out / "cam3d_localization" / "saved" / "results.json").read_text())
     assert again["methods"]["3DCAM layer 1"]["boxes"] == results["methods"]["3DCAM layer 1"]["boxes"]
-    cam3d_localization.main(replace(saved, explain="true", taps="conv3d_1a_7x7,layer2", run="true"))
-    true = json.loads((recipe.out / "cam3d_localization" / "true" / "results.json").read_text())
+    cam3d_localization.main(changed(saved, explain="true", taps="conv3d_1a_7x7,layer2", run="true"))
+    true = json.loads((recipe.output.out / "cam3d_localization" / "true" / "results.json").read_text())
     assert list(true["model"]["taps"].values()) == ["conv3d_1a_7x7", "layer2"]
     assert true["measured"]["test"]["right"] == results["measured"]["test"]["right"]
     assert true["methods"]["3DCAM conv"]["boxes"] != results["methods"]["3DCAM conv"]["boxes"]
@@ -187,9 +184,9 @@ def test_published_weights_are_explained_without_training(recipe, tmp_path):
     state = {name: torch.rand(slot.shape, generator=generator) for name, slot in HARA.slots(model, ".pth").items()}
     torch.save(state, tmp_path / "published.pth")
     cam3d_localization.main(
-        replace(recipe, network=None, weights=tmp_path / "published.pth", run="published", contours="largest")
+        changed(recipe, network=None, weights=tmp_path / "published.pth", run="published", contours="largest")
     )
-    run = recipe.out / "cam3d_localization" / "published"
+    run = recipe.output.out / "cam3d_localization" / "published"
     found = json.loads((run / "results.json").read_text())
     assert found["model"]["name"] == "resnext3d"
     assert found["model"]["start"] == "published.pth"
@@ -199,7 +196,7 @@ def test_published_weights_are_explained_without_training(recipe, tmp_path):
     (tmp_path / "names.txt").write_text("1 walk\n2 run\n")
     with pytest.raises(ValueError, match=r"names.txt: 2 names. Expected 10"):
         cam3d_localization.main(
-            replace(
+            changed(
                 recipe,
                 network=None,
                 weights=tmp_path / "published.pth",
@@ -238,13 +235,13 @@ def test_jhmdb_with_weights_of_hmdb51(make_video, tmp_path, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     state = {name: torch.rand(slot.shape, generator=generator) for name, slot in HARA.slots(model, ".pth").items()}
     torch.save(state, tmp_path / "hmdb51.pth")
-    recipe = Recipe(
-        dataset="jhmdb", data_dir=root, weights=tmp_path / "hmdb51.pth", size=(64, 64), num_frames=4, validation=0.5,
+    recipe = changed(
+        PRESETS["jhmdb"], data_dir=root, weights=tmp_path / "hmdb51.pth", size=(64, 64), num_frames=4, validation=0.5,
         explain="true", workers=0, out=tmp_path, run="r",
     )  # fmt: skip
-    classes, layerwise = [], explain.layerwise
+    classes, layerwise = [], localization_study.layerwise
     monkeypatch.setattr(
-        explain,
+        localization_study,
         "layerwise",
         lambda m, c, t, given=None, **how: classes.append(given) or layerwise(m, c, t, given, **how),
     )
@@ -259,7 +256,7 @@ def test_jhmdb_with_weights_of_hmdb51(make_video, tmp_path, monkeypatch):
     for stem in ("table_3", "table_4_oracle", "table_4_chosen", "table_5_oracle", "table_5_chosen"):
         assert "Sum 3DCAM (conv, 1, 2, 3, 4)" in rows(run, stem)
     with pytest.raises(ValueError, match="2 of 2 videos are shorter than a clip of 16 frames"):
-        cam3d_localization.main(replace(recipe, num_frames=None, run="short"))
+        cam3d_localization.main(changed(recipe, num_frames=None, run="short"))
 
 
 def as_if(results, name, ious):
@@ -274,11 +271,12 @@ def as_if(results, name, ious):
                 for choice, units in found[kind].items()
             }
             methods[method][kind] = ways
-    return results | {"dataset": dataset, "ious": ious, "methods": methods}
+    tables = cam3d_localization.tables(name, layers=5)
+    return results | {"dataset": dataset, "ious": ious, "methods": methods, "tables": tables}
 
 
 def test_the_paper_s_figures_stand_beside_the_paper_s_data(results):
-    jhmdb = cam3d_localization.tables(as_if(results, "jhmdb", [0.5, 0.6]))
+    jhmdb = page.tables(as_if(results, "jhmdb", [0.5, 0.6]))
     assert list(jhmdb) == [
         "table_3", "table_4_oracle", "table_4_chosen", "table_5_oracle", "table_5_chosen", "side_by_side"
     ]  # fmt: skip
@@ -286,12 +284,12 @@ def test_the_paper_s_figures_stand_beside_the_paper_s_data(results):
     assert paper["Grad-CAM layer 4"] == 0.988
     assert paper["Sum 3DCAM (conv, 1, 2, 3, 4)"] == 0.991
     assert paper[UNIFORM] is None
-    table = cam3d_localization.tables(as_if(results, "ucf24", [0.05, 0.1, 0.2, 0.3, 0.4, 0.5]))["table_6_oracle"]
+    table = page.tables(as_if(results, "ucf24", [0.05, 0.1, 0.2, 0.3, 0.4, 0.5]))["table_6_oracle"]
     row = next(row for row in table.rows if row[0] == "Sum 3DCAM (conv, 1)")
     assert row[-6:] == (0.835, 0.676, 0.426, 0.238, 0.132, 0.063)
     names = [row[0] for row in table.rows]
     assert names[:5] == ["3DCAM conv", "3DCAM layer 1", "3DCAM layer 2", "3DCAM layer 3", "3DCAM layer 4"]
-    assert names[-3:] == list(CONTROLS)
+    assert names[-3:] == [GAUSSIAN, UNIFORM, DIFFERENCE]
 
 
 @pytest.mark.parametrize(
@@ -309,13 +307,13 @@ def test_the_paper_s_figures_stand_beside_nothing_else(change, tmp_path, monkeyp
     blocks = {"blocks": (3, 4, 23, 3)}
     monkeypatch.setattr(importers, "resnext3d_options", lambda path: blocks)
     (tmp_path / "w.pth").touch()
-    recipe = cam3d_localization.resolved(Recipe(dataset="ucf24", data_dir=tmp_path, weights=tmp_path / "w.pth"))
-    explained, test = cam3d_localization.Explained("resnext3d", "w.pth"), Part(range(ucf24.TEST_VIDEOS))
-    assert cam3d_localization._as_in_paper(recipe, explained, test)
-    assert not cam3d_localization._as_in_paper(replace(recipe, **change), explained, test)
-    assert not cam3d_localization._as_in_paper(recipe, explained, Part(test[1:]))
+    recipe = changed(PRESETS["ucf24"], **TOLD["weights"] | {"weights": tmp_path / "w.pth"})
+    test = Part(range(ucf24.TEST_VIDEOS))
+    assert cam3d_localization.as_in_paper(recipe, test)
+    assert not cam3d_localization.as_in_paper(changed(recipe, **change), test)
+    assert not cam3d_localization.as_in_paper(recipe, Part(test[1:]))
     blocks["blocks"] = (3, 4, 6, 3)
-    assert not cam3d_localization._as_in_paper(recipe, explained, test)
+    assert not cam3d_localization.as_in_paper(recipe, test)
 
 
 def test_a_uniform_map_scores_what_the_best_row_of_table_6_scores(shared):
@@ -339,8 +337,8 @@ def test_a_uniform_map_scores_what_the_best_row_of_table_6_scores(shared):
 
 def test_real_videos_without_weights_give_the_controls(shared, tmp_path):
     """Part of UCF24, no model: its rows are not run and say what they need."""
-    recipe = Recipe(
-        dataset="ucf24", data_dir=shared / "data" / "ucf10", lists=shared / "data" / "ucf24", partial=True, workers=0,
+    recipe = changed(
+        PRESETS["ucf24"], data_dir=shared / "data" / "ucf10", lists=shared / "data" / "ucf24", partial=True, workers=0,
         classes="Surfing,BasketballDunk", size=(48, 48), clips_per_video=1, frames_per_clip=1, out=tmp_path, run="real",
     )  # fmt: skip
     cam3d_localization.main(recipe)
@@ -378,9 +376,9 @@ def test_pictures_are_explained_by_2dcam(tmp_path):
     x = keras.layers.GlobalAveragePooling2D()(x)
     x = keras.layers.Dense(2, "softmax", kernel_initializer=keras.initializers.Constant(1), name="predictions")(x)
     save_model(keras.Model(picture, x), tmp_path / "bright.keras", wnids)
-    recipe = Recipe(
-        dataset="ilsvrc", data_dir=tmp_path / "data", model=tmp_path / "bright.keras", validation=0.34, workers=0,
-        out=tmp_path, run="r",
+    recipe = changed(
+        PRESETS["ilsvrc"], **TOLD["model"] | {"model": tmp_path / "bright.keras"}, data_dir=tmp_path / "data",
+        validation=0.34, workers=0, out=tmp_path, run="r",
     )  # fmt: skip
     cam3d_localization.main(recipe)
     run = tmp_path / "cam3d_localization" / "r"
@@ -392,7 +390,8 @@ def test_pictures_are_explained_by_2dcam(tmp_path):
     assert found["measured"]["test"]["frames"] + found["measured"]["held_out"]["frames"] == 12
     assert (run / "figures" / "figure_8_saliency.png").is_file()
     with pytest.raises(ValueError, match="figures has clips.*a model that takes pictures"):
-        cam3d_localization.main(Recipe(model=tmp_path / "bright.keras", out=tmp_path, workers=0))
+        figures = changed(PRESETS["figures"], **TOLD["model"] | {"model": tmp_path / "bright.keras"})
+        cam3d_localization.main(changed(figures, out=tmp_path, workers=0))
 
 
 @pytest.mark.parametrize(
@@ -400,11 +399,11 @@ def test_pictures_are_explained_by_2dcam(tmp_path):
     [
         ({"taps": "conv3d_1a_7x7,layer9"}, "tap 'layer9' is not in the model.*layer1"),
         ({"network": "ResNet51"}, "ResNet51"),
-        ({"dataset": "ucf24"}, "--data-dir is needed"),
-        ({"data_dir": Path("somewhere")}, "needs no --data-dir"),
+        ({"dataset": "ucf24"}, "--data-dir, the folder where ucf24 lies, is needed"),
+        ({"data_dir": "somewhere"}, "needs neither --data-dir"),
         ({"model": Path("nowhere.keras")}, "nowhere.keras: no such file for --model"),
         ({"weights": Path("nowhere.pth")}, "nowhere.pth: no such file for --weights"),
-        ({"dataset": "ilsvrc", "data_dir": Path("x"), "network": "MobileNet"}, "ilsvrc is explained with"),
+        ({"dataset": "ilsvrc", "data_dir": "x", "network": "MobileNet"}, "ilsvrc is explained with"),
         ({"num_frames": 40}, "10 of 10 videos are shorter than a clip of 40 frames.*19 frames.*repeat_last"),
         ({"validation": 0.0}, "--validation"),
         ({"classes": "wave,waive"}, "waive"),
@@ -418,21 +417,21 @@ def test_wrong_input_is_refused_before_any_work(recipe, change, words, monkeypat
     monkeypatch.setattr(trial, "run_trial", lambda *a, **k: pytest.fail("training began"))
     with pytest.raises((ValueError, OSError), match=words):
         given = {"network": None} if {"model", "weights"} & change.keys() else {}
-        cam3d_localization.main(replace(recipe, **({"run": "wrong"} | given | change)))
+        cam3d_localization.main(changed(recipe, **({"run": "wrong"} | given | change)))
 
 
 def test_boxes_outside_their_frame_are_named(recipe, monkeypatch):
-    load = cam3d_localization._load
+    draw = cam3d_localization.draw
 
     def moved(recipe):
-        dataset = load(recipe)
+        dataset = draw(recipe)
         return dataset.subset(
-            replace(record, boxes=record.boxes + np.array([40, 0, 40, 0])) for record in dataset.records
+            dataclasses.replace(record, boxes=record.boxes + np.array([40, 0, 40, 0])) for record in dataset.records
         )
 
-    monkeypatch.setattr(cam3d_localization, "_load", moved)
+    monkeypatch.setattr(cam3d_localization, "draw", moved)
     with pytest.raises(ValueError, match=r"v_\w+_g\d+_c01.mp4, frame \d+: true box 0 .* the frame of 64 x 64 pixels"):
-        cam3d_localization.main(replace(recipe, run="outside"))
+        cam3d_localization.main(changed(recipe, run="outside"))
 
 
 def test_a_class_that_the_model_does_not_have(run, recipe, tmp_path):
@@ -445,16 +444,37 @@ def test_a_class_that_the_model_does_not_have(run, recipe, tmp_path):
     save_model(keras.Model(model.inputs, answers), tmp_path / "nine.keras", names[:9])
     with pytest.raises(ValueError, match=f"has none for {names[9]}"):
         cam3d_localization.main(
-            replace(recipe, network=None, model=tmp_path / "nine.keras", explain="true", run="nine")
+            changed(recipe, network=None, model=tmp_path / "nine.keras", explain="true", run="nine")
         )
 
 
 def test_annotated_videos_that_are_absent_are_an_error(shared, tmp_path):
-    recipe = Recipe(
-        dataset="ucf24", data_dir=shared / "data" / "ucf10", lists=shared / "data" / "ucf24", out=tmp_path, workers=0
+    recipe = changed(
+        PRESETS["ucf24"], data_dir=shared / "data" / "ucf10", lists=shared / "data" / "ucf24", out=tmp_path, workers=0
     )
     with pytest.raises(ValueError, match="annotated videos are not on disk"):
         cam3d_localization.main(recipe)
+
+
+def test_presets_are_chosen_by_the_data_and_changed_by_options(monkeypatch):
+    def parsed(arguments):
+        found = []
+        monkeypatch.setattr(sys, "argv", ["experiment", *arguments.split()])
+        with pytest.raises(SystemExit) as end:
+            run_cli(found.append, PRESETS, TOLD)
+        assert not end.value.code
+        return found[0]
+
+    figures, paper = PRESETS["figures"], PRESETS["jhmdb"]
+    assert parsed("") == figures
+    assert parsed("--dataset jhmdb --data-dir J --workers 0") == changed(paper, data_dir="J", workers=0)
+    assert parsed("--preset jhmdb --augment True --blur 0 0.1") == changed(paper, augment=True, blur=(0.0, 0.1))
+    # What a file tells is left to it, unless it is given.
+    w, m = Path("w.pth"), Path("m.keras")
+    weights = changed(figures, weights=w, network=None, size=(64, 64), num_frames=None)
+    assert parsed("--weights w.pth --size 64 64") == weights
+    saved = changed(paper, model=m, size=None, num_frames=None, sampling="uniform", fit=None)
+    assert parsed("--dataset jhmdb --model m.keras --sampling uniform") == saved
 
 
 def test_help_is_quick_and_unknown_options_are_refused():

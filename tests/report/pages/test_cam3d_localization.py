@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from har_tf.report.pages.localization import FOUND, TRUE, beside, boxed, enlarged, threshold_curves
+from har_tf.report.pages.cam3d_localization import FOUND, TRUE, beside, boxed, enlarged, threshold_curves
 
 
 def test_frames_are_enlarged_by_whole_numbers_until_the_shorter_side_is_long_enough():
@@ -53,7 +53,7 @@ def test_a_long_name_is_written_smaller_and_stays_within_its_panel():
 def test_curves_are_written_with_a_scale_of_their_own(tmp_path):
     thresholds = np.linspace(0, 1, 11)
     curves = {"3DCAM layer 1": 0.4 * thresholds, "Control: uniform": np.zeros(11)}
-    path = threshold_curves(curves, thresholds, tmp_path / "curves.png", "Box accuracy")
+    path = threshold_curves(curves, thresholds, tmp_path / "curves.png", "Box accuracy", ["Control: uniform"])
     picture = cv2.imread(str(path))
     assert picture.shape[0] > 500 and picture.shape[1] > 800
     assert [each.name for each in tmp_path.iterdir()] == ["curves.png"]

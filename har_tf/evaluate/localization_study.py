@@ -1,0 +1,334 @@
+"""How well maps of a model and controls find true boxes: all is chosen on held-out clips and measured on test clips.
+
+study = Study(model, taps, ious=(0.3, 0.5, 0.7))
+choice = study.choose(held_out, blurs=(0.0,))       # thresholds, blurs, and the layers to sum
+results = study.results(test, choice)               # for results.json
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from har_tf.evaluate.bootstrap import Bootstrap
+from har_tf.evaluate.boxed_clips import BoxedClip, BoxedVideos
+from har_tf.evaluate.contours import contour_boxes
+from har_tf.evaluate.hits import UNITS, Frames, accuracy
+from har_tf.evaluate.localization import (
+    ILSVRC_IOUS,
+    THRESHOLDS,
+    Overlaps,
+    hit_point,
+    joined,
+    localised,
+    max_box_acc,
+    overlaps,
+)
+from har_tf.evaluate.map_rows import CAM3D, CONTROLS, GRADCAM, Batch, Maps, ModelRow, Row, blurred, paper_rows, runs
+from har_tf.explain import Explanation, Layerwise, layerwise
+from har_tf.explain.explanation import scaled
+
+RULES = ("maximum", "intersects")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a row's boxes are made, and the box accuracy on held-out clips that chose it."""
+
+    threshold: float
+    accuracy: float
+    blur: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What the held-out clips chose.
+
+    Args:
+        settings: of every row that was tried.
+        best: method -> its run of layers; empty without a model.
+        rows: those to measure on test clips.
+        counts: what it was chosen on.
+    """
+
+    settings: Mapping[Row, Setting]
+    best: Mapping[str, ModelRow]
+    rows: Sequence[Row]
+    counts: dict
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Overlaps and hits of every row on the frames of a part.
+
+    Args:
+        tables: row -> blur -> `Overlaps`.
+        hits: row -> blur -> rule -> (N,).
+        units: what belongs together.
+        clips: number of explained clips.
+    """
+
+    tables: Mapping[Row, Mapping[float, Overlaps]]
+    hits: Mapping[Row, Mapping[float, Mapping[str, np.ndarray]]]
+    units: Frames
+    clips: int
+
+    @property
+    def counts(self) -> dict:
+        """How much was measured, and the share of frames of which the model answered the right class."""
+        units = self.units
+        counts = {"frames": len(units), "clips": self.clips, "videos": len(set(units.videos))}
+        counts["groups"] = len(set(units.groups))
+        return counts if units.correct is None else counts | {"right": float(sum(units.correct)) / len(units)}
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A clip to show beside its maps.
+
+    Args:
+        clip: with its true boxes.
+        class_index: the explained class.
+        probability: its probability.
+        panels: row's name -> (explanation of this one clip, with every frame scaled by its own maximum; of every frame
+            the (K, 4) box of the largest contour at the row's threshold).
+    """
+
+    clip: BoxedClip
+    class_index: int
+    probability: float
+    panels: Mapping[str, tuple[Explanation, list[np.ndarray]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What is explained, and how its maps are compared with true boxes.
+
+    Args:
+        model: None where the controls alone are measured.
+        taps: names of the layers conv, layer 1, ... in it.
+        outputs: of each class of the data its output of the model, -1 for none, see `outputs_of`; None: not known.
+        maps: which maps, and how boxes come of them.
+        ious: the IoU that a box needs.
+        batch_size: clips that are explained at once.
+        pictures: whether the data have no time axis.
+    """
+
+    model: keras.Model | None = None
+    taps: Sequence[str] = ()
+    outputs: Sequence[int] | None = None
+    maps: Maps = Maps()
+    ious: Sequence[float] = ILSVRC_IOUS
+    batch_size: int = 16
+    pictures: bool = False
+
+    @property
+    def controls(self) -> list[Row]:
+        """The controls that the data can have."""
+        return [row for row in CONTROLS if not (self.pictures and row.needs_motion)]
+
+    def choose(self, videos: BoxedVideos) -> Choice:
+        """The threshold and the blur of every row, and the runs of layers, that suit these clips best.
+
+        Of equally good ones the first.
+        """
+        layers = 0 if self.model is None else len(self.taps)
+        own, candidates = paper_rows(layers, self.pictures), runs(layers, self.pictures)
+        tried = [*dict.fromkeys([*own, *candidates]), *self.controls]
+        measured = self.measure(videos, {row: [blur or row.least_blur for blur in self.maps.blur] for row in tried})
+        settings = {
+            row: max((self.best(table, blur) for blur, table in tables.items()), key=lambda setting: setting.accuracy)
+            for row, tables in measured.tables.items()
+        }
+        best = {
+            method: max((row for row in candidates if row.method == method), key=lambda row: settings[row].accuracy)
+            for method in ((GRADCAM, CAM3D) if candidates else ())
+        }
+        return Choice(settings, best, [*dict.fromkeys([*own, *best.values()]), *self.controls], measured.counts)
+
+    def best(self, table: Overlaps, blur: float = 0.0) -> Setting:
+        """The best threshold for all frames: by frame, mean over the IoU."""
+        curve = self.curve(table)
+        return Setting(float(table.thresholds[curve.argmax()]), float(curve.max()), blur)
+
+    def curve(self, table: Overlaps) -> np.ndarray:
+        """(T,) box accuracy by frame at every threshold, mean over the IoU."""
+        return np.mean([localised(table.iou, iou).mean(axis=0) for iou in self.ious], axis=0)
+
+    def measure(self, videos: BoxedVideos, blurs: Mapping[Row, Sequence[float]]) -> Measured:
+        """Explains every clip once and compares the maps of all rows, each under its blurs, with the true boxes."""
+        tables = {row: {blur: [] for blur in own} for row, own in blurs.items()}
+        hits = {row: {blur: {rule: [] for rule in RULES} for blur in own} for row, own in blurs.items()}
+        names, groups, correct, count = [], [], [], 0
+        progress = tqdm(total=len(videos), desc="explaining", unit="video", leave=False, disable=None)
+        place = {record.name(videos.root): i for i, record in enumerate(videos.usable)}
+        stream = videos.clips()
+        while clips := list(islice(stream, self.batch_size)):
+            frames = [(i, t) for i, clip in enumerate(clips) for t in clip.boxes]
+            boxes = [box for clip in clips for box in clip.boxes.values()]
+            batch = Batch(np.stack([clip.frames for clip in clips]), tuple(np.array(frames).T), taps=self.taps)
+            if self.model is not None:
+                batch = replace(batch, found=self._explained(clips))
+                if self.outputs is not None:
+                    answers = self._answers(batch)
+                    correct += [self.outputs[clips[i].label] == answers[i] for i, _ in frames]
+            for row, own in blurs.items():
+                maps = row.maps(batch)
+                for blur in dict.fromkeys(own):
+                    smooth = blurred(maps, blur)
+                    tables[row][blur].append(overlaps(smooth, boxes, contours=self.maps.contours))
+                    for rule, found in hits[row][blur].items():
+                        found.append(hit_point(smooth, boxes, rule))
+            names += [clips[i].video for i, _ in frames]
+            groups += [clips[i].group for i, _ in frames]
+            count += len(clips)
+            progress.update(place[clips[-1].video] + 1 - progress.n)
+        progress.close()
+        return Measured(
+            {row: {blur: joined(parts) for blur, parts in own.items()} for row, own in tables.items()},
+            {
+                row: {
+                    blur: {rule: np.concatenate(parts) for rule, parts in found.items()} for blur, found in own.items()
+                }
+                for row, own in hits.items()
+            },
+            Frames(names, groups, correct=np.array(correct, bool) if correct else None),
+            count,
+        )
+
+    def results(self, videos: BoxedVideos, choice: Choice) -> dict:
+        """Measures the chosen rows on test clips; everything as `json.dump` takes it."""
+        measured = self.measure(videos, {row: [choice.settings[row].blur] for row in choice.rows})
+        return {
+            "ious": list(self.ious),
+            "contours": self.maps.contours,
+            "thresholds": list(THRESHOLDS),
+            "measured": {"held_out": choice.counts, "test": measured.counts},
+            "chosen": {method: row.name for method, row in choice.best.items()},
+            "methods": {row.name: self._row(measured, row, choice.settings[row]) for row in choice.rows},
+            "differences": self._differences(measured, choice),
+        }
+
+    def examples(self, videos: BoxedVideos, choice: Choice, count: int) -> list[Example]:
+        """Clips to show, with the maps of Grad-CAM at the last layer and of what was chosen; none without a model."""
+        clips = [] if self.model is None else videos.examples(count)
+        if not clips:
+            return []
+        found = self._explained(clips)
+        last = len(self.taps) - 1
+        rows = dict.fromkeys([ModelRow(GRADCAM, last, last, self.pictures), *choice.best.values()])
+        explanations = {row: row.explanation(found, self.taps) for row in rows}
+
+        def panel(row, i):
+            setting, one = choice.settings[row], explanations[row].only(i)
+            one = replace(one, maps=scaled(blurred(one.maps[0], setting.blur)[None], "frame"))
+            thresholds = np.array([setting.threshold])
+            return one, [contour_boxes(frame, thresholds).largest().boxes for frame in one.maps[0]]
+
+        return [
+            Example(
+                clip,
+                int(found.class_index[i]),
+                float(found.probability[i]),
+                {row.name: panel(row, i) for row in rows},
+            )
+            for i, clip in enumerate(clips)
+        ]
+
+    def _explained(self, clips: Sequence[BoxedClip]) -> Layerwise:
+        classes = np.array([self.outputs[clip.label] for clip in clips]) if self.maps.explain == "true" else None
+        frames = np.stack([clip.frames for clip in clips])
+        return layerwise(self.model, frames, self.taps, classes, channels=self.maps.channels)
+
+    def _answers(self, batch: Batch) -> np.ndarray:
+        """The class that the model predicts of each clip, which is not the explained one where the true one is."""
+        if self.maps.explain == "true":
+            return self.model.predict_on_batch(batch.clips).argmax(axis=1)
+        return batch.found.class_index
+
+    def _row(self, measured: Measured, row: Row, setting: Setting) -> dict:
+        """The numbers of one row."""
+        table, units = measured.tables[row][setting.blur], measured.units
+
+        def boxes(acc2):
+            ways = {}
+            for found in max_box_acc(table, units, self.ious, setting.threshold, acc2).rows:
+                numbers = asdict(found)
+                for left_out in ("choice", "per", "per_class"):
+                    numbers.pop(left_out)
+                ways.setdefault(found.choice, {})[found.per] = numbers
+            return ways
+
+        hits = {}
+        for rule, found in measured.hits[row][setting.blur].items():
+            shares = {per: accuracy(found, units, per) for per in UNITS}
+            hits[rule] = {per: {"value": share.value, "interval": share.interval} for per, share in shares.items()}
+        return {
+            **row.described,
+            "threshold": setting.threshold,
+            "hits": hits,
+            "boxes": boxes(acc2=False),
+            "acc2": None if units.correct is None else boxes(acc2=True),
+            "curve": np.round(self.curve(table), 6).tolist(),
+            "held_out": round(setting.accuracy, 6),
+            "blur": setting.blur,
+        }
+
+    def _differences(self, measured: Measured, choice: Choice) -> list[dict]:
+        """The chosen 3DCAM minus Grad-CAM and minus each control: box accuracy by frame, the same groups drawn for
+        both."""
+        if not choice.best:
+            return []
+        units, last = measured.units, len(self.taps) - 1
+
+        def hits(row, way):
+            setting = choice.settings[row]
+            table = measured.tables[row][setting.blur]
+            found = table.best if way == "oracle" else table.iou[:, table.position(setting.threshold)]
+            return np.mean([localised(found, iou) for iou in self.ious], axis=0)
+
+        rows = []
+        gradcams = [ModelRow(GRADCAM, last, last, self.pictures), choice.best[GRADCAM]]
+        for way in ("given", "oracle"):
+            for other in dict.fromkeys([*gradcams, *self.controls]):
+                values = (hits(choice.best[CAM3D], way) - hits(other, way))[:, None]
+                bootstrap = Bootstrap()
+                means = bootstrap.means(values, np.ones(len(values)), units.clusters)
+                (interval,) = bootstrap.intervals(means, units.clusters)
+                rows.append({"choice": way, "than": other.name, "value": float(values.mean()), "interval": interval})
+        return rows
+
+
+def outputs_of(class_names: Sequence[str], outputs: Sequence[str] | None, needed: bool = False) -> list[int] | None:
+    """Of each class of the data its output of the model, -1 for none.
+
+    Names are compared without case; of ImageNet's, "n01440764 tench", the WordNet id is.
+
+    Args:
+        class_names: of the data.
+        outputs: names of the model's outputs; None: not known.
+        needed: whether every class needs one, as its true class is to be explained.
+
+    Returns:
+        None where the names are not known, or none of the classes has an output.
+
+    Raises:
+        ValueError: an output is needed and missing.
+    """
+    known = {} if outputs is None else {_class_key(name): i for i, name in enumerate(outputs)}
+    found = [known.get(_class_key(name), -1) for name in class_names]
+    absent = [name for name, i in zip(class_names, found, strict=True) if i < 0]
+    if needed and absent:
+        raise ValueError(
+            f"--explain true needs an output for every class; the model has none for {', '.join(absent[:5])}"
+            f"{' ...' if len(absent) > 5 else ''}. --class-names says what its outputs are"
+        )
+    return None if max(found) < 0 else found
+
+
+def _class_key(name: str) -> str:
+    return name.split()[0] if re.match(r"n\d{8}\b", name) else name.casefold()

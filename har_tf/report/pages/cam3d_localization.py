@@ -1,0 +1,396 @@
+"""The page of a localisation run: box accuracy by row, curves over the threshold, and maps with their boxes."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import seaborn
+from matplotlib import style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+
+from har_tf.report import plots
+from har_tf.report.page import Figure, Page, Section, Video, restored
+from har_tf.report.tables import Table, interval
+
+TRUE, FOUND = (255, 255, 255), (255, 0, 255)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def page(results: Mapping, figures: Path) -> Page:
+    """The page of a run of `experiments.cam3d_localization`.
+
+    Args:
+        results: what its `results.json` holds.
+        figures: folder that receives the curves.
+    """
+    made, said = tables(results), findings(results)
+    methods = results["methods"]
+    curves = threshold_curves(
+        {name: methods[name]["curve"] for name in _drawn(results)},
+        results["thresholds"],
+        figures / "figure_thresholds.png",
+        f"Box accuracy, mean over IoU\n{_ious(results)}",
+        controls=[name for name, row in methods.items() if row["kind"] == "control"],
+    )
+    caption = "Share of test frames of which a contour's box fits a true box, where all frames have the same threshold."
+    data, model, clip = (results[part] for part in ("dataset", "model", "clip"))
+    return Page(
+        "Localisation by 3DCAM",
+        {
+            "data": _data_line(results),
+            "model": f"{model['name']}, {model['start']}",
+            "clips": f"{' x '.join(map(str, clip['shape'][:-1]))}, {clip['sampling']}, {clip['fit']}",
+            "split": data["overlap"] or "thresholds chosen on other pictures",
+        },
+        [
+            Section("What was found", text="\n\n".join(said)),
+            *(Section(table.title, tables=[replace(table, title="")]) for table in made.values()),
+            Section("Accuracy over the threshold", figures=[Figure(curves, caption)]),
+            *restored(results["pictures"]),
+        ],
+        tables=made,
+        printed=[*(table.markdown() for table in made.values()), "\n".join(said)],
+    )
+
+
+# Column -> where its cells stand in a row of `results.json`.
+HITS = {
+    "Touches": "hits.intersects.frame.value",
+    "95 %": "hits.intersects.frame.interval",
+    "by video": "hits.intersects.video.value",
+    "Maximum inside": "hits.maximum.frame.value",
+    "95 % ": "hits.maximum.frame.interval",
+    "by video ": "hits.maximum.video.value",
+}
+SIDES = {
+    "Oracle": "boxes.oracle.frame.average",
+    "95 %": "boxes.oracle.frame.average_interval",
+    "by video": "boxes.oracle.video.average",
+    "Best": "boxes.best.frame.average",
+    "Chosen": "boxes.given.frame.average",
+    "95 % ": "boxes.given.frame.average_interval",
+    "by video ": "boxes.given.video.average",
+    "Threshold": "threshold",
+    "Blur": "blur",
+}
+
+
+def tables(results: Mapping) -> dict[str, Table]:
+    """File name -> table: the paper's that belong to the data, and every row side by side."""
+    made = {}
+    for asked in results["tables"]:
+        if asked["measure"] == "hits":
+            made[asked["stem"]] = _hits(results, asked)
+        else:
+            made[f"{asked['stem']}_oracle"] = _boxes(results, asked, "oracle")
+            made[f"{asked['stem']}_chosen"] = _boxes(results, asked, "given")
+    return made | {"side_by_side": _sides(results)}
+
+
+def _hits(results, asked) -> Table:
+    """Table 3: how often the map touches a true box, and how often its maximum lies in one."""
+    columns = HITS | ({"Paper": "paper"} if results["dataset"]["as_in_paper"] else {})
+    notes = [
+        "Touches: a pixel above 0 lies in a true box, as the paper words it; a uniform map always touches.",
+        "Maximum inside: the pointing game of Zhang et al. 2016, without tolerance; a uniform map scores the share of "
+        "the frame that is in boxes.",
+        *_notes(results),
+    ]
+    title = f"{asked['title']}: hit point by layer"
+    return _table(title, _rows(results, asked), columns, notes, ["Maximum inside", "by video "])
+
+
+def _boxes(results, asked, choice) -> Table:
+    """Tables 4 to 8: box accuracy at several IoU, by frame, under one way to set the threshold."""
+    ious, measured, rows = results["ious"], f"{asked['measure']}.{choice}.frame", _rows(results, asked)
+    columns = {f"IoU {iou:g}": f"{measured}.accuracy.{i}" for i, iou in enumerate(ious)}
+    columns["Average"] = f"{measured}.average"
+    highest = list(columns)
+    columns["95 %"] = f"{measured}.average_interval"
+    if choice == "given":
+        columns["Threshold"] = "threshold"
+    elif results["dataset"]["as_in_paper"]:
+        columns |= {f"Paper: {iou:g}": f"paper.{i}" for i, iou in enumerate(ious)}
+    rule = {
+        "oracle": "oracle, of each frame the threshold that fits its true box best",
+        "given": "one threshold for all frames, chosen on held-out training clips",
+    }[choice]
+    right = " and the right class" if asked["measure"] == "acc2" else ""
+    notes = [f"Share of frames with a box that fits{right}; {rule}.", *_notes(results)]
+    if any(row.get("method") == "Average 3DCAM" for row in rows):
+        notes.append(
+            "The average over the layers is their sum divided by their number; thresholds are shares of a map's "
+            "maximum, so both have the same boxes."
+        )
+    return _table(f"{asked['title']}: {rule}", rows, columns, notes, highest)
+
+
+def _sides(results) -> Table:
+    """Every row under every way to set the threshold, by frame and by video."""
+    chosen = results["chosen"].values()
+    rows = [{"name": f"{name} *" if name in chosen else name} | row for name, row in results["methods"].items()]
+    notes = [
+        f"Box accuracy, mean over IoU {_ious(results)}. Oracle: of each frame the threshold that fits its true box "
+        "best. Best: for each IoU the one threshold that suits the test frames best (MaxBoxAcc of Choe et al. 2020). "
+        "Chosen: one threshold, chosen on held-out training clips, as are the layers of the rows with a star and, "
+        "where there was a choice, the blur, in heights of the frame. By frame where nothing else is said.",
+        *_notes(results),
+    ]
+    title = "Side by side: every method, three ways to set the threshold"
+    return _table(title, rows, SIDES, notes, ["Oracle", "by video", "Best", "Chosen", "by video "])
+
+
+def _rows(results, asked) -> list[dict]:
+    """The rows of a table: those asked for, what was chosen, and the controls."""
+    methods = results["methods"]
+    rows = {row["name"]: row | methods.get(row["name"], {}) for row in asked["rows"]}
+    controls = (name for name, row in methods.items() if row["kind"] == "control")
+    for name in (*results["chosen"].values(), *controls):
+        rows.setdefault(name, {"name": name} | methods[name])
+    return list(rows.values())
+
+
+def _table(title, rows, columns, notes, highest) -> Table:
+    """A table of rows as `results.json` has them; where a row has no numbers its first cell says why."""
+    first = next(iter(columns.values()))
+    cells = []
+    for row in map(_flat, rows):
+        if first not in row:
+            row[first] = "class unknown" if row.pop("threshold", None) is not None else "not run"
+        cells.append(row)
+    formats = {name: ".2f" if name == "Threshold" else ".3f" for name in columns}
+    return Table.of(title, cells, {"Method": "name", **columns}, notes=notes, formats=formats, highest=highest)
+
+
+def _flat(row: Mapping) -> dict:
+    """What stands in a row under its path, "hits.maximum.frame.value"; intervals as text."""
+    cells = {}
+    for key, value in row.items():
+        if key.endswith("interval"):
+            cells[key] = interval(value)
+        elif isinstance(value, Mapping | list | tuple):
+            inner = value if isinstance(value, Mapping) else dict(enumerate(value))
+            cells |= {f"{key}.{path}": cell for path, cell in _flat({str(k): v for k, v in inner.items()}).items()}
+        else:
+            cells[key] = value
+    return cells
+
+
+def findings(results: Mapping) -> list[str]:
+    """What the numbers say, in sentences."""
+    chosen = results["chosen"]
+    if not chosen:
+        return [f"No model was explained: {results['model']['missing']}. The controls, which need none, were measured."]
+    best = [f"{name} at {results['methods'][name]['threshold']:.2f}" for name in chosen.values()]
+    right = results["measured"]["test"].get("right")
+    sentences = [] if right is None else [f"The model answers the right class on {right:.1%} of the test frames."]
+    sentences += [f"Layers and thresholds chosen on held-out training clips: {' and '.join(best)}."]
+    for choice, words in (("given", "At one threshold for all frames"), ("oracle", "With the oracle threshold")):
+        parts = []
+        for row in results["differences"]:
+            if row["choice"] == choice:
+                low, high = row["interval"] or (None, None)
+                span = "one group, so no interval" if low is None else f"{low:+.3f} to {high:+.3f}"
+                verdict = "does not differ clearly from"
+                if low is not None and (low > 0 or high < 0):
+                    verdict = "beats" if low > 0 else "is worse than"
+                parts.append(f"{verdict} {row['than']} ({row['value']:+.3f}; {span})")
+        sentences.append(f"{words}, {chosen['3DCAM']} {'; '.join(parts)}.")
+    sentences.append("Differences of the average box accuracy by frame, with 95 % intervals that draw whole groups.")
+    return sentences
+
+
+def _drawn(results) -> list[str]:
+    """The rows of the threshold curves: what was chosen, the controls, and what the paper compares: sums of 3DCAM over
+    layers and Grad-CAM at the last."""
+    layers, methods = len(results["model"]["taps"]), results["methods"]
+    names = list(results["chosen"].values())
+    for name, row in methods.items():
+        if row["kind"] == "control" or (row["method"] == "3DCAM" and row["layers"][0] < row["layers"][1]):
+            names.append(name)
+    last = {"kind": "model", "method": "Grad-CAM", "layers": [layers - 1] * 2}
+    names += [name for name, row in methods.items() if last.items() <= row.items()]
+    return list(dict.fromkeys(names))
+
+
+def _notes(results) -> list[str]:
+    """What every table says of the data and the model."""
+    model, test = results["model"], results["measured"]["test"]
+    taps = ", ".join(f"{layer}: {tap}" for layer, tap in model["taps"].items())
+    notes = [
+        f"Measured on {_data_line(results)}: {test['frames']} frames of {test['clips']} clips of {test['videos']} test "
+        f"videos from {test['groups']} groups; intervals draw whole groups.",
+        "Of several contours the best counts, as in the paper."
+        if results["contours"] == "all"
+        else "The box of the largest contour counts.",
+        f"{model['name']}, {model['start']}; layers: {taps}." if taps else f"Not run: {model['missing']}.",
+    ]
+    if results["chosen"]:
+        held_out = results["measured"]["held_out"]
+        notes.append(
+            f"Chosen on {held_out['frames']} frames of {held_out['videos']} held-out training videos: "
+            f"{' and '.join(results['chosen'].values())}."
+        )
+    if not results["dataset"]["as_in_paper"]:
+        notes.append("The paper's figures are of another network or other data and are not set beside these.")
+    return notes
+
+
+def _ious(results) -> str:
+    return ", ".join(f"{iou:g}" for iou in results["ious"])
+
+
+def _data_line(results) -> str:
+    data = results["dataset"]
+    return f"{len(data['classes'])} classes of {data['name']}"
+
+
+def pictures(
+    examples: Sequence,
+    class_names: Sequence[str],
+    answers: Sequence[str] | None,
+    figures: Path,
+    overlays: Path,
+    videos: int,
+) -> list[Section]:
+    """Draws Grad-CAM beside 3DCAM with the true box and the found one: strips as in Figures 7 and 8, overlay videos.
+
+    Args:
+        examples: `har_tf.evaluate.localization_study.Example`s; of clips, or all of pictures.
+        class_names: of the data.
+        answers: names of the model's outputs; None: not known.
+        figures: folder of the strips.
+        overlays: folder of the videos.
+        videos: so many of the clips are written as videos.
+
+    Returns:
+        The sections that show them; without examples none.
+    """
+    from har_tf.explain import overlay
+    from har_tf.video import write_video
+
+    strips, written = [], []
+    still = bool(examples) and examples[0].clip.frames.ndim == 3
+    for i, example in enumerate(examples):
+        clip = example.clip
+        size = clip.frames.shape[-3:-1]
+        plain = enlarged(clip.frames[None] if still else clip.frames)
+        true = [clip.shown.get(t, ()) for t in range(len(plain))]
+        drawn = {"clip, true box": boxed(plain, true, size)}
+        for name, (explanation, boxes) in example.panels.items():
+            painted = overlay(plain[None], explanation, alpha=0.6)[0]
+            drawn[name] = boxed(boxed(painted, true, size), boxes, size, FOUND)
+        answer = answers[example.class_index] if answers else f"class {example.class_index}"
+        title = f"{class_names[clip.label]}; explained {answer}, {example.probability:.2f}"
+        strips.append((title, drawn))
+        if not still and i < videos:
+            path = overlays / f"overlay_{i + 1}_{Path(clip.video).stem.partition('#')[0]}.mp4"
+            write_video(path, beside(drawn, title), fps=5)
+            written.append(Video(path, title))
+    if not strips:
+        return []
+    if still:
+        rows = [(name, np.concatenate([drawn[name] for _, drawn in strips])) for name in strips[0][1]]
+    else:
+        rows = [
+            (f"{title}: {name}" if k == 0 else name, frames)
+            for title, drawn in strips[:: -(-len(strips) // 3)]
+            for k, (name, frames) in enumerate(drawn.items())
+        ]
+    number = 8 if still else 7
+    path = plots.frame_strip(rows, figures / f"figure_{number}_saliency.png", max_frames=8)
+    caption = (
+        "White: the true box. Magenta: the box of the largest contour at the threshold that was chosen on held-out "
+        "training clips. Every frame has its own scale, as every frame has its own maximum in the tables. The videos "
+        "are drawn evenly from the test part, whatever the model answered."
+    )
+    sections = [Section(f"Figure {number}: saliency and boxes", figures=[Figure(path, caption)])]
+    return sections + ([Section("Overlay videos", text=caption, videos=written)] if written else [])
+
+
+def enlarged(frames: np.ndarray, min_side: int = 224) -> np.ndarray:
+    """Frames (T, H, W, 3) with a shorter side of at least `min_side`: boxes are drawn finer than their pixels."""
+    height, width = frames.shape[1:3]
+    zoom = max(1, -(-min_side // min(height, width)))
+    return np.stack([cv2.resize(f, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR) for f in frames])
+
+
+def boxed(frames: np.ndarray, boxes: Sequence, size: tuple[int, int], colour=TRUE) -> np.ndarray:
+    """The frames (T, H, W, 3) with boxes drawn in; of each frame (K, 4) boxes in pixels of a frame of `size`."""
+    drawn = frames.copy()
+    scale = frames.shape[1] / size[0]
+    for frame, found in zip(drawn, boxes, strict=True):
+        for x1, y1, x2, y2 in np.rint(np.asarray(found, float).reshape(-1, 4) * scale).astype(int).tolist():
+            for line, ink in ((4, (0, 0, 0)), (2, colour)):
+                cv2.rectangle(frame, (x1, y1), (x2 - 1, y2 - 1), ink, line)
+    return drawn
+
+
+def beside(panels: Mapping[str, np.ndarray], title: str) -> np.ndarray:
+    """Clips of one size side by side, uint8 (T, height, width, 3), each under its name and all under a title."""
+    gap, line = 6, 26
+    clips = list(panels.values())
+    time, height, width, _ = clips[0].shape
+    across = len(clips) * width + (len(clips) - 1) * gap
+    sheet = np.full((time, (2 * line + height + 1) // 2 * 2, (across + 1) // 2 * 2, 3), 255, np.uint8)
+    head = sheet[0, : 2 * line].copy()
+    _write(head, title, 4, line - 8, across)
+    for column, name in enumerate(panels):
+        _write(head, name, column * (width + gap) + 4, 2 * line - 8, width)
+    sheet[:, : 2 * line] = head
+    for column, clip in enumerate(clips):
+        left = column * (width + gap)
+        sheet[:, 2 * line : 2 * line + height, left : left + width] = clip
+    return sheet
+
+
+def _write(picture, text, x, y, room):
+    size = 0.55
+    while size > 0.3 and cv2.getTextSize(text, _FONT, size, 1)[0][0] > room - 8:
+        size -= 0.025
+    cv2.putText(picture, text, (x, y), _FONT, size, (20, 20, 20), 1, cv2.LINE_AA)
+
+
+def threshold_curves(
+    curves: Mapping[str, Sequence[float]],
+    thresholds: Sequence[float],
+    path: Path,
+    label: str,
+    controls: Collection[str] = (),
+) -> Path:
+    """Draws the box accuracy of several methods over the threshold that is the same for all frames.
+
+    Args:
+        curves: method -> accuracy at every threshold.
+        thresholds: shares of each map's maximum.
+        path: where to write, ending in .png.
+        label: of the upright axis.
+        controls: those of the methods that are dashed grey lines.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: there is no curve.
+    """
+    if not curves:
+        raise ValueError("curves must hold at least one method. Received: {}.")
+    others = [name for name in curves if name not in controls]
+    colours = dict(zip(others, seaborn.color_palette("colorblind", len(others)), strict=True))
+    with style.context("default"):
+        figure = Canvas((8, 5.2), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for name in others:
+            axes.plot(thresholds, curves[name], color=colours[name], linewidth=1.7, label=name)
+        for name, dash in zip([name for name in curves if name in controls], (":", "--", "-."), strict=False):
+            axes.plot(thresholds, curves[name], dash, color="0.35", linewidth=1.4, label=name)
+        axes.set(xlabel="Threshold, share of the map's maximum", ylabel=label, xlim=(0, 1))
+        axes.set_ylim(0, 1.05 * max(max(values) for values in curves.values()) or 1)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+        return plots.save(figure, path)
