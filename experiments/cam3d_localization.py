@@ -56,6 +56,7 @@ from har_tf.evaluate.boxed_clips import Clips, survey
 from har_tf.evaluate.localization import ILSVRC_IOUS, UCF24_IOUS
 from har_tf.evaluate.map_rows import AVERAGE, CAM3D, GRADCAM, Maps, ModelRow, layer, paper_rows
 from har_tf.experiment import (
+    SMALL_CNN_GRU,
     Data,
     Embedded,
     Output,
@@ -126,7 +127,6 @@ HMDB51 = (
     *("run", "shake_hands", "shoot_ball", "shoot_bow", "shoot_gun", "sit", "situp", "smile", "smoke", "somersault"),
     *("stand", "swing_baseball", "sword", "sword_exercise", "talk", "throw", "turn", "walk", "wave"),
 )
-CNN_GRU = {"pool_sizes": (4, 2, 2), "pool_before_norm": True, "normalize_sequence": True, "dropout": 0.1}
 # Of the CNN-GRU that is trained here: the first convolution, and the ReLUs, which stand behind the max pooling.
 CNN_GRU_TAPS = "conv2d_1,relu_1,relu_2,relu_3,conv3d"
 
@@ -357,7 +357,7 @@ def explain(recipe: Recipe, class_names) -> Explained:
     network = named(asked.network, folder=asked.weights_dir, finetune=asked.finetune)
     if network.missing:
         return Explained(network.name, "none", missing=network.missing)
-    small = CNN_GRU if network.name == "CNN-GRU" else {}
+    small = SMALL_CNN_GRU if network.name == "CNN-GRU" else {}
     return Explained(network.name, f"{network.start}, trained here", network=network, options=small)
 
 

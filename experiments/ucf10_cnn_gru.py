@@ -26,6 +26,7 @@ from har_tf.command import words
 from har_tf.datasets.splits import PROTOCOLS
 from har_tf.datasets.stick_figures import Figures
 from har_tf.experiment import (
+    SMALL_CNN_GRU,
     Augmentation,
     Data,
     Embedded,
@@ -121,9 +122,7 @@ PRESETS = {
     # Small frames, to end in minutes on two cores.
     "figures": Recipe(
         Data("figures"),
-        model=Model(
-            "CNN-GRU,Frame-CNN", pool_sizes=(4, 2, 2), dropout=0.1, pool_before_norm=True, normalize_sequence=True
-        ),
+        model=Model("CNN-GRU,Frame-CNN", **SMALL_CNN_GRU),
         training=Training(epochs=7, schedule="cosine", warmup_epochs=0.5),
         protocol="group",
         size=(64, 96),

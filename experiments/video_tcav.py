@@ -43,6 +43,7 @@ from har_tf import quiet
 from har_tf.command import words
 from har_tf.datasets.stick_figures import ACTIONS, REVERSED_PAIRS
 from har_tf.experiment import (
+    SMALL_CNN_GRU,
     Data,
     Embedded,
     Output,
@@ -59,8 +60,6 @@ from har_tf.report.run_folder import check_writable
 
 EXPERIMENT = "video_tcav"
 SETTINGS = ("pool", "classifier", "l2", "folds", "level", "num_random", "resamples")  # that tables tell
-# As in `ucf10_cnn_gru` on the embedded data set.
-SMALL_CNN_GRU = {"pool_sizes": (4, 2, 2), "pool_before_norm": True, "normalize_sequence": True, "dropout": 0.1}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from har_tf.datasets.errors import DatasetError, IncompleteError
 from har_tf.datasets.stick_figures import Figures
 
 R = TypeVar("R")
+# Arguments of `har_tf.models.cnn_gru` for the small frames of the embedded data set.
+SMALL_CNN_GRU = {"pool_sizes": (4, 2, 2), "pool_before_norm": True, "normalize_sequence": True, "dropout": 0.1}
 # What helps where a copy of a published data set lacks videos.
 _OF_A_PART = {
     "ucf101": "--dataset {root} --lists LISTS takes what is there of it",
@@ -388,6 +390,7 @@ def open_run(experiment: str, recipe: Any, prefix: str, dataset=None) -> Iterato
 
 
 __all__ = [
+    "SMALL_CNN_GRU",
     "Augmentation",
     "Data",
     "Embedded",

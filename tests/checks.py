@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import keras
+import nbformat
 import numpy as np
+from nbclient import NotebookClient
 
 from har_tf.command import guarded
 
@@ -48,3 +50,21 @@ def failed(options, capsys) -> str:
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     return lines[0]
+
+
+def executed(name: str, options: str, out: Path, monkeypatch) -> tuple[list[dict], list[str], str]:
+    """Runs a notebook of `notebooks/` with the options of its experiment.
+
+    Returns:
+        What its cells show, the tables among it as Markdown, and what they print.
+    """
+    monkeypatch.setenv("HAR_TF_NOTEBOOK_OPTIONS", options)
+    monkeypatch.setenv("HAR_TF_NOTEBOOK_OUT", str(out))
+    path = Path(__file__).resolve().parents[1] / "notebooks" / name
+    notebook = nbformat.read(path, as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not committed"
+    where = {"metadata": {"path": path.parent}}
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    texts = [str(output.get("data", {}).get("text/markdown", "")) for output in shown]
+    return shown, texts, "".join(output.get("text", "") for output in shown)

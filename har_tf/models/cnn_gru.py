@@ -6,9 +6,6 @@ from keras import layers, ops
 from har_tf.models import backbones
 from har_tf.models.building import check_input_shape, classifier
 
-# What trains on clips of some hundred pixels a side and few frames, such as those of the embedded data set.
-SMALL_FRAMES = {"pool_sizes": (4, 2, 2), "pool_before_norm": True, "normalize_sequence": True, "dropout": 0.1}
-
 
 def cnn_gru(
     input_shape=(10, 128, 192, 3),

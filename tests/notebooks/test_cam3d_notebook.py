@@ -1,11 +1,7 @@
 """The Kaggle notebook of 3DCAM, executed on the embedded data."""
 
-from pathlib import Path
+from checks import executed
 
-import nbformat
-from nbclient import NotebookClient
-
-NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "cam3d.ipynb"
 OPTIONS = (
     "--network ResNeXt3D --clips 40 --size 32 32 --num-frames 4 --epochs 1 --cardinality 2 --validation 0.25 "
     "--overlays 1 --workers 0 --frames-per-clip 1"
@@ -13,19 +9,9 @@ OPTIONS = (
 
 
 def test_runs_from_top_to_bottom(tmp_path, monkeypatch):
-    monkeypatch.setenv("HAR_TF_NOTEBOOK_OPTIONS", OPTIONS)
-    monkeypatch.setenv("HAR_TF_NOTEBOOK_OUT", str(tmp_path))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not committed"
-    client = NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": NOTEBOOK.parent}}
-    )
-    client.execute()
-    shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    texts = [str(output.get("data", {}).get("text/markdown", "")) for output in shown]
+    shown, texts, printed = executed("cam3d.ipynb", OPTIONS, tmp_path, monkeypatch)
     assert any("Side by side" in text and "Control: uniform" in text for text in texts)
     assert sum("image/png" in output.get("data", {}) for output in shown) == 2, "curves and strips"
     assert any("<video" in str(output.get("data", {}).get("text/html", "")) for output in shown)
-    printed = "".join(output.get("text", "") for output in shown)
     assert "conv3d_1a_7x7 (4, 16, 16, 16) -> (1, 4, 32, 32)" in printed
     assert len(list(tmp_path.glob("cam3d_localization/*/model.keras"))) == 1
