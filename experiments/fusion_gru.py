@@ -178,7 +178,7 @@ def main(recipe: Recipe) -> None:
     protocol = recipe.protocol or strictest_protocol(dataset)
     parted = {number: loaded[number].split(protocol, number) for number in numbers}
     if protocol == "official" and len({loaded[number].official for number in numbers}) < len(numbers):
-        raise ValueError(f"{dataset.root}: has one official split. Received: --splits {recipe.splits}")
+        raise ValueError(f"{dataset.root}: has one official split. Received: --splits {','.join(map(str, numbers))}")
 
     def held_out(number: int, seed: int) -> tuple:
         return hold_out(parted[number][0], protocol, seed, validation)
