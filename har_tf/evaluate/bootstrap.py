@@ -8,7 +8,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 _TOGETHER = 50  # resamples a matrix product: so many counts of 50,000 clusters take 20 MB
 
@@ -77,5 +76,7 @@ def redrawn(clusters: Sequence[Hashable], rng: np.random.Generator) -> list[int]
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
     """The 95 % Wilson interval of `hits` out of `count` that are independent."""
+    from scipy.stats import binomtest  # half a second, which a command's help does not wait for
+
     interval = binomtest(hits, count).proportion_ci(confidence_level=0.95, method="wilson")
     return float(interval.low), float(interval.high)
