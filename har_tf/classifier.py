@@ -179,7 +179,7 @@ class Classifier:
         Args:
             source: a video, a folder (all videos below it, sorted), a list of videos, clips as uint8 (T, H, W, 3) or
                 (B, T, H, W, 3), or a `tf.data.Dataset` of batches of clips, or of (clips, labels).
-            batch_size: clips that the model sees at once.
+            batch_size: clips that the model sees at once, at most; of fewer clips all.
 
         Raises:
             har_tf.video.VideoError: the only video cannot be read; of several, those are in `skipped`.
@@ -187,13 +187,14 @@ class Classifier:
             ValueError: clips of another shape.
         """
         if isinstance(source, np.ndarray | tf.data.Dataset):
+            batch_size = self._at_once(source, batch_size)
             batches = self._batches(source, batch_size)
             probabilities = _joined(self._probabilities(clips, batch_size) for clips in batches)
             return Predictions(None, probabilities, self.class_names)
         names, answers, skipped = [], [], {}
         paths = self._paths(source)
         single = isinstance(source, str | PathLike) and not Path(source).is_dir()
-        for path, _, answer in self.answers(paths, batch_size):
+        for path, _, answer in self.answers(paths, self._at_once(paths, batch_size)):
             if isinstance(answer, Failed):
                 if single:
                     raise VideoError(path, answer.reason)
@@ -236,7 +237,7 @@ class Classifier:
         method: str | Sequence[str] = "gradcam",
         class_name: str | None = None,
         tap: str | Sequence[str] | None = None,
-        taps: Sequence[str] | None = None,
+        taps: str | Sequence[str] | None = None,
         counterfactual: bool = False,
         pool: str = "spatiotemporal",
         normalize: Literal["clip", "frame"] = "clip",
@@ -253,7 +254,7 @@ class Classifier:
             class_name: the class to explain; None: the predicted one.
             tap: the feature map at which gradcam explains, or several; of a model that fuses networks, the name of a
                 network is its last map. None: the last one.
-            taps: the feature maps that methods which sum take; None: the output of each stage.
+            taps: the feature map, or several, that methods which sum take; None: the output of each stage.
             counterfactual: show what speaks against the class, by negated gradients.
             pool: of gradcam and sum-gradcam: "spatiotemporal" or "spatial".
             normalize: scale saliency to the clip's maximum ("clip"; of a video in windows the video's) or each frame's.
@@ -271,7 +272,7 @@ class Classifier:
         settings = {
             "class_index": None if class_name is None else self.index_of(class_name),
             "counterfactual": counterfactual,
-            "tap": None if tap is None else self.taps_by_name([tap] if isinstance(tap, str) else tap),
+            "tap": None if tap is None else self.taps_by_name(tap),
             "taps": None if taps is None else list(self.taps_by_name(taps).values()),
             "pool": pool,
         }
@@ -303,7 +304,9 @@ class Classifier:
             har_tf.video.VideoError: a video cannot be read.
             ValueError: an unknown tap, or clips of another shape.
         """
-        chosen = [taps(self.model)[-1] if tap is None else self.taps_by_name([tap])[tap]]
+        chosen = [taps(self.model)[-1] if tap is None else self.taps_by_name(tap)[tap]]
+        listed = source if isinstance(source, np.ndarray | tf.data.Dataset) else self._paths(source)
+        batch_size = self._at_once(listed, batch_size)
 
         def pooled(clips: np.ndarray) -> np.ndarray:
             (found,) = activations(self.model, clips, chosen, "mean", batch_size).values()
@@ -312,10 +315,10 @@ class Classifier:
         if isinstance(source, np.ndarray | tf.data.Dataset):
             batches = self._batches(source, batch_size)
         else:
-            paths, how = self._paths(source), self.reading
+            how = self.reading
             batches = (
-                np.stack([read_clip(path, **how) for path in paths[i : i + batch_size]])
-                for i in range(0, len(paths), batch_size)
+                np.stack([read_clip(path, **how) for path in listed[i : i + batch_size]])
+                for i in range(0, len(listed), batch_size)
             )
         return _joined(_padded(pooled, clips, batch_size) for clips in batches)
 
@@ -325,12 +328,13 @@ class Classifier:
             raise ValueError(f"The model's classes are {', '.join(self.class_names)}. Received: {class_name}")
         return self.class_names.index(class_name)
 
-    def taps_by_name(self, names: Sequence[str]) -> dict[str, Tap]:
+    def taps_by_name(self, names: str | Sequence[str]) -> dict[str, Tap]:
         """Name -> the feature map that it means: a tap, or of a model that fuses networks the last map of one.
 
         Raises:
             ValueError: there is none of this name.
         """
+        names = [names] if isinstance(names, str) else names
         networks = stream_taps(self.model)
         try:
             found = find_several(self.model, [networks.get(name, name) for name in names])
@@ -382,6 +386,14 @@ class Classifier:
         if not found:
             raise FileNotFoundError(f"{path}: no video in this folder or below it")
         return found
+
+    def _at_once(self, source: np.ndarray | tf.data.Dataset | Sequence[Path], batch_size: int) -> int:
+        """The batch size, or the number of clips where that is known and smaller: no more are computed than needed."""
+        check_batch_size(batch_size)
+        if isinstance(source, tf.data.Dataset):
+            return batch_size
+        count = 1 if isinstance(source, np.ndarray) and source.ndim == 4 else len(source)
+        return min(batch_size, max(count, 1))
 
     def _batches(self, source: np.ndarray | tf.data.Dataset, batch_size: int) -> Iterator[np.ndarray]:
         check_batch_size(batch_size)

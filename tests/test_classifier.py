@@ -72,6 +72,10 @@ def test_the_model_sees_one_batch_size_only(model, clips):
     answer, classifier._answer = classifier._answer, lambda batch: sizes.append(len(batch)) or answer(batch)
     classifier.predict(clips, batch_size=2)
     assert sizes == [2, 2], "no graph is traced for the last, smaller batch"
+    sizes.clear()
+    classifier.predict(clips[0])
+    classifier.predict(clips)
+    assert sizes == [1, 3], "and no more clips are computed than there are"
 
 
 def test_what_cannot_be_read_is_named(classifier, videos, tmp_path):
@@ -101,9 +105,11 @@ def test_sources_that_cannot_be_meant_are_refused(classifier, clips):
         classifier.explain(clips[0], windows=True)
 
 
-def test_an_explanation_is_of_the_clip_and_its_overlay_has_the_source_s_size_and_speed(classifier, videos, tmp_path):
+def test_an_explanation_is_of_the_clip_and_a_whole_video_s_overlay_has_its_speed(classifier, videos, clips, tmp_path):
     explained = classifier.explain(videos / "a.mp4", method="3dcam", class_name="catch")
     np.testing.assert_array_equal(explained.frames, read_clip(videos / "a.mp4", 10, (32, 48), **HOW))
+    (one,) = classifier.explain(clips[0], "3dcam", taps="conv3d").explanations.values()
+    assert one.settings["taps"] == ("conv3d",)
     (found,) = explained.explanations.values()
     assert found.maps.shape == (1, 10, 32, 48)
     assert classifier.class_names[found.class_index[0]] == "catch"
