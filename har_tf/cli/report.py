@@ -18,12 +18,18 @@ class Report:
         tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)"),
     ]
     """Folders of runs, such as runs/ucf10_cnn_gru/figures-group-1a2b3c4d."""
+    quote: tuple[Path, ...] = ()
+    """Markdown files that show tables of the runs: what stands between the lines <!-- table EXPERIMENT/RUN/TABLE -->
+    and <!-- end of table --> is written anew. In RUN, * stands for anything."""
 
     def run(self) -> None:
         from har_tf.report.publish import publish
+        from har_tf.report.quote import quote
 
         if not self.runs:
             print("error: at least one folder of a run is needed", file=sys.stderr)
             sys.exit(2)
         for folder in self.runs:
             publish(folder)
+            for document in quote(folder, self.quote):
+                print(f"tables in:  {document}")
