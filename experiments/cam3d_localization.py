@@ -25,36 +25,33 @@ behind the person. Where nothing but the person moves (--traffic 0), frame diffe
 model.
 
 What the paper leaves open:
-    The threshold. For UCF24 it takes, of each frame, the one that fits the true box best: "oracle" here, which needs
-    the true boxes. Beside it stands one threshold for all frames, chosen on held-out training clips ("chosen"), and the
+    The threshold. For UCF24 it takes, of each frame, the one that fits the true box best: "oracle", which needs the
+    true boxes. Beside it stand one threshold for all frames that held-out training clips choose ("chosen"), and the
     best one on the test clips themselves ("best", MaxBoxAcc of Choe et al. 2020). Tables 4 and 5 name no rule.
     The layers to sum. Table 6 sums conv and layer 1, Table 7 layers 2 to 4, and the text says that they depend on the
-    data. The row "chosen" is the run of neighbouring layers, two or more, with the best box accuracy at one threshold
-    on held-out training clips; for Grad-CAM one layer may be the best. Test clips choose nothing.
+    data. "Chosen" is the run of neighbouring layers, two or more, with the best box accuracy at one threshold on
+    held-out training clips; for Grad-CAM one layer may be the best. Test clips choose nothing.
     The frames: clips of 16 frames at rate 1, one after the other; the last ends with the video, and of its frames those
     count that no clip before had. Of each clip, the frames with a true box.
     The class: the predicted one, equation (1); `--explain true` takes the annotated one.
-    Average-pool 3DCAM: the mean over the layers. It is the sum, divided by their number, so with thresholds that are
-    shares of a map's maximum its boxes are those of the sum; what the last layer's average pool reads is 3DCAM layer 4.
-    Table 8 repeats Table 5. The text calls the last row of Table 7 Sum Grad-CAM; it is Sum 2DCAM.
-    The contours: "multi-contour", of all contours of a map the one that fits best. So a map that is scattered over the
-    frame is at an advantage, above all under the oracle; `--contours largest` takes one box a frame.
-    A blur of the maps. None, unless `--blur` is given; the embedded data set's rows may have one, see there.
-    The crop, for which the boxes are cut as well: the centre of the frame, as in the published code.
+    Average-pool 3DCAM: the mean over the layers, whose boxes are those of the sum, as thresholds are shares of a map's
+    maximum; what the last layer's average pool reads is 3DCAM layer 4. Table 8 repeats Table 5. The text calls the last
+    row of Table 7 Sum Grad-CAM; it is Sum 2DCAM.
+    The contours: of all contours of a map the one that fits best ("multi-contour"), which favours scattered maps, above
+    all under the oracle; `--contours largest` takes one box a frame.
+    A blur of the maps (`--blur`): none. The crop, for which the boxes are cut as well: the centre of the frame, as in
+    the published code.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from har_tf import quiet
 from har_tf.command import words
-from har_tf.datasets.stick_figures.drawing import ACTIONS
-from har_tf.evaluate.boxed_clips import Clips, survey
 from har_tf.evaluate.localization import ILSVRC_IOUS, UCF24_IOUS
-from har_tf.evaluate.map_rows import AVERAGE, CAM3D, GRADCAM, Maps, ModelRow, layer, paper_rows
+from har_tf.evaluate.map_rows import AVERAGE, CAM3D, GRADCAM, layer, table_rows
+from har_tf.evaluate.options import Clips, Maps
 from har_tf.experiment import (
     SMALL_CNN_GRU,
     Data,
@@ -68,11 +65,9 @@ from har_tf.experiment import (
     options,
     run_cli,
 )
-from har_tf.report.page import stored
 from har_tf.report.run_folder import check_writable
 
 EXPERIMENT = "cam3d_localization"
-LAYERS = 5  # conv and layer 1 to 4, Table 1 of the paper
 
 # (method, first layer, last layer): figures of the paper
 LAST, ALL = (4, 4), (0, 4)
@@ -118,15 +113,8 @@ NEEDED = {
     "jhmdb": "resnext-101-kinetics-hmdb51_split1.pth of github.com/kenshohara/3D-ResNets-PyTorch as --weights",
     "ucf24": "resnext-101-kinetics-ucf101_split1.pth of github.com/kenshohara/3D-ResNets-PyTorch as --weights",
     "ilsvrc": "resnet50_weights_tf_dim_ordering_tf_kernels.h5 of keras.applications as --weights",
+    "figures": "--network, --model or --weights",
 }
-# The classes of HMDB51 in the order of the published weights; JHMDB has 21 of them.
-HMDB51 = (
-    *("brush_hair", "cartwheel", "catch", "chew", "clap", "climb", "climb_stairs", "dive", "draw_sword", "dribble"),
-    *("drink", "eat", "fall_floor", "fencing", "flic_flac", "golf", "handstand", "hit", "hug", "jump", "kick"),
-    *("kick_ball", "kiss", "laugh", "pick", "pour", "pullup", "punch", "push", "pushup", "ride_bike", "ride_horse"),
-    *("run", "shake_hands", "shoot_ball", "shoot_bow", "shoot_gun", "sit", "situp", "smile", "smoke", "somersault"),
-    *("stand", "swing_baseball", "sword", "sword_exercise", "talk", "throw", "turn", "walk", "wave"),
-)
 # Of the CNN-GRU that is trained here: the first convolution, and the ReLUs, which stand behind the max pooling.
 CNN_GRU_TAPS = "conv2d_1,relu_1,relu_2,relu_3,conv3d"
 
@@ -139,6 +127,26 @@ class BoxedData(Data):
     """Data with true boxes; figures is the embedded data set."""
     partial: bool = False
     """Take a copy that lacks annotated videos; without, absent videos are an error."""
+
+
+@dataclass(frozen=True)
+class SmallResNeXt:
+    """A 3D ResNeXt that two cores can train; a `har_tf.trial.Buildable`."""
+
+    name: ClassVar = "ResNeXt3D"
+    start: ClassVar = "random weights"
+
+    blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
+    """Residual blocks of the four stages of the ResNeXt3D that is trained here."""
+    width: int = 32
+    """Planes in the first stage of the ResNeXt3D that is trained here."""
+    cardinality: int = 8
+    """Groups of the ResNeXt3D that is trained here."""
+
+    def build(self, shape, num_classes: int):
+        from har_tf.models.resnext3d import resnext3d
+
+        return resnext3d(shape, num_classes, **asdict(self))
 
 
 @dataclass(frozen=True)
@@ -159,12 +167,6 @@ class Model:
     """Folder with the published .h5 file of an ImageNet network. None: downloaded."""
     finetune: bool = False
     """Train the ImageNet network too, not only what stands on it."""
-    blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
-    """Residual blocks of the four stages of the ResNeXt3D that is trained here."""
-    width: int = 32
-    """Planes in the first stage of the ResNeXt3D that is trained here."""
-    cardinality: int = 8
-    """Groups of the ResNeXt3D that is trained here."""
     taps: str | None = None
     """Layers from the input on, separated by commas, in place of conv and layer 1 to 4. None: the model's stages; of a
     CNN-GRU that is trained here the first convolution and the ReLUs, which stand behind the max pooling."""
@@ -177,6 +179,7 @@ class Recipe:
     data: BoxedData = BoxedData()
     embedded: Embedded = Embedded(clips=4000, traffic=4)
     model: Model = Model()
+    resnext: SmallResNeXt = SmallResNeXt()
     clips: Clips = Clips()
     maps: Maps = Maps()
     training: Training = Training(schedule="cosine", warmup_epochs=0.5)
@@ -200,59 +203,70 @@ PRESETS = {
     "ucf24": Recipe(BoxedData("ucf24")),
     "ilsvrc": Recipe(BoxedData("ilsvrc"), clips=Clips((224, 224))),
 }
-# Option: what its file tells, and so is not taken from a preset.
+# Options that a preset does not set where a file is explained; None: as the file says.
 TOLD = {
-    "weights": {"network": None, "size": None, "num_frames": None},
+    "weights": {"network": None},
     "model": {"network": None, "size": None, "num_frames": None, "sampling": None, "fit": None},
 }
 
 
 def main(recipe: Recipe) -> None:
     check(recipe)
-    of_loader = {} if recipe.data.dataset == "ilsvrc" else {"workers": recipe.output.workers}
-    dataset = recipe.data.listed(partial=recipe.data.partial, **of_loader)
+    still = recipe.data.dataset == "ilsvrc"
+    loading = {} if still else {"workers": recipe.output.workers}
+    dataset = recipe.data.listed(partial=recipe.data.partial, **loading)
     check_writable(recipe.output.out)
 
     quiet.import_tensorflow()
     from har_tf import training
     from har_tf.datasets import splits
+    from har_tf.datasets.stick_figures import ACTIONS
+    from har_tf.evaluate.boxed_clips import survey
     from har_tf.evaluate.localization_study import Study, outputs_of
+    from har_tf.report.page import stored
     from har_tf.report.pages.cam3d_localization import pictures
+    from har_tf.trial import split_parts
 
     # What can be wrong is found out here, before anything is drawn, decoded or trained.
-    recipe = as_saved(recipe)
     training.seed_everything(recipe.seed)
-    explained = explain(recipe, dataset.class_names if dataset else recipe.data.class_names or list(ACTIONS))
-    shape = clip_shape(recipe, explained.model)
-    taps = tap_names(recipe, explained, shape)
-    drawn = None if dataset else draw(recipe)
+    asked = (recipe.clips.num_frames, *(recipe.clips.size or (None, None)), 3)[still:]
+    subject = explained(recipe, asked, dataset.class_names if dataset else recipe.data.class_names or ACTIONS)
+    shape, recipe = subject.shape(asked, recipe.data.dataset), as_saved(recipe, subject)
+    own = CNN_GRU_TAPS if subject.network and subject.name == "CNN-GRU" else None
+    names = recipe.model.taps or own
+    taps = subject.taps(names and words(names), shape)
+    drawn = None if dataset else recipe.embedded.draw(
+        recipe.output, recipe.data.class_names, size=tuple(side + side % 2 for side in shape[-3:-1]), seed=recipe.seed
+    )  # fmt: skip
     dataset = dataset or drawn
-    names = dataset.class_names if explained.network else explained.class_names
-    needed = recipe.maps.explain == "true" and explained.missing is None
-    outputs = outputs_of(dataset.class_names, names, needed)
-    train, held_out, test = split(recipe, dataset)
+    answers = subject.classifier.class_names if subject.classifier else dataset.class_names
+    outputs = outputs_of(dataset.class_names, answers, recipe.maps.explain == "true" and not subject.missing)
+    if still:  # a share of the pictures stands in for a training part
+        held_out, test = dataset.split("random", recipe.seed, 1 - recipe.training.validation)
+        train = dataset.subset([])
+    else:
+        protocol = "group" if dataset.official is None else "official"
+        train, held_out, test = split_parts(dataset, protocol, recipe.seed, recipe.training.validation)
     chosen_on, measured_on = (survey(part, shape, recipe.clips, recipe.output.workers) for part in (held_out, test))
     notes = [*dataset.notes, *chosen_on.notes, *measured_on.notes]
     skipped = dict(chosen_on.skipped + measured_on.skipped)
 
-    prefix = f"{dataset.name}-{explained.name.replace('/', '_').replace(' ', '_')}"
+    prefix = f"{dataset.name}-{subject.name.replace('/', '_').replace(' ', '_')}"
     with open_run(EXPERIMENT, recipe, prefix, None if drawn else dataset) as run:
         announce(dataset, "videos", notes)
         run.write_skipped(skipped)
-        model = explained.model
-        if explained.network is not None:
-            print(f"\n{explained.name}: trained on {len(train)} clips", flush=True)
-            model = trained(recipe, explained, dataset, (train, held_out, test), shape, run, skipped)
-        study = Study(
-            model, taps, outputs, recipe.maps, IOUS[recipe.data.dataset], recipe.training.batch_size, len(shape) == 3
-        )
+        model = subject.classifier and subject.classifier.model
+        if subject.network is not None:
+            print(f"\n{subject.name}: trained on {len(train)} clips", flush=True)
+            model = trained(recipe, subject, dataset, (train, held_out, test), shape, run, skipped)
+        study = Study(model, taps, outputs, recipe.maps, IOUS[recipe.data.dataset], recipe.training.batch_size, still)
         print(f"\nexplaining {len(held_out)} held-out training videos, to choose thresholds and layers", flush=True)
         choice = study.choose(chosen_on)
         print(f"explaining {len(test)} test videos", flush=True)
         measured = study.results(measured_on, choice)
         overlap = splits.overlap(dataset.subset([*train.records, *held_out.records]), test)
         examples = study.examples(measured_on, choice, max(recipe.output.overlays, 3))
-        shown = pictures(examples, dataset.class_names, names, run.figures, run.overlays, recipe.output.overlays)
+        shown = pictures(examples, dataset.class_names, answers, run.figures, run.overlays, recipe.output.overlays)
         results = {
             "dataset": {
                 "name": recipe.data.dataset, "classes": list(dataset.class_names), "videos": len(dataset),
@@ -260,26 +274,17 @@ def main(recipe: Recipe) -> None:
                 "overlap": str(overlap) if len(train) else None,
             },
             "model": {
-                "name": explained.name, "start": explained.start, "missing": explained.missing,
-                "taps": {layer(i): tap for i, tap in enumerate(taps)}, "trained_here": explained.network is not None,
+                "name": subject.name, "start": subject.start, "missing": subject.missing,
+                "taps": {layer(i): tap for i, tap in enumerate(taps)}, "trained_here": subject.network is not None,
                 "explained_class": recipe.maps.explain, "channels": recipe.maps.channels,
             },
             "clip": {"shape": shape} | {name: getattr(recipe.clips, name) for name in ("sampling", "fit", "short")},
-            "tables": tables(recipe.data.dataset, len(taps)),
+            "tables": [
+                {"stem": stem, "title": title, "measure": measure, "rows": table_rows(paper, len(taps), still)}
+                for stem, title, measure, paper in TABLES[recipe.data.dataset]
+            ],
         }  # fmt: skip
         run.publish(results | measured | {"pictures": stored(shown, run.path)})
-
-
-def tables(dataset: str, layers: int) -> list[dict]:
-    """The tables that belong to the data: of each row that a model of so many layers has the paper's figures."""
-    still = dataset == "ilsvrc"
-    asked = []
-    for stem, title, measure, paper in TABLES[dataset]:
-        keys = paper or {(row.method, row.first, row.last): None for row in paper_rows(layers)}
-        rows = {ModelRow(*key, still): figures for key, figures in keys.items() if key[2] < (layers or LAYERS)}
-        rows = [{"name": row.name, "paper": figures, **row.described} for row, figures in rows.items()]
-        asked.append({"stem": stem, "title": title, "measure": measure, "rows": rows})
-    return asked
 
 
 def check(recipe: Recipe) -> None:
@@ -292,6 +297,9 @@ def check(recipe: Recipe) -> None:
         raise ValueError(f"ilsvrc is explained with --weights or --model. Received: --network {flat['network']}")
     if recipe.data.partial and recipe.data.embedded:
         raise ValueError("--partial is for data sets on disk. Received: --dataset figures")
+    of_file = [name for name in ("size", "num_frames", "sampling", "fit") if flat[name] is None]
+    if of_file and recipe.model.model is None:
+        raise ValueError(f"--{of_file[0].replace('_', '-')} None is as --model says. Received: no --model")
     check_options(
         recipe, clips=(30, None), validation=(0.01, 0.9), epochs=(1, None), clips_per_video=(1, None),
         frames_per_clip=(1, None), cardinality=(1, None), figure_height=(0.2, 0.9), clutter=(0, 1), shake=(0, 1),
@@ -307,158 +315,37 @@ def check(recipe: Recipe) -> None:
             raise FileNotFoundError(f"{flat[option]}: no such file for --{option.replace('_', '-')}")
 
 
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """What is explained, and what its rows are called by.
-
-    Args:
-        name: as in titles.
-        start: where its weights come from.
-        model: None until it is trained, and where there is none.
-        class_names: of its outputs; None: not known.
-        network: what is trained here, a `har_tf.trial.Buildable`.
-        options: arguments of its `build`.
-        missing: why there is neither.
-    """
-
-    name: str
-    start: str
-    model: object = None
-    class_names: tuple[str, ...] | None = None
-    network: object = None
-    options: Mapping = field(default_factory=dict)
-    missing: str | None = None
-
-
-def explain(recipe: Recipe, class_names) -> Explained:
-    """The model that is given, or the one to train, or why there is none.
-
-    Raises:
-        ValueError: a file that holds no such model, or an unknown network.
-    """
-    from har_tf.models.resnext3d import resnext3d
-    from har_tf.models.saving import load_model
+def explained(recipe: Recipe, shape, class_names):
+    """What is given or is to be trained, as a `har_tf.subject.Subject`; `class_names` are those of the data."""
+    from har_tf.datasets import hmdb51
     from har_tf.models.zoo import named
+    from har_tf.subject import Subject, published, saved, untrained
 
     asked = recipe.model
     if asked.model is not None:
-        model, names = load_model(asked.model)
-        return Explained(asked.model.stem, asked.model.name, model, names)
+        return saved(asked.model)
     if asked.weights is not None:
-        model = published(recipe)
-        names = output_names(recipe, model.output_shape[-1], class_names)
-        return Explained(model.name, asked.weights.name, model, names)
+        known = [hmdb51.CLASS_NAMES] if recipe.data.dataset == "jhmdb" else []
+        return published(asked.weights, shape, asked.class_names, [*known, class_names])
     if asked.network is None:
-        return Explained("no model", "none", missing=f"needs {NEEDED[recipe.data.dataset]}")
-    if asked.network == "ResNeXt3D":
-        size = {name: getattr(asked, name) for name in ("blocks", "width", "cardinality")}
-        start = "trained here from random weights"
-        return Explained("ResNeXt3D", start, network=SimpleNamespace(build=resnext3d), options=size)
+        return Subject("no model", "none", missing=f"needs {NEEDED[recipe.data.dataset]}")
+    if asked.network == recipe.resnext.name:
+        return untrained(recipe.resnext, {})
     network = named(asked.network, folder=asked.weights_dir, finetune=asked.finetune)
-    if network.missing:
-        return Explained(network.name, "none", missing=network.missing)
-    small = SMALL_CNN_GRU if network.name == "CNN-GRU" else {}
-    return Explained(network.name, f"{network.start}, trained here", network=network, options=small)
+    return untrained(network, SMALL_CNN_GRU if network.name == "CNN-GRU" else {})
 
 
-def published(recipe: Recipe):
-    """The paper's network with the weights of a published file."""
-    import keras
-
-    from har_tf.models.resnext3d import resnext3d
-    from har_tf.models.weights import import_weights as importers
-
-    path, clips = recipe.model.weights, recipe.clips
-    if recipe.data.dataset != "ilsvrc":
-        usual = PRESETS["ucf24"].clips
-        shape = (clips.num_frames or usual.num_frames, *(clips.size or usual.size), 3)
-        return resnext3d(shape, weights=path, **importers.resnext3d_options(path))
-    picture = keras.Input((*(clips.size or PRESETS["ilsvrc"].clips.size), 3), dtype="uint8", name="picture")
-    x = keras.ops.flip(picture, axis=-1)  # the network was trained on BGR
-    x = keras.layers.Rescaling(1.0, [-103.939, -116.779, -123.68], name="preprocess")(x)
-    return importers.import_weights(keras.applications.ResNet50(weights=None, input_tensor=x), path)
-
-
-def output_names(recipe: Recipe, outputs: int, class_names) -> tuple[str, ...] | None:
-    """The names of the outputs of published weights; None where nothing tells them."""
-    path = recipe.model.class_names
-    if path is None:
-        known = (HMDB51, class_names) if recipe.data.dataset == "jhmdb" else (class_names,)
-        return next((tuple(names) for names in known if len(names) == outputs), None)
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    names = tuple(line[-1] for line in lines)  # "1 ApplyEyeMakeup" or the name alone
-    if len(names) != outputs:
-        raise ValueError(f"{path}: {len(names)} names. Expected {outputs}, one an output of the weights")
-    return names
-
-
-def as_saved(recipe: Recipe) -> Recipe:
-    """The recipe with the sampling and fit that a saved model's clips were taken with, where none was given."""
-    from har_tf.models.saving import clip_settings
-
+def as_saved(recipe: Recipe, subject) -> Recipe:
+    """The recipe with the sampling and fit that a saved model's clips were taken with, where none is asked for."""
     if recipe.model.model is None:
         return recipe
-    saved, clips = clip_settings(recipe.model.model), recipe.clips
+    clips, saved = recipe.clips, subject.classifier.clip
     if clips.sampling is None and saved["sampling"] == "strided":
         raise ValueError(f"{recipe.model.model}: made for strided clips; choose --sampling dense or uniform")
     return changed(recipe, sampling=clips.sampling or saved["sampling"], fit=clips.fit or saved["fit"])
 
 
-def clip_shape(recipe: Recipe, model) -> tuple[int, ...]:
-    """(time, height, width, channels) of a clip, (height, width, channels) of a picture.
-
-    Raises:
-        ValueError: the model takes clips or pictures of another size than asked for, or the data are of another kind.
-    """
-    still, clips, usual = recipe.data.dataset == "ilsvrc", recipe.clips, PRESETS[recipe.data.dataset].clips
-    wanted = (clips.num_frames, *(clips.size or (None, None)), None)[still:]
-    open_sizes = (clips.num_frames or usual.num_frames, *(clips.size or usual.size), 3)[still:]
-    if model is None:
-        return open_sizes
-    own = tuple(model.input_shape[1:])
-    kinds = {4: "clips", 3: "pictures"}
-    if len(own) != len(wanted):
-        received = f"a model that takes {kinds.get(len(own), own)}"
-        raise ValueError(f"{recipe.data.dataset} has {kinds[len(wanted)]}. Received: {received}")
-    if any(None not in pair and pair[0] != pair[1] for pair in zip(own, wanted, strict=True)):
-        received = f"--num-frames {clips.num_frames} --size {clips.size}"
-        raise ValueError(f"The model takes {' x '.join(map(str, own))}. Received: {received}")
-    return tuple(theirs or other for theirs, other in zip(own, open_sizes, strict=True))
-
-
-def tap_names(recipe: Recipe, explained: Explained, shape: tuple[int, ...]) -> list[str]:
-    """The names of the layers conv, layer 1, ... in the model.
-
-    Raises:
-        ValueError: the model has no such tap; the message lists those it has.
-    """
-    from har_tf.models.taps import find_several, stages
-
-    if explained.missing:
-        return []
-    model = explained.model or explained.network.build(shape, 2, **explained.options)
-    asked = recipe.model.taps or (CNN_GRU_TAPS if explained.network and explained.name == "CNN-GRU" else None)
-    return [tap.name for tap in (stages(model) if asked is None else find_several(model, words(asked)))]
-
-
-def draw(recipe: Recipe):
-    """The embedded data set, of frames with even sides, as video files want them."""
-    size = tuple(side + side % 2 for side in recipe.clips.size or PRESETS["figures"].clips.size)
-    return recipe.embedded.draw(recipe.output, recipe.data.class_names, size=size, seed=recipe.seed)
-
-
-def split(recipe: Recipe, dataset):
-    """(training, held-out, test) videos; of ilsvrc a share of the pictures stands in for a training part."""
-    from har_tf.trial import split_parts
-
-    if recipe.data.dataset == "ilsvrc":
-        held_out, test = dataset.split("random", recipe.seed, 1 - recipe.training.validation)
-        return dataset.subset([]), held_out, test
-    protocol = "group" if dataset.official is None else "official"
-    return split_parts(dataset, protocol, recipe.seed, recipe.training.validation)
-
-
-def trained(recipe: Recipe, explained: Explained, dataset, parts, shape, run, skipped: dict):
+def trained(recipe: Recipe, subject, dataset, parts, shape, run, skipped: dict):
     """The model after training; videos that cannot be read join those that are `skipped`."""
     from har_tf import training
     from har_tf.pipeline import Augment
@@ -471,14 +358,14 @@ def trained(recipe: Recipe, explained: Explained, dataset, parts, shape, run, sk
     )  # fmt: skip
     run.write_skipped(skipped | {video.path: video.reason for video in prepared.skipped})
     outcome = run_trial(
-        explained.network, explained.options, Parts(*(prepared.subset(part) for part in parts)),
-        recipe.training.recipe(), run.training / explained.name.replace("/", "_"), recipe.training.batch_size,
+        subject.network, subject.options, Parts.of(prepared, *parts), recipe.training.recipe(),
+        run.training / subject.name.replace("/", "_"), recipe.training.batch_size,
         Augment(flip=0.5, crop=0.85, brightness=0.1, contrast=0.1) if recipe.augment else None, recipe.seed,
         recipe.training.precision, training.strategy(recipe.training.strategy),
     )  # fmt: skip
     run.keep(outcome.folder / "model.keras")
     run.keep(outcome.folder / "history.csv")
-    print(f"{explained.name}: accuracy {outcome.report.accuracy:.4f} on the test videos", flush=True)
+    print(f"{subject.name}: accuracy {outcome.report.accuracy:.4f} on the test videos", flush=True)
     return outcome.model
 
 
@@ -497,12 +384,10 @@ def as_in_paper(recipe: Recipe, test) -> bool:
     if not whole or recipe.model.weights is None:
         return False
     asked, there = options(recipe), options(PRESETS[dataset])
-    own = ("taps", "explain", "channels", "contours", "blur", "sampling", "fit", "clips_per_video", "frames_per_clip")
-    as_there = all(asked[name] == there[name] for name in (*own, "classes"))
-    as_there &= all(asked[name] in (None, there[name]) for name in ("size", "num_frames"))
-    if dataset != "ilsvrc":
-        as_there &= importers.resnext3d_options(recipe.model.weights)["blocks"] == (3, 4, 23, 3)
-    return as_there
+    settings = {**vars(recipe.clips), **vars(recipe.maps), "taps": None, "classes": None}.keys() - {"short", "outside"}
+    if any(asked[name] != there[name] for name in settings):
+        return False
+    return dataset == "ilsvrc" or importers.resnext3d_options(recipe.model.weights)["blocks"] == (3, 4, 23, 3)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,13 @@ from har_tf.datasets.published import by_clip, clips_on_disk, paths_of, unlisted
 from har_tf.datasets.records import VideoRecord
 
 CLASSES, TRAIN, TEST, UNUSED = 51, 70, 30, 1666  # of every split: classes, clips a class and part, clips in no part
+CLASS_NAMES = (
+    *("brush_hair", "cartwheel", "catch", "chew", "clap", "climb", "climb_stairs", "dive", "draw_sword", "dribble"),
+    *("drink", "eat", "fall_floor", "fencing", "flic_flac", "golf", "handstand", "hit", "hug", "jump", "kick"),
+    *("kick_ball", "kiss", "laugh", "pick", "pour", "pullup", "punch", "push", "pushup", "ride_bike", "ride_horse"),
+    *("run", "shake_hands", "shoot_ball", "shoot_bow", "shoot_gun", "sit", "situp", "smile", "smoke", "somersault"),
+    *("stand", "swing_baseball", "sword", "sword_exercise", "talk", "throw", "turn", "walk", "wave"),
+)
 LIST_NAME = re.compile(r"(?P<class_name>.+)_test_split(?P<split>\d+)\.txt")
 PARTS = {"1": "training", "2": "test", "0": "unused"}
 

@@ -3,40 +3,17 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from har_tf.evaluate.boxes import checked_boxes, rescaled
+from har_tf.evaluate.options import Clips
 from har_tf.files.frame_counts import count_frames
 from har_tf.files.workers import Failed
 from har_tf.video import VideoError
 from har_tf.video.display import Target
 from har_tf.video.sampling import frame_indices, sliding_windows
 from har_tf.video.still import probe_still
-
-
-@dataclass(frozen=True)
-class Clips:
-    """How clips are taken from videos, and which of their frames are measured."""
-
-    size: tuple[int, int] | None = (112, 112)
-    """Height and width of the frames. None: what the model of a file takes."""
-    num_frames: int | None = 16
-    """Frames of a clip. None: what the model of a file takes."""
-    sampling: Literal["dense", "uniform"] | None = "dense"
-    """dense: clips of consecutive frames that do not overlap, of which the last ends with the video; uniform: one clip
-    a video, from its first to its last frame. None: as a saved model says."""
-    fit: Literal["crop", "stretch"] | None = "crop"
-    """crop: the centre of the frame; stretch: all of it. None: as a saved model says."""
-    short: Literal["error", "repeat_last"] = "error"
-    """What to do with videos of fewer frames than a clip: refuse them (error), or repeat their last frame."""
-    clips_per_video: int | None = None
-    """Of longer videos so many clips, evenly. None: all."""
-    frames_per_clip: int | None = None
-    """Of each clip so many of the frames with a true box, evenly. None: all."""
-    outside: Literal["raise", "clip"] = "raise"
-    """Boxes that reach beyond their frame are an error (raise), or cut off (clip)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,14 @@
 """Saliency maps that no model made. A method that does not beat them has not shown that it localises anything."""
 
-import cv2
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
+
+from har_tf.evaluate.map_rows import Batch
 
 
 def centred_gaussian(shape: tuple[int, ...], sigma: float = 0.25) -> np.ndarray:
@@ -25,25 +32,22 @@ def uniform(shape: tuple[int, ...]) -> np.ndarray:
     return np.ones(shape, np.float32)
 
 
-def frame_difference(clip: np.ndarray, sigma: float = 0.0) -> np.ndarray:
+def frame_difference(clip: np.ndarray) -> np.ndarray:
     """Where something moves: the energy of the differences between neighbouring frames.
 
     Args:
         clip: uint8 (T, H, W, 3).
-        sigma: standard deviation in pixels of a blur of the maps; 0: none. Single pixels of noise are contours too.
 
     Returns:
         float32 (T, H, W): the squared difference to the frame before and to the frame after, summed over the colours,
         the mean of both where there are both. A clip of one frame, or without motion, has zeros.
 
     Raises:
-        ValueError: `clip` is something else, or `sigma` is negative.
+        ValueError: `clip` is something else.
     """
     clip = np.asarray(clip)
     if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[-1] != 3 or not clip.size:
         raise ValueError(f"clip must be uint8 (T, H, W, 3). Received: {clip.dtype} {clip.shape}")
-    if sigma < 0:
-        raise ValueError(f"sigma must not be negative. Received: {sigma=}")
     energy = np.zeros(clip.shape[:3], np.float32)
     if len(clip) == 1:
         return energy
@@ -52,6 +56,43 @@ def frame_difference(clip: np.ndarray, sigma: float = 0.0) -> np.ndarray:
     energy[:-1] += change
     energy[1:] += change
     energy[1:-1] /= 2
-    if sigma:
-        energy = np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in energy])
     return energy
+
+
+@dataclass(frozen=True)
+class ControlRow:
+    """A row of a localisation table whose maps no model made.
+
+    Args:
+        name: in tables.
+        maps: `Batch` -> (N, H, W) at the measured frames.
+        needs_motion: whether it says nothing of pictures.
+        least_blur: the blur of its maps where none is asked for.
+    """
+
+    name: str
+    maps: Callable[[Batch], np.ndarray]
+    needs_motion: bool = False
+    least_blur: float = 0.0
+    kind: ClassVar[str] = "control"
+
+    @property
+    def described(self) -> dict:
+        """What `results.json` says of the row."""
+        return {"kind": self.kind}
+
+
+def _shape(batch: Batch) -> tuple[int, int, int]:
+    return (len(batch.at[0]), *batch.clips.shape[-3:-1])
+
+
+def _differences(batch: Batch) -> np.ndarray:
+    return np.stack([frame_difference(clip) for clip in batch.clips])[batch.at]
+
+
+CONTROLS = (
+    ControlRow("Control: centred Gaussian", lambda batch: centred_gaussian(_shape(batch))),
+    ControlRow("Control: uniform", lambda batch: uniform(_shape(batch))),
+    # Without a blur every noisy pixel would be a contour.
+    ControlRow("Control: frame differences", _differences, needs_motion=True, least_blur=1 / 32),
+)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 
+import cv2
 import keras
 import numpy as np
 from tqdm import tqdm
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from har_tf.evaluate.bootstrap import Bootstrap
 from har_tf.evaluate.boxed_clips import BoxedClip, BoxedVideos
 from har_tf.evaluate.contours import contour_boxes
+from har_tf.evaluate.controls import CONTROLS, ControlRow
 from har_tf.evaluate.hits import UNITS, Frames, accuracy
 from har_tf.evaluate.localization import (
     ILSVRC_IOUS,
@@ -28,10 +30,12 @@ from har_tf.evaluate.localization import (
     max_box_acc,
     overlaps,
 )
-from har_tf.evaluate.map_rows import CAM3D, CONTROLS, GRADCAM, Batch, Maps, ModelRow, Row, blurred, paper_rows, runs
+from har_tf.evaluate.map_rows import CAM3D, GRADCAM, Batch, ModelRow, paper_rows, runs
+from har_tf.evaluate.options import Maps
 from har_tf.explain import Explanation, Layerwise, layerwise
 from har_tf.explain.explanation import scaled
 
+Row = ModelRow | ControlRow
 RULES = ("maximum", "intersects")
 
 
@@ -332,3 +336,10 @@ def outputs_of(class_names: Sequence[str], outputs: Sequence[str] | None, needed
 
 def _class_key(name: str) -> str:
     return name.split()[0] if re.match(r"n\d{8}\b", name) else name.casefold()
+
+
+def blurred(maps: np.ndarray, blur: float) -> np.ndarray:
+    """The maps (N, H, W) with a Gaussian blur of a standard deviation in heights of the frame; 0: none."""
+    if not blur:
+        return maps
+    return np.stack([cv2.GaussianBlur(frame, (0, 0), blur * maps.shape[1]) for frame in maps])

@@ -1,40 +1,21 @@
-"""The rows of a localisation table: which maps are compared, those of a model's layers and those that no model made.
+"""The rows of a localisation table that a model makes: which of its layers' maps are compared.
 
-A row has a `name`, a `kind` ("model" or "control"), `needs_motion`, `least_blur` and `maps(batch)`; another control is
-one more entry of `CONTROLS`, another choice of layers one more `ModelRow`.
+A row has a `name`, a `kind` ("model" or "control"), `least_blur` and `maps(batch)`; those that no model made are
+`controls.CONTROLS`. Another choice of layers is one more `ModelRow`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
-
-import cv2
-import numpy as np
-
-from har_tf.evaluate import controls
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:  # without TensorFlow, so that an experiment can list its options
+    import numpy as np
+
     from har_tf.explain import Explanation, Layerwise
 
 GRADCAM, CAM3D, AVERAGE = "Grad-CAM", "3DCAM", "Average 3DCAM"
-
-
-@dataclass(frozen=True)
-class Maps:
-    """Which maps are made, and how boxes come of them."""
-
-    explain: Literal["predicted", "true"] = "predicted"
-    """Which class is explained: the predicted one, equation (1), or the annotated one."""
-    channels: Literal["sum", "max", "norm"] = "sum"
-    """How the activations' channels become one; see `har_tf.explain.cam3d`."""
-    blur: tuple[float, ...] = (0.0,)
-    """Standard deviations of a blur of the maps, of models and controls alike, in heights of the frame; of several each
-    row takes the one that suits held-out training clips best. With 0 only frame differences have 1/32: every noisy
-    pixel would be a contour."""
-    contours: Literal["all", "largest"] = "all"
-    """Which boxes count: the best of all contours (the paper), which favours scattered maps, or the largest one's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +51,6 @@ class ModelRow:
     last: int
     pictures: bool = False
     kind: ClassVar[str] = "model"
-    needs_motion: ClassVar[bool] = False
     least_blur: ClassVar[float] = 0.0
 
     @property
@@ -99,48 +79,6 @@ class ModelRow:
         return self.explanation(batch.found, batch.taps).maps[batch.at]
 
 
-@dataclass(frozen=True)
-class ControlRow:
-    """Maps that no model made.
-
-    Args:
-        name: in tables.
-        maps: `Batch` -> (N, H, W) at the measured frames.
-        needs_motion: whether it says nothing of pictures.
-        least_blur: the blur of its maps where none is asked for.
-    """
-
-    name: str
-    maps: Callable[[Batch], np.ndarray]
-    needs_motion: bool = False
-    least_blur: float = 0.0
-    kind: ClassVar[str] = "control"
-
-    @property
-    def described(self) -> dict:
-        """What `results.json` says of the row."""
-        return {"kind": self.kind}
-
-
-Row = ModelRow | ControlRow
-
-
-def _frames(batch: Batch) -> tuple[int, int, int]:
-    return (len(batch.at[0]), *batch.clips.shape[-3:-1])
-
-
-def _differences(batch: Batch) -> np.ndarray:
-    return np.stack([controls.frame_difference(clip) for clip in batch.clips])[batch.at]
-
-
-CONTROLS = (
-    ControlRow("Control: centred Gaussian", lambda batch: controls.centred_gaussian(_frames(batch))),
-    ControlRow("Control: uniform", lambda batch: controls.uniform(_frames(batch))),
-    # Without a blur every noisy pixel would be a contour.
-    ControlRow("Control: frame differences", _differences, needs_motion=True, least_blur=1 / 32),
-)
-
-
 def layer(i: int) -> str:
     """What the paper calls its layers: conv, layer 1, layer 2, ... (Table 1)."""
     return f"layer {i}" if i else "conv"
@@ -148,10 +86,8 @@ def layer(i: int) -> str:
 
 def paper_rows(layers: int, pictures: bool = False) -> list[ModelRow]:
     """The 3DCAM paper's rows, of all its tables together, as far as a model of so many layers has them."""
-    if not layers:
-        return []
     last = layers - 1
-    rows = [(GRADCAM, last, last), *((CAM3D, i, i) for i in range(layers))]
+    rows = [(GRADCAM, last, last), *((CAM3D, i, i) for i in range(layers))] if layers else []
     wanted = [(CAM3D, 0, 1), (CAM3D, 0, 3), (CAM3D, 2, 4), (GRADCAM, 0, 1), (GRADCAM, 2, 4)]
     rows += [row for row in wanted if row[2] < layers]
     if layers > 1:
@@ -169,8 +105,14 @@ def runs(layers: int, pictures: bool = False) -> list[ModelRow]:
     return [row for row in rows if layers == 1 or row.method != CAM3D or row.first < row.last]
 
 
-def blurred(maps: np.ndarray, blur: float) -> np.ndarray:
-    """The maps (N, H, W) with a Gaussian blur of a standard deviation in heights of the frame; 0: none."""
-    if not blur:
-        return maps
-    return np.stack([cv2.GaussianBlur(frame, (0, 0), blur * maps.shape[1]) for frame in maps])
+def table_rows(paper: Mapping[tuple[str, int, int], object] | None, layers: int, pictures: bool = False) -> list[dict]:
+    """The rows of a table as `results.json` has them, each with the paper's figures.
+
+    Args:
+        paper: (method, first layer, last layer) -> the paper's figures; None: of every row that a model has, without.
+        layers: of the model; rows of further ones are left out. 0, without a model: all rows are there.
+        pictures: as in `ModelRow`.
+    """
+    paper = paper or {(row.method, row.first, row.last): None for row in paper_rows(layers)}
+    rows = {ModelRow(*key, pictures): figures for key, figures in paper.items() if not layers or key[2] < layers}
+    return [{"name": row.name, "paper": figures, **row.described} for row, figures in rows.items()]

@@ -17,8 +17,9 @@ from experiments import cam3d_localization
 from experiments.cam3d_localization import IOUS, PAPER_TABLE_6, PRESETS, TOLD
 from har_tf.datasets import ucf24
 from har_tf.evaluate import localization_study
-from har_tf.evaluate.map_rows import CONTROLS, ModelRow, layer
-from har_tf.experiment import changed, run_cli
+from har_tf.evaluate.controls import CONTROLS
+from har_tf.evaluate.map_rows import ModelRow, layer, table_rows
+from har_tf.experiment import Embedded, changed, run_cli
 from har_tf.models.saving import save_model
 from har_tf.models.weights import import_weights as importers
 from har_tf.report.pages import cam3d_localization as page
@@ -114,7 +115,7 @@ def test_the_uniform_map_is_the_whole_frame(recipe, results):
     from har_tf.evaluate.boxes import iou
     from har_tf.video.sampling import frame_indices
 
-    dataset = cam3d_localization.draw(recipe)
+    dataset = recipe.embedded.draw(recipe.output, size=(64, 64), seed=0)
     _, test = dataset.split("group", 0)
     numbers = frame_indices(19, 4)[frame_indices(4, 2)]
     found = np.array([
@@ -256,7 +257,7 @@ def test_jhmdb_with_weights_of_hmdb51(make_video, tmp_path, monkeypatch):
     for stem in ("table_3", "table_4_oracle", "table_4_chosen", "table_5_oracle", "table_5_chosen"):
         assert "Sum 3DCAM (conv, 1, 2, 3, 4)" in rows(run, stem)
     with pytest.raises(ValueError, match="2 of 2 videos are shorter than a clip of 16 frames"):
-        cam3d_localization.main(changed(recipe, num_frames=None, run="short"))
+        cam3d_localization.main(changed(recipe, num_frames=16, run="short"))
 
 
 def as_if(results, name, ious):
@@ -271,7 +272,10 @@ def as_if(results, name, ious):
                 for choice, units in found[kind].items()
             }
             methods[method][kind] = ways
-    tables = cam3d_localization.tables(name, layers=5)
+    tables = [
+        {"stem": stem, "title": title, "measure": measure, "rows": table_rows(paper, 5)}
+        for stem, title, measure, paper in cam3d_localization.TABLES[name]
+    ]
     return results | {"dataset": dataset, "ious": ious, "methods": methods, "tables": tables}
 
 
@@ -408,6 +412,7 @@ def test_pictures_are_explained_by_2dcam(tmp_path):
         ({"validation": 0.0}, "--validation"),
         ({"classes": "wave,waive"}, "waive"),
         ({"width": 33}, "width"),
+        ({"size": None}, "--size None is as --model says. Received: no --model"),
         ({"run": "../x"}, "--run"),
     ],
 )
@@ -421,15 +426,15 @@ def test_wrong_input_is_refused_before_any_work(recipe, change, words, monkeypat
 
 
 def test_boxes_outside_their_frame_are_named(recipe, monkeypatch):
-    draw = cam3d_localization.draw
+    draw = Embedded.draw
 
-    def moved(recipe):
-        dataset = draw(recipe)
+    def moved(*args, **settings):
+        dataset = draw(*args, **settings)
         return dataset.subset(
             dataclasses.replace(record, boxes=record.boxes + np.array([40, 0, 40, 0])) for record in dataset.records
         )
 
-    monkeypatch.setattr(cam3d_localization, "draw", moved)
+    monkeypatch.setattr(Embedded, "draw", moved)
     with pytest.raises(ValueError, match=r"v_\w+_g\d+_c01.mp4, frame \d+: true box 0 .* the frame of 64 x 64 pixels"):
         cam3d_localization.main(changed(recipe, run="outside"))
 
@@ -471,10 +476,13 @@ def test_presets_are_chosen_by_the_data_and_changed_by_options(monkeypatch):
     assert parsed("--preset jhmdb --augment True --blur 0 0.1") == changed(paper, augment=True, blur=(0.0, 0.1))
     # What a file tells is left to it, unless it is given.
     w, m = Path("w.pth"), Path("m.keras")
-    weights = changed(figures, weights=w, network=None, size=(64, 64), num_frames=None)
-    assert parsed("--weights w.pth --size 64 64") == weights
+    assert parsed("--weights w.pth --size 64 64") == changed(figures, weights=w, network=None, size=(64, 64))
     saved = changed(paper, model=m, size=None, num_frames=None, sampling="uniform", fit=None)
     assert parsed("--dataset jhmdb --model m.keras --sampling uniform") == saved
+    told = {"model": m, "network": None, "size": None, "num_frames": None, "sampling": None, "fit": None}
+    assert parsed("--model m.keras --traffic 0 --blur 0.1 --num-frames 8 --run r") == changed(
+        figures, **told | {"traffic": 0, "blur": (0.1,), "num_frames": 8, "run": "r"}
+    )
 
 
 def test_help_is_quick_and_unknown_options_are_refused():
