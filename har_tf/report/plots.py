@@ -1,14 +1,16 @@
 """The papers' figures: curves, confusion matrices, frame strips, bars.
 
 Figures are made without pyplot and under matplotlib's own defaults, so a caller's settings neither change
-them nor are changed by them. Colours are told apart by colour-blind readers too.
+them nor are changed by them. Colours are told apart by colour-blind readers too. Each function writes its figure to
+`path`, which ends in .png, .pdf or .svg, and returns the path; another ending is a ValueError.
 """
 
 import functools
 import inspect
+import itertools
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,31 +45,18 @@ def _written(draw: Callable[..., Figure]) -> Callable[..., Path]:
 
 
 @_written
-def curves(
-    histories: Mapping[str, Mapping[str, Sequence[float]]],
-    path,
-    title: str | None = None,
-    loss_scale: str = "linear",
-) -> Figure:
+def curves(histories: Mapping[str, Mapping[str, Sequence[float]]], path) -> Figure:
     """Draws loss and accuracy by epoch, training and validation (Figure 4 of the CNN-GRU paper).
 
     Args:
         histories: model name -> {"loss", "val_loss", "accuracy", "val_accuracy"} -> one number an epoch, the
             first epoch first. Names that are missing are not drawn, others are ignored, NaN leaves a gap.
-        path: where to write, ending in .png, .pdf or .svg.
-        title: a line above both panels.
-        loss_scale: "linear" or "log", for the loss axis.
-
-    Returns:
-        `path`.
 
     Raises:
-        ValueError: there is no history, or one without any loss or accuracy, or another ending or scale.
+        ValueError: there is no history, or one without any loss or accuracy.
     """
     if not histories:
         raise ValueError("histories must hold at least one model. Received: {}.")
-    if loss_scale not in ("linear", "log"):
-        raise ValueError(f"loss_scale must be 'linear' or 'log'. Received: {loss_scale!r}.")
     metrics = ("loss", "accuracy")
     for name, history in histories.items():
         if not any(len(history.get(prefix + metric, ())) for metric in metrics for prefix in ("", "val_")):
@@ -76,112 +65,118 @@ def curves(
                 f"Received: {sorted(history)}."
             )
     figure = new_figure(10, 4.4 + 0.22 * math.ceil((len(histories) + 2) / 5))
-    colours = seaborn.color_palette("colorblind", len(histories))
-    longest = 1
+    looks, longest = _looks(histories), 1
     for axes, metric in zip(figure.subplots(1, 2), metrics, strict=True):
-        for position, (name, history) in enumerate(histories.items()):
-            for prefix, line in (("", "--"), ("val_", "-")):
+        for name, history in histories.items():
+            for part, prefix, line, face in (("training", "", "--", "white"), ("validation", "val_", "-", None)):
                 values = np.asarray(history.get(prefix + metric, ()), dtype=float)
-                longest = max(longest, len(values))
-                axes.plot(
-                    np.arange(1, len(values) + 1),
-                    values,
-                    line,
-                    color=colours[position],
-                    marker=_MARKERS[position % len(_MARKERS)],
-                    markersize=4 if len(values) <= 30 else 0,
-                    linewidth=1.5,
-                    markerfacecolor="white" if line == "--" else None,
-                    label=f"{name}, {'validation' if prefix else 'training'}",
-                )
-        axes.set(title=metric.capitalize(), xlabel="Epoch")
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in figure.axes:
-        _whole_epochs(axes, longest)
-    loss, accuracy = figure.axes
-    if loss_scale == "log":
-        loss.set_yscale("log")
-        loss.set_title("Loss (logarithmic)")
-    else:
-        low, high = loss.get_ylim()
-        loss.set_ylim(min(0, low), high + 0.03 * abs(high))
-    accuracy.set_ylim(-0.02, 1.02)
+                longest, label = max(longest, len(values)), f"{name}, {part}"
+                _draw_epochs(axes, values, linestyle=line, markerfacecolor=face, label=label, **looks[name])
+        axes.set_title(metric.capitalize())
+    for axes, metric in zip(figure.axes, metrics, strict=True):
+        _finish_epochs(axes, longest, metric)
     handles = [
         Line2D([], [], color="0.3", linestyle=line, marker="o", markerfacecolor=face, label=label)
         for line, face, label in (("--", "white", "training"), ("-", "0.3", "validation"))
     ]
-    handles += [
-        Line2D([], [], color=colours[position], marker=_MARKERS[position % len(_MARKERS)], label=name)
-        for position, name in enumerate(histories)
-    ]
+    handles += [Line2D([], [], label=name, **look) for name, look in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
-    if title:
-        figure.suptitle(_wrapped(title, figure))
     return figure
 
 
 @_written
-def metric_by_epoch(
-    runs: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], metric: str, path, title: str | None = None
-) -> Figure:
+def metric_by_epoch(runs: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], metric: str, path) -> Figure:
     """Draws one metric of several networks by epoch, each as the mean of its runs (Figures 8 to 11 of Fusion-GRU).
 
     Args:
         runs: network -> the histories of its splits and seeds, as in `curves`. Where there are several, a band shows
             the standard deviation over them; an epoch that not all of them reached is not drawn.
         metric: such as "val_accuracy" or "val_loss".
-        path: where to write, ending in .png, .pdf or .svg.
-        title: a line above the panel.
-
-    Returns:
-        `path`.
 
     Raises:
-        ValueError: there is no network, or a run without this metric, or another ending.
+        ValueError: there is no network, or a run without this metric.
     """
     if not runs:
         raise ValueError("runs must hold at least one network. Received: {}.")
     figure = new_figure(7.5, 4.6)
     axes = figure.subplots()
-    colours = seaborn.color_palette("colorblind", len(runs))
     longest = 1
-    for position, (name, histories) in enumerate(runs.items()):
+    for (name, histories), look in zip(runs.items(), _looks(runs).values(), strict=True):
         if not histories or not all(len(history.get(metric, ())) for history in histories):
             raise ValueError(f"every run of {name!r} must hold epochs of {metric}. Received: {len(histories)} runs.")
         length = min(len(history[metric]) for history in histories)
         values = np.array([history[metric][:length] for history in histories], dtype=float)  # (runs, epochs)
-        longest = max(longest, length)
-        epochs, mean = np.arange(1, length + 1), values.mean(axis=0)
-        axes.plot(
-            epochs,
-            mean,
-            color=colours[position],
-            marker=_MARKERS[position % len(_MARKERS)],
-            markersize=4 if length <= 30 else 0,
-            linewidth=1.5,
-            label=name,
-        )
+        longest, mean = max(longest, length), values.mean(axis=0)
+        _draw_epochs(axes, mean, label=name, **look)
         if len(values) > 1:
-            spread = values.std(axis=0, ddof=1)
-            axes.fill_between(epochs, mean - spread, mean + spread, color=colours[position], alpha=0.15, linewidth=0)
+            spread, epochs = values.std(axis=0, ddof=1), np.arange(1, length + 1)
+            axes.fill_between(epochs, mean - spread, mean + spread, color=look["color"], alpha=0.15, linewidth=0)
     part, _, quantity = metric.rpartition("_")
-    axes.set(xlabel="Epoch", ylabel=f"{'Validation' if part else 'Training'} {quantity}")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    _whole_epochs(axes, longest)
-    low, high = axes.get_ylim()
-    # Of a flat curve far from zero the margin that matplotlib leaves is too small for a line.
-    axes.set_ylim(*((-0.02, 1.02) if quantity == "accuracy" else (min(0, low), high + 0.03 * abs(high))))
+    axes.set_ylabel(f"{'Validation' if part else 'Training'} {quantity}")
+    _finish_epochs(axes, longest, quantity)
     figure.legend(loc="outside lower center", ncols=min(4, len(runs)), frameon=False)
-    if title:
-        figure.suptitle(_wrapped(title, figure))
     return figure
 
 
-def _whole_epochs(axes, longest: int) -> None:
-    axes.set_xlim(1 - 0.03 * longest, longest + 0.03 * longest)
+def _looks(names: Collection[str]) -> dict[str, dict]:
+    """Colour and marker of each name."""
+    colours = seaborn.color_palette("colorblind", len(names))
+    return {
+        name: {"color": colour, "marker": marker}
+        for name, colour, marker in zip(names, colours, itertools.cycle(_MARKERS), strict=False)
+    }
+
+
+def _draw_epochs(axes, values: np.ndarray, **look) -> None:
+    markersize = 4 if len(values) <= 30 else 0
+    axes.plot(np.arange(1, len(values) + 1), values, markersize=markersize, linewidth=1.5, **look)
+
+
+def _finish_epochs(axes, longest: int, quantity: str) -> None:
+    """Whole epochs, and a scale that holds 0 for a loss, 0 and 1 for an accuracy."""
+    axes.set(xlabel="Epoch", xlim=(1 - 0.03 * longest, longest + 0.03 * longest))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    low, high = axes.get_ylim()
+    # Of a flat curve far from zero the margin that matplotlib leaves is too small for a line.
+    axes.set_ylim((-0.02, 1.02) if quantity == "accuracy" else (min(0, low), high + 0.03 * abs(high)))
+
+
+@_written
+def threshold_curves(
+    curves: Mapping[str, Sequence[float]],
+    thresholds: Sequence[float],
+    path,
+    label: str,
+    controls: Collection[str] = (),
+) -> Figure:
+    """Draws the box accuracy of several methods over the threshold that is the same for all frames.
+
+    Args:
+        curves: method -> accuracy at every threshold.
+        thresholds: shares of each map's maximum.
+        label: of the upright axis.
+        controls: those of the methods that are dashed grey lines.
+
+    Raises:
+        ValueError: there is no curve.
+    """
+    if not curves:
+        raise ValueError("curves must hold at least one method. Received: {}.")
+    figure = new_figure(8, 5.2)
+    axes = figure.subplots()
+    others = [name for name in curves if name not in controls]
+    for name, colour in zip(others, seaborn.color_palette("colorblind", len(others)), strict=True):
+        axes.plot(thresholds, curves[name], color=colour, linewidth=1.7, label=name)
+    for name, dash in zip([name for name in curves if name in controls], (":", "--", "-."), strict=False):
+        axes.plot(thresholds, curves[name], dash, color="0.35", linewidth=1.4, label=name)
+    axes.set(xlabel="Threshold, share of the map's maximum", ylabel=label, xlim=(0, 1))
+    axes.set_ylim(0, 1.05 * max(max(values) for values in curves.values()) or 1)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
 
 
 @_written
@@ -195,11 +190,7 @@ def confusion_matrix(matrix, class_names: Sequence[str], path, title: str | None
     Args:
         matrix: int (C, C) counts, rows the true class, columns the predicted one.
         class_names: the C names.
-        path: where to write, ending in .png, .pdf or .svg.
         title: a line above the matrix.
-
-    Returns:
-        `path`.
 
     Raises:
         ValueError: `matrix` is not a square of counts, or the names are not as many as its rows.
@@ -257,25 +248,20 @@ def concept_bars(
     scores: Mapping[str, Mapping[str, tuple[float, float | None]]],
     path,
     significant: Mapping[str, Mapping[str, bool]] | None = None,
-    indifferent: float | None = 0.5,
     title: str | None = None,
 ) -> Figure:
     """Draws TCAV scores as bars, a group a layer and a colour a concept (Figures 7 to 10 of the Video-TCAV paper).
 
-    A bar that is not significant is pale, hatched and marked "n.s.".
+    A bar that is not significant is pale, hatched and marked "n.s."; a dashed line at 0.5 says where a class is
+    indifferent to a concept.
 
     Args:
         scores: layer -> concept -> (score in [0, 1], standard deviation or None), such as
             `(found.relative[tap][name].mean, found.relative[tap][name].deviation)`. The layers stand in the order
             given; one that lacks a concept has a gap.
-        path: where to write, ending in .png, .pdf or .svg.
         significant: layer -> concept -> whether the score passed its tests; what is not named counts as not tested, and
             is drawn like what passed.
-        indifferent: where a dashed line says that a class is indifferent to a concept; None for no line.
         title: a line above the bars.
-
-    Returns:
-        `path`.
 
     Raises:
         ValueError: no score to draw, one outside [0, 1], a deviation below zero, or a test of what is not drawn.
@@ -299,10 +285,8 @@ def concept_bars(
     width = 0.8 / len(concepts)
     failed = False
     for position, (layer, of_layer) in enumerate(scores.items()):
-        for column, name in enumerate(concepts):
-            if name not in of_layer:
-                continue
-            value, deviation = of_layer[name]
+        for name, (value, deviation) in of_layer.items():
+            column = concepts.index(name)
             passed = (significant or {}).get(layer, {}).get(name, True)
             place, colour = position + (column - (len(concepts) - 1) / 2) * width, colours[column]
             axes.bar(
@@ -328,18 +312,14 @@ def concept_bars(
     handles = [Patch(color=colour, label=name) for name, colour in zip(concepts, colours, strict=True)]
     if failed:
         handles.append(Patch(facecolor="0.9", edgecolor="0.5", hatch="////", label="n.s.: not significant"))
-    if indifferent is not None:
-        axes.axhline(indifferent, color="0.15", linestyle="--", linewidth=1, zorder=0)
-        handles.append(Line2D([], [], color="0.15", linestyle="--", linewidth=1, label="indifferent"))
+    axes.axhline(0.5, color="0.15", linestyle="--", linewidth=1, zorder=0)
+    handles.append(Line2D([], [], color="0.15", linestyle="--", linewidth=1, label="indifferent"))
     deviations = any(deviation is not None for of_layer in scores.values() for _, deviation in of_layer.values())
     axes.set_xticks(range(len(scores)), list(scores))
-    axes.set_xlim(-0.5, len(scores) - 0.5)
-    axes.set_ylim(0, 1.1)
-    axes.set_yticks(np.linspace(0, 1, 6))
+    axes.set(xlim=(-0.5, len(scores) - 0.5), ylim=(0, 1.1), yticks=np.linspace(0, 1, 6), xlabel="Layer")
+    axes.set_ylabel("TCAV score" + (" ± standard deviation" if deviations else ""))
     axes.spines["left"].set_bounds(0, 1)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("Layer")
-    axes.set_ylabel("TCAV score" + (" ± standard deviation" if deviations else ""))
     columns = max(1, int((figure.get_figwidth() - 0.4) / (0.55 + max(text_width(h.get_label(), 10) for h in handles))))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), frameon=False)
     if title:
@@ -348,21 +328,15 @@ def concept_bars(
 
 
 @_written
-def frame_strip(
-    rows: Sequence[tuple[str, np.ndarray]], path, title: str | None = None, max_frames: int | None = 16
-) -> Figure:
+def frame_strip(rows: Sequence[tuple[str, np.ndarray]], path, title: str | None = None, max_frames: int = 16) -> Figure:
     """Draws clips as rows of frames, such as a clip above its overlay (Figures 6 to 8 of the CNN-GRU paper).
 
     Args:
         rows: (text above the row, frames uint8 (T, H, W, 3)), from top to bottom; T is the same in all rows,
             H and W may differ. An empty text takes no room, so that an overlay stands close under its clip.
-        path: where to write, ending in .png, .pdf or .svg.
         title: a line above all rows.
         max_frames: of longer clips so many frames, evenly from the first to the last, are shown under their
-            true numbers; None for all.
-
-    Returns:
-        `path`.
+            true numbers.
 
     Raises:
         ValueError: no rows, frames of another shape or type, or rows of different length.
@@ -376,37 +350,58 @@ def frame_strip(
     lengths = [len(frames) for _, frames in rows]
     if len(set(lengths)) > 1:
         raise ValueError(f"rows must hold the same number of frames. Received: {lengths}.")
-    shown = np.arange(lengths[0])
-    if max_frames is not None and lengths[0] > max_frames:
-        shown = frame_indices(lengths[0], max_frames)
+    shown = frame_indices(lengths[0], max_frames) if lengths[0] > max_frames else range(lengths[0])
+    width = 1.3
+    sizes = [[(width, width * frames.shape[1] / frames.shape[2])] * len(shown) for _, frames in rows]
+    pictures = [(text, [frames[index] for index in shown]) for text, frames in rows]
+    return _placed(pictures, sizes, 0.05, title, [f"t={index}" for index in shown])
 
+
+@_written
+def sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path, height: float = 1.0) -> Figure:
+    """Draws rows of pictures under their texts, such as a concept and some of its clips (Figures 4 and 5).
+
+    Args:
+        rows: (text, pictures uint8 (H, W, 3) of any size), from top to bottom. An empty text takes no room.
+        height: of a picture, in inches.
+
+    Raises:
+        ValueError: a row without a picture, or none at all.
+    """
+    if not rows or not all(len(pictures) for _, pictures in rows):
+        raise ValueError(f"a sheet has rows of one picture or more. Received: {[len(p) for _, p in rows]}")
+    sizes = [[(height * p.shape[1] / p.shape[0], height) for p in pictures] for _, pictures in rows]
+    return _placed(rows, sizes, 0.06)
+
+
+def _placed(rows, sizes, gap: float, title: str | None = None, below: Sequence[str] = ()) -> Figure:
+    """Rows of pictures of these (width, height) in inches under their texts, the last row above small texts."""
     # Placed in inches from the top: a layout engine would make a column as wide as the text above it.
-    frame_width, gap, margin, line = 1.3, 0.05, 0.12, 0.27
+    margin, line = 0.12, 0.27
     texts = [(title, 12)] * bool(title) + [(text, 10) for text, _ in rows if text]
-    widest = max((text_width(text, size) for text, size in texts), default=0)
-    width = 2 * margin + max(len(shown) * (frame_width + gap) - gap, widest)
-    heights = [frame_width * np.shape(frames)[1] / np.shape(frames)[2] for _, frames in rows]
-    height = 2 * margin + line * len(texts) + sum(heights) + gap * len(rows) + 0.6 * line
+    widths = [sum(across + gap for across, _ in row) - gap for row in sizes]
+    width = 2 * margin + max(*widths, *(text_width(*text) for text in texts), 1)
+    height = 2 * margin + line * len(texts) + sum(row[0][1] + gap for row in sizes) + 0.6 * line * bool(below)
     figure = new_figure(width, height, layout=None)
     top = margin
     if title:
         figure.text(margin / width, 1 - top / height, title, fontsize=12, fontweight="bold", va="top")
         top += line
-    for (text, frames), row_height in zip(rows, heights, strict=True):
+    for (text, pictures), row in zip(rows, sizes, strict=True):
         if text:
             top += line
             figure.text(margin / width, 1 - (top - 0.06) / height, text, fontsize=10, va="bottom")
-        for column, index in enumerate(shown):
-            left = margin + column * (frame_width + gap)
-            axes = figure.add_axes(
-                (left / width, 1 - (top + row_height) / height, frame_width / width, row_height / height)
-            )
-            axes.imshow(frames[index], aspect="auto", interpolation="antialiased")
+        left, tall = margin, row[0][1]
+        for picture, (across, _) in zip(pictures, row, strict=True):
+            axes = figure.add_axes((left / width, 1 - (top + tall) / height, across / width, tall / height))
+            axes.imshow(picture, aspect="auto", interpolation="antialiased")
             axes.set_axis_off()
-        top += row_height + gap
-    for column, index in enumerate(shown):
-        centre = margin + column * (frame_width + gap) + frame_width / 2
-        figure.text(centre / width, 1 - top / height, f"t={index}", fontsize=9, ha="center", va="top")
+            left += across + gap
+        top += tall + gap
+    for column, text in enumerate(below):
+        across = sizes[-1][column][0]
+        centre = margin + column * (across + gap) + across / 2
+        figure.text(centre / width, 1 - top / height, text, fontsize=9, ha="center", va="top")
     return figure
 
 

@@ -57,14 +57,13 @@ def test_curves_draw_every_epoch_of_both_parts():
 
 
 def test_curves_of_several_models_differ_in_colour_and_marker_and_are_named():
-    figure = figure_of(plots.curves, {"one": HISTORY, "two": {"loss": [3.0, 2.0, 1.0, 0.5]}}, title="Figure 4")
+    figure = figure_of(plots.curves, {"one": HISTORY, "two": {"loss": [3.0, 2.0, 1.0, 0.5]}})
     first, _, second, _ = figure.axes[0].lines
     assert first.get_color() != second.get_color()
     assert first.get_marker() != second.get_marker()
     assert second.get_xdata().tolist() == [1, 2, 3, 4]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["training", "validation", "one", "two"]
-    assert figure.get_suptitle() == "Figure 4"
     assert all_within(figure)
 
 
@@ -89,18 +88,12 @@ def test_single_epoch_is_visible():
             assert low < value < high
 
 
-def test_loss_can_be_logarithmic():
-    loss, accuracy = figure_of(plots.curves, {"m": HISTORY}, loss_scale="log").axes
-    assert (loss.get_yscale(), accuracy.get_yscale()) == ("log", "linear")
-    assert "logarithmic" in loss.get_title()
-
-
 def test_a_metric_of_several_networks_is_the_mean_over_their_runs():
     runs = {
         "GoogLeNet": [{"val_accuracy": [0.2, 0.5, 0.6]}, {"val_accuracy": [0.4, 0.5]}],
         "Fusion-GRU": [{"val_accuracy": [0.1, 0.9]}],
     }
-    figure = figure_of(plots.metric_by_epoch, runs, "val_accuracy", title="Figure 8")
+    figure = figure_of(plots.metric_by_epoch, runs, "val_accuracy")
     (axes,) = figure.axes
     assert lines(axes) == {
         "GoogLeNet": [[1, pytest.approx(0.3)], [2, 0.5]],  # the third epoch only one run reached
@@ -128,6 +121,16 @@ def test_a_flat_loss_stands_below_the_upper_edge():
     low, high = axes.get_ylim()
     assert low == 0
     assert high > 1.02 * 2.303
+
+
+def test_threshold_curves_have_a_scale_of_their_own_and_dashed_controls():
+    curves = {"3DCAM layer 1": [0.0, 0.2, 0.4], "Control: uniform": [0.0, 0.0, 0.0]}
+    figure = figure_of(plots.threshold_curves, curves, [0, 0.5, 1], label="Box accuracy", controls=["Control: uniform"])
+    (axes,) = figure.axes
+    assert lines(axes)["3DCAM layer 1"] == [[0, 0], [0.5, 0.2], [1, 0.4]]
+    assert [line.get_linestyle() for line in axes.lines] == ["-", ":"]
+    assert (axes.get_ylim(), axes.get_ylabel()) == ((0, pytest.approx(0.42)), "Box accuracy")
+    assert all_within(figure)
 
 
 def test_confusion_matrix_is_coloured_by_row_and_annotated_with_counts():
@@ -223,13 +226,11 @@ def test_concept_bars_show_scores_by_layer_and_mark_what_is_not_significant():
 
 def test_concept_bars_of_what_was_not_tested_and_has_no_spread():
     many = {f"a concept of a long name {i}": (0.1 * i, None) for i in range(7)}
-    figure = figure_of(
-        plots.concept_bars, {"layer1": many, "layer2": {"a concept of a long name 3": (1.0, None)}}, indifferent=None
-    )
+    figure = figure_of(plots.concept_bars, {"layer1": many, "layer2": {"a concept of a long name 3": (1.0, None)}})
     axes = figure.axes[0]
     assert len(axes.patches) == 8 and not axes.texts and not axes.collections
     assert axes.get_ylabel() == "TCAV score"
-    assert len(figure.legends[0].get_texts()) == 7
+    assert len(figure.legends[0].get_texts()) == 8
     assert all_within(figure)
 
 
@@ -272,7 +273,7 @@ def test_long_clips_are_thinned_under_their_true_numbers():
     figure = figure_of(plots.frame_strip, [("a", frames)], max_frames=5)
     assert [text.get_text() for text in figure.texts[1:]] == ["t=0", "t=5", "t=10", "t=15", "t=20"]
     assert [axes.images[0].get_array()[0, 0, 0] for axes in figure.axes] == [0, 50, 100, 150, 200]
-    assert len(figure_of(plots.frame_strip, [("a", frames)], max_frames=None).axes) == 21
+    assert len(figure_of(plots.frame_strip, [("a", frames)], max_frames=21).axes) == 21
 
 
 def test_written_strip_holds_the_colours_of_the_frames(tmp_path):
@@ -323,8 +324,8 @@ def test_a_callers_settings_are_neither_used_nor_changed(tmp_path):
         (lambda path: plots.curves({}, path), "at least one model"),
         (lambda path: plots.curves({"m": {"lr": [1]}}, path), r"history of 'm'.*\['lr'\]"),
         (lambda path: plots.curves({"m": {"loss": []}}, path), "must hold epochs"),
-        (lambda path: plots.curves({"m": HISTORY}, path, loss_scale="sqrt"), "'linear' or 'log'"),
         (lambda path: plots.curves({"m": HISTORY}, path.with_suffix(".bmp")), r"end in one of .png.*\.bmp"),
+        (lambda path: plots.threshold_curves({}, [0, 1], path, "Box accuracy"), "at least one method"),
         (lambda path: plots.confusion_matrix([[1, 2]], ["a", "b"], path), r"shape \(2, 2\).*\(1, 2\)"),
         (lambda path: plots.confusion_matrix([[0.5, 0], [0, 1]], ["a", "b"], path), "counts.*float64"),
         (lambda path: plots.confusion_matrix([[-1, 0], [0, 1]], ["a", "b"], path), "counts.*minimum -1"),
@@ -334,6 +335,7 @@ def test_a_callers_settings_are_neither_used_nor_changed(tmp_path):
         (lambda path: plots.concept_bars({"l": {"c": (0.5, -1)}}, path), r"\(0.5, -1\)"),
         (lambda path: plots.concept_bars(CONCEPTS, path, {"stage 1": {"bat": True}}), "'stage 1', 'bat'"),
         (lambda path: plots.concept_bars(CONCEPTS, path, {"stage 2": {"ball": True}}), "'stage 2', 'ball'"),
+        (lambda path: plots.sheet([("a", [])], path), "rows of one picture or more"),
         (lambda path: plots.frame_strip([], path), "at least one"),
         (lambda path: plots.frame_strip([("a", clip(0)), ("b", clip(0, 2))], path), r"\[3, 2\]"),
         (

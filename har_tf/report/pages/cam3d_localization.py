@@ -1,15 +1,11 @@
 """The page of a localisation run: box accuracy by row, curves over the threshold, and maps with their boxes."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-import seaborn
-from matplotlib import style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Canvas
 
 from har_tf.report import plots
 from har_tf.report.page import Figure, Page, Section, Video, restored
@@ -28,7 +24,7 @@ def page(results: Mapping, figures: Path) -> Page:
     """
     made, said = tables(results), findings(results)
     methods = results["methods"]
-    curves = threshold_curves(
+    curves = plots.threshold_curves(
         {name: methods[name]["curve"] for name in _drawn(results)},
         results["thresholds"],
         figures / "figure_thresholds.png",
@@ -352,45 +348,3 @@ def _write(picture, text, x, y, room):
     while size > 0.3 and cv2.getTextSize(text, _FONT, size, 1)[0][0] > room - 8:
         size -= 0.025
     cv2.putText(picture, text, (x, y), _FONT, size, (20, 20, 20), 1, cv2.LINE_AA)
-
-
-def threshold_curves(
-    curves: Mapping[str, Sequence[float]],
-    thresholds: Sequence[float],
-    path: Path,
-    label: str,
-    controls: Collection[str] = (),
-) -> Path:
-    """Draws the box accuracy of several methods over the threshold that is the same for all frames.
-
-    Args:
-        curves: method -> accuracy at every threshold.
-        thresholds: shares of each map's maximum.
-        path: where to write, ending in .png.
-        label: of the upright axis.
-        controls: those of the methods that are dashed grey lines.
-
-    Returns:
-        `path`.
-
-    Raises:
-        ValueError: there is no curve.
-    """
-    if not curves:
-        raise ValueError("curves must hold at least one method. Received: {}.")
-    others = [name for name in curves if name not in controls]
-    colours = dict(zip(others, seaborn.color_palette("colorblind", len(others)), strict=True))
-    with style.context("default"):
-        figure = Canvas((8, 5.2), dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots()
-        for name in others:
-            axes.plot(thresholds, curves[name], color=colours[name], linewidth=1.7, label=name)
-        for name, dash in zip([name for name in curves if name in controls], (":", "--", "-."), strict=False):
-            axes.plot(thresholds, curves[name], dash, color="0.35", linewidth=1.4, label=name)
-        axes.set(xlabel="Threshold, share of the map's maximum", ylabel=label, xlim=(0, 1))
-        axes.set_ylim(0, 1.05 * max(max(values) for values in curves.values()) or 1)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="outside lower center", ncols=2, frameon=False)
-        return plots.save(figure, path)

@@ -1,10 +1,8 @@
 """What is drawn where, in pixels, and the curves over the threshold."""
 
-import cv2
 import numpy as np
-import pytest
 
-from har_tf.report.pages.cam3d_localization import FOUND, TRUE, beside, boxed, enlarged, threshold_curves
+from har_tf.report.pages.cam3d_localization import FOUND, TRUE, beside, boxed, enlarged
 
 
 def test_frames_are_enlarged_by_whole_numbers_until_the_shorter_side_is_long_enough():
@@ -48,21 +46,3 @@ def test_a_long_name_is_written_smaller_and_stays_within_its_panel():
     sheet = beside(names, "t")
     written = (sheet[0, 26:52] < 128).any(axis=(0, 2))
     assert written[:160].any() and not written[160:].any()
-
-
-def test_curves_are_written_with_a_scale_of_their_own(tmp_path):
-    thresholds = np.linspace(0, 1, 11)
-    curves = {"3DCAM layer 1": 0.4 * thresholds, "Control: uniform": np.zeros(11)}
-    path = threshold_curves(curves, thresholds, tmp_path / "curves.png", "Box accuracy", ["Control: uniform"])
-    picture = cv2.imread(str(path))
-    assert picture.shape[0] > 500 and picture.shape[1] > 800
-    assert [each.name for each in tmp_path.iterdir()] == ["curves.png"]
-    blue = np.abs(picture.astype(int) - [178, 115, 2]).max(axis=-1) < 12  # BGR of the palette's first colour
-    top = np.nonzero(blue.any(axis=1))[0].min()
-    assert top < 0.1 * picture.shape[0]  # the curve ends near the upper edge
-
-
-def test_without_a_curve_nothing_is_drawn(tmp_path):
-    with pytest.raises(ValueError, match="at least one method"):
-        threshold_curves({}, [0, 1], tmp_path / "curves.png", "Box accuracy")
-    assert not list(tmp_path.iterdir())
