@@ -49,35 +49,27 @@ class Mine:
     """Mine all again, and forget the verdicts."""
 
     def run(self) -> None:
-        from har_tf import quiet
-        from har_tf.datasets.folder import check_folder
-
         if not self.labels:
             print("error: at least one of the detector's classes is needed, as in --labels person", file=sys.stderr)
             sys.exit(2)
-        check_folder(self.directory, "a folder of videos")  # before TensorFlow is imported
-        ending = Path(self.detector).suffix.lower()
-        if ending in (".onnx", ".tflite", ".json") and not Path(self.detector).is_file():
-            raise FileNotFoundError(f"{self.detector}: no such detector")
-        quiet.import_tensorflow()
         from har_tf.concepts import mining as concepts
         from har_tf.concepts.detectors.open import open_detector
         from har_tf.concepts.tracks import Tracking
+        from har_tf.datasets.folder import check_folder
 
-        tracking = Tracking(min_iou=self.min_iou, max_gap=self.max_gap, min_length=self.min_length)
-        detector = open_detector(self.detector, self.names, self.score, self.nms, self.layout)
+        check_folder(self.directory, "a folder of videos")  # before a network is loaded
         found = concepts.mine(
             self.directory,
-            detector,
+            open_detector(self.detector, self.names, self.score, self.nms, self.layout),
             self.labels,
             self.out,
-            tracking,
-            others=self.others,
+            Tracking(min_iou=self.min_iou, max_gap=self.max_gap, min_length=self.min_length),
+            self.others,
+            self.fresh,
             max_frames=self.max_frames,
             smallest=self.smallest,
             per_video=self.per_video,
             fill=self.pad,
-            fresh=self.fresh,
         )
         _print_concepts(found)
         problems = [source for source in found.sources if source.problem]
@@ -109,13 +101,8 @@ class Review:
     """Store the verdicts of this .json file, which such a page gave, in place of writing a page."""
 
     def run(self) -> None:
-        from har_tf import quiet
-        from har_tf.datasets.folder import check_folder
-
         if self.write is not None and self.verdicts is not None:
             raise ValueError("--write makes a page and --verdicts stores what it gave: one at a time")
-        check_folder(self.directory, "a folder of concepts")  # before TensorFlow is imported
-        quiet.import_tensorflow()
         from har_tf.concepts import concept_set
         from har_tf.report.pages import concept_review
 

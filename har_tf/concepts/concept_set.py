@@ -131,12 +131,7 @@ class ConceptSet:
         ]
 
     def read(
-        self,
-        clips: Sequence[ConceptClip],
-        num_frames: int,
-        size: tuple[int, int],
-        fit: str = "letterbox",
-        fill: int = 0,
+        self, clips: Sequence[ConceptClip], num_frames: int, size: tuple[int, int], fit: str = "letterbox"
     ) -> np.ndarray:
         """The pixels of clips, uint8 (N, T, H, W, 3); those that cannot be decoded are left out with a warning.
 
@@ -144,8 +139,7 @@ class ConceptSet:
             clips: of this set.
             num_frames: frames T of each, evenly from first to last; of shorter clips the last is repeated.
             size: (height, width).
-            fit: "letterbox" scales evenly and fills the rest; "stretch" changes the ratio of the sides.
-            fill: grey value of the rest.
+            fit: "letterbox" scales evenly and leaves the rest black; "stretch" changes the ratio of the sides.
 
         Raises:
             ConceptError: there is none, or none can be decoded.
@@ -156,7 +150,7 @@ class ConceptSet:
         found, failed = [], []
         for clip in clips:
             try:
-                found.append(_fitted(read_clip(self.folder / clip.file, num_frames, None), size, fit, fill))
+                found.append(_fitted(read_clip(self.folder / clip.file, num_frames, None), size, fit))
             except VideoError as error:
                 failed.append(str(error))
         if not found:
@@ -166,92 +160,80 @@ class ConceptSet:
             log.warning("%s: %d of %d clips left out, the first: %s", self.folder, len(failed), len(clips), failed[0])
         return np.stack(found)
 
+    def chosen(self, names: Sequence[str] | None = None) -> list[str]:
+        """The concepts to use; None: all that were asked for when the folder was made.
+
+        Raises:
+            ConceptError: an unknown one, or fewer than two.
+        """
+        names = list(dict.fromkeys(self.concepts if names is None else names))
+        known = sorted({clip.concept for clip in self.clips} | set(self.concepts))
+        if unknown := [name for name in names if name not in known]:
+            raise ConceptError(f"{self.folder}: no concept {unknown[0]!r}. It has {', '.join(known)}")
+        if len(names) < 2:
+            raise ConceptError(
+                f"{self.folder}: relative TCAV sets concepts against each other; at least two are needed. "
+                f"Received: {', '.join(names) or 'none'}"
+            )
+        return names
+
     def arrays(
         self,
         num_frames: int,
         size: tuple[int, int],
         kind: str = "spatiotemporal",
         concepts: Sequence[str] | None = None,
-        count: int | None = None,
         undecided: bool = True,
-        seed: int = 0,
         fit: str = "letterbox",
-        fill: int = 0,
-        least: int = 2,
     ) -> dict[str, np.ndarray]:
         """The clips of every concept, {name: uint8 (N, T, H, W, 3)}, as TCAV takes them.
 
         Args:
-            num_frames: frames T of each clip.
-            size: (height, width).
-            kind: of `KINDS`.
-            concepts: names; None: all that were asked for.
-            count: clips of each concept, drawn with the seed; None: all.
-            undecided: include clips that nobody has looked at.
-            seed: of the draw.
-            fit: see `read`.
-            fill: see `read`.
-            least: fewest concepts, two for relative TCAV, which sets them against each other.
+            num_frames, size, fit: as in `read`.
+            kind, undecided: as in `select`.
+            concepts: names, two or more; None: all that were asked for.
 
         Raises:
-            ConceptError: fewer concepts, one without a clip or with fewer than `count`, or whose clips all fail.
+            ConceptError: fewer concepts, or one without a clip, or whose clips all fail.
         """
         if kind not in KINDS:
             raise ConceptError(f"Kinds of concepts are {', '.join(KINDS)}. Received: {kind}")
-        names = self.concepts if concepts is None else tuple(concepts)
-        known = sorted({clip.concept for clip in self.clips} | set(self.concepts))
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise ConceptError(f"{self.folder}: no concept {unknown[0]!r}. It has {', '.join(known)}")
-        if len(names) < least:
-            raise ConceptError(
-                f"{self.folder}: at least {least} concepts are needed, to be told apart. "
-                f"Received: {', '.join(names) or 'none'}"
-            )
-        chosen = {}
-        for name in names:
-            usable = self.select(name, kind, undecided)
-            if len(usable) < (count or 1):
-                raise ConceptError(f"{self.folder}: {self._shortage(name, kind, undecided, len(usable), count or 1)}")
-            chosen[name] = usable if count is None else _drawn(usable, count, [seed, *name.encode()])
-        return {name: self.read(clips, num_frames, size, fit, fill) for name, clips in chosen.items()}
+        chosen = {name: self.select(name, kind, undecided) for name in self.chosen(concepts)}
+        for name, clips in chosen.items():
+            if not clips:
+                counts = self.counts()[name, kind]
+                told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(counts.items()))
+                only = "" if undecided else "; undecided ones do not count here"
+                raise ConceptError(
+                    f"{self.folder}: concept {name!r} has no {kind} clip that can be used, of {counts.total()} "
+                    f"({told}{only}). 1 needed"
+                )
+        return {name: self.read(clips, num_frames, size, fit) for name, clips in chosen.items()}
 
     def random_sets(
-        self,
-        count: int = 10,
-        size: int = 30,
-        kind: str = "spatiotemporal",
-        seed: int = 0,
-        of: str = "all",
-        undecided: bool = True,
+        self, count: int = 10, size: int = 30, kind: str = "spatiotemporal", seed: int = 0, undecided: bool = True
     ) -> list[list[ConceptClip]]:
-        """Sets of clips drawn from the corpus, as controls.
+        """Sets of clips drawn from "our entire corpus of concepts" (section 3.4 of the paper), as controls.
 
-        Section 3.4 of the paper draws from "our entire corpus of concepts", section 3.3 from "all the other
-        detections"; both are here. Within a set no clip is drawn twice, two sets may share some. A set depends on the
-        seed and its own number only.
+        Within a set no clip is drawn twice, two sets may share some. A set depends on the seed and its own number only.
 
         Args:
             count: sets.
             size: clips in each.
-            kind: of `KINDS`.
+            kind, undecided: as in `select`.
             seed: of the draws.
-            of: "all" clips, or those of the "others", the classes that are no concept here.
-            undecided: include clips that nobody has looked at.
 
         Raises:
             ConceptError: the corpus has fewer clips than a set.
-            ValueError: another `of`.
         """
-        if of not in ("all", "others"):
-            raise ValueError(f"of is all or others. Received: of={of!r}")
-        corpus = [c for c in self.select(None, kind, undecided) if of == "all" or c.concept not in self.concepts]
+        corpus = sorted(self.select(None, kind, undecided), key=lambda clip: clip.file)
         if len(corpus) < size:
             raise ConceptError(
-                f"{self.folder}: a random set of {size} {kind} clips cannot be drawn from {len(corpus)}"
-                f"{' of other classes' if of == 'others' else ''}. Mine more videos, or ask for smaller sets"
+                f"{self.folder}: a random set of {size} {kind} clips cannot be drawn from {len(corpus)}. Mine more "
+                "videos, or ask for smaller sets"
             )
-        return [_drawn(corpus, size, [seed, number]) for number in range(count)]
+        rngs = (np.random.default_rng([seed, number]) for number in range(count))
+        return [[corpus[i] for i in sorted(rng.choice(len(corpus), size, replace=False).tolist())] for rng in rngs]
 
     def counts(self) -> dict[tuple[str, str], Counter]:
         """{(concept, kind): how many clips of each verdict}, the concepts first and then other classes by name."""
@@ -261,15 +243,6 @@ class ConceptSet:
             for name in (*self.concepts, *others)
             for kind in KINDS
         }
-
-    def _shortage(self, name: str, kind: str, undecided: bool, usable: int, needed: int) -> str:
-        there = [clip for clip in self.clips if (clip.concept, clip.kind) == (name, kind)]
-        if not there:
-            return f"concept {name!r} has no {kind} clip. At least {needed} needed"
-        verdicts = Counter(clip.verdict or "undecided" for clip in there)
-        told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(verdicts.items()))
-        only = "" if undecided else "; undecided ones do not count here"
-        return f"concept {name!r} has {usable} usable {kind} clips of {len(there)} ({told}{only}). {needed} needed"
 
 
 def load(folder: str | Path) -> ConceptSet:
@@ -406,16 +379,10 @@ def _joined(known: ConceptSet, there: ConceptSet) -> ConceptSet:
     return replace(known, concepts=tuple(concepts), clips=tuple(sorted(clips, key=lambda clip: clip.file)))
 
 
-def _drawn(clips: Sequence[ConceptClip], count: int, seed: Sequence[int]) -> list[ConceptClip]:
-    ordered = sorted(clips, key=lambda clip: clip.file)
-    chosen = np.random.default_rng(list(seed)).choice(len(ordered), count, replace=False)
-    return [ordered[i] for i in sorted(chosen.tolist())]
-
-
-def _fitted(clip: np.ndarray, size: tuple[int, int], fit: str, fill: int) -> np.ndarray:
+def _fitted(clip: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
     """A clip (T, h, w, 3) at another size."""
     if fit == "letterbox":
-        return np.stack([letterbox(frame, size, fill, smaller=cv2.INTER_AREA)[0] for frame in clip])
+        return np.stack([letterbox(frame, size, 0, smaller=cv2.INTER_AREA)[0] for frame in clip])
     shrinks = size[0] <= clip.shape[1] and size[1] <= clip.shape[2]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.stack([cv2.resize(frame, size[::-1], interpolation=how) for frame in clip])

@@ -20,9 +20,11 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -47,25 +49,38 @@ from har_tf.datasets.folder import SUFFIXES, check_folder
 from har_tf.datasets.records import VideoRecord, relative
 from har_tf.video import VideoError, probe, read_clip, read_frames, write_video
 
-__all__ = [
-    "ConceptClip",
-    "ConceptError",
-    "ConceptSet",
-    "Source",
-    "best_frame",
-    "canvas_of",
-    "cut",
-    "cut_tracks",
-    "detect",
-    "folder_name",
-    "load",
-    "mine",
-    "store_verdicts",
-    "whole_pixels",
-]
+__all__ = ["ConceptError", "ConceptSet", "Cutting", "cut_tracks", "load", "mine", "store_verdicts"]
 
 _WINDOW = 16  # frames in memory at a time, of whatever size
 _SECONDS = 5.0  # between two writes of the manifest, which grows with the corpus
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How clips are cut along tracks.
+
+    Args:
+        max_frames: longest clip; of a longer track the stretch of the highest scores is taken.
+        smallest: pixels; tracks whose canvas is lower or narrower are left out.
+        per_video: most tracks of a class in one video, those of the highest scores; None: all.
+        fill: grey value around smaller crops.
+
+    Raises:
+        ValueError: a number below 1, or no grey value.
+    """
+
+    max_frames: int = 64
+    smallest: int = 8
+    per_video: int | None = None
+    fill: int = 0
+
+    def __post_init__(self) -> None:
+        numbers = {name: value for name, value in asdict(self).items() if name != "fill" and value is not None}
+        if min(numbers.values()) < 1:
+            told = ", ".join(f"{name}={value}" for name, value in numbers.items())
+            raise ValueError(f"Numbers of frames, pixels and tracks are at least 1. Received: {told}")
+        if not 0 <= self.fill <= 255:
+            raise ValueError(f"fill is a grey value from 0 to 255. Received: fill={self.fill!r}")
 
 
 def mine(
@@ -75,11 +90,8 @@ def mine(
     out: str | Path,
     tracking: Tracking | None = None,
     others: bool = True,
-    max_frames: int = 64,
-    smallest: int = 8,
-    per_video: int | None = None,
-    fill: int | str = 0,
     fresh: bool = False,
+    **cutting: Any,
 ) -> ConceptSet:
     """Finds things in videos, follows them, and cuts concept clips.
 
@@ -93,11 +105,8 @@ def mine(
         out: the folder of concepts; is made where it is missing.
         tracking: how detections become tracks.
         others: cut clips of the detector's other classes too, for random concepts.
-        max_frames: longest clip; of a longer track the stretch of the highest scores is taken.
-        smallest: pixels; tracks whose canvas is lower or narrower are left out.
-        per_video: most tracks of a class in one video, those of the highest scores; None: all.
-        fill: grey value around smaller crops, or "mean", the mean colour of the crop.
         fresh: mine all again, and forget all verdicts.
+        **cutting: fields of `Cutting`, such as max_frames.
 
     Raises:
         ConceptError: no video, or `out` holds concepts that were mined otherwise or from a folder elsewhere.
@@ -107,38 +116,25 @@ def mine(
     check_concepts(concepts, detector.names, "The detector")
     tracking = tracking or Tracking()
     wanted = None if others else set(concepts)
-
-    def found(path: Path, name: str) -> tuple[list[Track], int]:
-        return detect(path, detector, tracking, name, wanted)
-
-    settings = {
-        "detector": detector.settings,
-        "tracking": asdict(tracking),
-        "concepts": list(concepts),
-        "others": others,
-    }
-    cutting = _Cutting(max_frames, smallest, per_video, fill)
-    return _cut_all(source, found, concepts, out, settings, cutting, fresh)
+    settings = {"detector": detector.settings, "tracking": asdict(tracking), "others": others}
+    find = partial(detect, detector=detector, tracking=tracking, labels=wanted)
+    return _cut_all(source, find, concepts, out, settings, Cutting(**cutting), fresh)
 
 
 def cut_tracks(
-    tracks: Mapping[str | Path, Sequence[Track]] | Callable[[Path], Sequence[Track]],
+    tracks: Mapping[str | Path, Sequence[Track]],
     source: str | Path | Sequence[str | Path],
     concepts: Sequence[str],
     out: str | Path,
-    max_frames: int = 64,
-    smallest: int = 8,
-    per_video: int | None = None,
-    fill: int | str = 0,
     fresh: bool = False,
+    **cutting: Any,
 ) -> ConceptSet:
     """Cuts concept clips along tracks that are known, such as `tracks.true_tracks` of the embedded data set.
 
     Args:
-        tracks: {path of a video: its tracks}, or a function that gives them.
-        source: a folder, or paths of videos.
+        tracks: path of a video -> its tracks.
         concepts: labels of tracks; those of others become other classes.
-        out, max_frames, smallest, per_video, fill, fresh: as in `mine`.
+        source, out, fresh, **cutting: as in `mine`.
 
     Example:
         >>> records = datasets.load("figures").records
@@ -147,37 +143,36 @@ def cut_tracks(
     """
     if not concepts:
         raise ConceptError("At least one concept is needed: a label of the tracks")
-    known = None if callable(tracks) else {Path(path): list(given) for path, given in tracks.items()}
+    known = {Path(path): list(of_video) for path, of_video in tracks.items()}
 
-    def found(path: Path, name: str) -> tuple[list[Track], int]:
-        given = tracks(path) if known is None else known.get(path, [])
-        return list(given), max((int(track.frames[-1]) + 1 for track in given), default=0)
+    def find(path: Path, name: str) -> tuple[list[Track], int]:
+        of_video = known.get(path, [])
+        return of_video, max((int(track.frames[-1]) + 1 for track in of_video), default=0)
 
-    settings = {"detector": None, "tracking": "given", "concepts": list(concepts), "others": True}
-    return _cut_all(source, found, concepts, out, settings, _Cutting(max_frames, smallest, per_video, fill), fresh)
+    settings = {"detector": None, "tracking": "given", "others": True}
+    return _cut_all(source, find, concepts, out, settings, Cutting(**cutting), fresh)
 
 
 def detect(
     path: str | Path,
+    name: str,
     detector: Detector,
     tracking: Tracking | None = None,
-    name: str = "",
     labels: Collection[str] | None = None,
 ) -> tuple[list[Track], int]:
     """The tracks in a video, and its number of frames; a few frames are in memory at a time.
 
     Args:
         path: the video.
+        name: what the video is called for the detector and in errors.
         detector: what looks for things.
         tracking: how detections become tracks.
-        name: what the video is called for the detector and in errors.
         labels: the classes to follow; None: all.
 
     Raises:
         VideoError: it cannot be read.
         DetectorError: the detector fails on it.
     """
-    path, name = Path(path), name or Path(path).name
     tracker, total = Tracker(detector.names, tracking), probe(path).frames
     for start in range(0, total, _WINDOW):
         frames = read_clip(path, None, None, start=start, stop=min(start + _WINDOW, total))
@@ -188,13 +183,7 @@ def detect(
     return [track for track in tracker.tracks() if labels is None or track.label in labels], total
 
 
-def cut(
-    frames: np.ndarray,
-    track: Track,
-    kind: str = "spatiotemporal",
-    fill: int | str = 0,
-    canvas: tuple[int, int] | None = None,
-) -> np.ndarray:
+def cut(frames: np.ndarray, track: Track, fill: int = 0, canvas: tuple[int, int] | None = None) -> np.ndarray:
     """The clip of a track.
 
     Boxes are widened to whole pixels and cut off at the frame. A crop of height h lies (H - h) // 2 below the upper
@@ -203,34 +192,19 @@ def cut(
     Args:
         frames: uint8 (n, H, W, 3), the frames of the track.
         track: n frames of one instance.
-        kind: "spatiotemporal", or "spatial": one crop, see `best_frame`, repeated n times.
-        fill: grey value around smaller crops, or "mean", the mean colour of the crop.
+        fill: grey value around smaller crops.
         canvas: (height, width) of the result; None: the largest height and the largest width of the boxes, made even,
             as H.264 in yuv420p needs it.
 
     Returns:
         uint8 (n, h, w, 3).
-
-    Raises:
-        ValueError: another kind or fill, or not as many frames as boxes.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind is {' or '.join(KINDS)}. Received: kind={kind!r}")
-    _check_fill(fill)
-    if len(frames) != len(track.frames):
-        raise ValueError(f"A track of {len(track.frames)} frames needs as many. Received: {len(frames)}")
-    if kind == "spatial":
-        best = best_frame(track)
-        still = cut(frames[best : best + 1], track.part(best, best + 1), fill=fill, canvas=canvas)
-        return np.repeat(still, len(frames), axis=0)
     boxes = whole_pixels(track.boxes, frames.shape[1:3])
     height, width = canvas or canvas_of(boxes)
-    clip = np.empty((len(frames), height, width, 3), np.uint8)
+    clip = np.full((len(frames), height, width, 3), fill, np.uint8)
     for place, frame, (x1, y1, x2, y2) in zip(clip, frames, boxes, strict=True):
-        crop = frame[y1:y2, x1:x2]
-        place[:] = crop.mean(axis=(0, 1)).round() if fill == "mean" else fill
-        top, left = (height - crop.shape[0]) // 2, (width - crop.shape[1]) // 2
-        place[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
+        top, left = (height - (y2 - y1)) // 2, (width - (x2 - x1)) // 2
+        place[top : top + y2 - y1, left : left + x2 - x1] = frame[y1:y2, x1:x2]
     return clip
 
 
@@ -268,33 +242,11 @@ def _videos(source: str | Path | Sequence[str | Path]) -> tuple[Path, dict[str, 
     return root, {relative(path, root): path for path in sorted(paths)}
 
 
-@dataclass(frozen=True)
-class _Cutting:
-    """How clips are cut along tracks: arguments of `mine`."""
-
-    max_frames: int
-    smallest: int
-    per_video: int | None
-    fill: int | str
-
-    def __post_init__(self) -> None:
-        numbers = {name: value for name, value in asdict(self).items() if name != "fill" and value is not None}
-        if min(numbers.values()) < 1:
-            told = ", ".join(f"{name}={value}" for name, value in numbers.items())
-            raise ValueError(f"Numbers of frames, pixels and tracks are at least 1. Received: {told}")
-        _check_fill(self.fill)
-
-
-def _check_fill(fill: int | str) -> None:
-    if fill != "mean" and not (isinstance(fill, int) and 0 <= fill <= 255):
-        raise ValueError(f"fill is a grey value from 0 to 255 or 'mean'. Received: fill={fill!r}")
-
-
-def _cut_all(source, found, concepts, out, settings: dict, cutting: _Cutting, fresh: bool) -> ConceptSet:
+def _cut_all(source, find, concepts, out, settings: dict, cutting: Cutting, fresh: bool) -> ConceptSet:
     """Cuts the clips of all videos that are not done yet, and keeps the manifest.
 
     Args:
-        found: from path and name to tracks and number of frames.
+        find: from path and name to tracks and number of frames.
         settings: how they are found, for the manifest.
         source, concepts, out, fresh: as in `mine`.
     """
@@ -302,11 +254,12 @@ def _cut_all(source, found, concepts, out, settings: dict, cutting: _Cutting, fr
     out = Path(out)
     # A folder of concepts among the videos would be mined itself by a second run.
     videos = {name: path for name, path in videos.items() if not path.absolute().is_relative_to(out.absolute())}
-    settings = json.loads(json.dumps(settings | asdict(cutting)))  # as it comes back from the manifest
+    settings |= {"concepts": list(concepts), **asdict(cutting)}
+    settings = json.loads(json.dumps(settings))  # as it comes back from the manifest
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         state = _State(out, tuple(concepts), settings, root, fresh)
-        videos = {state.name(below): path for below, path in videos.items()}
+        videos = {str(state.below / name): path for name, path in videos.items()}
         stems = _stems(videos, state.stems())
         try:
             for name, path in tqdm(videos.items(), "mining", unit="video", leave=False, disable=None):
@@ -314,7 +267,7 @@ def _cut_all(source, found, concepts, out, settings: dict, cutting: _Cutting, fr
                 if state.done(name, stamp):
                     continue
                 try:
-                    tracks, count = found(path, name)
+                    tracks, count = find(path, name)
                     clips = _cut_video(path, name, stems[name], tracks, out, cutting)
                 except VideoError as error:
                     state.add(Source(name, stamp, problem=error.reason), [])
@@ -326,12 +279,15 @@ def _cut_all(source, found, concepts, out, settings: dict, cutting: _Cutting, fr
 
 
 class _State:
-    """What has been mined so far, in memory and in the manifest."""
+    """What has been mined so far, in memory and in the manifest.
+
+    A video is called by its path below the widest folder that was mined; this run's folder lies at `below` in it.
+    """
 
     def __init__(self, out: Path, concepts: tuple[str, ...], settings: dict, root: Path, fresh: bool) -> None:
         root = Path(os.path.realpath(root))
         self._out, self._concepts = out, concepts
-        self._settings, self._below = settings | {"root": root.as_posix()}, PurePosixPath()
+        self._settings, self.below = settings | {"root": root.as_posix()}, PurePosixPath()
         self._sources: dict[str, Source] = {}
         self._clips: dict[str, list[ConceptClip]] = {}
         self._written = time.monotonic()
@@ -342,17 +298,16 @@ class _State:
             for clip in before.clips:
                 (out / clip.file).unlink(missing_ok=True)
             return
-        changed = [key for key in settings if before.settings.get(key) != settings[key]]
-        if changed:
+        if changed := [key for key in settings if before.settings.get(key) != settings[key]]:
+            there, here = (", ".join(json.dumps(of.get(key)) for key in changed) for of in (before.settings, settings))
             raise ConceptError(
-                f"{out}: holds concepts that were mined otherwise: {', '.join(changed)} "
-                f"{', '.join(json.dumps(before.settings.get(key)) for key in changed)}. Choose another folder, or mine "
-                f"all again with fresh. Received: {', '.join(json.dumps(settings[key]) for key in changed)}"
+                f"{out}: holds concepts that were mined otherwise: {', '.join(changed)} {there}. Choose another "
+                f"folder, or mine all again with fresh. Received: {here}"
             )
         first = Path(before.settings.get("root", root))  # manifests had none at first
         above = PurePosixPath()
         if root.is_relative_to(first):
-            self._settings["root"], self._below = first.as_posix(), PurePosixPath(root.relative_to(first))
+            self._settings["root"], self.below = first.as_posix(), PurePosixPath(root.relative_to(first))
         elif first.is_relative_to(root):
             above = PurePosixPath(first.relative_to(root))
         else:
@@ -366,10 +321,6 @@ class _State:
         for clip in before.clips:
             name = str(above / clip.source)
             self._clips.setdefault(name, []).append(replace(clip, source=name))
-
-    def name(self, below: str) -> str:
-        """What a video is called here: its path below the widest folder that was mined, not below this run's."""
-        return str(self._below / below)
 
     def done(self, name: str, stamp: tuple[int, int]) -> bool:
         known = self._sources.get(name)
@@ -403,7 +354,7 @@ class _State:
         return ConceptSet(self._out, self._concepts, tuple(clips), self._settings, sources)
 
 
-def _cut_video(path, name, stem, tracks, out, how: _Cutting) -> list[ConceptClip]:
+def _cut_video(path, name, stem, tracks, out, how: Cutting) -> list[ConceptClip]:
     """Writes the clips of one video."""
     if not tracks:
         return []
@@ -412,14 +363,13 @@ def _cut_video(path, name, stem, tracks, out, how: _Cutting) -> list[ConceptClip
     for number, track in enumerate(tracks):
         start = _best_stretch(track, how.max_frames)
         track = track.part(start, start + how.max_frames)
-        boxes = whole_pixels(track.boxes, size)
-        canvas = canvas_of(boxes)
+        canvas = canvas_of(whole_pixels(track.boxes, size))
         if min(canvas) < how.smallest or (how.per_video is not None and ranks[number] >= how.per_video):
             continue
         if track.frames[-1] >= info.frames:
             raise VideoError(path, f"has {info.frames} frames, and a track reaches frame {track.frames[-1]}")
         best = best_frame(track)
-        still = canvas_of(boxes[best : best + 1])
+        still = track.part(best, best + 1)
         common = {
             "concept": track.label,
             "source": name,
@@ -433,24 +383,22 @@ def _cut_video(path, name, stem, tracks, out, how: _Cutting) -> list[ConceptClip
             file = f"{folder_name(track.label)}/{kind}/{stem}_t{number}.mp4"
             (out / file).parent.mkdir(parents=True, exist_ok=True)
             if kind == "spatial":
-                picture = read_frames(path, [int(track.frames[best])], None)
-                frame = cut(picture, track.part(best, best + 1), fill=how.fill, canvas=still)[0]
-                pixels = (frame for _ in range(len(track.frames)))
+                shown = int(still.frames[0])
+                pixels = itertools.repeat(next(_crops(path, still, None, how.fill)), len(track.frames))
             else:
-                pixels = _crops(path, track, canvas, how.fill)
+                shown, pixels = None, _crops(path, track, canvas, how.fill)
             # Every frame by itself: where x264 looks ahead, frames of some sizes came out otherwise from run to run,
             # and with them every score.
             write_video(out / file, pixels, fps=info.fps or 10, qp=16, keyint=1, threads=1)
-            shown = int(track.frames[best]) if kind == "spatial" else None
             clips.append(ConceptClip(file=file, kind=kind, shown=shown, **common))
     return clips
 
 
-def _crops(path: Path, track: Track, canvas: tuple[int, int], fill):
-    """The frames of a spatiotemporal clip, one by one."""
+def _crops(path: Path, track: Track, canvas: tuple[int, int] | None, fill: int) -> Iterator[np.ndarray]:
+    """The frames of the clip of a track, one by one."""
     for start in range(0, len(track.frames), _WINDOW):
         part = track.part(start, start + _WINDOW)
-        yield from cut(read_frames(path, part.frames, None), part, fill=fill, canvas=canvas)
+        yield from cut(read_frames(path, part.frames, None), part, fill, canvas)
 
 
 def _best_stretch(track: Track, length: int) -> int:

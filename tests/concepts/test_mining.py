@@ -7,7 +7,7 @@ import pytest
 from har_tf.concepts import mining as concepts
 from har_tf.concepts.detectors.base import Detections, DetectorError
 from har_tf.concepts.detectors.open import open_detector
-from har_tf.concepts.mining import ConceptError, cut, cut_tracks, detect, load, mine, store_verdicts
+from har_tf.concepts.mining import ConceptError, Cutting, cut, cut_tracks, detect, load, mine, store_verdicts
 from har_tf.concepts.tracks import Track, true_tracks
 from har_tf.datasets.errors import DatasetError
 from har_tf.video import probe, read_clip, write_video
@@ -87,12 +87,9 @@ def test_spatiotemporal_clips_are_centred_on_the_canvas_of_the_largest_box():
 
 def test_the_rest_is_filled_as_asked():
     frames = np.zeros((2, 20, 20, 3), np.uint8)
-    frames[1, 4:8, 4:8] = (10, 20, 60)
-    boxes = [(0, 0, 8, 8), (4, 4, 8, 8)]
-    assert (cut(frames, track(boxes), fill=114)[1, 0] == 114).all()
-    assert (cut(frames, track(boxes), fill="mean")[1, 0] == (10, 20, 60)).all()
+    assert (cut(frames, track([(0, 0, 8, 8), (4, 4, 8, 8)]), fill=114)[1, 0] == 114).all()
     with pytest.raises(ValueError, match="fill=256"):
-        cut(frames, track(boxes), fill=256)
+        Cutting(fill=256)
 
 
 def test_boxes_are_widened_to_whole_pixels_and_cut_off_at_the_frame():
@@ -100,20 +97,13 @@ def test_boxes_are_widened_to_whole_pixels_and_cut_off_at_the_frame():
     assert concepts.whole_pixels(boxes, (20, 20)).tolist() == [[1, 2, 6, 6], [0, 4, 2, 20], [19, 19, 20, 20]]
 
 
-def test_spatial_clips_repeat_the_crop_of_the_highest_score():
-    frames = np.random.default_rng(0).integers(1, 255, (3, 20, 20, 3), dtype=np.uint8)
+def test_spatial_clips_show_the_crop_of_the_highest_score():
     boxes = [(0, 0, 10, 10), (2, 4, 8, 8), (0, 0, 12, 12)]
-    clip = cut(frames, track(boxes, [0.6, 0.9, 0.8]), "spatial")
-    assert clip.shape == (3, 4, 6, 3)
-    assert (clip == frames[1, 4:8, 2:8]).all()
+    assert concepts.best_frame(track(boxes, [0.6, 0.9, 0.8])) == 1
     # Among equal scores the largest box counts, then the first; an interpolated box never.
     assert concepts.best_frame(track(boxes, [0.9, 0.9, 0.9])) == 2
     assert concepts.best_frame(track([boxes[1], boxes[1]])) == 0
     assert concepts.best_frame(track(boxes, [0.6, 0.7, np.nan])) == 1
-    with pytest.raises(ValueError, match="kind='temporal'"):
-        cut(frames, track(boxes), "temporal")
-    with pytest.raises(ValueError, match="A track of 3 frames needs as many. Received: 2"):
-        cut(frames[:2], track(boxes))
 
 
 def test_mining_writes_both_kinds_of_every_track_and_a_manifest(mined, videos):
@@ -295,7 +285,7 @@ def test_an_interrupted_run_keeps_what_it_has(videos, tmp_path):
 def test_long_videos_are_read_a_window_at_a_time(tmp_path):
     path = write_video(tmp_path / "long.mp4", moving(40, width=200), fps=10)
     detector = Squares()
-    (found,), count = detect(path, detector)
+    (found,), count = detect(path, "long.mp4", detector)
     assert count == 40
     assert detector.seen == [("long.mp4", 0, 16), ("long.mp4", 16, 16), ("long.mp4", 32, 8)]
     assert found.frames.tolist() == list(range(40))
