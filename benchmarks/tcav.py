@@ -37,6 +37,7 @@ def main(options: Options) -> dict:
     import numpy as np
 
     from har_tf.concepts import tcav
+    from har_tf.concepts.scores import derivatives, sign_count
     from har_tf.models.cnn_gru import cnn_gru
 
     keras.utils.set_random_seed(0)
@@ -58,7 +59,7 @@ def main(options: Options) -> dict:
         for tap in options.taps:
             for name, each in seen.items():
                 directions = _directions(each[tap], [other[tap] for other in others], classifier)
-                found[tap, name] = tcav.derivatives(slopes[tap], directions)
+                found[tap, name] = derivatives(slopes[tap], directions)
         return found
 
     passes = {tap: _pass(model, tap, index) for tap in options.taps}
@@ -74,7 +75,7 @@ def main(options: Options) -> dict:
 
     ours, theirs = once(), direct()
     difference = max(float(np.abs(ours[key] - theirs[key]).max() / np.abs(theirs[key]).max()) for key in ours)
-    equal = all(np.array_equal(tcav.sign_count(ours[key]), tcav.sign_count(theirs[key])) for key in ours)
+    equal = all(np.array_equal(sign_count(ours[key]), sign_count(theirs[key])) for key in ours)
     if not difference < 1e-3 or not equal:
         raise AssertionError(f"derivatives differ by {difference:.2g} of the largest, scores are equal: {equal}")
 
@@ -115,9 +116,9 @@ def _activations(model, concepts, random_sets, taps):
 
 
 def _directions(concept, others, classifier):
-    from har_tf.concepts import tcav
+    from har_tf.concepts.cav import cavs
 
-    return [tcav.cavs({"concept": concept, "random": each}, classifier)["concept"].direction for each in others]
+    return [cavs({"concept": concept, "random": each}, classifier)["concept"].direction for each in others]
 
 
 def _pass(model, tap, index):

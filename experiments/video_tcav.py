@@ -5,42 +5,34 @@
     python -m experiments.video_tcav --dataset kinetics --data-dir K400 --target "playing tennis" \\
         --weights swin_tiny_patch244_window877_kinetics400_1k.pth --detector yolov7.onnx \\
         --labels "person,tennis racket,sports ball"                        # the paper
-    python -m experiments.video_tcav --dataset kinetics --data-dir K400 --target "playing tennis" \\
-        --weights swin_tiny_patch244_window877_kinetics400_1k.pth --concepts CONCEPTS
     python -m experiments.video_tcav --dataset VIDEOS --target Bowling --model model.keras --concepts CONCEPTS
 
-CONCEPTS is what `python -m har_tf concepts mine` filled and a person reviewed, or a folder of videos for each concept.
-The second command mines the concepts itself, and nobody has looked at them.
-
-On the embedded data set nothing is needed: a small Video Swin is trained (`--network CNN-GRU` trains that, `--model`
-takes any saved model), and the concepts ball, person and limb are cut along the true tracks of the thrower.
+CONCEPTS is what `python -m har_tf concepts mine` filled and a person reviewed, or a folder of videos for each concept;
+the third command mines concepts that nobody has looked at. On the embedded data set a small Video Swin is trained, and
+the concepts ball, person and limb are cut along the true tracks of the thrower.
 
 Seen on the embedded data set, class throw, seed 0: a small Video Swin that recognises 78 % of the test clips (what
 ignores the order of frames cannot exceed 70 %) reads the moving ball more the deeper the layer, 0.09 at layer1 and 1.00
 at layer4, as the paper found; the person and the limb it does not, and the still ball ends at 1.00 too. By the paper's
 t-test alone a further random set would have been significant as well. docs/results.md has the tables.
 
-Nothing is used twice: the model learns from the training part, and the test part is divided by source into two halves,
-one for concepts and random clips, one for the clips of the class (`har_tf.concepts.concept_split`).
-
 What the paper leaves open, and where it is told why:
+    Nothing is used twice: of the test part one half gives concepts, the other is explained (`concept_split`).
     Random clips are of all classes and things, of the kind that is shown, and half of each in Figure 9 (`clip_sets`).
     Intervals, which the paper has not, draw clips by source and fit all CAVs anew (`study`).
     Figure 10 adds a permutation test to the paper's t-test; both must pass (`significance`).
     Activations are averaged over time and space (`--pool mean`): a concept clip fills the frame with what is a small
     part of a clip of the class, so where in the frame a channel is active does not carry over.
     A cropped track follows its thing (section 3.3): a ball in flight stays in the middle, and the background moves.
-
-Section 2.2 of the paper, that clips played backwards should be explained otherwise, is run as an experiment
-(`reversal`): answers, Grad-CAM maps and directions of concepts are compared with those of the clips forwards.
+    Section 2.2, that clips played backwards should be explained otherwise, is run as an experiment (`reversal`).
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
 
 from har_tf import quiet
 from har_tf.command import words
+from har_tf.concepts.options import Concepts, Reading, SmallSwin
 from har_tf.datasets.stick_figures import ACTIONS, REVERSED_PAIRS
 from har_tf.experiment import (
     SMALL_CNN_GRU,
@@ -59,40 +51,6 @@ from har_tf.report.page import stored
 from har_tf.report.run_folder import check_writable
 
 EXPERIMENT = "video_tcav"
-SETTINGS = ("pool", "classifier", "l2", "folds", "level", "num_random", "resamples")  # that tables tell
-
-
-@dataclass(frozen=True)
-class SmallSwin:
-    """A Video Swin that two cores can train; a `har_tf.trial.Buildable`."""
-
-    name: ClassVar = "VideoSwin"
-
-    embed_dim: int = 32
-    """Channels of the first stage of the Video Swin that is trained here."""
-    depths: tuple[int, int, int, int] = (1, 1, 2, 1)
-    """Blocks of each stage of the Video Swin that is trained here."""
-    num_heads: tuple[int, int, int, int] = (2, 4, 8, 16)
-    """Attention heads of each stage of the Video Swin that is trained here."""
-    window: tuple[int, int, int] = (8, 4, 4)
-    """Attention window of the Video Swin that is trained here, in patches: time, height, width."""
-    patch: tuple[int, int, int] = (2, 8, 8)
-    """Patches of the Video Swin that is trained here: time, height, width."""
-    drop_path: float = 0.0
-    """Drop path rate of the Video Swin that is trained here."""
-
-    def build(self, shape, num_classes: int, seed: int = 0):
-        import keras
-
-        from har_tf.models import video_swin
-
-        model = video_swin("tiny", shape, num_classes, dropout=0.0, **asdict(self))
-        # The published deviation of 0.02 suits 96 channels and more. With 32, attention starts, and stays for long,
-        # next to uniform; from Glorot's weights it learns sooner.
-        for number, weight in enumerate(model.trainable_weights):
-            if weight.name == "kernel" and len(weight.shape) == 2:
-                weight.assign(keras.initializers.GlorotUniform(seed + number)(weight.shape))
-        return model
 
 
 @dataclass(frozen=True)
@@ -113,64 +71,6 @@ class Model:
     """Layers, from input to output, separated by commas. None: the stages of the model."""
     gradcam_tap: str | None = None
     """Layer of Grad-CAM. None: the last of the stages whose maps are at least 4 high and wide."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How clips are read and divided."""
-
-    size: tuple[int, int] | None = None
-    """Height and width of the frames. None: the model's own, and 224 224 where it takes any (section 3.4)."""
-    num_frames: int | None = None
-    """Frames of a clip. None: the model's own, and 32 where it takes any."""
-    sampling: Literal["uniform", "strided", "dense"] | None = None
-    """How frames are taken of videos. None: as the model was trained: strided (every second frame) with --weights, as
-    the file says with --model, uniform where it is trained here."""
-    fit: Literal["crop", "stretch"] | None = None
-    """What is taken of a frame: its centre (crop) or all of it (stretch). None: as the model was trained: crop with
-    --weights, as the file says with --model, stretch where it is trained here."""
-    test: float = 0.2
-    """Share of the videos in the test part where there is no official split; 1: all, for a model that was trained on
-    others."""
-
-
-@dataclass(frozen=True)
-class Concepts:
-    """Which concepts, and how they are measured."""
-
-    concepts: Path | None = None
-    """Folder of concepts. None: mined with --detector, and on the embedded data set from the true tracks."""
-    concept_names: str | None = None
-    """Concepts to use, separated by commas. None: all that the folder has."""
-    undecided: bool = True
-    """Use concept clips that nobody has reviewed; rejected ones are never used."""
-    detector: str | None = None
-    """What mines concepts where there is no --concepts: a YOLO (.onnx), an SSD (.tflite), detections (.json), or a
-    preset of keras-hub."""
-    labels: str | None = None
-    """The detector's classes that are concepts, separated by commas."""
-    class_clips: int = 30
-    """Clips of the class, at most (section 3.4)."""
-    concept_clips: int = 30
-    """Clips of each concept, at most, and of each random set (section 3.4)."""
-    num_random: int = 10
-    """Random sets (section 3.5)."""
-    random_videos: int = 90
-    """Videos of other classes that are mined for random concepts."""
-    fit_concepts: Literal["letterbox", "stretch"] = "letterbox"
-    """How concept clips are brought to the model's size."""
-    pool: Literal["mean", "space", "full"] = "mean"
-    """What activations are averaged over: time and space (mean), space, or nothing (full)."""
-    classifier: Literal["ridge", "logistic", "svm"] = "ridge"
-    """What CAVs are fitted by."""
-    l2: float = 0.01
-    """Regularisation of CAVs, see `har_tf.concepts.cav.CavFit`."""
-    folds: int = 5
-    """Folds of the cross-validation of CAVs; a set takes so many clips at least."""
-    level: float = 0.05
-    """Level of significance, after Bonferroni's correction (section 3.5)."""
-    resamples: int = 100
-    """Draws behind an interval; below 20 there are no intervals."""
 
 
 @dataclass(frozen=True)
@@ -202,13 +102,18 @@ class Recipe:
 PRESETS = {
     # A small Video Swin, to be trained in minutes on two cores.
     "figures": Recipe(
-        Data("figures"), Embedded(clips=4000), Model(network="VideoSwin"), reading=Reading((64, 96), 10, test=0.25),
-        target="throw",
+        Data("figures"), Embedded(clips=4000), Model(network="VideoSwin"),
+        reading=Reading((64, 96), 10, "uniform", "stretch", test=0.25), target="throw",
     ),
     "paper": Recipe(),
 }  # fmt: skip
-# A model that another experiment trained, on the clips and the split that it knows; it has its own frames.
-SAVED = {"network": None, "clips": 3000, "test": 0.2, "size": None, "num_frames": None}
+# Options that a preset does not set where what is explained is given. Of the embedded data set a saved model of another
+# experiment knows these clips and this split.
+TOLD = {
+    "model": {"network": None, "clips": 3000, **asdict(Reading(None, None, None, None))},
+    "weights": {"network": None, "clips": 3000, **asdict(Reading())},
+    "network": {"sampling": "uniform", "fit": "stretch"},
+}
 
 
 def main(recipe: Recipe) -> None:
@@ -220,61 +125,64 @@ def main(recipe: Recipe) -> None:
     from har_tf import training
     from har_tf.concepts import reversal
     from har_tf.concepts.cav import CavFit
-    from har_tf.concepts.clip_sets import ClipReader, chosen_concepts, class_clips, concept_sets
+    from har_tf.concepts.clip_sets import ClipReader, class_clips, concept_sets
     from har_tf.concepts.concept_split import ConceptSource, divide
-    from har_tf.concepts.saliency import class_maps
+    from har_tf.concepts.saliency import class_maps, gradcam_tap
     from har_tf.concepts.study import Study, check_sizes
     from har_tf.concepts.tcav import Bank
+    from har_tf.models.saving import CLIP
+    from har_tf.models.taps import find_several
     from har_tf.report.pages import concepts as pictures
     from har_tf.report.pages.concept_review import write_review
 
     # What can be wrong is found out here, before anything is drawn, mined or trained.
     training.seed_everything(recipe.seed)
     asked, seed, batch_size = recipe.concepts, recipe.seed, recipe.training.batch_size
-    subject = explained(recipe, dataset.class_names if dataset else recipe.data.class_names or ACTIONS)
-    taps, gradcam_tap = subject.taps(listed(recipe.model.taps), recipe.model.gradcam_tap)
-    pairs = [tuple(part.strip() for part in pair.split(":")) for pair in listed(recipe.pairs) or ()]
+    class_names = dataset.class_names if dataset else recipe.data.class_names or ACTIONS
+    subject = explained(recipe, class_names)
+    shape, clip = subject.shape(recipe.reading.shape, dataset.name if dataset else "figures"), CLIP
+    if subject.classifier:
+        class_names, clip = subject.classifier.class_names, subject.classifier.clip
+    clip = clip | recipe.reading.clip
+    graph = subject.graph(shape)
+    taps = [tap.name for tap in find_several(graph, recipe.model.taps and words(recipe.model.taps))]
+    tap = gradcam_tap(graph, recipe.model.gradcam_tap)
+    pairs = reversed_pairs(recipe)
     given_names = [recipe.target, *(name for pair in pairs for name in pair)]
-    class_index, *_ = (index_of(name, subject.class_names, "the model") for name in given_names)
-    names, labels = listed(asked.concept_names), listed(asked.labels) or ()
-    source = ConceptSource.open(asked.concepts, names, asked.detector, labels)
-    size = tuple(side + side % 2 for side in subject.shape[1:3])
-    drawn = None if dataset else recipe.embedded.draw(
-        recipe.output, recipe.data.class_names, size=size, frames=2 * subject.shape[0] - 1, seed=seed
+    class_index, *_ = (index_of(name, class_names, "the model") for name in given_names)
+    source = ConceptSource.open(asked)
+    dataset = dataset or recipe.embedded.draw(
+        recipe.output, recipe.data.class_names, size=tuple(side + side % 2 for side in shape[1:3]),
+        frames=2 * shape[0] - 1, seed=seed,
     )  # fmt: skip
-    dataset = dataset or drawn
     label, *_ = (index_of(name, dataset.class_names, str(dataset.root)) for name in given_names)
     target = dataset.class_names[label]
 
     # The model learns from one part of the videos, concepts are of another, and what is explained of a third.
-    validation = recipe.training.validation if subject.trained else None
+    validation = recipe.training.validation if subject.network else None
     protocol = strictest_protocol(dataset)
     split = divide(dataset, label, protocol, seed, recipe.reading.test, validation, source.given)
     prefix = f"{dataset.name}-{target}-{subject.name}".replace("/", "_").replace(" ", "_")
-    with open_run(EXPERIMENT, recipe, prefix, None if drawn else dataset) as run:
+    with open_run(EXPERIMENT, recipe, prefix, None if recipe.data.embedded else dataset) as run:
         notes = [*dataset.notes, split.note]
         announce(dataset, "videos", notes)
 
         # Sections 3.3 and 3.4: concepts, random sets, and clips of the class.
-        found, own = source.concepts(dataset, split, label, run.path / "concepts", asked.random_videos, seed)
-        reader = ClipReader(subject.shape, subject.clip, asked.fit_concepts)
-        sets = concept_sets(
-            found, chosen_concepts(found, source.names), reader, asked.concept_clips, asked.num_random, asked.folds,
-            seed, asked.undecided, own,
-        )  # fmt: skip
+        found, own = source.concepts(dataset, split, label, run.path / "concepts", seed)
+        reader = ClipReader(shape, clip, asked.fit_concepts)
+        sets = concept_sets(found, reader, asked, seed, own)
         larger = ", or a larger --test," if dataset.official is None and recipe.reading.test < 1 else ""
         clips = class_clips(
-            dataset, split.explained, label, reader, asked.class_clips, asked.folds, seed,
-            f"More videos of it{larger} are needed",
-        )  # fmt: skip
+            dataset, split.explained, label, reader, asked, seed, f"More videos of it{larger} are needed"
+        )
         run.write_skipped(reader.skipped)
         fit = CavFit(asked.classifier, asked.l2, asked.folds, seed)
         check_sizes(sets, clips, taps, fit, asked.level)
 
-        accuracy, history = None, None
-        if subject.trained:
-            subject, accuracy, history = trained(recipe, subject, dataset, split, run)
-        model, class_names = subject.model, subject.class_names
+        if subject.network:
+            model, accuracy, history = trained(recipe, subject, dataset, split, shape, clip, run)
+        else:
+            model, accuracy, history = subject.classifier.model, None, None
 
         # Section 3.5, Figures 7 to 10: relative TCAV and tests.
         print(f"\nscoring {', '.join(sets.names)} at {', '.join(taps)}", flush=True)
@@ -285,13 +193,13 @@ def main(recipe: Recipe) -> None:
             },
             "model": {
                 "name": subject.name, "start": subject.start, "accuracy": accuracy, "history": history,
-                "parameters": model.count_params(), "trained_here": subject.trained is not None,
+                "parameters": model.count_params(), "trained_here": subject.network is not None,
             },
             "target": target,
-            "clip": {"shape": list(subject.shape), **subject.clip},
+            "clip": {"shape": list(shape), **clip},
             "taps": taps,
-            "gradcam_tap": gradcam_tap,
-            "settings": {name: getattr(asked, name) for name in SETTINGS},
+            "gradcam_tap": tap,
+            "settings": asked.settings,
             "clips": {"class": len(clips), **sets.counts()},
             "missing": sets.missing,
             **study.figures(sets, clips, class_index),
@@ -299,12 +207,11 @@ def main(recipe: Recipe) -> None:
         }  # fmt: skip
 
         # Figure 1: Grad-CAM; Figures 4 to 6: detections and concepts.
-        results["gradcam"], maps = class_maps(
-            model, clips, split.explained, class_index, class_names, subject.clip, gradcam_tap, batch_size
-        )
+        looked, maps = class_maps(model, clips, split.explained, class_index, class_names, clip, tap, batch_size)
+        results["gradcam"] = looked
         shown = [
             pictures.class_pictures(
-                results["gradcam"], maps, clips, target, class_names, run.figures, run.overlays, recipe.output.overlays
+                looked, maps, clips, target, class_names, run.figures, run.overlays, recipe.output.overlays
             ),
             *pictures.concept_pictures(found, sets, [*split.concept, *split.explained], run.figures),
         ]
@@ -313,11 +220,11 @@ def main(recipe: Recipe) -> None:
         if recipe.reversals:
             print("playing clips backwards", flush=True)
             videos = split.explained_of(dataset.class_names, known=class_names)
-            reverse_of = reversal.reverses(pairs or (REVERSED_PAIRS if drawn else ()), videos)
-            names = videos if drawn else dict.fromkeys([target, *reverse_of])
+            reverse_of = reversal.reverses(pairs or (REVERSED_PAIRS if recipe.data.embedded else ()), videos)
+            names = videos if recipe.data.embedded else dict.fromkeys([target, *reverse_of])
             read = ((name, reader.videos(videos[name], recipe.reversal_clips, seed)) for name in names)
             results["reversal"], played = reversal.compare(
-                model, class_names, read, reverse_of, gradcam_tap, batch_size, keep=target
+                model, class_names, read, reverse_of, tap, batch_size, keep=target
             )
             followed = {target: clips}
             if reverse := reverse_of.get(target):
@@ -332,32 +239,32 @@ def main(recipe: Recipe) -> None:
 
 
 def explained(recipe: Recipe, class_names):
-    """The model that is given, or the network to train, as a `har_tf.concepts.subject.Subject`."""
-    from har_tf.concepts.subject import PAPER, published, saved, untrained
+    """What is given or is to be trained, as a `har_tf.subject.Subject`; `class_names` are those of the data."""
     from har_tf.models.zoo import named
+    from har_tf.subject import published, saved, untrained
 
-    given, frames, size = recipe.model, recipe.reading.num_frames, recipe.reading.size
-    asked = {name: value for name in ("sampling", "fit") if (value := getattr(recipe.reading, name)) is not None}
+    given = recipe.model
     if given.model:
-        return saved(given.model, frames, size, asked)
-    shape = (frames or PAPER[0], *(size or PAPER[1:3]), 3)
+        return saved(given.model)
     if given.weights:
-        names, where = class_names, "the data set"
-        if given.class_names:
-            where = given.class_names
-            names = [name for name in where.read_text(encoding="utf-8").splitlines() if name.strip()]
-        return published(given.weights, shape, names, where, asked)
+        subject = published(given.weights, recipe.reading.shape, given.class_names, [class_names], "VideoSwin")
+        outputs = len(subject.classifier.class_names)
+        if not given.class_names and outputs != len(class_names):
+            raise ValueError(
+                f"{given.weights}: {outputs} classes, and the data set names {len(class_names)}. --class-names takes a "
+                "file with the name of each output, one a line"
+            )
+        return subject
     if given.network == "VideoSwin":
-        return untrained(recipe.swin, "random weights", {"seed": recipe.seed}, shape, class_names, asked)
+        return untrained(recipe.swin, {"seed": recipe.seed})
     network = named(given.network)
     if network.missing:
         raise ValueError(network.missing)
-    small = SMALL_CNN_GRU if network.name == "CNN-GRU" else {}
-    return untrained(network, network.start, small, shape, class_names, asked)
+    return untrained(network, SMALL_CNN_GRU if network.name == "CNN-GRU" else {})
 
 
-def trained(recipe: Recipe, subject, dataset, split, run):
-    """(the subject after training, its accuracy on all test videos, what was measured by epoch)."""
+def trained(recipe: Recipe, subject, dataset, split, shape, clip, run) -> tuple:
+    """(the model, its accuracy on all test videos, what was measured by epoch)."""
     from har_tf import training
     from har_tf.pipeline import Augment
     from har_tf.store.prepare import prepare
@@ -366,12 +273,12 @@ def trained(recipe: Recipe, subject, dataset, split, run):
     parts = (split.train, split.validation, [*split.concept, *split.explained])
     print(f"\n{subject.name}: trained on {len(split.train)} clips", flush=True)
     prepared = prepare(
-        dataset.subset(record for part in parts for record in part), recipe.output.cache, subject.shape[0],
-        subject.shape[1:3], workers=recipe.output.workers, **subject.clip,
+        dataset.subset(record for part in parts for record in part), recipe.output.cache, shape[0], shape[1:3],
+        workers=recipe.output.workers, **clip,
     )  # fmt: skip
     options = recipe.training
     outcome = run_trial(
-        subject.trained, subject.options, Parts(*(prepared.subset(dataset.subset(part)) for part in parts)),
+        subject.network, subject.options, Parts(*(prepared.subset(dataset.subset(part)) for part in parts)),
         options.recipe(warmup_epochs=min(options.warmup_epochs, options.epochs / 2)),
         run.training / subject.name.replace("/", "_"), options.batch_size,
         Augment(flip=0.5, crop=0.85) if recipe.model.augment else None, recipe.seed, options.precision,
@@ -380,17 +287,18 @@ def trained(recipe: Recipe, subject, dataset, split, run):
     run.keep(outcome.folder / "model.keras")
     run.keep(outcome.folder / "history.csv")
     print(f"{subject.name}: accuracy {outcome.report.accuracy:.4f} on the test videos", flush=True)
-    return replace(subject, model=outcome.model), outcome.report.accuracy, outcome.history.epochs
+    return outcome.model, outcome.report.accuracy, outcome.history.epochs
 
 
-def listed(text: str | None) -> list[str] | None:
-    """The names in an option; None where it is not given."""
-    return None if text is None else words(text)
+def reversed_pairs(recipe: Recipe) -> list[list[str]]:
+    """The pairs in --pairs; none where it is not given."""
+    pairs = [] if recipe.pairs is None else words(recipe.pairs)
+    return [[part.strip() for part in pair.split(":")] for pair in pairs]
 
 
 def check(recipe: Recipe) -> None:
     """Raises ValueError or OSError for options that are out of their range or do not go together."""
-    asked, size = recipe.concepts, recipe.reading.size
+    reading = recipe.reading
     given = [name for name in ("model", "weights", "network") if getattr(recipe.model, name) is not None]
     if len(given) > 1:
         raise ValueError(f"One of --model, --weights and --network is explained. Received: {', '.join(given)}")
@@ -399,31 +307,20 @@ def check(recipe: Recipe) -> None:
             "There is nothing to explain: --model (a saved .keras), --weights (a Video Swin's .pth) or --network "
             "(trained on the training part) is needed"
         )
-    if asked.concepts is not None and asked.detector is not None:
-        raise ValueError("--detector mines concepts where there is no --concepts; give one of them")
-    if not recipe.data.embedded and asked.concepts is None and asked.detector is None:
-        raise ValueError(
-            "Concepts are needed: --concepts DIR, as `python -m har_tf concepts mine` fills it, or --detector and "
-            "--labels to mine them here"
-        )
-    if (asked.detector is None) != (asked.labels is None):
-        raise ValueError("--detector and --labels, the classes of it that are concepts, go together")
-    if asked.labels is not None and len(set(words(asked.labels))) < 2:
-        raise ValueError(f"At least two concepts are needed. Received: --labels {asked.labels}")
+    of_file = [name for name in ("size", "num_frames", "sampling", "fit") if getattr(reading, name) is None]
+    if of_file and recipe.model.model is None:
+        raise ValueError(f"--{of_file[0].replace('_', '-')} None is as --model says. Received: no --model")
+    recipe.concepts.check(tracked=recipe.data.embedded)
     check_options(
         recipe, num_frames=(2, None), test=(0.01, 1), clips=(30, None), validation=(0.01, 0.9), epochs=(1, None),
         folds=(2, None), class_clips=(2, None), concept_clips=(2, None), num_random=(2, None), random_videos=(0, None),
         level=(1e-6, 0.5), resamples=(0, None), reversal_clips=(1, None), drop_path=(0, 0.9), l2=(1e-9, None),
     )  # fmt: skip
-    for name in ("class_clips", "concept_clips"):
-        if (count := getattr(asked, name)) < asked.folds:
-            option = f"--{name.replace('_', '-')}"
-            raise ValueError(f"{option} must be at least --folds, {asked.folds}. Received: {count}")
-    if size is not None and min(size) < 16:
-        raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {size[0]} x {size[1]}")
-    for pair in listed(recipe.pairs) or ():
-        if len([part for part in pair.split(":") if part.strip()]) != 2:
-            raise ValueError(f"--pairs are FORWARD:BACKWARD, separated by commas. Received: {pair}")
+    if reading.size is not None and min(reading.size) < 16:
+        raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {reading.size[0]} x {reading.size[1]}")
+    for pair in reversed_pairs(recipe):
+        if len(pair) != 2 or not all(pair):
+            raise ValueError(f"--pairs are FORWARD:BACKWARD, separated by commas. Received: {':'.join(pair)}")
     for option in ("model", "weights", "class_names"):
         path = getattr(recipe.model, option)
         if path is not None and not path.is_file():
@@ -431,4 +328,4 @@ def check(recipe: Recipe) -> None:
 
 
 if __name__ == "__main__":
-    run_cli(main, PRESETS, {"model": SAVED, "weights": SAVED})
+    run_cli(main, PRESETS, TOLD)

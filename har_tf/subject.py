@@ -1,5 +1,6 @@
 """What an experiment explains: a saved model, published weights, or a network that is trained first."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import keras
 from har_tf.classifier import Classifier
 from har_tf.models.resnext3d import resnext3d
 from har_tf.models.taps import find_several
+from har_tf.models.video_swin import video_swin
 from har_tf.models.weights import import_weights as importers
 from har_tf.trial import Buildable
 
@@ -64,10 +66,11 @@ class Subject:
         Raises:
             ValueError: the model has no such tap; the message lists those it has.
         """
-        if self.missing:
-            return []
-        model = self.network.build(shape, 2, **self.options) if self.network else self.classifier.model
-        return [tap.name for tap in find_several(model, names)]
+        return [] if self.missing else [tap.name for tap in find_several(self.graph(shape), names)]
+
+    def graph(self, shape: tuple[int, ...]) -> keras.Model:
+        """The model, or a graph like that of the one that is to be trained."""
+        return self.network.build(shape, 2, **self.options) if self.network else self.classifier.model
 
 
 def saved(path: Path) -> Subject:
@@ -80,20 +83,27 @@ def saved(path: Path) -> Subject:
 
 
 def published(
-    path: Path, shape: tuple[int, ...], class_names: Path | None, known: Iterable[Sequence[str]] = ()
+    path: Path,
+    shape: tuple[int, ...],
+    class_names: Path | None,
+    known: Iterable[Sequence[str]] = (),
+    network: str = "ResNeXt3D",
 ) -> Subject:
-    """A 3D ResNeXt of clips, or ResNet50 of pictures, with the weights of a published file.
+    """A network of clips, or ResNet50 of pictures, with the weights of a published file.
 
     Args:
         path: the file, .pth or .h5.
         shape: of a clip or a picture, as it is to take them.
         class_names: a file with the names of its outputs, one a line, as UCF101's classInd.txt.
         known: without a file the first of these that are as many as its outputs; else "class 0", ...
+        network: which of clips: ResNeXt3D or VideoSwin.
 
     Raises:
         ValueError: the file holds no such weights, or there are other names than outputs.
     """
-    if len(shape) == 4:
+    if network == "VideoSwin":
+        model = video_swin(input_shape=shape, weights=path, **importers.video_swin_options(path))
+    elif len(shape) == 4:
         model = resnext3d(shape, weights=path, **importers.resnext3d_options(path))
     else:
         picture = keras.Input(shape, dtype="uint8", name="picture")
@@ -104,8 +114,8 @@ def published(
     if class_names is None:
         names = next((names for names in known if len(names) == outputs), [f"class {i}" for i in range(outputs)])
     else:
-        lines = [line.split() for line in class_names.read_text(encoding="utf-8").splitlines() if line.strip()]
-        names = [line[-1] for line in lines]  # "1 ApplyEyeMakeup" or the name alone
+        lines = [line.strip() for line in class_names.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [re.sub(r"^\d+\s+", "", line) for line in lines]  # "1 ApplyEyeMakeup" or the name alone
         if len(names) != outputs:
             raise ValueError(f"{class_names}: {len(names)} names. Expected {outputs}, one an output of the weights")
     return Subject(model.name, path.name, Classifier(model, names))

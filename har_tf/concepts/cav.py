@@ -135,21 +135,15 @@ class Cav:
     """One concept's direction among the activations of a tap.
 
     Attributes:
-        concept: its name.
         direction: float64 (D,), of length 1, pointing to the concept; zero where nothing tells it from the rest.
         threshold: activations whose product with `direction` is larger are held for the concept.
         accuracy: cross-validated, between the concept and the rest, chance 0.5; None without folds. A CAV whose
             accuracy is not above chance points nowhere in particular, whatever its score.
-        clips: number of clips of the concept.
-        against: names of the sets that made the other side.
     """
 
-    concept: str
     direction: np.ndarray = field(repr=False)
     threshold: float
     accuracy: float | None
-    clips: int
-    against: tuple[str, ...]
 
 
 def cavs(
@@ -198,8 +192,7 @@ def cavs(
             accuracy = classifier.accuracy(x, owner == i, together)
         except ValueError as error:
             raise ValueError(f"concept {name!r} against the rest: {error}") from None
-        others = tuple(other for other in sets if other != name)
-        found[name] = Cav(name, direction, threshold, accuracy, len(sets[name]), others)
+        found[name] = Cav(direction, threshold, accuracy)
     return found
 
 
@@ -255,9 +248,8 @@ def sources_of(sets: Mapping[str, np.ndarray], groups: Mapping[str, Sequence] | 
         raise ValueError(f"groups are of the sets {', '.join(sets)}. Received: groups of {', '.join(sorted(unknown))}")
     found = {}
     for name, each in sets.items():
-        given = [str(source) for source in groups[name]] if name in groups else None
-        if given is not None and len(given) != len(each):
-            raise ValueError(f"set {name!r} has {len(each)} clips and needs as many groups. Received: {len(given)}")
-        own = given or [f"\0{name}\0{i}" for i in range(len(each))]
+        own = [str(source) for source in groups.get(name, (f"\0{name}\0{i}" for i in range(len(each))))]
+        if len(own) != len(each):
+            raise ValueError(f"set {name!r} has {len(each)} clips and needs as many groups. Received: {len(own)}")
         found[name] = np.array(own)
     return found

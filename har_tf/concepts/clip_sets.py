@@ -2,16 +2,18 @@
 
 reader = ClipReader((32, 224, 224, 3), {"sampling": "strided", "short": "repeat", "fit": "crop"})
 tennis = reader.videos(records, count=30)
-sets = concept_sets(found, ["ball", "person"], reader, count=30, num_random=10, least=5)
+sets = concept_sets(found, reader, Concepts())
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from har_tf.concepts.concept_set import ConceptClip, ConceptError, ConceptSet
+from har_tf.concepts.options import Concepts
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import VideoRecord
 from har_tf.video import VideoError
@@ -53,27 +55,30 @@ class ClipReader:
 
     def videos(self, records: Sequence[VideoRecord], count: int, seed: int = 0) -> ClipSet | None:
         """Clips of at most `count` videos, drawn with the seed; None where none can be read."""
-        clips, sources = [], []
-        for i in np.random.default_rng([seed, 1]).permutation(len(records)).tolist():
-            if len(clips) == count:
-                break
-            try:
-                clips.append(records[i].read(self.shape[0], self.shape[1:3], **self.clip))
-                sources.append(str(records[i].path))
-            except VideoError as error:
-                self.skipped[records[i].path] = error.reason
-        return ClipSet(np.stack(clips), tuple(sources)) if clips else None
+        how = {"num_frames": self.shape[0], "size": self.shape[1:3], **self.clip}
+        drawn = (records[i] for i in np.random.default_rng([seed, 1]).permutation(len(records)).tolist())
+        return self._set(((record.path, str(record.path), partial(record.read, **how)) for record in drawn), count)
 
     def concepts(self, found: ConceptSet, clips: Sequence[ConceptClip]) -> ClipSet | None:
         """Concept clips; those that cannot be decoded are left out. None where none is left."""
-        read, sources = [], []
-        for clip in clips:
+
+        def read(clip: ConceptClip) -> np.ndarray:
+            return found.read([clip], self.shape[0], self.shape[1:3], self.fit_concepts)[0]
+
+        return self._set((found.folder / clip.file, clip.source or clip.file, partial(read, clip)) for clip in clips)
+
+    def _set(self, wanted: Iterable[tuple[Path, str, Callable]], count: int | None = None) -> ClipSet | None:
+        """Reads clips until there are `count`, given the file, the source and the way to read each."""
+        clips, sources = [], []
+        for path, source, read in wanted:
+            if len(clips) == count:
+                break
             try:
-                read.append(found.read([clip], self.shape[0], self.shape[1:3], self.fit_concepts)[0])
-                sources.append(clip.source or clip.file)
-            except ConceptError as error:
-                self.skipped[found.folder / clip.file] = str(error)
-        return ClipSet(np.stack(read), tuple(sources)) if read else None
+                clips.append(read())
+                sources.append(source)
+            except (VideoError, ConceptError) as error:
+                self.skipped[path] = getattr(error, "reason", str(error))
+        return ClipSet(np.stack(clips), tuple(sources)) if clips else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +133,7 @@ def class_clips(
     records: Sequence[VideoRecord],
     label: int,
     reader: ClipReader,
-    count: int,
-    least: int,
+    asked: Concepts,
     seed: int = 0,
     advice: str = "More videos of it are needed",
 ) -> ClipSet:
@@ -140,102 +144,72 @@ def class_clips(
         records: of those that may be explained.
         label: of the class.
         reader: how clips are read.
-        count: clips, at most.
-        least: clips, at least.
+        asked: how many, at most and, by the folds, at least.
         seed: of the draw.
         advice: what helps where there are fewer.
 
     Raises:
         ValueError: there are fewer.
     """
-    found = reader.videos([record for record in records if record.label == label], count, seed)
-    if found is None or len(found) < least:
+    found = reader.videos([record for record in records if record.label == label], asked.class_clips, seed)
+    if found is None or len(found) < asked.folds:
         raise ValueError(
             f"{dataset.root}: {len(found or ())} test videos of {dataset.class_names[label]} can be explained; at "
-            f"least {least} are needed, best 30. {advice}"
+            f"least {asked.folds} are needed, best 30. {advice}"
         )
     return found
 
 
-def chosen_concepts(found: ConceptSet, names: Sequence[str] | None = None) -> list[str]:
-    """The concepts to use; None: all that were asked for when the folder was made.
-
-    Raises:
-        ConceptError: an unknown one, or fewer than two.
-    """
-    names = list(dict.fromkeys(found.concepts if names is None else names))
-    known = sorted({clip.concept for clip in found.clips} | set(found.concepts))
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ConceptError(f"{found.folder}: no concept {unknown[0]!r}. It has {', '.join(known)}")
-    if len(names) < 2:
-        raise ConceptError(
-            f"{found.folder}: relative TCAV sets concepts against each other; at least two are needed. "
-            f"Received: {', '.join(names) or 'none'}"
-        )
-    return names
-
-
 def concept_sets(
-    found: ConceptSet,
-    names: Sequence[str],
-    reader: ClipReader,
-    count: int,
-    num_random: int,
-    least: int,
-    seed: int = 0,
-    undecided: bool = True,
-    sources: Collection[str] | None = None,
+    found: ConceptSet, reader: ClipReader, asked: Concepts, seed: int = 0, sources: Collection[str] | None = None
 ) -> ConceptSets:
     """Reads the clips of every concept and of the random sets.
 
     Args:
         found: the folder of concepts.
-        names: the concepts.
         reader: how clips are read.
-        count: clips of each concept, at most, and of each random set.
-        num_random: random sets; one more is drawn.
-        least: videos that the clips of a concept are from, and clips of a random set, at least.
+        asked: which concepts, and how many clips and random sets; one random set more is drawn.
         seed: of the draws.
-        undecided: use clips that nobody has reviewed.
         sources: videos whose clips may stand for a concept; None: all. Random sets are of all videos.
 
     Raises:
         ConceptError: too few clips of a concept, or of a random set, can be used, in both kinds.
     """
     concepts, randoms, missing = {}, {}, {}
+    names = found.chosen(asked.names)
     for kind, folder in KIND.items():
         try:
             shown = {}
             for name in names:
-                usable = [c for c in found.select(name, folder, undecided) if sources is None or c.source in sources]
-                shown[name] = _of_concept(found, name, folder, usable, reader, count, least, seed)
-            size = min(count, max(map(len, shown.values())))
-            drawn = found.random_sets(num_random + 1, size, folder, seed, undecided=undecided)
-            randoms[kind] = _random(found, drawn, reader, least)
+                usable = found.select(name, folder, asked.undecided)
+                usable = [clip for clip in usable if sources is None or clip.source in sources]
+                shown[name] = _of_concept(found, name, folder, usable, reader, asked, seed)
+            size = min(asked.concept_clips, max(map(len, shown.values())))
+            drawn = found.random_sets(asked.num_random + 1, size, folder, seed, asked.undecided)
+            randoms[kind] = _random(found, drawn, reader, asked.folds)
             concepts[kind] = shown
         except ConceptError as error:
             missing[kind] = str(error)
     if not concepts:
         raise ConceptError("; ".join(dict.fromkeys(missing.values())))
-    corpus = {kind: len(found.select(None, folder, undecided)) for kind, folder in KIND.items()}
+    corpus = {kind: len(found.select(None, folder, asked.undecided)) for kind, folder in KIND.items()}
     return ConceptSets(concepts, randoms, missing, corpus)
 
 
-def _of_concept(found, name, folder, usable, reader, count, least, seed) -> ClipSet:
+def _of_concept(found, name, folder, usable, reader, asked, seed) -> ClipSet:
     if not usable:
         raise ConceptError(f"{found.folder}: concept {name!r} has no {folder} clip that can be used")
     usable = sorted(usable, key=lambda clip: clip.file)
     order = np.random.default_rng([seed, *name.encode()]).permutation(len(usable))
-    chosen = [usable[i] for i in sorted(order[:count].tolist())]
+    chosen = [usable[i] for i in sorted(order[: asked.concept_clips].tolist())]
     read = reader.concepts(found, chosen)
     videos = 0 if read is None else len(set(read.sources))
-    if videos < least:
+    if videos < asked.folds:
         failed = [clip.file for clip in chosen if found.folder / clip.file in reader.skipped]
         broken = f", {len(failed)} of {len(chosen)} cannot be decoded, the first {failed[0]}" if failed else ""
         raise ConceptError(
             f"{found.folder}: concept {name!r} has {folder} clips of {videos} videos that can be used"
-            f"{broken}; {least}-fold cross-validation needs at least {least}, a test best 30"
+            f"{broken}; {asked.folds}-fold cross-validation needs at least {asked.folds}, a test best 30"
         )
     return read
 
@@ -243,8 +217,8 @@ def _of_concept(found, name, folder, usable, reader, count, least, seed) -> Clip
 def _random(found, drawn, reader, least) -> list[ClipSet]:
     different = list({clip.file: clip for clips in drawn for clip in clips}.values())
     read = reader.concepts(found, different)
-    place = [clip for clip in different if found.folder / clip.file not in reader.skipped]
-    row = {clip.file: i for i, clip in enumerate(place)}
+    there = (clip.file for clip in different if found.folder / clip.file not in reader.skipped)
+    row = {file: i for i, file in enumerate(there)}
     sets = []
     for clips in drawn:
         rows = [row[clip.file] for clip in clips if clip.file in row]

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from har_tf.concepts.clip_sets import chosen_concepts
+from har_tf.command import words
 from har_tf.concepts.concept_set import ConceptSet, load
 from har_tf.concepts.detectors.base import Detector, check_concepts
 from har_tf.concepts.detectors.open import open_detector
 from har_tf.concepts.mining import cut_tracks, mine
+from har_tf.concepts.options import Concepts
 from har_tf.concepts.tracks import true_tracks
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import VideoRecord
@@ -115,37 +116,33 @@ class ConceptSource:
     """Where concepts come from: a folder, else a detector, else the true tracks of the embedded data set.
 
     Args:
+        asked: which concepts.
         given: the folder's concepts.
-        names: the concepts to use; None: all that were asked for.
         detector: what finds things in videos.
-        labels: the detector's classes that are concepts.
     """
 
+    asked: Concepts = Concepts()
     given: ConceptSet | None = None
-    names: Sequence[str] | None = None
     detector: Detector | None = None
-    labels: Sequence[str] = ()
 
     @classmethod
-    def open(
-        cls, folder: Path | None, names: Sequence[str] | None, detector: str | None, labels: Sequence[str] = ()
-    ) -> "ConceptSource":
+    def open(cls, asked: Concepts) -> "ConceptSource":
         """Opens folder and detector, before anything long is done.
 
         Raises:
             ConceptError: no folder of concepts, or not these concepts in it.
             DetectorError: no such detector, or not these classes.
         """
-        given = None if folder is None else load(folder)
+        given = None if asked.concepts is None else load(asked.concepts)
         if given is not None:
-            chosen_concepts(given, names)
-        opened = None if detector is None else open_detector(detector)
-        if opened is not None:
-            check_concepts(labels, opened.names, detector)
-        return cls(given, names, opened, labels)
+            given.chosen(asked.names)
+        detector = None if asked.detector is None else open_detector(asked.detector)
+        if detector is not None:
+            check_concepts(words(asked.labels), detector.names, asked.detector)
+        return cls(asked, given, detector)
 
     def concepts(
-        self, dataset: ActionDataset, split: ConceptSplit, target: int, out: Path, others: int = 90, seed: int = 0
+        self, dataset: ActionDataset, split: ConceptSplit, target: int, out: Path, seed: int = 0
     ) -> tuple[ConceptSet, set[str] | None]:
         """The concepts: those given, or cut out of the concept half: of the class, and random things of other classes.
 
@@ -154,8 +151,7 @@ class ConceptSource:
             split: of its videos.
             target: label of the class.
             out: folder for concepts that are cut.
-            others: videos of other classes, at most.
-            seed: of their choice.
+            seed: of the choice of videos of other classes.
 
         Returns:
             The concepts, and the sources whose clips may stand for one, those of the class; None: all.
@@ -170,11 +166,11 @@ class ConceptSource:
         if not own:
             raise ValueError(f"{dataset.root}: no test video of {name} is left to mine concepts from")
         rest = [record for record in split.concept if record.label != target]
-        order = np.random.default_rng([seed, 2]).permutation(len(rest))[:others]
+        order = np.random.default_rng([seed, 2]).permutation(len(rest))[: self.asked.random_videos]
         mined = [*own, *(rest[i] for i in sorted(order.tolist()))]
         print(f"mining concepts from {len(own)} videos of {name} and {len(order)} others", flush=True)
         if self.detector is not None:
-            found = mine([record.path for record in mined], self.detector, self.labels, out)
+            found = mine([record.path for record in mined], self.detector, words(self.asked.labels), out)
         else:
             tracks = {record.path: _true_things(record, dataset.class_names[record.label]) for record in mined}
             labels = {track.label for record in own for track in tracks[record.path]}

@@ -9,7 +9,20 @@ import numpy as np
 from har_tf.concepts.clip_sets import ClipSet
 from har_tf.datasets.records import VideoRecord
 from har_tf.explain import Explanation, gradcam
+from har_tf.models.taps import find, stages
 from har_tf.video.sampling import frame_indices
+
+
+def gradcam_tap(model: keras.Model, name: str | None = None) -> str:
+    """The layer of Grad-CAM; None: the last of the stages whose maps are at least 4 high and wide.
+
+    Raises:
+        ValueError: the model has no such tap; the message lists those it has.
+    """
+    if name is not None:
+        return find(model, name).name
+    found = stages(model)
+    return ([tap for tap in found if min(tap.shape[1:3]) >= 4] or found)[-1].name
 
 
 def class_maps(

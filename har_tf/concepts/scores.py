@@ -1,6 +1,6 @@
 """TCAV scores: how often, and how strongly, a class's logit grows in the direction of a concept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,9 +82,15 @@ class Scores:
         return None if self.accuracies is None else float(self.accuracies.mean())
 
     def as_dict(self) -> dict:
-        """Everything as text and numbers that `json.dump` takes."""
-        plain = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
-        return plain | {"mean": self.mean, "deviation": self.deviation, "accuracy": self.accuracy}
+        """What `results.json` keeps: numbers, means over the random sets."""
+        return {
+            "score": self.mean,
+            "deviation": self.deviation,
+            "accuracy": self.accuracy,
+            "magnitude": float(self.magnitudes.mean()),
+            "derivative": float(self.derivatives.mean()),
+            "clips": self.clips,
+        }
 
 
 def scores(
@@ -148,10 +154,18 @@ def relative_tcav(
             [run[name].direction for run in runs],
             [run[name].accuracy for run in runs],
             gradients,
-            runs[0][name].clips,
+            len(sets[randoms[0] if name == RANDOM else name]),
         )
         for name in runs[0]
     }
+
+
+def random_names(concepts: Iterable[str], count: int) -> list[str]:
+    """What so many random sets are called, "random 1", "random 2", ...; ValueError where a concept has such a name."""
+    names = [f"{RANDOM} {i}" for i in range(1, count + 1)]
+    if taken := {RANDOM, *names} & set(concepts):
+        raise ValueError(f"this name is kept for random sets. Received: a concept called {sorted(taken)[0]!r}")
+    return names
 
 
 def prepared(
@@ -161,13 +175,8 @@ def prepared(
     groups: Mapping[str, Sequence] | None,
     random_groups: Sequence[Sequence] | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
-    """Concepts and, named `random 1`, `random 2`, ..., random sets, the sources of their clips, and gradients.
-
-    All are checked, and put into the coordinates of `in_span`.
-    """
-    names = [f"{RANDOM} {i}" for i in range(1, len(random_sets) + 1)]
-    if taken := {RANDOM, *names} & set(concepts):
-        raise ValueError(f"this name is kept for random sets. Received: a concept called {sorted(taken)[0]!r}")
+    """Concepts and random sets by name, the sources of their clips, and gradients: checked, in the span."""
+    names = random_names(concepts, len(random_sets))
     if random_groups is not None and len(random_groups) != len(random_sets):
         raise ValueError(
             f"random_groups are one sequence a random set, {len(random_sets)}. Received: {len(random_groups)}"

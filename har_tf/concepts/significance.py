@@ -23,7 +23,6 @@ from scipy import stats
 from har_tf.concepts.cav import CavFit
 from har_tf.concepts.scores import Scores, derivatives, prepared, scores, sign_count
 
-DECIDE = ("both", "t_test", "permutation")
 _TOGETHER = 1000  # permutations a matrix product
 
 
@@ -35,26 +34,19 @@ class Criterion:
         level: what p, corrected, must be below.
         hypotheses: how many are tested together, by which p is multiplied (Bonferroni): all concepts and taps of a
             figure; None: the concepts of one call.
-        equal_variances: True for Student's t-test, as tensorflow/tcav; False for Welch's, which trusts the seeming
-            precision of a concept's scores and passes more that is nothing.
         permutations: how often the clips are dealt anew; p is never below 1 / (permutations + 1).
         seed: of the permutations.
-        decide: which tests a significant concept has to pass: "both", "t_test" as in the papers, or "permutation".
 
     Raises:
-        ValueError: a level outside (0, 1), no hypothesis, no permutation, or another test.
+        ValueError: a level outside (0, 1), no hypothesis, or no permutation.
     """
 
     level: float = 0.05
     hypotheses: int | None = None
-    equal_variances: bool = True
     permutations: int = 1999
     seed: int = 0
-    decide: str = "both"
 
     def __post_init__(self):
-        if self.decide not in DECIDE:
-            raise ValueError(f"decide is one of {', '.join(map(repr, DECIDE))}. Received: {self}")
         if not 0 < self.level < 1 or self.permutations < 1 or (self.hypotheses is not None and self.hypotheses < 1):
             raise ValueError(f"level lies between 0 and 1; permutations and hypotheses are 1 or more. Received: {self}")
 
@@ -81,7 +73,6 @@ class Significance:
             mean gradient tells.
         hypotheses: by which both p are multiplied.
         level: what they must be below.
-        decide: which of them.
     """
 
     scores: Scores
@@ -92,7 +83,6 @@ class Significance:
     difference: float
     hypotheses: int
     level: float
-    decide: str
 
     @property
     def t_test_corrected(self) -> float:
@@ -106,14 +96,9 @@ class Significance:
 
     @property
     def significant(self) -> bool:
-        """Whether the tests that decide are below the level, corrected, and the score and the difference agree."""
-        deciding = {
-            "both": max(self.t_test_corrected, self.permutation_corrected),
-            "t_test": self.t_test_corrected,
-            "permutation": self.permutation_corrected,
-        }[self.decide]
-        agree = self.decide == "t_test" or (self.scores.mean - 0.5) * self.difference > 0
-        return deciding < self.level and agree
+        """Whether both tests are below the level, corrected, and score and difference agree on the direction."""
+        agree = (self.scores.mean - 0.5) * self.difference > 0
+        return max(self.t_test_corrected, self.permutation_corrected) < self.level and agree
 
     def tests(self) -> dict:
         """The random sets and the tests, as text and numbers that `json.dump` takes."""
@@ -125,11 +110,6 @@ class Significance:
             "permutation_corrected": self.permutation_corrected,
             "significant": self.significant,
         }
-
-    def as_dict(self) -> dict:
-        """Everything as text and numbers that `json.dump` takes."""
-        counts = self.random_sign_counts.tolist()
-        return {"scores": self.scores.as_dict(), "random_sign_counts": counts, **self.tests()}
 
 
 def significance(
@@ -224,12 +204,11 @@ def significance(
             scored,
             both_ways,
             random_accuracy,
-            _t_test(scored.sign_counts, both_ways, criterion.equal_variances),
+            _t_test(scored.sign_counts, both_ways),
             _permutation(along, inside, units, criterion),
             float(along[inside].mean() - along[~inside].mean()),
             hypotheses,
             criterion.level,
-            criterion.decide,
         )
     return found
 
@@ -252,11 +231,12 @@ def _units(inside, sources) -> np.ndarray:
     return np.unique(names, return_inverse=True)[1]
 
 
-def _t_test(concept, random, equal_variances) -> float:
+def _t_test(concept, random) -> float:
+    """p of Student's t-test, as tensorflow/tcav's; Welch's trusts the seeming precision of a concept's scores more."""
     if np.ptp(concept) == 0 and np.ptp(random) == 0:  # no spread to compare with
         return 1.0 if concept[0] == random[0] else 0.0
     sides = [part for side in (concept, random) for part in (side.mean(), side.std(ddof=1), len(side))]
-    return float(stats.ttest_ind_from_stats(*sides, equal_var=equal_variances).pvalue)
+    return float(stats.ttest_ind_from_stats(*sides).pvalue)
 
 
 def _permutation(along, inside, units, criterion) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from har_tf.concepts.cav import CavFit, in_span
 from har_tf.concepts.clip_sets import DYNAMIC, STATIC, ClipSet, ConceptSets
-from har_tf.concepts.scores import RANDOM, Scores, relative_tcav
+from har_tf.concepts.scores import RANDOM, relative_tcav
 from har_tf.concepts.significance import Criterion, significance
 from har_tf.concepts.tcav import Bank
 from har_tf.evaluate.bootstrap import redrawn
@@ -107,7 +107,7 @@ class Study:
             concepts, others = dict(zip(shown, arrays, strict=False)), arrays[len(shown) :]
             scores = relative_tcav(concepts, slope, others, self.fit, groups, random_groups)
             spanned[tap] = concepts, others, slope
-            found[tap] = {name: _plain(score) for name, score in scores.items()}
+            found[tap] = {name: score.as_dict() for name, score in scores.items()}
         drawn = self._drawn(shown, randoms, clips, spanned)
         for tap, by_name in found.items():
             for name in by_name:
@@ -171,7 +171,8 @@ class Study:
             sets, drawn = {name: each[tap] for name, each in activations.items()}, [each[tap] for each in others]
             tested = significance(sets, slopes[tap], drawn, self.fit, criterion, groups, random_groups)
             found[tap] = {
-                name: _plain(each.scores) | each.tests() | {"random": name == FURTHER} for name, each in tested.items()
+                name: each.scores.as_dict() | each.tests() | {"random": name == FURTHER}
+                for name, each in tested.items()
             }
         return found
 
@@ -193,17 +194,6 @@ class _Blank:
 
     def gradients(self, clips: np.ndarray, class_index: int) -> dict[str, np.ndarray]:
         return dict.fromkeys(self.taps, np.random.default_rng(class_index).normal(size=(len(clips), 2)))
-
-
-def _plain(scores: Scores) -> dict:
-    return {
-        "score": scores.mean,
-        "deviation": scores.deviation,
-        "accuracy": scores.accuracy,
-        "magnitude": float(scores.magnitudes.mean()),
-        "derivative": float(scores.derivatives.mean()),
-        "clips": scores.clips,
-    }
 
 
 def _interval(values: np.ndarray) -> list[float] | None:

@@ -11,37 +11,18 @@ import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf.concepts.cav import Cav, CavFit, cavs, in_span
-from har_tf.concepts.scores import RANDOM, Scores, derivatives, magnitude, relative_tcav, sign_count
+from har_tf.concepts.cav import CavFit, in_span
+from har_tf.concepts.scores import Scores, random_names, relative_tcav
 from har_tf.concepts.significance import Criterion, Significance, significance
 from har_tf.explain.backward import checked_clips, evidence, features
-from har_tf.models.taps import Tap, find_several, stages
-
-__all__ = [
-    "Bank",
-    "Cav",
-    "CavFit",
-    "Criterion",
-    "Scores",
-    "Significance",
-    "Tcav",
-    "activations",
-    "cavs",
-    "derivatives",
-    "gradients",
-    "magnitude",
-    "relative_tcav",
-    "score",
-    "sign_count",
-    "significance",
-]
+from har_tf.models.taps import Tap, find_several
 
 # What is left of a map (t, h, w, c): the axes that are pooled.
 POOLS = {"mean": (1, 2, 3), "space": (2, 3), "full": ()}
@@ -112,18 +93,12 @@ def gradients(
 
 @functools.cache  # compiled functions are kept by their rule
 def _feature_rule(pool):
-    def rule(feature):
-        return _flat(tf.reduce_mean(feature, axis=POOLS[pool]) if POOLS[pool] else feature)
-
-    return rule
+    return lambda feature: _flat(tf.reduce_mean(feature, axis=POOLS[pool]) if POOLS[pool] else feature)
 
 
 @functools.cache
 def _gradient_rule(pool):
-    def rule(_, gradient):
-        return _flat(tf.reduce_sum(gradient, axis=POOLS[pool]) if POOLS[pool] else gradient)
-
-    return rule
+    return lambda _, gradient: _flat(tf.reduce_sum(gradient, axis=POOLS[pool]) if POOLS[pool] else gradient)
 
 
 def _flat(x):
@@ -179,28 +154,12 @@ class Tcav:
         taps: names, in the order given.
         relative: tap -> concept, and "random" -> `Scores` of the concepts shown together (Figures 7 to 9).
         tests: tap -> concept -> `Significance` of each concept by itself (Figure 10).
-        settings: the arguments that made it.
     """
 
     class_index: int
     taps: tuple[str, ...]
     relative: dict[str, dict[str, Scores]]
     tests: dict[str, dict[str, Significance]]
-    settings: dict = field(default_factory=dict)
-
-    def as_dict(self) -> dict:
-        """Everything as dicts, text and numbers that `json.dump` takes."""
-
-        def plain(by_tap):
-            return {tap: {name: each.as_dict() for name, each in found.items()} for tap, found in by_tap.items()}
-
-        return {
-            "class_index": self.class_index,
-            "taps": list(self.taps),
-            "relative": plain(self.relative),
-            "tests": plain(self.tests),
-            "settings": self.settings,
-        }
 
 
 def score(
@@ -231,16 +190,12 @@ def score(
         class_index: the class.
         concepts: two or more, name -> clips that show it, 25 or more of them in the paper.
         random_sets: two or more sets of random clips, as large as a concept; the paper has ten.
-        taps: names or taps; None: `har_tf.explain.stages(model)`.
-        pool: of activations and gradients, as in `activations`.
+        taps: names or taps; None: the stages of the model.
         classifier: how CAVs are fitted; None: `CavFit()`.
         criterion: how scores are tested; None: `Criterion()`, with a hypothesis for every concept at every tap.
         groups, random_groups: source of each clip, such as its video: name -> one a clip, and a sequence a random set.
             Clips of one source are neither divided by cross-validation nor by the permutation test.
-        batch_size, max_gib: as in `activations`.
-
-    Returns:
-        A `Tcav`.
+        pool, batch_size, max_gib: as in `activations`.
 
     Raises:
         ValueError: fewer than two concepts or random sets, an empty one, clips that do not fit the model, a class or
@@ -252,7 +207,7 @@ def score(
         (0.97, True)
     """
     classifier, criterion = classifier or CavFit(), criterion or Criterion()
-    chosen = _chosen(model, stages(model) if taps is None else taps, pool)
+    chosen = _chosen(model, taps, pool)
     names = tuple(tap.name for tap in chosen)
     _check_class(model, class_index)
     if len(concepts) < 2 or len(random_sets) < 2:
@@ -260,14 +215,11 @@ def score(
             "scores and their tests take two or more concepts and two or more random sets (the paper has ten). "
             f"Received: {len(concepts)} concepts, {len(random_sets)} random sets"
         )
-    randoms = {f"{RANDOM} {i}": each for i, each in enumerate(random_sets, start=1)}
-    if taken := {RANDOM, *randoms} & set(concepts):
-        raise ValueError(f"this name is kept for random sets. Received: a concept called {sorted(taken)[0]!r}")
-    every = {**concepts, **randoms}
+    randoms = random_names(concepts, len(random_sets))
     criterion = replace(criterion, hypotheses=criterion.hypotheses or len(concepts) * len(chosen))
     criterion.check(criterion.hypotheses)
     checked = {}
-    for name, each in every.items():
+    for name, each in {**concepts, **dict(zip(randoms, random_sets, strict=True))}.items():
         try:
             checked[name] = checked_clips(model, each)
         except ValueError as error:
@@ -289,14 +241,7 @@ def score(
         others = [sets[name] for name in randoms]
         relative[tap] = relative_tcav(shown, slope, others, classifier, groups, random_groups)
         tests[tap] = significance(shown, slope, others, classifier, criterion, groups, random_groups)
-    settings = {
-        "pool": pool,
-        "classifier": asdict(classifier),
-        "criterion": asdict(criterion),
-        "clips": {"class": len(clips), **{name: len(each) for name, each in every.items()}},
-        "grouped": groups is not None or random_groups is not None,
-    }
-    return Tcav(int(class_index), names, relative, tests, settings)
+    return Tcav(int(class_index), names, relative, tests)
 
 
 def _chosen(model, taps, pool) -> list[Tap]:
@@ -314,7 +259,10 @@ def _check_class(model, class_index) -> None:
 def _check_size(taps, clips_shape, pool, max_gib) -> None:
     """Refuses what would not fit; sizes that the model leaves open are not counted."""
     count = clips_shape[0] if clips_shape else 0
-    numbers = {tap.name: math.prod(n or 1 for n in _pooled_shape(tap, pool)) for tap in taps}
+    numbers = {
+        tap.name: math.prod(n or 1 for axis, n in enumerate(tap.shape, start=1) if axis not in POOLS[pool])
+        for tap in taps
+    }
     gib = 4 * count * sum(numbers.values()) / 2**30
     if gib > max_gib:
         largest = max(numbers, key=numbers.get)
@@ -323,7 +271,3 @@ def _check_size(taps, clips_shape, pool, max_gib) -> None:
             f"{numbers[largest]:,} numbers a clip; pool='mean' keeps one for each channel. Take it, later taps, fewer "
             f"clips, or a larger max_gib. Received: {pool=}, {max_gib=}"
         )
-
-
-def _pooled_shape(tap, pool):
-    return [n for axis, n in enumerate(tap.shape, start=1) if axis not in POOLS[pool]]

@@ -77,8 +77,7 @@ def test_one_against_the_rest():
     for i, name in enumerate("abc"):
         cav = found[name]
         assert cav.direction[i] > 0.7
-        assert (cav.concept, cav.clips, cav.accuracy) == (name, 20, 1)
-        assert set(cav.against) == set("abc") - {name}
+        assert cav.accuracy == 1
         along = [(each @ cav.direction > cav.threshold).mean() for each in sets.values()]
         assert along == [float(other == name) for other in "abc"]
     pair = cavs({"a": sets["a"], "b": sets["b"]}, CavFit(folds=None))

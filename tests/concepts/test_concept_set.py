@@ -101,21 +101,17 @@ def test_arrays_are_what_tcav_takes(mined):
     assert (found["person"][:, :, :, :8] == 0).all()
     stretched = mined.arrays(4, (32, 48), fit="stretch", concepts=["person", "ball"])["person"]
     assert (stretched[:, :, 4:-4, 4:-4, 0] > 200).all()
-    one = [mined.arrays(4, (16, 16), concepts=["person", "ball"], count=1, seed=seed) for seed in (3, 3, *range(8))]
-    assert [len(array) for array in one[0].values()] == [1, 1]
-    np.testing.assert_array_equal(one[0]["person"], one[1]["person"])
-    assert {bool(drawn["person"][..., 2].mean() > 50) for drawn in one} == {False, True}  # either of them
 
 
 def test_what_cannot_be_used_says_what_is_needed(mined, tmp_path):
-    with pytest.raises(ConceptError, match="at least 2 concepts are needed, to be told apart. Received: person"):
+    with pytest.raises(ConceptError, match="at least two are needed. Received: person"):
         mined.arrays(4, (16, 16))
     with pytest.raises(ConceptError, match="no concept 'dog'. It has ball, person"):
         mined.arrays(4, (16, 16), concepts=["person", "dog"])
-    with pytest.raises(ConceptError, match=r"'ball' has 1 usable spatial clips of 1 \(1 undecided\). 30 needed"):
-        mined.arrays(4, (16, 16), "spatial", ["ball", "person"], count=30)
-    with pytest.raises(ConceptError, match=r"'person' has 0 usable.*undecided ones do not count here\). 1 needed"):
-        mined.arrays(4, (16, 16), concepts=["person", "ball"], undecided=False)
+    with pytest.raises(
+        ConceptError, match=r"'ball' has no spatiotemporal clip that.* undecided ones do not count here"
+    ):
+        mined.arrays(4, (16, 16), concepts=["ball", "person"], undecided=False)
     with pytest.raises(ConceptError, match="Kinds of concepts are"):
         mined.arrays(4, (16, 16), "dynamic")
     (tmp_path / "empty").mkdir()
@@ -222,6 +218,5 @@ def test_random_sets_are_drawn_from_the_corpus_with_a_seed(mined):
     assert mined.random_sets(count=5, size=2) == sets
     assert mined.random_sets(count=3, size=2) == sets[:3]  # a set does not depend on how many there are
     assert any(mined.random_sets(count=5, size=2, seed=seed) != sets for seed in (1, 2, 3))
-    assert {clip.concept for chosen in mined.random_sets(3, 1, of="others") for clip in chosen} == {"ball"}
     with pytest.raises(ConceptError, match="a random set of 30 spatiotemporal clips cannot be drawn from 3"):
         mined.random_sets()

@@ -67,11 +67,9 @@ def test_a_concept_that_the_class_reads_is_significant(concept):
 
 def test_t_test_is_scipys_on_the_scores():
     concepts, gradients, random_sets = drawn(3, "read", random_sets=4)
-    for equal in (True, False):
-        criterion = Criterion(equal_variances=equal)
-        found = significance(concepts, 5 * normal(20, WIDTH), random_sets, FAST, criterion)["read"]
-        expected = stats.ttest_ind(found.scores.sign_counts, found.random_sign_counts, equal_var=equal).pvalue
-        assert found.t_test == pytest.approx(expected)
+    found = significance(concepts, 5 * normal(20, WIDTH), random_sets, FAST)["read"]
+    expected = stats.ttest_ind(found.scores.sign_counts, found.random_sign_counts).pvalue
+    assert found.t_test == pytest.approx(expected)
     assert found.random_sign_counts.shape == (4 * 3,)
     assert found.random_sign_counts.mean() == pytest.approx(0.5)
     assert found.scores.sign_counts.shape == (4,)
@@ -127,13 +125,12 @@ def test_a_clip_counts_once_however_often_it_was_drawn():
     assert significance(concepts, gradients, again, FAST)["nothing"].permutation == expected
 
 
-def test_which_test_decides():
+def test_both_tests_decide():
     concepts, gradients, random_sets = drawn(0, "read")
     gradients = gradients[:1]  # of one clip: every score is 0 or 1, and ten sets give a t-test of 0.0023 or more
-    for decide, expected in (("both", False), ("t_test", False), ("permutation", True)):
-        criterion = Criterion(hypotheses=25, decide=decide)
+    for hypotheses, expected in ((25, False), (21, True)):
+        criterion = Criterion(hypotheses=hypotheses)
         assert significance(concepts, gradients, random_sets, FAST, criterion)["read"].significant is expected
-    assert significance(concepts, gradients, random_sets, FAST, Criterion(hypotheses=21))["read"].significant
 
 
 def test_correction_counts_the_hypotheses():
@@ -151,8 +148,9 @@ def test_correction_counts_the_hypotheses():
     assert both["read"].random_accuracy == pytest.approx(0.5, abs=0.15)
     again = significance(dict(reversed(concepts.items())), gradients, random_sets)
     for name in concepts:
-        assert again[name].as_dict() == both[name].as_dict()
-    json.dumps(both["read"].as_dict(), allow_nan=False)
+        assert again[name].tests() == both[name].tests()
+        assert again[name].scores.as_dict() == both[name].scores.as_dict()
+    json.dumps(both["read"].tests(), allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +183,7 @@ def test_wrong_arguments(arguments, message):
         significance(**{**given, **arguments})
 
 
-@pytest.mark.parametrize("wrong", [{"level": 0}, {"hypotheses": 0}, {"permutations": 0}, {"decide": "any"}])
+@pytest.mark.parametrize("wrong", [{"level": 0}, {"hypotheses": 0}, {"permutations": 0}])
 def test_wrong_settings(wrong):
     with pytest.raises(ValueError, match="Received: Criterion"):
         Criterion(**wrong)

@@ -17,6 +17,7 @@ from experiments.video_tcav import PRESETS
 from har_tf.concepts import mining
 from har_tf.concepts.concept_split import divide
 from har_tf.concepts.study import FURTHER
+from har_tf.concepts.tracks import Track
 from har_tf.experiment import changed
 from har_tf.models.saving import save_model
 from har_tf.report.pages.video_tcav import findings
@@ -26,6 +27,7 @@ from har_tf.video import probe, write_video
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONCEPTS = ("ball", "person", "limb")
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
+READ = {"size": (32, 32), "num_frames": 8, "sampling": "uniform", "fit": "stretch"}
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +251,10 @@ def tennis(kinetics, motion_model, by_hand, tmp_path_factory):
         PRESETS["paper"],
         data_dir=str(kinetics),
         model=motion_model,
+        size=None,
+        num_frames=None,
+        sampling=None,
+        fit=None,
         concepts=by_hand,
         folds=2,
         class_clips=8,
@@ -283,7 +289,7 @@ def test_a_model_of_motion_reads_what_moves(tennis):
 def test_videos_that_gave_concepts_are_not_explained(kinetics, tennis, tmp_path):
     sources = sorted((kinetics / "val" / "playing tennis").glob("*.mp4"))[:7]
     box = np.array([[0, 0, 32, 32]] * 8, np.float32)
-    tracks = [mining.Track(label, np.arange(8), box, np.ones(8, np.float32)) for label in ("person", "tennis racket")]
+    tracks = [Track(label, np.arange(8), box, np.ones(8, np.float32)) for label in ("person", "tennis racket")]
     mining.cut_tracks({path: tracks for path in sources}, sources, ["person", "tennis racket"], tmp_path / "mined")
     mined = changed(tennis, concepts=tmp_path / "mined")
     dataset = mined.data.listed()
@@ -325,7 +331,8 @@ def alone(folder):
         (None, {"num_frames": 16}, "The model takes 8 x 32 x 32 x 3"),
         (None, {"concepts": None}, "Concepts are needed"),
         (None, {"model": None}, "There is nothing to explain"),
-        (None, {"model": None, "network": "VideoSwinn"}, "Unknown model"),
+        (None, {"model": None, "network": "VideoSwin"}, "--size None is as --model says"),
+        (None, READ | {"model": None, "network": "VideoSwinn"}, "Unknown model"),
         (None, {"data_dir": None}, "--data-dir"),
         (None, {"pairs": "a-b"}, "FORWARD:BACKWARD"),
         (None, {"detector": "yolo.onnx"}, "give one of them"),

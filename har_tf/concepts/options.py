@@ -1,0 +1,137 @@
+"""What a study of concepts is asked for. Nothing here imports what computes, so that help is quick."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from har_tf.command import words
+
+
+@dataclass(frozen=True)
+class SmallSwin:
+    """A Video Swin that two cores can train; a `har_tf.trial.Buildable`."""
+
+    name: ClassVar = "VideoSwin"
+    start: ClassVar = "random weights"
+
+    embed_dim: int = 32
+    """Channels of the first stage of the Video Swin that is trained here."""
+    depths: tuple[int, int, int, int] = (1, 1, 2, 1)
+    """Blocks of each stage of the Video Swin that is trained here."""
+    num_heads: tuple[int, int, int, int] = (2, 4, 8, 16)
+    """Attention heads of each stage of the Video Swin that is trained here."""
+    window: tuple[int, int, int] = (8, 4, 4)
+    """Attention window of the Video Swin that is trained here, in patches: time, height, width."""
+    patch: tuple[int, int, int] = (2, 8, 8)
+    """Patches of the Video Swin that is trained here: time, height, width."""
+    drop_path: float = 0.0
+    """Drop path rate of the Video Swin that is trained here."""
+
+    def build(self, shape, num_classes: int, seed: int = 0):
+        import keras
+
+        from har_tf.models import video_swin
+
+        model = video_swin("tiny", shape, num_classes, dropout=0.0, **asdict(self))
+        # The published deviation of 0.02 suits 96 channels and more. With 32, attention starts, and stays for long,
+        # next to uniform; from Glorot's weights it learns sooner.
+        for number, weight in enumerate(model.trainable_weights):
+            if weight.name == "kernel" and len(weight.shape) == 2:
+                weight.assign(keras.initializers.GlorotUniform(seed + number)(weight.shape))
+        return model
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How clips are read and divided."""
+
+    size: tuple[int, int] | None = (224, 224)
+    """Height and width of the frames (section 3.4). None: as the model of a file takes them."""
+    num_frames: int | None = 32
+    """Frames of a clip. None: as the model of a file takes them."""
+    sampling: Literal["uniform", "strided", "dense"] | None = "strided"
+    """How frames are taken of videos; strided: every second one. None: as a saved model says."""
+    fit: Literal["crop", "stretch"] | None = "crop"
+    """What is taken of a frame: its centre (crop) or all of it (stretch). None: as a saved model says."""
+    test: float = 0.2
+    """Share of the videos in the test part where there is no official split; 1: all, for a model that was trained on
+    others."""
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """(time, height, width, channels) of a clip, with None for what a model's file tells."""
+        return (self.num_frames, *(self.size or (None, None)), 3)
+
+    @property
+    def clip(self) -> dict[str, str]:
+        """Sampling and fit, where they are given."""
+        return {name: value for name in ("sampling", "fit") if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True)
+class Concepts:
+    """Which concepts, and how they are measured."""
+
+    concepts: Path | None = None
+    """Folder of concepts. None: mined with --detector, and on the embedded data set from the true tracks."""
+    concept_names: str | None = None
+    """Concepts to use, separated by commas. None: all that the folder has."""
+    undecided: bool = True
+    """Use concept clips that nobody has reviewed; rejected ones are never used."""
+    detector: str | None = None
+    """What mines concepts where there is no --concepts: a YOLO (.onnx), an SSD (.tflite), detections (.json), or a
+    preset of keras-hub."""
+    labels: str | None = None
+    """The detector's classes that are concepts, separated by commas."""
+    class_clips: int = 30
+    """Clips of the class, at most (section 3.4)."""
+    concept_clips: int = 30
+    """Clips of each concept, at most, and of each random set (section 3.4)."""
+    num_random: int = 10
+    """Random sets (section 3.5)."""
+    random_videos: int = 90
+    """Videos of other classes that are mined for random concepts."""
+    fit_concepts: Literal["letterbox", "stretch"] = "letterbox"
+    """How concept clips are brought to the model's size."""
+    pool: Literal["mean", "space", "full"] = "mean"
+    """What activations are averaged over: time and space (mean), space, or nothing (full)."""
+    classifier: Literal["ridge", "logistic", "svm"] = "ridge"
+    """What CAVs are fitted by."""
+    l2: float = 0.01
+    """Regularisation of CAVs, see `har_tf.concepts.cav.CavFit`."""
+    folds: int = 5
+    """Folds of the cross-validation of CAVs; a set takes so many clips at least."""
+    level: float = 0.05
+    """Level of significance, after Bonferroni's correction (section 3.5)."""
+    resamples: int = 100
+    """Draws behind an interval; below 20 there are no intervals."""
+
+    TOLD: ClassVar = ("pool", "classifier", "l2", "folds", "level", "num_random", "resamples")
+
+    @property
+    def names(self) -> list[str] | None:
+        """The names in `concept_names`; None: all."""
+        return None if self.concept_names is None else words(self.concept_names)
+
+    @property
+    def settings(self) -> dict:
+        """Those that tables tell."""
+        return {name: getattr(self, name) for name in self.TOLD}
+
+    def check(self, tracked: bool) -> None:
+        """Raises ValueError for options that do not go together; `tracked`: whether true tracks are known."""
+        if self.concepts is not None and self.detector is not None:
+            raise ValueError("--detector mines concepts where there is no --concepts; give one of them")
+        if not tracked and self.concepts is None and self.detector is None:
+            raise ValueError(
+                "Concepts are needed: --concepts DIR, as `python -m har_tf concepts mine` fills it, or --detector and "
+                "--labels to mine them here"
+            )
+        if (self.detector is None) != (self.labels is None):
+            raise ValueError("--detector and --labels, the classes of it that are concepts, go together")
+        if self.labels is not None and len(set(words(self.labels))) < 2:
+            raise ValueError(f"At least two concepts are needed. Received: --labels {self.labels}")
+        for name in ("class_clips", "concept_clips"):
+            if (count := getattr(self, name)) < self.folds:
+                option = f"--{name.replace('_', '-')}"
+                raise ValueError(f"{option} must be at least --folds, {self.folds}. Received: {count}")
