@@ -47,7 +47,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from har_tf import quiet
 from har_tf.command import words
 from har_tf.evaluate.localization import ILSVRC_IOUS, UCF24_IOUS
 from har_tf.evaluate.map_rows import AVERAGE, CAM3D, GRADCAM, layer, table_rows
@@ -57,15 +56,15 @@ from har_tf.experiment import (
     Data,
     Embedded,
     Output,
+    Split,
     Training,
-    announce,
+    begin,
     changed,
     check_options,
     open_run,
     options,
     run_cli,
 )
-from har_tf.report.run_folder import check_writable
 
 EXPERIMENT = "cam3d_localization"
 
@@ -215,9 +214,8 @@ def main(recipe: Recipe) -> None:
     still = recipe.data.dataset == "ilsvrc"
     loading = {} if still else {"workers": recipe.output.workers}
     dataset = recipe.data.listed(partial=recipe.data.partial, **loading)
-    check_writable(recipe.output.out)
+    begin(recipe)
 
-    quiet.import_tensorflow()
     from har_tf import training
     from har_tf.datasets import splits
     from har_tf.datasets.stick_figures import ACTIONS
@@ -225,7 +223,6 @@ def main(recipe: Recipe) -> None:
     from har_tf.evaluate.localization_study import Study, outputs_of
     from har_tf.report.page import stored
     from har_tf.report.pages.cam3d_localization import pictures
-    from har_tf.trial import split_parts
 
     # What can be wrong is found out here, before anything is drawn, decoded or trained.
     training.seed_everything(recipe.seed)
@@ -235,10 +232,9 @@ def main(recipe: Recipe) -> None:
     own = CNN_GRU_TAPS if subject.network and subject.name == "CNN-GRU" else None
     names = recipe.model.taps or own
     taps = subject.taps(names and words(names), shape)
-    drawn = None if dataset else recipe.embedded.draw(
+    dataset = dataset or recipe.embedded.draw(
         recipe.output, recipe.data.class_names, size=tuple(side + side % 2 for side in shape[-3:-1]), seed=recipe.seed
     )  # fmt: skip
-    dataset = dataset or drawn
     answers = subject.classifier.class_names if subject.classifier else dataset.class_names
     outputs = outputs_of(dataset.class_names, answers, recipe.maps.explain == "true" and not subject.missing)
     if still:  # a share of the pictures stands in for a training part
@@ -246,14 +242,15 @@ def main(recipe: Recipe) -> None:
         train = dataset.subset([])
     else:
         protocol = "group" if dataset.official is None else "official"
-        train, held_out, test = split_parts(dataset, protocol, recipe.seed, recipe.training.validation)
+        train, held_out, test = Split.of(
+            dataset, protocol, recipe.seed, recipe.training.validation, [recipe.seed]
+        ).parts(recipe.seed)
     chosen_on, measured_on = (survey(part, shape, recipe.clips, recipe.output.workers) for part in (held_out, test))
     notes = [*dataset.notes, *chosen_on.notes, *measured_on.notes]
     skipped = dict(chosen_on.skipped + measured_on.skipped)
 
     prefix = f"{dataset.name}-{subject.name.replace('/', '_').replace(' ', '_')}"
-    with open_run(EXPERIMENT, recipe, prefix, None if drawn else dataset) as run:
-        announce(dataset, "videos", notes)
+    with open_run(EXPERIMENT, recipe, prefix, dataset, "videos", notes) as run:
         run.write_skipped(skipped)
         model = subject.classifier and subject.classifier.model
         if subject.network is not None:
@@ -347,22 +344,20 @@ def as_saved(recipe: Recipe, subject) -> Recipe:
 
 def trained(recipe: Recipe, subject, dataset, parts, shape, run, skipped: dict):
     """The model after training; videos that cannot be read join those that are `skipped`."""
-    from har_tf import training
     from har_tf.pipeline import Augment
     from har_tf.store.prepare import prepare
-    from har_tf.trial import Parts, run_trial
+    from har_tf.trial import Parts
 
     prepared = prepare(
         dataset, recipe.output.cache, shape[0], shape[1:3], sampling=recipe.clips.sampling, short="repeat_last",
         fit=recipe.clips.fit, workers=recipe.output.workers,
     )  # fmt: skip
     run.write_skipped(skipped | {video.path: video.reason for video in prepared.skipped})
-    outcome = run_trial(
-        subject.network, subject.options, Parts.of(prepared, *parts), recipe.training.recipe(),
-        run.training / subject.name.replace("/", "_"), recipe.training.batch_size,
-        Augment(flip=0.5, crop=0.85, brightness=0.1, contrast=0.1) if recipe.augment else None, recipe.seed,
-        recipe.training.precision, training.strategy(recipe.training.strategy),
-    )  # fmt: skip
+    augment = Augment(flip=0.5, crop=0.85, brightness=0.1, contrast=0.1) if recipe.augment else None
+    folder = run.training / subject.name.replace("/", "_")
+    outcome = recipe.training.trainer(augment).train(
+        subject.network, Parts.of(prepared, *parts), folder, recipe.seed, **subject.options
+    )
     run.keep(outcome.folder / "model.keras")
     run.keep(outcome.folder / "history.csv")
     print(f"{subject.name}: accuracy {outcome.report.accuracy:.4f} on the test videos", flush=True)

@@ -17,11 +17,10 @@ model that ignores the order of frames cannot exceed 70 % there: compare the row
 network with an average over time in place of its GRU layers.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from har_tf import quiet
 from har_tf.command import words
 from har_tf.datasets.splits import PROTOCOLS
 from har_tf.datasets.stick_figures import Figures
@@ -31,15 +30,15 @@ from har_tf.experiment import (
     Data,
     Embedded,
     Output,
+    Split,
     Training,
-    announce,
+    begin,
     check_options,
     open_run,
     readable,
     run_cli,
 )
 from har_tf.report.page import stored
-from har_tf.report.run_folder import check_writable
 
 EXPERIMENT = "ucf10_cnn_gru"
 
@@ -134,30 +133,20 @@ PRESETS = {
 def main(recipe: Recipe) -> None:
     check(recipe)
     dataset = recipe.data.listed()
-    check_writable(recipe.output.out)
+    begin(recipe)
 
-    quiet.import_tensorflow()
-    from har_tf import training
-    from har_tf.datasets import splits
     from har_tf.report.pages.explained import Answered, sections
     from har_tf.store.prepare import prepare
-    from har_tf.trial import Parts, run_trial, split_parts
+    from har_tf.trial import Parts, run_rows
 
     # What can be wrong is found out here, before anything is drawn, decoded or trained.
-    schedule, augment = recipe.training.recipe(), recipe.augmentation.augment()
-    strategy = training.strategy(recipe.training.strategy)
-    models = built(recipe)
-    drawn = None if dataset else recipe.embedded.draw(
-        recipe.output, recipe.data.class_names, size=recipe.size, seed=recipe.seed
-    )  # fmt: skip
-    dataset = dataset or drawn
-    protocols = words(recipe.protocol)
+    trainer = recipe.training.trainer(recipe.augmentation.augment())
+    models, protocols, seed = built(recipe), words(recipe.protocol), recipe.seed
+    dataset = dataset or recipe.embedded.draw(recipe.output, recipe.data.class_names, size=recipe.size, seed=seed)
     for protocol in protocols:
-        split_parts(dataset, protocol, recipe.seed, recipe.training.validation)
+        Split.of(dataset, protocol, seed, recipe.training.validation, [seed])
 
-    prefix = f"{dataset.name}-{'+'.join(protocols)}"
-    with open_run(EXPERIMENT, recipe, prefix, None if drawn else dataset) as run:
-        announce(dataset)
+    with open_run(EXPERIMENT, recipe, f"{dataset.name}-{'+'.join(protocols)}", dataset) as run:
         if dataset.official is not None and "official" not in protocols:
             print("note: the data have an official split (or train and test folders); --protocol official uses it")
         prepared = prepare(
@@ -172,36 +161,28 @@ def main(recipe: Recipe) -> None:
             "protocols": {},
         }
         outcomes = {}
+
+        def trial(model, protocol: str, seed: int) -> dict:
+            folder = run.training / f"{protocol}_{model.name.replace('/', '_')}"
+            parts = Parts.of(prepared, *split.parts(seed))
+            outcome = trainer.train(model, parts, folder, seed, **model_options(recipe.model, model))
+            outcomes[model.name, protocol] = outcome
+            return outcome.as_dict()
+
+        # Table 1.
         for protocol in protocols:
-            train, validation, test = split_parts(dataset, protocol, recipe.seed, recipe.training.validation)
-            overlap = splits.overlap(dataset.subset([*train.records, *validation.records]), test)
-            print(f"\n{protocol} split: {len(train)} training and {len(validation)} validation clips; {overlap}")
-            parts = Parts(*(prepared.subset(part) if len(part) else None for part in (train, validation, test)))
-            rows = {}
+            split = Split.of(dataset, protocol, seed, recipe.training.validation, [seed])
+            train, validation, _ = split.parts(seed)
+            counts = {"training_clips": len(train), "validation_clips": len(validation)}
+            results["protocols"][protocol] = measured = split.measured() | counts
+            _, measured["models"] = run_rows(models, [protocol], [seed], trial)
             for model in models:
-                rows[model.name] = row = {"status": "not run", "reason": model.missing, "starts_from": model.start}
-                if model.missing:
-                    continue
-                print(f"\n{model.name} under {protocol}", flush=True)
-                folder = run.training / f"{protocol}_{model.name.replace('/', '_')}"
-                try:
-                    outcome = run_trial(
-                        model, model_options(recipe.model, model), parts, schedule, folder, recipe.training.batch_size,
-                        augment, recipe.seed, recipe.training.precision, strategy,
-                    )  # fmt: skip
-                except FloatingPointError as error:  # the other rows are still wanted
-                    print(f"{model.name} under {protocol}: {error}", flush=True)
-                    row |= {"status": "diverged", "reason": str(error)}
-                    continue
-                print(f"{model.name} under {protocol}: test accuracy {outcome.report.accuracy:.4f}", flush=True)
-                row |= {"status": "run", "order_blind": model.order_blind, **outcome.as_dict()}
-                outcomes[model.name, protocol] = outcome
-            results["protocols"][protocol] = {
-                "training_clips": len(train), "validation_clips": len(validation), "test_clips": len(test),
-                "overlap": asdict(overlap), "overlap_text": str(overlap), "models": rows,
-            }  # fmt: skip
-        if not outcomes:
-            raise ValueError("None of the models could be trained; the reasons are above")
+                row = measured["models"][model.name]
+                row["starts_from"] = model.start
+                if row["status"] == "run":
+                    row |= {"order_blind": model.order_blind, **outcomes[model.name, protocol].as_dict()}
+
+        # Figures 4 to 8, of the first model.
         (name, protocol), shown = next(iter(outcomes.items()))
         results["shown"] = {"model": name, "protocol": protocol}
         run.keep(shown.folder / "model.keras")

@@ -30,7 +30,6 @@ What the paper leaves open, and where it is told why:
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from har_tf import quiet
 from har_tf.command import words
 from har_tf.concepts.options import Concepts, Reading, SmallSwin
 from har_tf.datasets.stick_figures import ACTIONS, REVERSED_PAIRS
@@ -40,7 +39,7 @@ from har_tf.experiment import (
     Embedded,
     Output,
     Training,
-    announce,
+    begin,
     check_options,
     open_run,
     run_cli,
@@ -48,7 +47,6 @@ from har_tf.experiment import (
 )
 from har_tf.names import index_of
 from har_tf.report.page import stored
-from har_tf.report.run_folder import check_writable
 
 EXPERIMENT = "video_tcav"
 
@@ -119,9 +117,8 @@ TOLD = {
 def main(recipe: Recipe) -> None:
     check(recipe)
     dataset = recipe.data.listed()
-    check_writable(recipe.output.out)
+    begin(recipe)
 
-    quiet.import_tensorflow()
     from har_tf import training
     from har_tf.concepts import reversal
     from har_tf.concepts.cav import CavFit
@@ -163,10 +160,8 @@ def main(recipe: Recipe) -> None:
     protocol = strictest_protocol(dataset)
     split = divide(dataset, label, protocol, seed, recipe.reading.test, validation, source.given)
     prefix = f"{dataset.name}-{target}-{subject.name}".replace("/", "_").replace(" ", "_")
-    with open_run(EXPERIMENT, recipe, prefix, None if recipe.data.embedded else dataset) as run:
-        notes = [*dataset.notes, split.note]
-        announce(dataset, "videos", notes)
-
+    notes = [*dataset.notes, split.note]
+    with open_run(EXPERIMENT, recipe, prefix, dataset, "videos", notes) as run:
         # Sections 3.3 and 3.4: concepts, random sets, and clips of the class.
         found, own = source.concepts(dataset, split, label, run.path / "concepts", seed)
         reader = ClipReader(shape, clip, asked.fit_concepts)
@@ -265,10 +260,9 @@ def explained(recipe: Recipe, class_names):
 
 def trained(recipe: Recipe, subject, dataset, split, shape, clip, run) -> tuple:
     """(the model, its accuracy on all test videos, what was measured by epoch)."""
-    from har_tf import training
     from har_tf.pipeline import Augment
     from har_tf.store.prepare import prepare
-    from har_tf.trial import Parts, run_trial
+    from har_tf.trial import Parts
 
     parts = (split.train, split.validation, [*split.concept, *split.explained])
     print(f"\n{subject.name}: trained on {len(split.train)} clips", flush=True)
@@ -276,14 +270,12 @@ def trained(recipe: Recipe, subject, dataset, split, shape, clip, run) -> tuple:
         dataset.subset(record for part in parts for record in part), recipe.output.cache, shape[0], shape[1:3],
         workers=recipe.output.workers, **clip,
     )  # fmt: skip
-    options = recipe.training
-    outcome = run_trial(
-        subject.network, subject.options, Parts(*(prepared.subset(dataset.subset(part)) for part in parts)),
-        options.recipe(warmup_epochs=min(options.warmup_epochs, options.epochs / 2)),
-        run.training / subject.name.replace("/", "_"), options.batch_size,
-        Augment(flip=0.5, crop=0.85) if recipe.model.augment else None, recipe.seed, options.precision,
-        training.strategy(options.strategy),
-    )  # fmt: skip
+    warmup_epochs = min(recipe.training.warmup_epochs, recipe.training.epochs / 2)
+    augment = Augment(flip=0.5, crop=0.85) if recipe.model.augment else None
+    folder = run.training / subject.name.replace("/", "_")
+    outcome = recipe.training.trainer(augment, warmup_epochs=warmup_epochs).train(
+        subject.network, Parts.of(prepared, *parts), folder, recipe.seed, **subject.options
+    )
     run.keep(outcome.folder / "model.keras")
     run.keep(outcome.folder / "history.csv")
     print(f"{subject.name}: accuracy {outcome.report.accuracy:.4f} on the test videos", flush=True)

@@ -1,4 +1,4 @@
-"""What experiments share: groups of options, presets, and the folder of a run.
+"""What experiments share: groups of options, presets, splits, and the folder of a run.
 
 An experiment is a page: a docstring, a frozen `Recipe` of the groups below and of what its paper adds, `PRESETS` of
 recipes, and a `main`. On the command line every option of every group is a flag of its own name, so no two groups of a
@@ -6,17 +6,19 @@ recipe have a field of one name.
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from har_tf import command
+from har_tf import command, quiet
 from har_tf.command import check_name, check_ranges, words
+from har_tf.datasets import splits
 from har_tf.datasets.errors import DatasetError, IncompleteError
 from har_tf.datasets.stick_figures import Figures
+from har_tf.report.run_folder import RunFolder, check_writable, run_name
 
 R = TypeVar("R")
 # Arguments of `har_tf.models.cnn_gru` for the small frames of the embedded data set.
@@ -163,6 +165,23 @@ class Training:
 
         names = {field.name for field in fields(TrainingRecipe)}
         return TrainingRecipe(**{name: value for name, value in vars(self).items() if name in names} | more)
+
+    def trainer(self, augment: Any = None, **more: Any):
+        """The `har_tf.trial.Trainer` of all rows of a table; sets the precision of what is built from now on.
+
+        Args:
+            augment: of `Augmentation.augment`.
+            **more: as in `recipe`.
+
+        Raises:
+            ValueError: a value out of its range, or no TPU.
+        """
+        from har_tf import training
+        from har_tf.trial import Trainer
+
+        training.set_precision(self.precision)
+        strategy = training.strategy(self.strategy)
+        return Trainer(self.recipe(**more), self.batch_size, augment, self.precision, strategy)
 
 
 @dataclass(frozen=True)
@@ -363,45 +382,93 @@ def strictest_protocol(dataset) -> str:
     return "group" if all(record.group is not None for record in dataset.records) else "random"
 
 
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A data set in two parts, and how validation clips come out of the training part, with every seed.
+
+    Args:
+        protocol: see `ActionDataset.split`.
+        name: such as "group split 1".
+        train: the training part, with the validation clips.
+        test: the test part.
+        validation: share of the training clips that is held out; 0: none.
+        seeds: what validation clips are drawn from.
+
+    Raises:
+        DatasetError: no validation clips can be held out with one of the seeds, see `ActionDataset.hold_out`.
+    """
+
+    protocol: str
+    name: str
+    train: Any
+    test: Any
+    validation: float
+    seeds: Sequence[int]
+
+    def __post_init__(self):
+        for seed in self.seeds:
+            self.parts(seed)
+
+    @classmethod
+    def of(cls, dataset, protocol: str, number: int, validation: float, seeds: Sequence[int]) -> Self:
+        """Splits a data set; `number` is that of an official split, and what others are drawn from.
+
+        Raises:
+            DatasetError: see `ActionDataset.split`.
+        """
+        return cls(protocol, f"{protocol} split {number}", *dataset.split(protocol, number), validation, seeds)
+
+    def parts(self, seed: int) -> tuple:
+        """(training, validation, test) clips; the validation clips are drawn from `seed`."""
+        if self.validation == 0:
+            return self.train, self.train.subset([]), self.test
+        return *self.train.hold_out(self.validation, seed, by_group=self.protocol != "random"), self.test
+
+    def readable(self, skipped: Iterable) -> Self:
+        """The split without the clips that `prepare` left out, see `readable`."""
+        named = (("training", self.train), ("test", self.test))
+        train, test = (readable(part, skipped, f"{name} clip of the {self.name}") for name, part in named)
+        return replace(self, train=train, test=test)
+
+    def measured(self, unit: str = "clip") -> dict:
+        """Prints how large the parts are and what they share; returns it as `results.json` has it."""
+        overlap = splits.overlap(self.train, self.test)
+        text = overlap.sentence(unit)
+        print(f"{self.name}: {len(self.train)} training {unit}s; {text}", flush=True)
+        counts = {f"training_{unit}s": len(self.train), f"test_{unit}s": len(self.test)}
+        return counts | {"overlap": asdict(overlap), "overlap_text": text}
+
+
+def begin(recipe: Any) -> None:
+    """Imports TensorFlow, once options and data are known to be right; OSError where nothing can be written to OUT."""
+    check_writable(recipe.output.out)
+    quiet.import_tensorflow()
+
+
 @contextmanager
-def open_run(experiment: str, recipe: Any, prefix: str, dataset=None) -> Iterator:
+def open_run(
+    experiment: str, recipe: Any, prefix: str, dataset, unit: str = "clips", notes: Iterable[str] | None = None
+) -> Iterator[RunFolder]:
     """The folder of a run, OUT/<experiment>/<run>/, with what was asked for and on what machine.
 
-    The same command on the same data finds its folder again.
+    The same command on the same data finds its folder again: names, sizes and times of the videos are in its name. The
+    embedded data follow from the recipe.
 
     Args:
         experiment: its name.
         recipe: its options; `recipe.output` says where.
         prefix: what a reader sees of the folder's name, such as data set and protocol.
-        dataset: the videos, whose names, sizes and times are in the folder's name; None: the data follow from the
-            recipe.
+        dataset: the videos.
+        unit: what they are, see `announce`, as for `notes`.
+        notes: None: those of the data set.
 
     Yields:
-        A `har_tf.report.run_folder.RunFolder`; its `publish(results)` ends the run.
+        The folder; its `publish(results)` ends the run.
     """
-    from har_tf.report.run_folder import RunFolder, run_name
-
     flat = options(recipe)
     kept = {name: value for name, value in flat.items() if name not in Output.NO_MATTER}
-    name = recipe.output.run or run_name(prefix, kept, () if dataset is None else dataset.records)
+    name = recipe.output.run or run_name(prefix, kept, () if recipe.data.embedded else dataset.records)
     run = RunFolder(recipe.output.out / experiment / name, experiment)
     run.begin(flat)
+    announce(dataset, unit, notes)
     yield run
-
-
-__all__ = [
-    "SMALL_CNN_GRU",
-    "Augmentation",
-    "Data",
-    "Embedded",
-    "Output",
-    "Training",
-    "announce",
-    "changed",
-    "check_options",
-    "open_run",
-    "options",
-    "readable",
-    "run_cli",
-    "strictest_protocol",
-]

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from har_tf import datasets, experiment, training
+from har_tf import datasets, experiment
 from har_tf.audit import overlap
 from har_tf.classifier import Classifier
 from har_tf.datasets import ActionDataset
-from har_tf.experiment import Augmentation, Training
+from har_tf.experiment import Augmentation, Split, Training
 from har_tf.models.zoo import named
 from har_tf.report.page import stored
 from har_tf.report.pages.explained import Answered, sections
 from har_tf.report.run_folder import RunFolder, check_writable
 from har_tf.store.prepare import prepare
-from har_tf.trial import Parts, run_trial, split_parts
+from har_tf.trial import Parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,13 +104,13 @@ def train(
     chosen = named(model, weights, None if weights_dir is None else Path(weights_dir), finetune)
     if chosen.missing:
         raise FileNotFoundError(chosen.missing)
-    schedule, augment = recipe.recipe(), (augmentation or Augmentation()).augment()
-    strategy = training.strategy(recipe.strategy)
+    augment = (augmentation or Augmentation()).augment()
+    trainer = recipe.trainer(augment)
     check_writable(out)
     dataset = data if isinstance(data, ActionDataset) else datasets.load(data)
     chosen.build((num_frames, *size, 3), len(dataset.class_names), **options)  # what does not fit shows now
     protocol = protocol or experiment.strictest_protocol(dataset)
-    split_parts(dataset, protocol, seed, recipe.validation)
+    Split.of(dataset, protocol, seed, recipe.validation, [seed])
 
     run = RunFolder(out, "train")
     run.begin({"model": model, "data": str(dataset.root), "protocol": protocol, "seed": seed, "num_frames": num_frames,
@@ -120,14 +120,12 @@ def train(
     prepared = prepare(dataset, out.parent / "prepared", num_frames, size, short=short, fit=fit, workers=workers)
     run.keep(prepared.path / "skipped.csv")
     dataset = experiment.readable(dataset, prepared.skipped, "video")
-    split = split_parts(dataset, protocol, seed, recipe.validation)
+    split = Split.of(dataset, protocol, seed, recipe.validation, [seed]).parts(seed)
     known = dataset.subset([*split[0].records, *split[1].records])
     audited = overlap.overlap(known, split[2], workers=workers)
     print(f"{protocol} split: {len(known)} clips to learn from; {audited}", flush=True)
-    parts = Parts(*(prepared.subset(part) if len(part) else None for part in split))
-    outcome = run_trial(
-        chosen, options, parts, schedule, run.training, recipe.batch_size, augment, seed, recipe.precision, strategy
-    )
+    parts = Parts.of(prepared, *split)
+    outcome = trainer.train(chosen, parts, run.training, seed, **options)
     classifier = Classifier.load(run.keep(run.training / "model.keras"))
     run.keep(run.training / "history.csv")
     counts = np.bincount(parts.test.labels, minlength=len(dataset.class_names))

@@ -32,91 +32,70 @@ from har_tf.training import History, TrainingRecipe
 # (time, height, width, channels) of a clip, or backbone -> (time, channels) of its features
 Shape = tuple[int, int, int, int] | dict[str, tuple[int, int]]
 Clips = ActionDataset | Sequence[VideoRecord]
+Part = PreparedDataset | FlowClips | Sequence[FeatureStore]
 
 
 class Buildable(Protocol):
     """A model that can be built anew, such as a `har_tf.models.zoo.NamedModel`."""
 
     def build(self, shape: Shape, num_classes: int, **options: Any) -> keras.Model:
-        """A new model for inputs of `shape`, see `Parts.shape` and `FeatureParts.shape`."""
+        """A new model for inputs of `shape`, see `Parts.shape`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The clips of a trial, of RGB or of flow; `validation` is None where the last epoch is to be kept."""
+    """The clips of a trial, of RGB or of flow, or their stored features: a store a stream, in the same order of clips.
 
-    train: PreparedDataset | FlowClips
-    validation: PreparedDataset | FlowClips | None
-    test: PreparedDataset | FlowClips
+    `validation` is None where the last epoch is to be kept.
+    """
+
+    train: Part
+    validation: Part | None
+    test: Part
 
     @classmethod
-    def of(cls, data: PreparedDataset | FlowClips, train: Clips, validation: Clips, test: Clips) -> Self:
+    def of(cls, data: Part, train: Clips, validation: Clips, test: Clips) -> Self:
         """The parts of `data`; without validation clips the last epoch is kept."""
-        return cls(*(data.subset(part) if len(part) else None for part in (train, validation, test)))
+
+        def subset(part: Clips) -> Part:
+            return [store.subset(part) for store in data] if isinstance(data, Sequence) else data.subset(part)
+
+        return cls(*(subset(part) if len(part) else None for part in (train, validation, test)))
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(time, height, width, channels) of a clip."""
+    def shape(self) -> Shape:
+        """(time, height, width, channels) of a clip, or backbone -> (time, channels) of its features."""
+        if isinstance(self.train, Sequence):
+            return {store.backbone: store.shape for store in self.train}
         return (self.train.num_frames, *self.train.size, pipeline.channels_of(self.train))
 
     @property
-    def clip(self) -> dict[str, str]:
-        """How the clips were taken, see `saving.save_model`."""
-        return self.train.clip
-
-    def batches(self, part: PreparedDataset | FlowClips, batch_size: int, **options: Any) -> tf.data.Dataset:
-        """See `pipeline.clips`."""
-        return pipeline.clips(part, batch_size, **options)
-
-    def fingerprint(self, part: PreparedDataset | FlowClips) -> str:
-        """Which clips; the folder of prepared data or of flow names the videos' sizes, times and settings."""
-        folder = part.path if isinstance(part, FlowClips) else part.path.parent
-        return _fingerprint([folder.name], part)
-
-
-@dataclass(frozen=True, eq=False)
-class FeatureParts:
-    """The clips of a trial as stored features: of each part a store for every stream, in the same order of clips."""
-
-    train: Sequence[FeatureStore]
-    validation: Sequence[FeatureStore] | None
-    test: Sequence[FeatureStore]
-
-    @classmethod
-    def of(cls, stores: Sequence[FeatureStore], train: Clips, validation: Clips, test: Clips) -> Self:
-        """The parts of the stores; without validation clips the last epoch is kept."""
-        parts = (train, validation, test)
-        return cls(*([store.subset(part) for store in stores] if len(part) else None for part in parts))
-
-    @property
-    def shape(self) -> dict[str, tuple[int, int]]:
-        """Backbone -> (time, channels) of its features."""
-        return {store.backbone: store.shape for store in self.train}
-
-    @property
-    def clip(self) -> None:
-        """A model of features is not given clips."""
-        return None
+    def clip(self) -> dict[str, str] | None:
+        """How the clips were taken, see `saving.save_model`; a model of features is not given clips."""
+        return None if isinstance(self.train, Sequence) else self.train.clip
 
     def batches(
-        self,
-        part: Sequence[FeatureStore],
-        batch_size: int,
-        augment: pipeline.Augment | None = None,
-        **options: Any,
+        self, part: Part, batch_size: int, augment: pipeline.Augment | None = None, **options: Any
     ) -> tf.data.Dataset:
-        """See `features.batches`.
+        """See `pipeline.clips` and `features.batches`.
 
         Raises:
             ValueError: augmentation is asked for, which features have behind them.
         """
+        if not isinstance(part, Sequence):
+            return pipeline.clips(part, batch_size, augment=augment, **options)
         if augment is not None:
             raise ValueError(f"Stored features cannot be augmented. Received: augment={augment}")
         return features.batches(part, batch_size, **options)
 
-    def fingerprint(self, part: Sequence[FeatureStore]) -> str:
-        """Which clips, and which features of them."""
-        return _fingerprint([store.path.name for store in part], part[0])
+    def fingerprint(self, part: Part) -> str:
+        """Which clips, in words and as a digest; the folder they are from names videos, their times and settings."""
+        clips, sources = _clips(part), part if isinstance(part, Sequence) else [part]
+        # Prepared clips lie in <name>_<fingerprint>/<version>.
+        folders = [source.path.parent if isinstance(source, PreparedDataset) else source.path for source in sources]
+        names = [folder.name for folder in folders] + [*map(str, clips.record_paths), *map(str, clips.labels)]
+        digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+        return f"{len(clips)} clips, {digest[:12]}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +106,7 @@ class Outcome:
     history: History
     report: ClassificationReport
     probabilities: np.ndarray
-    test: PreparedDataset | FlowClips | Sequence[FeatureStore]
+    test: Part
     folder: Path
 
     def as_dict(self) -> dict:
@@ -141,68 +120,52 @@ class Outcome:
         }
 
 
-def split_parts(
-    dataset: ActionDataset, protocol: str, seed: int, validation: float
-) -> tuple[ActionDataset, ActionDataset, ActionDataset]:
-    """(training, validation, test) clips under a protocol; validation clips come out of the training part.
-
-    Args:
-        dataset: all clips.
-        protocol: see `ActionDataset.split`.
-        seed: of the split, where it is drawn, and of the validation part.
-        validation: share of the training clips; with 0 that part is empty.
-
-    Raises:
-        DatasetError: see `ActionDataset.split` and `ActionDataset.hold_out`.
-    """
-    train, test = dataset.split(protocol, seed)
-    return *hold_out(train, protocol, seed, validation), test
-
-
-def hold_out(train: ActionDataset, protocol: str, seed: int, share: float) -> tuple[ActionDataset, ActionDataset]:
-    """(training, validation) clips out of the training part of a split under `protocol`; with a share of 0 none."""
-    if share == 0:
-        return train, train.subset([])
-    return train.hold_out(share, seed, by_group=protocol != "random")
-
-
 def run_rows(
     rows: Sequence[Any],
-    splits: Sequence[int],
+    splits: Sequence[int | str],
     seeds: Sequence[int],
-    trial: Callable[[Any, int, int], dict[str, Any]],
+    trial: Callable[[Any, Any, int], dict[str, Any]],
     score: str = "accuracy",
-) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, dict[str, Any]]]:
     """Trains every row of a table on every split with every seed.
 
     A row whose loss is no longer a number ends there; the other rows are still wanted.
 
     Args:
-        rows: each with a `name`.
-        splits: numbers of the splits, the outer loop.
+        rows: each with a `name`; one with a reason in `missing` is not run.
+        splits: numbers or names of the splits, the outer loop.
         seeds: the loop within.
         trial: trains one, given (row, split, seed), and returns what is kept of it.
         score: name of the accuracy in what is kept, to be printed.
 
     Returns:
-        (row -> its trials, each with its "split" and "seed"; row -> why it diverged).
+        (row -> its trials, each with its "split" and "seed"; row -> {"status": "run", "not run" or "diverged",
+        "reason": None, or why it was not run or diverged}).
+
+    Raises:
+        ValueError: none could be trained.
     """
     trials: dict[str, list[dict[str, Any]]] = {row.name: [] for row in rows}
-    diverged: dict[str, str] = {}
+    states = {}
+    for row in rows:
+        missing = getattr(row, "missing", None)
+        states[row.name] = {"status": "not run" if missing else "run", "reason": missing}
     for split, seed, row in itertools.product(splits, seeds, rows):
-        if row.name in diverged:
+        if states[row.name]["status"] != "run":
             continue
         title = f"{row.name}, split {split}, seed {seed}"
         print(f"\n{title}", flush=True)
         try:
             kept = {"split": split, "seed": seed} | trial(row, split, seed)
         except FloatingPointError as error:
-            diverged[row.name] = f"{title}: {error}"
-            print(diverged[row.name], flush=True)
+            states[row.name] = {"status": "diverged", "reason": f"split {split}, seed {seed}: {error}"}
+            print(f"{title}: {error}", flush=True)
             continue
         trials[row.name].append(kept)
         print(f"{title}: test accuracy {kept[score]:.4f}", flush=True)
-    return trials, diverged
+    if not any(state["status"] == "run" for state in states.values()):
+        raise ValueError("None of the networks could be trained; the reasons are above")
+    return trials, states
 
 
 def provenance(about: Mapping[str, Any], file: Path) -> dict[str, Any]:
@@ -212,83 +175,79 @@ def provenance(about: Mapping[str, Any], file: Path) -> dict[str, Any]:
     return {**about, "date": before["date"] if same else datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def run_trial(
-    named: Buildable,
-    options: Mapping[str, Any],
-    parts: Parts | FeatureParts,
-    recipe: TrainingRecipe,
-    folder: Path,
-    batch_size: int,
-    augment: pipeline.Augment | None = None,
-    seed: int = 0,
-    precision: str = "float32",
-    strategy: tf.distribute.Strategy | None = None,
-) -> Outcome:
-    """Trains, measures and saves one model.
+@dataclass(frozen=True)
+class Trainer:
+    """How models are trained, measured and saved: every row of a table alike.
 
     Args:
-        named: which model.
-        options: arguments of its `build`.
-        parts: the clips, or their features.
         recipe: how to train.
-        folder: receives what `training.fit` writes, and `model.keras`. A trial that finds its own unfinished state
-            there goes on; the state of another is refused.
         batch_size: clips a batch.
         augment: random changes to the training clips.
-        seed: of the starting weights, the order and the augmentation.
         precision: see `training.set_precision`.
         strategy: see `training.strategy`.
-
-    Raises:
-        FloatingPointError: the loss is no longer a number.
-        ValueError: `folder` holds another trial.
     """
-    strategy = strategy or tf.distribute.get_strategy()
-    train, validation, test = parts.train, parts.validation, parts.test
-    known, tested = (_clips(part) for part in (train, test))
-    training.seed_everything(seed)
-    training.set_precision(precision)
-    with strategy.scope():
-        model = named.build(parts.shape, len(known.class_names), **options)
-    history = training.fit(
-        model,
-        functools.partial(parts.batches, train, batch_size, training=True, seed=seed, augment=augment),
-        None if validation is None else parts.batches(validation, batch_size),
-        recipe,
-        folder,
-        strategy,
-        inputs={
+
+    recipe: TrainingRecipe
+    batch_size: int
+    augment: pipeline.Augment | None
+    precision: str
+    strategy: tf.distribute.Strategy
+
+    def train(self, named: Buildable, parts: Parts, folder: Path, seed: int = 0, **options: Any) -> Outcome:
+        """Trains, measures and saves one model.
+
+        Args:
+            named: which model.
+            parts: the clips, or their features.
+            folder: receives what `training.fit` writes, and `model.keras`. A trial that finds its own unfinished state
+                there goes on; the state of another is refused.
+            seed: of the starting weights, the order and the augmentation.
+            **options: arguments of the model's `build`.
+
+        Raises:
+            FloatingPointError: the loss is no longer a number.
+            ValueError: `folder` holds another trial.
+        """
+        train, validation, test = parts.train, parts.validation, parts.test
+        known, tested = (_clips(part) for part in (train, test))
+        training.seed_everything(seed)
+        training.set_precision(self.precision)
+        with self.strategy.scope():
+            model = named.build(parts.shape, len(known.class_names), **options)
+        batches = functools.partial(parts.batches, batch_size=self.batch_size)
+        history = training.fit(
+            model,
+            functools.partial(batches, train, training=True, seed=seed, augment=self.augment),
+            None if validation is None else batches(validation),
+            self.recipe,
+            folder,
+            self.strategy,
+            inputs={
+                "training clips": parts.fingerprint(train),
+                "validation clips": None if validation is None else parts.fingerprint(validation),
+                "classes": ", ".join(known.class_names),
+                "batch size": self.batch_size,
+                "augmentation": self.augment,
+                "seed": seed,
+                "precision": self.precision,
+            },
+        )
+        probabilities = model.predict(batches(test), verbose=0)
+        about = {
+            "weights": getattr(named, "start", None),
             "training clips": parts.fingerprint(train),
-            "validation clips": None if validation is None else parts.fingerprint(validation),
-            "classes": ", ".join(known.class_names),
-            "batch size": batch_size,
-            "augmentation": augment,
             "seed": seed,
-            "precision": precision,
-        },
-    )
-    probabilities = model.predict(parts.batches(test, batch_size), verbose=0)
-    about = {
-        "weights": getattr(named, "start", None),
-        "training clips": parts.fingerprint(train),
-        "seed": seed,
-        "har_tf": __version__,
-        "keras": keras.__version__,
-        "tensorflow": tf.__version__,
-    }
-    save_model(model, folder / "model.keras", known.class_names, parts.clip, provenance(about, folder / "model.keras"))
-    report = classification.report(tested.labels, probabilities, tested.class_names)
-    return Outcome(model, history, report, probabilities, test, folder)
+            "har_tf": __version__,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+        }
+        file = folder / "model.keras"
+        save_model(model, file, known.class_names, parts.clip, provenance(about, file))
+        report = classification.report(tested.labels, probabilities, tested.class_names)
+        return Outcome(model, history, report, probabilities, test, folder)
 
 
-def train_on_frames(
-    backbone: str,
-    train: PreparedDataset,
-    validation: PreparedDataset | None,
-    epochs: int,
-    folder: Path,
-    frame_size: int | None = None,
-) -> Path:
+def train_on_frames(backbone: str, parts: Parts, epochs: int, folder: Path, frame_size: int | None = None) -> Path:
     """Trains a network from random weights to name the action from single frames, every third one of each clip.
 
     It stands in for a network that was trained on photographs, where there is none. A MobileNet is built at half its
@@ -296,8 +255,7 @@ def train_on_frames(
 
     Args:
         backbone: a key of `har_tf.models.backbones.BACKBONES`.
-        train: the training clips, of square frames.
-        validation: the clips that choose the epoch; None: the last one is kept.
+        parts: the clips, of square frames; the test clips are not touched.
         epochs: passes over the frames.
         folder: receives what `training.fit` writes, and the file; what is complete there is not trained again, and
             what comes from other clips or settings is refused.
@@ -306,6 +264,7 @@ def train_on_frames(
     Returns:
         The file with the network's weights, without classification layers.
     """
+    train, validation = parts.train, parts.validation
     file = folder / f"{backbone.lower()}_trained_on_frames.weights.h5"
     side = frame_size or frame_size_of(backbone)
     training.seed_everything(0)
@@ -329,8 +288,8 @@ def train_on_frames(
         inputs={
             "backbone": backbone,
             "frame size": side,
-            "training clips": _fingerprint([train.path.parent.name], train),
-            "validation clips": None if validation is None else _fingerprint([train.path.parent.name], validation),
+            "training clips": parts.fingerprint(train),
+            "validation clips": None if validation is None else parts.fingerprint(validation),
         },
     )
     trained = [layer for layer in encoder.layers if layer.weights]
@@ -351,14 +310,6 @@ def _stills(clips: PreparedDataset, **options: Any) -> tf.data.Dataset:
     return pipeline.clips(clips, 8, **options).map(apart)
 
 
-def _clips(
-    part: PreparedDataset | FlowClips | Sequence[FeatureStore],
-) -> PreparedDataset | FlowClips | FeatureStore:
+def _clips(part: Part) -> PreparedDataset | FlowClips | FeatureStore:
     """What knows labels and class names; of several streams the first, for all are of the same clips."""
     return part[0] if isinstance(part, Sequence) else part
-
-
-def _fingerprint(sources: Sequence[str], clips: PreparedDataset | FlowClips | FeatureStore) -> str:
-    """Where they are from and which clips, in words and as a digest."""
-    names = "\n".join([*sources, *map(str, clips.record_paths), *map(str, clips.labels)])
-    return f"{len(clips)} clips, {hashlib.sha256(names.encode()).hexdigest()[:12]}"

@@ -35,6 +35,8 @@ TESTED_BY = {
     "datasets.cut": "experiments/test_gated_recognition.py",
     "datasets.errors": "datasets/test_load.py",
     "datasets.stick_figures.drawing": "datasets/stick_figures/test_dataset.py",
+    "evaluate.fusion_rows": "experiments/test_fusion_gru.py",
+    "evaluate.gated_rows": "experiments/test_gated_recognition.py",
     "evaluate.options": "evaluate/test_boxed_clips.py",
     "evaluate.repeats": "experiments/test_fusion_gru.py",
     "evaluate.videos": "experiments/test_gated_recognition.py",

@@ -19,7 +19,7 @@ def test_rows_run_on_every_split_with_every_seed_and_one_that_diverges_ends_ther
 
     trials, diverged = run_rows(rows, [1, 2], [0, 3], trial)
     assert asked == [("a", 1, 0), ("b", 1, 0), ("a", 1, 3), ("b", 1, 3), ("b", 2, 0), ("b", 2, 3)]
-    assert diverged == {"a": "a, split 1, seed 3: the loss is nan"}
+    assert diverged == {"a": "split 1, seed 3: the loss is nan"}
     assert trials["a"] == [{"split": 1, "seed": 0, "accuracy": 0.25}]
     assert [(t["split"], t["seed"], t["accuracy"]) for t in trials["b"]] == [
         (1, 0, 0.25), (1, 3, 0.25), (2, 0, 0.5), (2, 3, 0.5),

@@ -53,6 +53,13 @@ def spread(trials: Sequence[Trial], score: str, clips: int) -> Spread:
     )
 
 
+def cost(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Parameters and mean seconds of training of a row, and its trials without their answers, for `results.json`."""
+    seconds = sum(trial["seconds"] for trial in trials) / len(trials)
+    kept = [{name: value for name, value in trial.items() if name != "answers"} for trial in trials]
+    return {"parameters": trials[0]["parameters"], "training_seconds": seconds, "trials": kept}
+
+
 def confusion(trials: Sequence[Trial], classes: int) -> list[list[int]]:
     """Answers of the first seed on the test clips of all splits: rows the true class, columns the answered one."""
     matrix = np.zeros((classes, classes), int)

@@ -419,7 +419,7 @@ def test_pictures_are_explained_by_2dcam(tmp_path):
 def test_wrong_input_is_refused_before_any_work(recipe, change, words, monkeypatch):
     from har_tf import trial
 
-    monkeypatch.setattr(trial, "run_trial", lambda *a, **k: pytest.fail("training began"))
+    monkeypatch.setattr(trial.Trainer, "train", lambda *a, **k: pytest.fail("training began"))
     with pytest.raises((ValueError, OSError), match=words):
         given = {"network": None} if {"model", "weights"} & change.keys() else {}
         cam3d_localization.main(changed(recipe, **({"run": "wrong"} | given | change)))

@@ -6,31 +6,78 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from experiments import fusion_gru
 from experiments.fusion_gru import FUSION, PRESETS, Recipe
 from har_tf.command import guarded
+from har_tf.evaluate import fusion_rows
+from har_tf.evaluate.fusion_rows import Networks
 from har_tf.experiment import changed, strictest_protocol
+from har_tf.models import backbones
 from har_tf.models.saving import load_model
-from har_tf.report.pages.fusion_gru import end_to_end_line, table_classes
+from har_tf.report.pages.fusion_gru import end_to_end_line, page, table_classes
 from har_tf.store.features import FeatureStore
 from har_tf.video import probe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ["MobileNet", "MobileNetV2", FUSION]
+CHANNELS = {"MobileNet": 64, "MobileNetV2": 48, "GoogLeNet": 40}
+
+
+def tiny(channels: int):
+    """A builder of three layers in place of a network whose graph takes seconds; of 64 pixels its last map is 2 x 2."""
+
+    def build(input_shape=(224, 224, 3), include_top=True, weights=None, input_tensor=None, alpha=1.0):
+        image = keras.Input(input_shape) if input_tensor is None else input_tensor
+        x = image
+        for number, (filters, stride) in enumerate(((32, 4), (32, 4), (channels, 2)), start=1):
+            x = layers.Conv2D(round(alpha * filters), 3, stride, "same", use_bias=False, name=f"conv_{number}")(x)
+            x = layers.BatchNormalization(name=f"conv_{number}_bn")(x)
+            x = layers.ReLU(6.0, name=f"conv_{number}_relu")(x)
+        return keras.Model(keras.utils.get_source_inputs(image), x)
+
+    return build
 
 
 @pytest.fixture(scope="module")
-def recipe(small_weights, tmp_path_factory) -> Recipe:
-    """Everything that the experiment does, on 40 small embedded clips: the last feature maps are 2 x 2."""
+def small():
+    """The networks of `CHANNELS`, but GoogLeNet, are tiny."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MobileNet", "MobileNetV2"):
+            make_tiny(patch, name)
+        yield
+
+
+def make_tiny(patch, name: str) -> None:
+    network = replace(backbones.find(name), build=tiny(CHANNELS[name]), channels=CHANNELS[name], preprocessing="tf")
+    patch.setitem(backbones.BACKBONES, name, network)
+
+
+@pytest.fixture(scope="module")
+def weights(small, tmp_path_factory) -> Path:
+    """A folder with files of the tiny networks."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name, options in (("MobileNet", {"alpha": 0.25}), ("MobileNetV2", {})):
+        keras.utils.set_random_seed(0)
+        model = backbones.find(name).build((64, 64, 3), include_top=False, **options)
+        model.save_weights(folder / f"{name.lower()}_notop.weights.h5")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(weights, tmp_path_factory) -> Recipe:
+    """Everything that the experiment does, on 40 small embedded clips."""
     return changed(
         PRESETS["figures"],
         weights="imagenet",
-        weights_dir=small_weights,
+        weights_dir=weights,
         clips=40,
         size=64,
         frame_size=64,
@@ -129,13 +176,13 @@ def test_table_2_prints_the_means_of_the_trials(run, results):
     assert not any(column.startswith("Paper") for column in rows[FUSION])
     single, other, fused = (results["networks"][name]["parameters"] for name in NAMES)
     # GRU 6 then 5 on C channels, one bias a gate: 3 (6 C + 36 + 6) + 3 (30 + 25 + 5) + 10 (5 + 1).
-    assert [single, other, fused] == [3 * (6 * c + 42) + 180 + 60 for c in (256, 1280, 1536)]
+    assert [single, other, fused] == [3 * (6 * c + 42) + 180 + 60 for c in (16, 48, 64)]
 
 
 def test_features_are_computed_once_for_all_splits_and_seeds(recipe, results):
     stores = [path for path in (recipe.output.out / "prepared" / "features").iterdir() if not path.name.startswith(".")]
     assert len(stores) == 2
-    assert results["features"]["MobileNet"]["channels"] == 256
+    assert results["features"]["MobileNet"]["channels"] == 16
     assert {f["clips"] for f in results["features"].values()} == {40}
 
 
@@ -177,34 +224,9 @@ def test_the_same_command_finds_its_run_and_repeats_nothing(run, recipe, capsys)
     assert "| Fusion-GRU" in capsys.readouterr().out
 
 
-def test_networks_without_weights_are_first_trained_on_single_frames(recipe):
-    alone = changed(
-        recipe,
-        weights="none",
-        weights_dir=None,
-        seeds="0",
-        epochs=1,
-        frame_epochs=1,
-        overlays=0,
-        size=32,
-        frame_size=32,
-        export_end_to_end=False,
-        run="none",
-    )
-    fusion_gru.main(alone)
-    run = recipe.output.out / "fusion_gru" / "none"
-    results = json.loads((run / "results.json").read_text())
-    row = results["networks"]["MobileNet"]
-    assert row["starts_from"] == "mobilenet_trained_on_frames.weights.h5, frozen"
-    assert results["features"]["MobileNet"]["channels"] == 512, "half of its width"
-    stores = [FeatureStore.open(path) for path in (recipe.output.out / "prepared" / "features").glob("figures_*")]
-    (store,) = (store for store in stores if store.weights.startswith("mobilenet_trained"))
-    assert store.read(range(40)).std() > 1e-3, "random weights alone give zeros"
-    assert "First trained here, on single frames" in (run / "report.html").read_text()
-
-
-def test_of_three_networks_the_one_without_weights_is_trained_and_no_confusion_has_a_number(recipe):
+def test_of_three_networks_the_one_without_weights_is_first_trained_and_no_confusion_has_a_number(recipe, monkeypatch):
     """No validation clips, so the curves are those of the training clips."""
+    make_tiny(monkeypatch, "GoogLeNet")
     fusion_gru.main(
         changed(
             recipe,
@@ -213,7 +235,7 @@ def test_of_three_networks_the_one_without_weights_is_trained_and_no_confusion_h
             seeds="1",
             epochs=1,
             frame_epochs=1,
-            weights="MobileNetV2=imagenet,GoogLeNet=none,MobileNet=imagenet",
+            weights="MobileNetV2=imagenet,GoogLeNet=none,MobileNet=none",
             overlays=0,
             export_end_to_end=False,
             run="three",
@@ -223,15 +245,21 @@ def test_of_three_networks_the_one_without_weights_is_trained_and_no_confusion_h
     results = json.loads((run / "results.json").read_text())
     assert list(results["networks"]) == ["GoogLeNet", "MobileNet", "MobileNetV2", FUSION], "as in --backbones"
     starts = [row["starts_from"] for row in results["networks"].values()]
-    assert starts[:2] == [
+    assert starts[:3] == [
         "googlenet_trained_on_frames.weights.h5, frozen",
-        "mobilenet_notop.weights.h5, frozen",
+        "mobilenet_trained_on_frames.weights.h5, frozen",
+        "mobilenetv2_notop.weights.h5, frozen",
     ]
-    assert starts[3].startswith("googlenet_trained_on_frames.weights.h5 and mobilenet_notop.weights.h5 and mobilenetv2")
+    assert starts[3].startswith("googlenet_trained_on_frames.weights.h5 and mobilenet_trained_on_frames.weights.h5 and")
+    assert results["features"]["MobileNet"]["channels"] == 32, "half of its width"
+    stores = [FeatureStore.open(path) for path in (recipe.output.out / "prepared" / "features").glob("figures_*")]
+    (store,) = (store for store in stores if store.weights.startswith("mobilenet_trained"))
+    assert store.read(range(40)).std() > 1e-3, "it was trained"
     assert not (run / "model.keras").exists()
     page = (run / "report.html").read_text()
     assert "training clips by epoch" in page
-    assert "in place of photographs: GoogLeNet. " in page
+    assert "First trained here, on single frames" in page
+    assert "in place of photographs: GoogLeNet, MobileNet. " in page
     numbers = re.findall(r"<h2[^>]*>Figure (\d+)", page)
     assert {"8", "9"} <= set(numbers) <= {"8", "9", "18", "19"}
     assert len(set(numbers)) == len(numbers)
@@ -240,10 +268,14 @@ def test_of_three_networks_the_one_without_weights_is_trained_and_no_confusion_h
     }
 
 
+def some_rows(monkeypatch, count: int) -> None:
+    """Only the last rows of Table II: the others take the same way."""
+    rows = Networks.rows
+    monkeypatch.setattr(Networks, "rows", lambda *arguments: rows(*arguments)[-count:])
+
+
 def test_finetuning_trains_from_frames(recipe, monkeypatch):
-    """The fusion alone: the other rows take the same way."""
-    rows = fusion_gru.table_rows
-    monkeypatch.setattr(fusion_gru, "table_rows", lambda *arguments: rows(*arguments)[-1:])
+    some_rows(monkeypatch, 1)
     fusion_gru.main(
         changed(
             recipe,
@@ -264,7 +296,8 @@ def test_finetuning_trains_from_frames(recipe, monkeypatch):
     assert results["features"] == {}
     assert "finetuned" in results["networks"][FUSION]["starts_from"]
     model, _ = load_model(run / "model.keras")
-    assert results["networks"][FUSION]["parameters"] == model.count_params() > 2_400_000
+    assert results["networks"][FUSION]["parameters"] == model.count_params()
+    assert model.get_layer("MobileNetV2_conv_1").count_params() == 27 * 32, "the networks are in it"
     assert model.input_shape == (None, 4, 64, 64, 3)
 
 
@@ -272,6 +305,7 @@ def test_official_splits_of_a_folder_with_lists(recipe, figures, tmp_path, monke
     """Two splits of part of UCF101: as many test clips as the lists name of it, and tables and strips of them all."""
     from har_tf.report.pages import explained
 
+    some_rows(monkeypatch, 2)
     shown, draw = [], explained.class_strips
     monkeypatch.setattr(
         explained, "class_strips", lambda answered, *a, **k: shown.append(answered) or draw(answered, *a, **k)
@@ -312,6 +346,7 @@ def test_official_splits_of_a_folder_with_lists(recipe, figures, tmp_path, monke
         assert row["deviation_over_splits"] == pytest.approx(abs(first - second) / 2**0.5)
         assert row["deviation_over_seeds"] is None
     assert results["networks"][FUSION]["trials"][0]["validation_clips"] == 0
+    assert [np.sum(row["confusion"]) for row in results["networks"].values()] == [4, 4]
     (answered,) = shown
     assert sorted(name.split("_")[2] for name in answered.test.names) == ["g0001", "g0001", "g0002", "g0002"]
     ranked = [(answered.test.class_names[label], clips, right) for label, right, clips in answered.ranked_classes()]
@@ -344,19 +379,19 @@ def test_a_part_without_readable_clips_is_refused_before_features_are_computed(
     assert not (tmp_path / "runs" / "prepared" / "features").exists()
 
 
-def test_a_model_with_other_answers_than_the_stored_features_costs_its_pictures_only(recipe, monkeypatch, capsys):
+def test_a_model_with_other_answers_than_the_stored_features_costs_its_pictures_only(run, recipe, monkeypatch, capsys):
     """The results of hours are published all the same; who asked for the model is told by the exit code."""
-    wanted = changed(recipe, seeds="0", epochs=1, overlays=1, run="other-answers")
+    wanted, trained = changed(recipe, seeds="0", run="other-answers"), run / "training"
     run = recipe.output.out / "fusion_gru" / "other-answers"
-    real, seen = fusion_gru.whole_model, []
+    shutil.copytree(trained, run / "training")
+    real, seen = fusion_rows.whole_model, []
 
     def end_to_end(*arguments):
         seen.append(json.loads((run / "results.json").read_text())["networks"].keys())
         return real(*arguments)
 
-    monkeypatch.setattr(fusion_gru, "whole_model", end_to_end)
-    monkeypatch.setattr(fusion_gru, "END_TO_END_TOLERANCE", -1.0)
-    run.mkdir(parents=True)
+    monkeypatch.setattr(fusion_rows, "whole_model", end_to_end)
+    monkeypatch.setattr(fusion_rows, "END_TO_END_TOLERANCE", -1.0)
     (run / "model.keras").write_bytes(b"of a run before")
     text = f"{FUSION}: from frames to classes the answers differ by "
     for export, code in ((True, 1), (False, 0)):
@@ -423,33 +458,19 @@ def test_the_official_splits_of_the_named_data_sets(figures, tmp_path, data, cla
             assert {record.group for record in train.records}.isdisjoint(record.group for record in test.records)
             tested.append({record.path.stem for record in test.records})
         assert len(set.union(*tested)) == 6, "each clip is a test clip once"
+        about = fusion_gru.described(loaded[1], "official", [1, 2, 3], 0, [])
+        assert not about["as_in_paper"], "not of six clips"
 
 
-def test_hmdb51_through_its_three_splits(recipe, figures, tmp_path):
-    small = changed(
-        recipe,
-        dataset="hmdb51",
-        data_dir=str(miniature(figures, tmp_path, "hmdb51")),
-        splits=None,
-        seeds="0",
-        epochs=1,
-        validation=0.0,
-        overlays=0,
-        export_end_to_end=False,
-        out=tmp_path,
-        backbones="MobileNet,MobileNetV2",
-    )
-    fusion_gru.main(small)
-    run = tmp_path / "fusion_gru" / "tiny"
-    results = json.loads((run / "results.json").read_text())
-    assert [split["test_clips"] for split in results["splits"].values()] == [2, 2, 2]
-    assert not results["dataset"]["as_in_paper"]
-    assert [np.sum(row["confusion"]) for row in results["networks"].values()] == [6, 6, 6]
-    names = {path.name for path in run.glob("figures/*")}
+def test_the_page_of_hmdb51_has_the_figures_of_its_own(results, tmp_path):
+    splits = dict.fromkeys("123", results["splits"]["1"])
+    of_hmdb51 = results["dataset"] | {"name": "hmdb51"}
+    shown = page(results | {"dataset": of_hmdb51, "protocol": "official", "splits": splits}, tmp_path)
+    names = {path.name for path in tmp_path.glob("*")}
     assert {"figure_10_accuracy.png", "figure_11_loss.png", "figure_15_confusion_Fusion-GRU.png"} <= names
-    page = (run / "report.html").read_text()
-    assert "HMDB-51" in page
-    assert "official splits 1, 2, 3" in page
+    assert shown.tables["table_1"].rows[0][0] == "HMDB-51"
+    assert "official splits 1, 2, 3" in shown.facts["accuracy"]
+    assert "Deviation over splits" in shown.tables["table_2"].columns
 
 
 @pytest.mark.parametrize(
@@ -574,7 +595,7 @@ def test_wrong_options_end_in_one_line_before_any_work(recipe, tmp_path, capsys,
     assert not (tmp_path / "prepared").exists(), "nothing was decoded"
 
 
-def test_missing_weights_are_all_named_before_any_work(recipe, small_weights, tmp_path, capsys):
+def test_missing_weights_are_all_named_before_any_work(recipe, weights, tmp_path, capsys):
     backbones = "GoogLeNet,MobileNet,InceptionResNetV2,VGG16"
     given = "GoogLeNet=imagenet,MobileNet=imagenet,InceptionResNetV2=imagenet,VGG16=nowhere.h5"
     wrong = changed(recipe, backbones=backbones, weights=given, size=96, frame_size=96, out=tmp_path)
@@ -582,7 +603,7 @@ def test_missing_weights_are_all_named_before_any_work(recipe, small_weights, tm
     (error,) = capsys.readouterr().err.strip().splitlines()
     assert error.startswith("error: Weights are missing of GoogLeNet and InceptionResNetV2 and VGG16. ")
     for name, file in (("GoogLeNet", "bvlc_googlenet.caffemodel"), ("InceptionResNetV2", "tf_kernels_notop.h5")):
-        assert f"{name}: {small_weights} holds no weights file of this network. Published as http" in error
+        assert f"{name}: {weights} holds no weights file of this network. Published as http" in error
         assert f"{file}. " in error
     assert "VGG16: nowhere.h5: no such weights file. " in error
     assert "as --weights-dir, give each as --weights NAME=FILE, or leave the network out of --backbones" in error
@@ -590,9 +611,9 @@ def test_missing_weights_are_all_named_before_any_work(recipe, small_weights, tm
     assert not list(tmp_path.iterdir()), "nothing was drawn, decoded or trained"
 
 
-def test_weights_of_another_network_are_refused_before_any_work(recipe, small_weights, tmp_path, capsys):
-    wrong = small_weights / "mobilenetv2_notop.weights.h5"
-    given = f"MobileNet={small_weights / 'mobilenet_notop.weights.h5'},MobileNetV2={wrong}"
+def test_weights_of_another_network_are_refused_before_any_work(recipe, weights, tmp_path, capsys):
+    wrong = weights / "mobilenetv2_notop.weights.h5"
+    given = f"MobileNet={weights / 'mobilenet_notop.weights.h5'},MobileNetV2={wrong}"
     swapped = given.replace("MobileNetV2=", "X=").replace("MobileNet=", "MobileNetV2=").replace("X=", "MobileNet=")
     assert guarded(lambda: fusion_gru.main(changed(recipe, weights=swapped, weights_dir=None, out=tmp_path))) == 1
     assert str(wrong) in capsys.readouterr().err

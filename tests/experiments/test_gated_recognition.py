@@ -13,10 +13,11 @@ import pytest
 from keras import layers
 
 from experiments import gated_recognition
-from experiments.gated_recognition import PRESETS, Recipe, Row
+from experiments.gated_recognition import PRESETS, Recipe
 from har_tf import training
 from har_tf.command import guarded
 from har_tf.datasets.cut import clips_of, cut
+from har_tf.evaluate.gated_rows import Networks, Row, check_rows
 from har_tf.evaluate.videos import VideoPredictions
 from har_tf.experiment import changed
 from har_tf.models import kinetics, resnext3d
@@ -35,17 +36,35 @@ ROWS = [
     "i3d_3_flow",
     "i3d_3_rgb+flow",
 ]
-SMALL = {"blocks": (1, 1, 1, 1), "width": 32}
+SMALL = Networks(weights="none", resnext_blocks=(1, 1, 1, 1), resnext_width=32)
+
+
+def small_network(input_shape, num_classes, name: str, taps):
+    """A layer for each of the taps: the real networks take a minute to compile."""
+    clip = keras.Input(input_shape, dtype="uint8", name="clip")
+    x = layers.Rescaling(1 / 127.5, -1.0)(clip)
+    for tap in taps:
+        x = layers.Conv3D(4, 3, 2, "same", activation="relu", name=tap)(x)
+    x = layers.GlobalAveragePooling3D()(x)
+    return keras.Model(clip, layers.Dense(num_classes, activation="softmax", name="predictions")(x), name=name)
 
 
 def small_i3d(input_shape, num_classes, modality, batch_norm_scale, width, dropout):
-    """Three layers with the names of I3D's: the real one takes a minute to compile."""
-    clip = keras.Input(input_shape, dtype="uint8", name="clip")
-    x = layers.Rescaling(1 / 127.5, -1.0)(clip)
-    for name in ("mixed_3c", "mixed_4f", "mixed_5c"):
-        x = layers.Conv3D(4, 3, 2, "same", activation="relu", name=name)(x)
-    x = layers.GlobalAveragePooling3D()(x)
-    return keras.Model(clip, layers.Dense(num_classes, activation="softmax", name="predictions")(x), name="i3d_rgb")
+    return small_network(input_shape, num_classes, "i3d_rgb", ("mixed_3c", "mixed_4f", "mixed_5c"))
+
+
+def small_resnext3d(input_shape, num_classes, blocks, width):
+    taps = ("conv3d_1a_7x7", "layer1", "layer2", "layer3", "layer4")
+    return small_network(input_shape, num_classes, "resnext3d", taps)
+
+
+def run_small(recipe: Recipe) -> Path:
+    """The folder of a run with small networks in place of the real ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kinetics, "i3d", small_i3d)
+        patch.setattr(kinetics, "resnext3d", small_resnext3d)
+        gated_recognition.main(recipe)
+    return recipe.output.out / "gated_recognition" / recipe.output.run
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +88,7 @@ def recipe(tmp_path_factory) -> Recipe:
 
 @pytest.fixture(scope="module")
 def run(recipe) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kinetics, "i3d", small_i3d)
-        gated_recognition.main(recipe)
-    return recipe.output.out / "gated_recognition" / "tiny"
+    return run_small(recipe)
 
 
 @pytest.fixture(scope="module")
@@ -187,22 +203,21 @@ def test_the_saved_model_gives_the_measured_accuracy_without_har_tf(run, recipe,
     assert load_model(run / "model.keras")[1] == dataset.class_names
 
 
-def test_the_same_command_trains_nothing_again(run, recipe, monkeypatch, capsys):
+def test_the_same_command_trains_nothing_again(run, recipe, capsys):
     trained = sorted((run / "training").rglob("state.npz"))
     assert len(trained) == 8
     before, found = [path.stat().st_mtime_ns for path in trained], (run / "results.json").read_text()
-    monkeypatch.setattr(kinetics, "i3d", small_i3d)
-    gated_recognition.main(recipe)
+    run_small(recipe)
     assert [path.stat().st_mtime_ns for path in trained] == before
     assert (run / "results.json").read_text() == found
     assert "| I3D (layer 1+2+3)" in capsys.readouterr().out
 
 
 def test_seeds_are_averaged_and_validation_videos_held_out(recipe):
-    gated_recognition.main(
+    run = run_small(
         changed(recipe, tables="9", seeds="0,1", validation=0.4, epochs=1, overlays=0, flow=False, run="seeds")
     )
-    results = json.loads((recipe.output.out / "gated_recognition" / "seeds" / "results.json").read_text())
+    results = json.loads((run / "results.json").read_text())
     assert list(results["rows"]) == ROWS[:2]
     for row in results["rows"].values():
         first, second = (trial["video_accuracy"] for trial in row["trials"])
@@ -220,7 +235,7 @@ def test_a_gated_network_starts_from_the_weights_and_the_answers_of_the_plain_on
     built = []
     for taps in ((), ("layer4", "layer1", "conv3d_1a_7x7")):
         training.seed_everything(3)
-        built.append(Row("a", "A", "resnext3d", taps, None, SMALL, {"t": 2}).build((8, 48, 48, 3), 5))
+        built.append(Row("a", "A", "resnext3d", taps, SMALL).build((8, 48, 48, 3), 5))
     plain, gated = (model.predict(clips, verbose=0) for model in built)
     assert np.ptp(plain) > 0.01
     np.testing.assert_allclose(gated, plain, atol=1e-6)
@@ -228,7 +243,7 @@ def test_a_gated_network_starts_from_the_weights_and_the_answers_of_the_plain_on
 
 
 def test_rows_without_weights_are_not_run_and_say_why():
-    rows = gated_recognition.table_rows(changed(PRESETS["paper"], weights="i3d=none").networks)
+    rows = changed(PRESETS["paper"], weights="i3d=none").networks.rows()
     reasons = {row.name: row.missing for row in rows}
     assert [name for name, reason in reasons.items() if reason is None] == ROWS[2:7]
     assert "--weights resnext3d=FILE, resnext-101-kinetics.pth" in reasons["resnext3d_gated"]
@@ -264,5 +279,5 @@ def test_weights_of_another_network_and_none_at_all_are_refused_before_any_work(
     assert guarded(lambda: gated_recognition.main(wrong)) == 1
     assert "a.weights.h5: not the weights of resnext3d" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"No row can be run: needs weights: --weights resnext3d=FILE.*; needs"):
-        gated_recognition.check_rows(gated_recognition.table_rows(changed(recipe, weights=None).networks), recipe)
+        check_rows(changed(recipe, weights=None).networks.rows(), 8)
     assert not list((tmp_path / "out").rglob("*.mp4"))

@@ -1,0 +1,240 @@
+"""The rows of the 3DCAM paper's Tables 9 and 10: networks with and without gates, and what is measured of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from har_tf.command import by_name, words
+from har_tf.evaluate import repeats
+from har_tf.evaluate.videos import VideoPredictions
+
+GATED_I3D = ("3", "2", "1+2+3", "2+3")  # the layers of I3D that Table 10 gates
+BOTH = "i3d_3_rgb+flow"  # the row of RGB and flow fused, and what it is made of
+FUSED = ("i3d_3", "i3d_3_flow")
+NETWORKS = {
+    "resnext3d": "resnext-101-kinetics.pth of 3D-ResNets-PyTorch",
+    "i3d": "the RGB checkpoint of kinetics-i3d or rgb_imagenet.pt of pytorch-i3d",
+    "i3d_flow": "the flow checkpoint of kinetics-i3d or flow_imagenet.pt of pytorch-i3d",
+}
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Which rows, and how networks are built."""
+
+    tables: str = "9,10"
+    """Tables to measure, separated by commas: 9 for 3D ResNeXt, 10 for I3D."""
+    flow: bool = True
+    """Measure the rows of Table 10 with flow."""
+    weights: str | None = None
+    """What networks start from: NAME=FILE or NAME=none (random weights), separated by commas, for resnext3d, i3d and
+    i3d_flow, or none for all. None: no network has any, and no row is run."""
+    resnext_taps: str = "layer4,layer3,layer2,layer1,conv3d_1a_7x7"
+    """Layers of 3D ResNeXt that are gated (Table 9), separated by commas."""
+    i3d_taps: str = "mixed_3c,mixed_4f,mixed_5c"
+    """Layers 1, 2 and 3 of I3D, of which Table 10 gates some."""
+    t: int = 2
+    """Frames of a feature map that a gate pools into one (section 4)."""
+    classifier: bool = True
+    """Add the network's own classifier to the gates."""
+    pool_channels: bool = False
+    """Pool channels too, as the text of section 3.9 says; gates then have next to nothing to classify by."""
+    resnext_size: int = 112
+    """Side of the square frames of 3D ResNeXt."""
+    i3d_size: int = 224
+    """Side of the square frames of I3D."""
+    resnext_blocks: tuple[int, int, int, int] = (3, 4, 23, 3)
+    """Residual blocks of the four stages of 3D ResNeXt; 3 4 23 3 is 101 layers."""
+    resnext_width: int = 128
+    """Planes of the first stage of 3D ResNeXt, a multiple of 32."""
+    i3d_width: float = 1.0
+    """Factor on the filters of I3D."""
+    dropout: float = 0.5
+    """Dropout before the classifier of I3D; gates have none."""
+
+    def check(self) -> None:
+        """Raises ValueError for options that do not go together, or weights that are not there."""
+        tables = words(self.tables)
+        if not set(tables) <= {"9", "10"} or len(set(tables)) < len(tables):
+            raise ValueError(f"--tables must be 9, 10 or both, separated by a comma. Received: {self.tables!r}")
+        if len(words(self.i3d_taps)) != 3:
+            raise ValueError(f"--i3d-taps must be the three layers that Table 10 numbers. Received: {self.i3d_taps!r}")
+        for name, file in self.sources.items():
+            # A checkpoint of TensorFlow is named by what its files begin with.
+            if file is not None and not file.is_file() and not file.with_name(f"{file.name}.index").is_file():
+                raise ValueError(f"{file}: no such weights file. Received: --weights {name}={file}")
+
+    @property
+    def sources(self) -> dict[str, Path | None]:
+        """Network -> file, or None for random weights; a network that is not in it has none.
+
+        Raises:
+            ValueError: a network that is unknown or named twice.
+        """
+        if self.weights is None:
+            return {}
+        sources = by_name("--weights", self.weights, list(NETWORKS), ("none",))
+        return {name: None if source == "none" else Path(source).expanduser() for name, source in sources.items()}
+
+    def size_of(self, network: str) -> tuple[int, int]:
+        """Height and width of the frames that a network takes."""
+        return (self.resnext_size if network == "resnext3d" else self.i3d_size,) * 2
+
+    def rows(self) -> list[Row]:
+        """The rows that are trained; the fusion of RGB and flow is made of two of them."""
+        rows = []
+        if "9" in words(self.tables):
+            label = "3D ResNeXt-101" if self.resnext_blocks == (3, 4, 23, 3) else "3D ResNeXt"
+            taps = tuple(words(self.resnext_taps))
+            numbers = "+".join("conv" if tap == "conv3d_1a_7x7" else tap.removeprefix("layer") for tap in taps)
+            rows.append(Row("resnext3d", label, "resnext3d", (), self))
+            rows.append(Row("resnext3d_gated", f"{label} (layer {numbers})", "resnext3d", taps, self))
+        if "10" in words(self.tables):
+            layers = dict(zip("123", words(self.i3d_taps), strict=True))
+            rows.append(Row("i3d", "I3D", "i3d", (), self))
+            for numbers in GATED_I3D:
+                taps = tuple(layers[number] for number in numbers.split("+"))
+                rows.append(Row(f"i3d_{numbers}", f"I3D (layer {numbers})", "i3d", taps, self))
+            if self.flow:
+                rows.append(Row("i3d_3_flow", "I3D (layer 3)", "i3d_flow", (layers["3"],), self))
+        return rows
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: a network without or with gates.
+
+    Args:
+        name: its name in `results.json`.
+        label: its name in the tables.
+        network: of `NETWORKS`.
+        taps: the layers that are gated.
+        networks: how it is built.
+    """
+
+    name: str
+    label: str
+    network: str
+    taps: tuple[str, ...]
+    networks: Networks
+
+    @property
+    def about(self) -> dict:
+        """The row as `results.json` has it, before it is run."""
+        table, modality = 9 if self.network == "resnext3d" else 10, "flow" if self.network == "i3d_flow" else "rgb"
+        return {"label": self.label, "table": table, "modality": modality, "taps": self.taps}
+
+    @property
+    def weights(self) -> Path | None:
+        """File with its Kinetics weights; None: random ones."""
+        return self.networks.sources.get(self.network)
+
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot be run; None: it can."""
+        name = self.network
+        if name in self.networks.sources:
+            return None
+        return f"needs weights: --weights {name}=FILE, {NETWORKS[name]}, or {name}=none for random ones"
+
+    def build(self, shape, num_classes: int, imported: bool = True):
+        """The network for clips of shape (T, H, W, C), with its Kinetics weights or random ones.
+
+        Raises:
+            ValueError: weights of another network, an unknown tap, or a shape that the network cannot have.
+        """
+        from har_tf.models.gated import gated
+        from har_tf.models.kinetics import from_kinetics
+
+        asked, options = self.networks, {"width": self.networks.i3d_width, "dropout": self.networks.dropout}
+        if self.network == "resnext3d":
+            options = {"width": asked.resnext_width, "blocks": asked.resnext_blocks}
+        model = from_kinetics(self.network, shape, num_classes, self.weights if imported else None, **options)
+        if not self.taps:
+            return model
+        return gated(model, self.taps, t=asked.t, classifier=asked.classifier, pool_channels=asked.pool_channels)
+
+
+def check_rows(rows: list[Row], num_frames: int) -> None:
+    """Builds every row once, and every network once with its weights, so that what does not fit shows before any work.
+
+    Raises:
+        ValueError: see `Row.build`; or no row can be run.
+    """
+    if all(row.missing for row in rows):
+        raise ValueError(f"No row can be run: {'; '.join(dict.fromkeys(row.missing for row in rows))}")
+    imported = set()
+    for row in rows:
+        channels = 2 if row.network == "i3d_flow" else 3
+        shape = (num_frames, *row.networks.size_of(row.network), channels)
+        row.build(shape, 2, row.network not in imported)
+        imported.add(row.network)
+
+
+def scores(predictions: VideoPredictions) -> dict:
+    """What a trial keeps of its answers."""
+    return predictions.accuracies() | {"answers": predictions.answers()}
+
+
+def as_results(rows: list[Row], states: Mapping, trials: dict, answered: Mapping, videos: int) -> dict[str, dict]:
+    """The rows as `results.json` has them, with RGB and flow fused: means over seeds, and what they are made of.
+
+    Args:
+        rows: of `Networks.rows`.
+        states: row -> its "status" and "reason".
+        trials: row -> its trials; those of the fusion are added.
+        answered: (row, seed) -> its `VideoPredictions`.
+        videos: how many were tested.
+    """
+    results = {}
+    for row in rows:
+        results[row.name] = result = row.about | states[row.name]
+        if result["status"] == "run":
+            result["weights"] = row.weights and row.weights.name
+            result |= _means(trials[row.name], videos)
+    if FUSED[1] in results:
+        rgb, flow = (results[part] for part in FUSED)
+        results[BOTH] = fused = {"label": rgb["label"], "table": 10, "modality": "rgb + flow", "taps": rgb["taps"]}
+        if failed := [part["reason"] for part in (rgb, flow) if part["status"] != "run"]:
+            fused |= {"status": "not run", "reason": failed[0]}
+            return results
+        trials[BOTH] = []
+        for first, second in zip(*(trials[part] for part in FUSED), strict=True):
+            seed, cost = first["seed"], {name: first[name] + second[name] for name in ("parameters", "seconds")}
+            predictions = answered[FUSED[0], seed].fused(answered[FUSED[1], seed])
+            trials[BOTH].append({"split": first["split"], "seed": seed, **cost, **scores(predictions)})
+        fused |= {"status": "run", "reason": None, "fused": FUSED, **_means(trials[BOTH], videos)}
+    return results
+
+
+def _means(trials: list[dict], videos: int) -> dict:
+    """Clip-wise and video-wise accuracy of the trials of a row, and what they cost."""
+    clip, video = (repeats.spread(trials, f"{unit}_accuracy", videos) for unit in ("clip", "video"))
+    return {
+        "clip_accuracy": clip.mean, "video_accuracy": video.mean, "video_interval": video.interval,
+        "deviation_over_seeds": video.over_seeds, **repeats.cost(trials),
+    }  # fmt: skip
+
+
+def comparisons(rows: Mapping, trials: Mapping) -> list[dict]:
+    """Each gated network against the same without gates, and RGB with flow against RGB alone.
+
+    Clips of one video are not independent, so the test over answers is one over videos.
+    """
+    pairs = [("resnext3d_gated", "resnext3d"), *((f"i3d_{numbers}", "i3d") for numbers in GATED_I3D), (BOTH, "i3d_3")]
+    compared = []
+    for pair in pairs:
+        if all(name in rows and rows[name]["status"] == "run" for name in pair):
+            names = (f"{rows[name]['label']}, {rows[name]['modality']}" for name in pair)
+            comparison = repeats.compare(*names, *(trials[name] for name in pair), "video_accuracy", "video")
+            compared.append({"rows": pair, "table": rows[pair[0]]["table"], **comparison.as_dict()})
+    return compared
+
+
+def shown_row(rows: Mapping) -> str:
+    """The network that is shown in pictures and saved: the gated 3D ResNeXt, else the best gated I3D."""
+    run = {name: row["video_accuracy"] for name, row in rows.items() if row["status"] == "run" and name != BOTH}
+    gated = [name for name in run if rows[name]["taps"] and rows[name]["modality"] == "rgb"]
+    return "resnext3d_gated" if "resnext3d_gated" in run else max(gated or run, key=run.get)
