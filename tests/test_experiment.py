@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +15,7 @@ from har_tf.experiment import (
     Data,
     Embedded,
     Output,
+    Split,
     Training,
     changed,
     check_options,
@@ -164,7 +165,7 @@ def test_augmentation_is_none_where_nothing_is_changed():
 
 def test_a_run_finds_its_folder_again_and_other_options_or_videos_another(tmp_path):
     def folder(recipe, records=()):
-        with open_run("x", recipe, "data", SimpleNamespace(records=records)) as run:
+        with open_run("x", recipe, "data", ActionDataset("data", tmp_path, tuple(records), ("a", "b"))) as run:
             return run.path
 
     recipe = changed(Recipe(), out=tmp_path)
@@ -174,6 +175,8 @@ def test_a_run_finds_its_folder_again_and_other_options_or_videos_another(tmp_pa
     assert folder(changed(recipe, epochs=3)) != first
     video = SimpleNamespace(path=Path("a.mp4"), group=None, stamp=lambda: (1, 2))
     assert folder(recipe, [video]) != first
+    drawn = changed(recipe, dataset="figures")
+    assert folder(drawn, [video]) == folder(drawn), "what is drawn follows from the options"
     assert folder(changed(recipe, run="named")) == tmp_path / "x" / "named"
     asked = json.loads((first / "recipe.json").read_text())
     assert (asked["epochs"], asked["width"]) == (20, 3)
@@ -187,6 +190,26 @@ def test_readable_leaves_out_what_prepare_did_and_refuses_an_empty_part(miniatur
     part = dataset.subset(dataset.records[:3])
     with pytest.raises(DatasetError, match="no test clip can be read; all 3 were left out, first .*Archery"):
         experiment.readable(part, skipped, "test clip")
+
+
+def test_a_split_holds_out_with_every_seed_and_says_what_its_parts_share(miniature, capsys):
+    dataset = Data(str(miniature)).listed()
+    split = Split.of(dataset, "group", 1, 0.3, [0, 3])
+    train, validation, test = split.parts(3)
+    assert {*train.records, *validation.records} == {*split.train.records} and test is split.test
+    assert {r.group for r in train.records}.isdisjoint(r.group for r in validation.records)
+    assert [len(part) for part in Split.of(dataset, "group", 1, 0.0, [0]).parts(0)] == [len(split.train), 0, len(test)]
+    measured = split.measured("video")
+    assert (measured["training_videos"], measured["test_videos"]) == (len(split.train), len(test))
+    assert f"group split 1: {len(split.train)} training videos; 0 of {len(test)} test videos" in capsys.readouterr().out
+    skipped = [SimpleNamespace(path=record.path) for record in dataset.records[:3]]
+    left = split.readable(skipped)
+    assert len(left.train) + len(left.test) == 27
+    skipped = [SimpleNamespace(path=record.path) for record in split.test.records]
+    with pytest.raises(DatasetError, match="no test clip of the group split 1 can be read"):
+        split.readable(skipped)
+    with pytest.raises(DatasetError, match="no validation part"):
+        replace(split, train=dataset.subset(dataset.records[:1]))
 
 
 def test_unreadable_segments_are_left_out_one_by_one(make_video, numbered, tmp_path):

@@ -9,7 +9,7 @@ from har_tf.trial import provenance, run_rows
 
 
 def test_rows_run_on_every_split_with_every_seed_and_one_that_diverges_ends_there(capsys):
-    rows, asked = [SimpleNamespace(name="a"), SimpleNamespace(name="b")], []
+    rows, asked = [SimpleNamespace(name="a"), SimpleNamespace(name="b"), SimpleNamespace(name="c", missing="lost")], []
 
     def trial(row, split, seed):
         asked.append((row.name, split, seed))
@@ -17,14 +17,23 @@ def test_rows_run_on_every_split_with_every_seed_and_one_that_diverges_ends_ther
             raise FloatingPointError("the loss is nan")
         return {"accuracy": split / 4}
 
-    trials, diverged = run_rows(rows, [1, 2], [0, 3], trial)
+    trials, states = run_rows(rows, [1, 2], [0, 3], trial)
     assert asked == [("a", 1, 0), ("b", 1, 0), ("a", 1, 3), ("b", 1, 3), ("b", 2, 0), ("b", 2, 3)]
-    assert diverged == {"a": "split 1, seed 3: the loss is nan"}
+    assert states == {
+        "a": {"status": "diverged", "reason": "split 1, seed 3: the loss is nan"},
+        "b": {"status": "run", "reason": None},
+        "c": {"status": "not run", "reason": "lost"},
+    }
     assert trials["a"] == [{"split": 1, "seed": 0, "accuracy": 0.25}]
     assert [(t["split"], t["seed"], t["accuracy"]) for t in trials["b"]] == [
         (1, 0, 0.25), (1, 3, 0.25), (2, 0, 0.5), (2, 3, 0.5),
     ]  # fmt: skip
     assert "b, split 2, seed 3: test accuracy 0.5000" in capsys.readouterr().out
+
+
+def test_a_table_without_any_row_is_an_error():
+    with pytest.raises(ValueError, match="None of the networks could be trained"):
+        run_rows([SimpleNamespace(name="c", missing="lost")], [1], [0], lambda *_: {})
 
 
 def test_other_errors_are_not_caught():

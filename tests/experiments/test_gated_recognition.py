@@ -80,7 +80,7 @@ def recipe(tmp_path_factory) -> Recipe:
         step_epochs=1,
         learning_rate=0.01,
         overlays=1,
-        workers=1,
+        workers=0,
         out=tmp_path_factory.mktemp("runs"),
         run="tiny",
     )
