@@ -137,14 +137,11 @@ def class_clips(
     seed: int = 0,
     advice: str = "More videos of it are needed",
 ) -> ClipSet:
-    """Clips of the class.
+    """Clips of the class, of those videos of the data set that may be explained.
 
     Args:
-        dataset: the videos are of.
-        records: of those that may be explained.
-        label: of the class.
-        reader: how clips are read.
-        asked: how many, at most and, by the folds, at least.
+        dataset, records, label: the videos, and which class of theirs.
+        reader, asked: how clips are read, and how many at most and, by the folds, at least.
         seed: of the draw.
         advice: what helps where there are fewer.
 

@@ -147,9 +147,7 @@ class ConceptSource:
         """The concepts: those given, or cut out of the concept half: of the class, and random things of other classes.
 
         Args:
-            dataset: the videos are of.
-            split: of its videos.
-            target: label of the class.
+            dataset, split, target: the videos, their split, and the label of the class.
             out: folder for concepts that are cut.
             seed: of the choice of videos of other classes.
 

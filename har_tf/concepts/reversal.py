@@ -22,12 +22,9 @@ class Played:
 
     Attributes:
         clips: forwards.
-        class_index: the class.
-        reverse: the class that they should be backwards: the same, where an action has no reverse.
+        class_index, reverse: the class, and the one that they should be backwards: the same, where an action has none.
         forwards, backwards: int (N,), the classes that the model answers.
-        ahead: Grad-CAM forwards, for the class.
-        same: Grad-CAM backwards, for the class.
-        other: Grad-CAM backwards, for the reverse class.
+        ahead, same, other: Grad-CAM forwards for the class, and backwards for it and for the reverse class.
     """
 
     clips: ClipSet
@@ -74,16 +71,7 @@ class Played:
 
 
 def play(model: keras.Model, clips: ClipSet, class_index: int, reverse: int, tap: str, batch_size: int = 32) -> Played:
-    """Plays clips of a class backwards.
-
-    Args:
-        model: the classifier.
-        clips: of the class.
-        class_index: the class.
-        reverse: the class that they should be backwards; may be the same.
-        tap: the layer of Grad-CAM.
-        batch_size: clips at once.
-    """
+    """Plays clips of a class backwards, with Grad-CAM at a tap; `reverse` is the class that they should be then."""
     pixels, mirrored = clips.clips, clips.backwards().clips
     forwards, backwards = (
         model.predict(x, batch_size=batch_size, verbose=0).argmax(axis=1) for x in (pixels, mirrored)
@@ -115,12 +103,9 @@ def compare(
     """Plays clips of several classes backwards.
 
     Args:
-        model: the classifier.
-        class_names: of its outputs.
+        model, class_names, tap, batch_size: what is explained, and where.
         clips: (class, its clips), one after the other; None: it is left out.
         reverse_of: class -> what it is called played backwards.
-        tap: the layer of Grad-CAM.
-        batch_size: clips at once.
         keep: the class whose clips and maps are wanted.
 
     Returns:
@@ -145,8 +130,7 @@ def directions(
     """Does a CAV tell a moving concept from the same clips played backwards, and does the class follow it?
 
     Args:
-        study: how concepts are measured.
-        sets: of concepts and random clips.
+        study, sets: how concepts are measured, and their clips.
         classes: name -> its clips; None: it is left out.
         class_names: of the model's outputs.
 

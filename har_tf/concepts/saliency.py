@@ -38,14 +38,9 @@ def class_maps(
     """Grad-CAM of clips of the class, and what the model answers.
 
     Args:
-        model: the classifier.
-        clips: of the class.
-        records: videos that they are from, among others.
-        class_index: the class.
-        class_names: of the model's outputs.
+        model, class_index, class_names, tap, batch_size: what is explained, and where.
+        clips: of the class, from videos that are among the `records`.
         clip: sampling and short: how the clips were taken.
-        tap: the layer of Grad-CAM.
-        batch_size: clips at once.
 
     Returns:
         What `results.json` keeps: "tap", "right" (clips that are answered right), "clips" ("video", "probability",
@@ -86,10 +81,10 @@ def inside_boxes(maps: np.ndarray, records: Sequence[VideoRecord], clip: Mapping
         numbers = frame_indices(len(record.boxes), len(one), clip["sampling"], short=clip["short"])
         mask = np.zeros(one.shape, bool)
         for boxes in (record.boxes, record.object_boxes):
-            for t, box in enumerate(() if boxes is None else boxes[numbers]):
-                if np.isfinite(box).all():
+            if boxes is not None:
+                for t in np.flatnonzero(np.isfinite(boxes[numbers]).all(axis=1)):
                     # The embedded videos have the model's size, but for a last row or column.
-                    x1, y1, x2, y2 = np.rint(box).astype(int)
+                    x1, y1, x2, y2 = np.rint(boxes[numbers[t]]).astype(int)
                     mask[t, y1:y2, x1:x2] = True
         total = float(one.sum())
         shares.append(float(one[mask].sum()) / total if total else 0.0)

@@ -40,12 +40,7 @@ class Study:
     resamples: int = 100
 
     def figures(self, sets: ConceptSets, clips: ClipSet, class_index: int) -> dict:
-        """Figures 7 to 10, and what changes with depth.
-
-        Args:
-            sets: of concepts and random clips.
-            clips: of the class.
-            class_index: the model's output for it.
+        """Figures 7 to 10, and what changes with depth, for clips of the class, the output `class_index` of the model.
 
         Returns:
             "figures": "7", "8": tap -> name -> scores (see `relative`), of static and of dynamic concepts; "9": concept
@@ -87,10 +82,8 @@ class Study:
         anew. Scores of several random sets share the concept's clips, so their deviation is not how sure a score is.
 
         Args:
-            shown: name -> clips.
-            randoms: random sets.
-            clips: of the class.
-            slopes: tap -> gradients of the class's logit for these clips.
+            shown, randoms: clips by name, and random sets.
+            clips, slopes: of the class, and tap -> gradients of its logit for them.
             pair: names of two sets whose difference at the last tap is wanted.
 
         Returns:
@@ -129,11 +122,7 @@ class Study:
         return found, changes
 
     def _drawn(self, shown, randoms, clips, spanned) -> dict[str, dict[str, np.ndarray]]:
-        """tap -> name -> score of every draw.
-
-        `evaluate.bootstrap` counts how often a cluster is drawn, which is all that a mean needs. Here CAVs are fitted
-        to the rows, of several sets in one draw.
-        """
+        """tap -> name -> score of every draw: CAVs are fitted to its rows, so counts of clusters are not enough."""
         drawn = {tap: {name: np.zeros(self.resamples) for name in (*shown, RANDOM)} for tap in spanned}
         quick, rng = replace(self.fit, folds=None), np.random.default_rng([self.fit.seed, 3])
         for draw in range(self.resamples):

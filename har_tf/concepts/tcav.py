@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf.concepts.cav import CavFit, in_span
+from har_tf.concepts.cav import CavFit
 from har_tf.concepts.scores import Scores, random_names, relative_tcav
 from har_tf.concepts.significance import Criterion, Significance, significance
 from har_tf.explain.backward import checked_clips, evidence, features
@@ -121,24 +121,15 @@ class Bank:
         self._row: dict[bytes, int] = {}
         self._found: dict[str, list[np.ndarray]] = {tap: [] for tap in self.taps}
 
-    def rows(self, clips: np.ndarray) -> list[int]:
-        """Where each of the clips stands in `known`."""
+    def activations(self, clips: np.ndarray) -> dict[str, np.ndarray]:
+        """tap -> (B, D) of these clips."""
         keys = [hashlib.blake2b(np.ascontiguousarray(clip)).digest() for clip in clips]
         new = {key: i for i, key in enumerate(keys) if key not in self._row}
         if new:
             for tap, found in activations(self.model, clips[list(new.values())], **self._how).items():
                 self._found[tap].extend(found)
             self._row |= {key: len(self._row) + i for i, key in enumerate(new)}
-        return [self._row[key] for key in keys]
-
-    def known(self, tap: str) -> np.ndarray:
-        """Activations (N, D) of the different clips at a tap."""
-        return np.stack(self._found[tap])
-
-    def activations(self, clips: np.ndarray) -> dict[str, np.ndarray]:
-        """tap -> (B, D) of these clips."""
-        rows = self.rows(clips)
-        return {tap: np.stack([found[i] for i in rows]) for tap, found in self._found.items()}
+        return {tap: np.stack([found[self._row[key]] for key in keys]) for tap, found in self._found.items()}
 
     def gradients(self, clips: np.ndarray, class_index: int) -> dict[str, np.ndarray]:
         """As `gradients`, at these taps."""
@@ -208,7 +199,6 @@ def score(
     """
     classifier, criterion = classifier or CavFit(), criterion or Criterion()
     chosen = _chosen(model, taps, pool)
-    names = tuple(tap.name for tap in chosen)
     _check_class(model, class_index)
     if len(concepts) < 2 or len(random_sets) < 2:
         raise ValueError(
@@ -228,20 +218,16 @@ def score(
         if len(each) < smallest:
             why = "a test" if classifier.folds is None else f"{classifier.folds}-fold cross-validation"
             raise ValueError(f"set {name!r}: {why} takes {smallest} clips or more in each set. Received: {len(each)}")
-    count = sum(map(len, checked.values())) + len(clips)
-    _check_size(chosen, (count,), pool, max_gib)
-    slopes = gradients(model, clips, class_index, chosen, pool, batch_size, max_gib)
+    _check_size(chosen, (sum(map(len, checked.values())) + len(clips),), pool, max_gib)
     bank = Bank(model, chosen, pool, batch_size, max_gib)
-    rows = {name: bank.rows(each) for name, each in checked.items()}
+    slopes = bank.gradients(clips, class_index)
+    seen = {name: bank.activations(each) for name, each in checked.items()}
     relative, tests = {}, {}
-    for tap in names:
-        (different,), slope = in_span([bank.known(tap)], slopes[tap])
-        sets = {name: different[own] for name, own in rows.items()}
-        shown = {name: sets[name] for name in concepts}
-        others = [sets[name] for name in randoms]
-        relative[tap] = relative_tcav(shown, slope, others, classifier, groups, random_groups)
-        tests[tap] = significance(shown, slope, others, classifier, criterion, groups, random_groups)
-    return Tcav(int(class_index), names, relative, tests)
+    for tap in bank.taps:
+        shown, others = {name: seen[name][tap] for name in concepts}, [seen[name][tap] for name in randoms]
+        relative[tap] = relative_tcav(shown, slopes[tap], others, classifier, groups, random_groups)
+        tests[tap] = significance(shown, slopes[tap], others, classifier, criterion, groups, random_groups)
+    return Tcav(int(class_index), bank.taps, relative, tests)
 
 
 def _chosen(model, taps, pool) -> list[Tap]:
