@@ -31,7 +31,6 @@ TESTED_BY = {
     "quiet": "cli/test_app.py",
     "trial": "experiments/test_fusion_gru.py",
     "cli.reading": "cli/test_predict.py",
-    "concepts.options": "experiments/test_video_tcav.py",
     "datasets.cut": "experiments/test_gated_recognition.py",
     "datasets.errors": "datasets/test_load.py",
     "datasets.stick_figures.drawing": "datasets/stick_figures/test_dataset.py",

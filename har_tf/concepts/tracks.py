@@ -19,6 +19,8 @@ from har_tf.concepts.detectors.base import Detections
 from har_tf.datasets.records import VideoRecord
 from har_tf.evaluate.boxes import iou
 
+_LIMB_MARGIN = 0.05  # around the joints of an arm, in heights of the person
+
 
 @dataclass(frozen=True, eq=False)
 class Track:
@@ -82,9 +84,15 @@ class Tracking:
 class _Live:
     """A track that may go on."""
 
-    frames: list[int]
-    boxes: list[np.ndarray]
+    frames: list[int] = field(default_factory=list)
+    boxes: list[np.ndarray] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+
+    def append(self, frame: int, box: np.ndarray, score: float) -> _Live:
+        self.frames.append(frame)
+        self.boxes.append(box)
+        self.scores.append(float(score))
+        return self
 
     def expected(self, frame: int) -> np.ndarray:
         """(2, 4): the last box, and the last box moved on as it moved over the last few frames."""
@@ -166,12 +174,12 @@ class Tracker:
         # A track that is another's rival ends, though its own match was clear.
         continued = {(row, column) for row, column in continued if row not in ended}
         for row, column in continued:
-            _append(live[row], frame, boxes[column], scores[column])
+            live[row].append(frame, boxes[column], scores[column])
         self._done += [(label, live[row]) for row in sorted(ended)]
         fresh = sorted(set(range(len(boxes))) - {column for _, column in continued})
         self._live[label] = [track for row, track in enumerate(live) if row not in ended]
         for column in fresh:
-            self._live[label].append(_append(_Live([], []), frame, boxes[column], scores[column]))
+            self._live[label].append(_Live().append(frame, boxes[column], scores[column]))
 
     def _is_cut(self, picture: np.ndarray | None) -> bool:
         if picture is None or self._how.cut is None:
@@ -186,14 +194,7 @@ class Tracker:
 
 
 def bridged(label: str, frames: Sequence[int], boxes, scores) -> Track:
-    """A track of these frames; frames that are missing between them get boxes between those beside them.
-
-    Args:
-        label: the class.
-        frames: (n,) increasing frame numbers.
-        boxes: (n, 4).
-        scores: (n,).
-    """
+    """A track of (n,) increasing frames; those that are missing between them get boxes between those beside them."""
     frames, boxes = np.asarray(frames, np.int64), np.asarray(boxes, np.float64)
     every = np.arange(frames[0], frames[-1] + 1)
     between = np.stack([np.interp(every, frames, column) for column in boxes.T], axis=1).astype(np.float32)
@@ -202,14 +203,13 @@ def bridged(label: str, frames: Sequence[int], boxes, scores) -> Track:
     return Track(label, every, between, found)
 
 
-def true_tracks(record: VideoRecord, limb_margin: float = 0.05) -> list[Track]:
+def true_tracks(record: VideoRecord) -> list[Track]:
     """The tracks that a data set's truth tells, score 1: "person", "object", and "limb" for either arm's lower half.
 
     Where a box is not finite, nothing is there, and the track before it ends.
 
     Args:
         record: with `boxes`, `tubes`, `object_boxes` or `joints`; joints are those of `figures`.
-        limb_margin: what is added around the joints of an arm, in heights of the person.
 
     Raises:
         ValueError: joints of another number than those of `figures`.
@@ -228,7 +228,7 @@ def true_tracks(record: VideoRecord, limb_margin: float = 0.05) -> list[Track]:
             raise ValueError(
                 f"{record.path}: {record.joints.shape[1]} joints a frame. Expected the {len(JOINTS)} of figures"
             )
-        margin = limb_margin * (record.boxes[:, 3] - record.boxes[:, 1])[:, None]
+        margin = _LIMB_MARGIN * (record.boxes[:, 3] - record.boxes[:, 1])[:, None]
         for side in ("left", "right"):
             arm = record.joints[:, [JOINTS.index(f"{side}_elbow"), JOINTS.index(f"{side}_hand")]]  # (T, 2, 2)
             found += _pieces("limb", 0, np.concatenate([arm.min(axis=1) - margin, arm.max(axis=1) + margin], axis=1))
@@ -242,10 +242,3 @@ def _pieces(label: str, start: int, boxes: np.ndarray) -> list[Track]:
         Track(label, start + piece.astype(np.int64), boxes[piece].astype(np.float32), np.ones(len(piece), np.float32))
         for piece in pieces
     ]
-
-
-def _append(track: _Live, frame: int, box: np.ndarray, score: float) -> _Live:
-    track.frames.append(frame)
-    track.boxes.append(box)
-    track.scores.append(float(score))
-    return track

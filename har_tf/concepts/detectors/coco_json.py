@@ -51,11 +51,6 @@ class CocoDetections:
         self._found, self._score = found, score
         self.settings = {"file": self._path.name, "bytes": self._path.stat().st_size, "score": score}
 
-    @property
-    def videos(self) -> tuple[str, ...]:
-        """The videos that the file knows."""
-        return tuple(self._found)
-
     def __call__(self, frames: np.ndarray, video: str = "", start: int = 0) -> list[Detections]:
         if video not in self._found:
             raise DetectorError(f"{self._path}: has no image of {video}. It has {len(self._found)} other videos")

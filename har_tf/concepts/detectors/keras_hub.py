@@ -22,22 +22,12 @@ class KerasHubDetector:
         names: names of its classes; None: COCO's.
         score: the least score of a detection.
         nms: the most IoU of two boxes of one class.
-        size: (height, width) of the network's input; None: that of the preset.
-        batch_size: frames at a time.
 
     Raises:
         DetectorError: keras-hub is missing, or the preset is not known, or not a detector.
     """
 
-    def __init__(
-        self,
-        preset: str,
-        names: Sequence[str] | None = None,
-        score: float = SCORE,
-        nms: float = NMS,
-        size: tuple[int, int] | None = None,
-        batch_size: int = 4,
-    ) -> None:
+    def __init__(self, preset: str, names: Sequence[str] | None = None, score: float = SCORE, nms: float = NMS) -> None:
         if not importlib.util.find_spec("keras_hub"):
             raise DetectorError(
                 f"{preset}: is no file, and as a preset of keras-hub it needs the package, which is missing. "
@@ -53,14 +43,12 @@ class KerasHubDetector:
             raise DetectorError(f"{preset}: keras-hub cannot load this preset of an object detector: {reason}") from (
                 error
             )
-        converter = self._model.preprocessor.image_converter
-        self._size = size or converter.image_size
+        self._size = self._model.preprocessor.image_converter.image_size
         if self._size is None:
-            raise DetectorError(f"{preset}: the preset does not say the size of its input. Expected size=(H, W)")
-        converter.image_size = self._size
+            raise DetectorError(f"{preset}: the preset does not say the size of its input. Expected one that does")
         if hasattr(self._model.prediction_decoder, "confidence_threshold"):
             self._model.prediction_decoder.confidence_threshold = score
-        self._preset, self._score, self._nms, self._batch_size = preset, score, nms, batch_size
+        self._score, self._nms = score, nms
         self.names = class_names(self._model.num_classes, names, preset)
         self.settings = {"preset": preset, "size": list(self._size), "score": score, "nms": nms}
 
@@ -69,7 +57,7 @@ class KerasHubDetector:
 
         fitted = [letterbox(frame, self._size) for frame in frames]
         pictures = np.stack([picture for picture, _ in fitted])
-        found = self._model.predict(pictures, batch_size=self._batch_size, verbose=0)
+        found = self._model.predict(pictures, batch_size=4, verbose=0)
         boxes = keras.utils.bounding_boxes.convert_format(
             np.asarray(found["boxes"], np.float32),
             source=self._model.bounding_box_format,

@@ -75,13 +75,12 @@ class Yolo:
                 f"Expected a YOLO exported to ONNX with a batch of one and, best, a fixed size"
             ) from error
         self.layout, self._which = find_layout([each.shape for each in blank], self._size, layout, str(path))
-        classes = _classes(blank[self._which].shape, self.layout)
-        if names is None:
-            names = _names_in(metadata)
-        if classes is None:  # the boxes say the number of the class only
-            self.names = class_names(len(names) if names else 80, names, str(path))
+        shape, names = blank[self._which].shape, _names_in(metadata) if names is None else names
+        if self.layout.endswith("-nms"):  # the boxes say the number of the class only
+            classes = len(names) if names else 80
         else:
-            self.names = class_names(classes, names, str(path))
+            classes = shape[1] - 4 if self.layout == "v8" else shape[2] - 5
+        self.names = class_names(classes, names, str(path))
         self.settings = {
             "file": self._path.name,
             "bytes": self._path.stat().st_size,
@@ -192,12 +191,6 @@ def _grid(size: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
         cells.append(np.stack([columns.ravel(), rows.ravel()], axis=1))
         strides.append(np.full((len(cells[-1]), 1), stride))
     return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
-
-
-def _classes(shape: tuple[int, ...], layout: str) -> int | None:
-    if layout.endswith("-nms"):
-        return None
-    return shape[1] - 4 if layout == "v8" else shape[2] - 5
 
 
 def _read_header(path: Path) -> tuple[tuple[int, int] | None, dict[str, str]]:

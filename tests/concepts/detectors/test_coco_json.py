@@ -11,7 +11,6 @@ from har_tf.concepts.detectors.coco_json import CocoDetections
 def test_detections_in_coco_s_form(coco):
     detector = CocoDetections(coco[0], score=0.5)
     assert detector.names == ("person", "tennis racket")
-    assert detector.videos == ("Archery/a.avi", "b.mp4")
     before, there = detector(np.zeros((2, 60, 60, 3), np.uint8), "Archery/a.avi", 1)
     assert len(before) == 0
     assert only([there])[0] == [10, 20, 15, 26]
