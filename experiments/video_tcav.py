@@ -28,10 +28,9 @@ What the paper leaves open, and where it is told why:
 """
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from har_tf.command import words
-from har_tf.concepts.options import Concepts, Reading, SmallSwin
+from har_tf.concepts.options import Concepts, Model, Reading, SmallSwin
 from har_tf.datasets.stick_figures import ACTIONS, REVERSED_PAIRS
 from har_tf.experiment import (
     SMALL_CNN_GRU,
@@ -49,26 +48,6 @@ from har_tf.names import index_of
 from har_tf.report.page import stored
 
 EXPERIMENT = "video_tcav"
-
-
-@dataclass(frozen=True)
-class Model:
-    """What is explained: a saved model, published weights, or a network that is trained on the training part."""
-
-    model: Path | None = None
-    """A saved model (.keras) to explain."""
-    weights: Path | None = None
-    """Published weights of a Video Swin (.pth) to explain."""
-    class_names: Path | None = None
-    """Names of the classes of --weights, one a line. None: those of the data set, where there are as many."""
-    network: str | None = None
-    """What to train and explain: VideoSwin, or CNN-GRU and others of `har_tf.models.zoo`. None: nothing is trained."""
-    augment: bool = True
-    """Mirror and crop the training clips at random."""
-    taps: str | None = None
-    """Layers, from input to output, separated by commas. None: the stages of the model."""
-    gradcam_tap: str | None = None
-    """Layer of Grad-CAM. None: the last of the stages whose maps are at least 4 high and wide."""
 
 
 @dataclass(frozen=True)
@@ -290,33 +269,17 @@ def reversed_pairs(recipe: Recipe) -> list[list[str]]:
 
 def check(recipe: Recipe) -> None:
     """Raises ValueError or OSError for options that are out of their range or do not go together."""
-    reading = recipe.reading
-    given = [name for name in ("model", "weights", "network") if getattr(recipe.model, name) is not None]
-    if len(given) > 1:
-        raise ValueError(f"One of --model, --weights and --network is explained. Received: {', '.join(given)}")
-    if not given:
-        raise ValueError(
-            "There is nothing to explain: --model (a saved .keras), --weights (a Video Swin's .pth) or --network "
-            "(trained on the training part) is needed"
-        )
-    of_file = [name for name in ("size", "num_frames", "sampling", "fit") if getattr(reading, name) is None]
-    if of_file and recipe.model.model is None:
-        raise ValueError(f"--{of_file[0].replace('_', '-')} None is as --model says. Received: no --model")
+    recipe.model.check()
+    recipe.reading.check(recipe.model.model is not None)
     recipe.concepts.check(tracked=recipe.data.embedded)
     check_options(
         recipe, num_frames=(2, None), test=(0.01, 1), clips=(30, None), validation=(0.01, 0.9), epochs=(1, None),
         folds=(2, None), class_clips=(2, None), concept_clips=(2, None), num_random=(2, None), random_videos=(0, None),
         level=(1e-6, 0.5), resamples=(0, None), reversal_clips=(1, None), drop_path=(0, 0.9), l2=(1e-9, None),
     )  # fmt: skip
-    if reading.size is not None and min(reading.size) < 16:
-        raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {reading.size[0]} x {reading.size[1]}")
     for pair in reversed_pairs(recipe):
         if len(pair) != 2 or not all(pair):
             raise ValueError(f"--pairs are FORWARD:BACKWARD, separated by commas. Received: {':'.join(pair)}")
-    for option in ("model", "weights", "class_names"):
-        path = getattr(recipe.model, option)
-        if path is not None and not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file for --{option.replace('_', '-')}")
 
 
 if __name__ == "__main__":
