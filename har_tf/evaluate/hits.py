@@ -1,7 +1,7 @@
 """From hits in single frames to an accuracy: by frame, by video and by class, with an interval."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -62,6 +62,11 @@ class Frames:
     def clusters(self) -> np.ndarray:
         """int (N,), the number of the group of each frame, 0 to C - 1."""
         return _numbers(self.videos if self.groups is None else self.groups)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many frames there are, of how many videos, from how many groups."""
+        return {"frames": len(self), "videos": len(set(self.videos)), "groups": int(self.clusters.max()) + 1}
 
     def weights(self, per: str) -> np.ndarray:
         """(N,) how much each frame counts.
@@ -141,10 +146,6 @@ class Accuracy:
     groups: int
     per_class: tuple[ClassHits, ...] = ()
 
-    def as_dict(self) -> dict:
-        """Everything as lists, dicts, text and numbers that `json.dump` takes."""
-        return asdict(self)
-
 
 def accuracy(
     hits: np.ndarray, frames: Frames, per: str = "video", acc2: bool = False, bootstrap: Bootstrap | None = None
@@ -174,16 +175,8 @@ def accuracy(
     bootstrap = bootstrap or Bootstrap()
     weights, clusters = frames.weights(per), frames.clusters
     (interval,) = bootstrap.intervals(bootstrap.means(hits[:, None], weights, clusters), clusters)
-    return Accuracy(
-        per,
-        acc2,
-        float(weights @ hits / weights.sum()),
-        interval,
-        len(frames),
-        len(set(frames.videos)),
-        int(clusters.max()) + 1,
-        frames.by_class(hits[:, None], per),
-    )
+    value, per_class = float(weights @ hits / weights.sum()), frames.by_class(hits[:, None], per)
+    return Accuracy(per, acc2, value, interval, per_class=per_class, **frames.counts)
 
 
 def _numbers(names) -> np.ndarray:

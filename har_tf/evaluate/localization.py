@@ -10,7 +10,7 @@ pointing game); 3DCAM, section 4. Maps and boxes are in the same pixels (`boxes.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def hit_point(
         raise ValueError(
             f"tolerance is 0 or more and finite, threshold in [0, 1). Received: {tolerance=}, {threshold=}"
         )
-    maps, boxes, _ = _checked(maps, boxes, names, outside)
+    maps, boxes = _checked(maps, boxes, names, outside)
     hits = np.zeros(len(maps))
     for index, (score_map, true) in enumerate(zip(maps, boxes, strict=True)):
         top = score_map.max()
@@ -91,13 +91,11 @@ class Overlaps:
         iou: float64 (N, T), the IoU of the best pair of a contour's box and a true box; 0 without a contour.
         thresholds: (T,) shares of each map's maximum, rising.
         contours: "all" or "largest".
-        names: what the frames are called.
     """
 
     iou: np.ndarray
     thresholds: np.ndarray
     contours: str
-    names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.iou)
@@ -106,11 +104,6 @@ class Overlaps:
     def best(self) -> np.ndarray:
         """(N,) the best IoU of each frame at any threshold."""
         return self.iou.max(axis=1)
-
-    @property
-    def best_threshold(self) -> np.ndarray:
-        """(N,) the lowest threshold that gives it."""
-        return self.thresholds[self.iou.argmax(axis=1)]
 
     def position(self, threshold: float) -> int:
         """Where a threshold stands in the table.
@@ -162,14 +155,14 @@ def overlaps(
     rising = thresholds.ndim == 1 and thresholds.size and (np.diff(np.float32(thresholds)) > 0).all()
     if not rising or not (thresholds[0] >= 0 and thresholds[-1] <= 1) or len(thresholds) > 0xFFFF:
         raise ValueError(f"thresholds must rise within [0, 1]. Received: {thresholds.tolist()}")
-    maps, boxes, names = _checked(maps, boxes, names, outside)
+    maps, boxes = _checked(maps, boxes, names, outside)
     table = np.zeros((len(maps), len(thresholds)))
     for row, score_map, true in zip(table, maps, boxes, strict=True):
         found = contour_boxes(score_map, thresholds)
         if contours == "largest":
             found = found.largest()
         np.maximum.at(row, found.threshold, iou(found.boxes, true).max(axis=1))
-    return Overlaps(table, thresholds, contours, names)
+    return Overlaps(table, thresholds, contours)
 
 
 def joined(parts: Sequence[Overlaps]) -> Overlaps:
@@ -183,8 +176,7 @@ def joined(parts: Sequence[Overlaps]) -> Overlaps:
     first = parts[0]
     if any(p.contours != first.contours or not np.array_equal(p.thresholds, first.thresholds) for p in parts):
         raise ValueError("only overlaps at the same thresholds and of the same contours can be joined")
-    names = tuple(name for part in parts for name in part.names)
-    return Overlaps(np.concatenate([part.iou for part in parts]), first.thresholds, first.contours, names)
+    return replace(first, iou=np.concatenate([part.iou for part in parts]))
 
 
 def localised(found: np.ndarray, min_iou: float) -> np.ndarray:
@@ -248,7 +240,7 @@ class BoxAccuracyRow:
     per_class: tuple[ClassHits, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class MaxBoxAcc:
     """What `max_box_acc` measured.
 
@@ -257,9 +249,6 @@ class MaxBoxAcc:
         contours: "all" or "largest".
         acc2: whether hits count only where the class was right.
         rows: every choice of the threshold, by frame and by video.
-        names: the frames.
-        best: (N,) best IoU of each frame at any threshold, whatever its class.
-        best_threshold: (N,) the threshold that gives it.
         frames: number of frames.
         videos: number of videos.
         groups: number of groups, which is what the intervals draw.
@@ -269,9 +258,6 @@ class MaxBoxAcc:
     contours: str
     acc2: bool
     rows: tuple[BoxAccuracyRow, ...]
-    names: tuple[str, ...]
-    best: np.ndarray
-    best_threshold: np.ndarray
     frames: int
     videos: int
     groups: int
@@ -287,18 +273,6 @@ class MaxBoxAcc:
                 return row
         known = [(row.choice, row.per) for row in self.rows]
         raise ValueError(f"the rows are {known}. Received: {choice=}, {per=}")
-
-    def as_dict(self) -> dict:
-        """Everything as lists, dicts, text and numbers that `json.dump` takes."""
-        plain = {**vars(self), "rows": [asdict(row) for row in self.rows]}
-        return {
-            name: value.tolist()
-            if isinstance(value, np.ndarray)
-            else list(value)
-            if isinstance(value, tuple)
-            else value
-            for name, value in plain.items()
-        }
 
 
 def max_box_acc(
@@ -346,44 +320,27 @@ def max_box_acc(
         weights = frames.weights(per)
         shares = np.einsum("n,nts->ts", weights, fixed) / weights.sum()  # unlike a product, copies no hits as float64
         best = shares.argmax(axis=0)
-        ways = [
-            ("oracle", oracle, [None] * len(ious)),
-            ("best", fixed[:, best, np.arange(len(ious))], table.thresholds[best].tolist()),
-        ]
+        ways = {
+            "oracle": (oracle, [None] * len(ious)),
+            "best": (fixed[:, best, np.arange(len(ious))], table.thresholds[best].tolist()),
+        }
         if given is not None:
-            ways.append(("given", fixed[:, given], [float(table.thresholds[given])] * len(ious)))
-        for choice, hits, taken in ways:
+            ways["given"] = (fixed[:, given], [float(table.thresholds[given])] * len(ious))
+        for choice, (hits, taken) in ways.items():
             found = weights @ hits / weights.sum()
             means = bootstrap.means(hits, weights, clusters)  # (resamples, S)
             *intervals, average = bootstrap.intervals(np.column_stack([means, means.mean(axis=1)]), clusters)
             rows.append(
                 BoxAccuracyRow(
-                    choice,
-                    per,
-                    tuple(found.tolist()),
-                    tuple(intervals),
-                    float(found.mean()),
-                    average,
-                    tuple(taken),
+                    choice, per, tuple(found.tolist()), tuple(intervals), float(found.mean()), average, tuple(taken),
                     frames.by_class(hits, per),
                 )
-            )
-    return MaxBoxAcc(
-        ious,
-        table.contours,
-        acc2,
-        tuple(rows),
-        table.names,
-        table.best,
-        table.best_threshold,
-        len(frames),
-        len(set(frames.videos)),
-        int(clusters.max()) + 1,
-    )
+            )  # fmt: skip
+    return MaxBoxAcc(ious, table.contours, acc2, tuple(rows), **frames.counts)
 
 
 def _checked(maps, boxes, names, outside):
-    """Maps, boxes and names that fit together and can be measured with."""
+    """Maps and boxes that fit together and can be measured with."""
     maps = np.asarray(maps)
     if maps.ndim != 3 or not maps.size or maps.dtype.kind not in "fiub":
         raise ValueError(f"maps must be numbers (N, H, W). Received: {maps.dtype} {maps.shape}")
@@ -400,4 +357,4 @@ def _checked(maps, boxes, names, outside):
                 f"{name}: a map must be finite and not negative. "
                 f"Received: {wrong} values that are not finite, {below} below 0"
             )
-    return maps, checked_boxes(boxes, maps.shape[1:], names, outside), names
+    return maps, checked_boxes(boxes, maps.shape[1:], names, outside)

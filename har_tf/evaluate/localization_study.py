@@ -6,6 +6,7 @@ results = study.results(test, choice)               # for results.json
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -67,27 +68,25 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Overlaps and hits of every row on the frames of a part.
+    """Overlaps and hits of every row, under each of its blurs, on the frames of a part.
 
     Args:
-        tables: row -> blur -> `Overlaps`.
-        hits: row -> blur -> rule -> (N,).
+        tables: (row, blur) -> `Overlaps`.
+        hits: (row, blur) -> (rules, N), in the order of `RULES`.
         units: what belongs together.
         clips: number of explained clips.
     """
 
-    tables: Mapping[Row, Mapping[float, Overlaps]]
-    hits: Mapping[Row, Mapping[float, Mapping[str, np.ndarray]]]
+    tables: Mapping[tuple[Row, float], Overlaps]
+    hits: Mapping[tuple[Row, float], np.ndarray]
     units: Frames
     clips: int
 
     @property
     def counts(self) -> dict:
         """How much was measured, and the share of frames of which the model answered the right class."""
-        units = self.units
-        counts = {"frames": len(units), "clips": self.clips, "videos": len(set(units.videos))}
-        counts["groups"] = len(set(units.groups))
-        return counts if units.correct is None else counts | {"right": float(sum(units.correct)) / len(units)}
+        counts, correct = self.units.counts | {"clips": self.clips}, self.units.correct
+        return counts if correct is None else counts | {"right": float(sum(correct)) / len(correct)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,10 +142,11 @@ class Study:
         layers = 0 if self.model is None else len(self.taps)
         own, candidates = paper_rows(layers, self.pictures), runs(layers, self.pictures)
         tried = [*dict.fromkeys([*own, *candidates]), *self.controls]
-        measured = self.measure(videos, {row: [blur or row.least_blur for blur in self.maps.blur] for row in tried})
+        blurs = {row: [blur or row.least_blur for blur in self.maps.blur] for row in tried}
+        measured = self.measure(videos, blurs)
         settings = {
-            row: max((self.best(table, blur) for blur, table in tables.items()), key=lambda setting: setting.accuracy)
-            for row, tables in measured.tables.items()
+            row: max((self.best(measured.tables[row, blur], blur) for blur in own), key=lambda found: found.accuracy)
+            for row, own in blurs.items()
         }
         best = {
             method: max((row for row in candidates if row.method == method), key=lambda row: settings[row].accuracy)
@@ -165,12 +165,9 @@ class Study:
 
     def measure(self, videos: BoxedVideos, blurs: Mapping[Row, Sequence[float]]) -> Measured:
         """Explains every clip once and compares the maps of all rows, each under its blurs, with the true boxes."""
-        tables = {row: {blur: [] for blur in own} for row, own in blurs.items()}
-        hits = {row: {blur: {rule: [] for rule in RULES} for blur in own} for row, own in blurs.items()}
+        tables, hits = defaultdict(list), defaultdict(list)
         names, groups, correct, count = [], [], [], 0
-        progress = tqdm(total=len(videos), desc="explaining", unit="video", leave=False, disable=None)
-        place = {record.name(videos.root): i for i, record in enumerate(videos.usable)}
-        stream = videos.clips()
+        stream = videos.clips(tqdm(videos.usable, "explaining", unit="video", leave=False, disable=None))
         while clips := list(islice(stream, self.batch_size)):
             frames = [(i, t) for i, clip in enumerate(clips) for t in clip.boxes]
             boxes = [box for clip in clips for box in clip.boxes.values()]
@@ -184,22 +181,14 @@ class Study:
                 maps = row.maps(batch)
                 for blur in dict.fromkeys(own):
                     smooth = blurred(maps, blur)
-                    tables[row][blur].append(overlaps(smooth, boxes, contours=self.maps.contours))
-                    for rule, found in hits[row][blur].items():
-                        found.append(hit_point(smooth, boxes, rule))
+                    tables[row, blur].append(overlaps(smooth, boxes, contours=self.maps.contours))
+                    hits[row, blur].append([hit_point(smooth, boxes, rule) for rule in RULES])
             names += [clips[i].video for i, _ in frames]
             groups += [clips[i].group for i, _ in frames]
             count += len(clips)
-            progress.update(place[clips[-1].video] + 1 - progress.n)
-        progress.close()
         return Measured(
-            {row: {blur: joined(parts) for blur, parts in own.items()} for row, own in tables.items()},
-            {
-                row: {
-                    blur: {rule: np.concatenate(parts) for rule, parts in found.items()} for blur, found in own.items()
-                }
-                for row, own in hits.items()
-            },
+            {key: joined(parts) for key, parts in tables.items()},
+            {key: np.concatenate(parts, axis=1) for key, parts in hits.items()},
             Frames(names, groups, correct=np.array(correct, bool) if correct else None),
             count,
         )
@@ -233,15 +222,11 @@ class Study:
             thresholds = np.array([setting.threshold])
             return one, [contour_boxes(frame, thresholds).largest().boxes for frame in one.maps[0]]
 
-        return [
-            Example(
-                clip,
-                int(found.class_index[i]),
-                float(found.probability[i]),
-                {row.name: panel(row, i) for row in rows},
-            )
-            for i, clip in enumerate(clips)
-        ]
+        shown = []
+        for i, clip in enumerate(clips):
+            panels = {row.name: panel(row, i) for row in rows}
+            shown.append(Example(clip, int(found.class_index[i]), float(found.probability[i]), panels))
+        return shown
 
     def _explained(self, clips: Sequence[BoxedClip]) -> Layerwise:
         classes = np.array([self.outputs[clip.label] for clip in clips]) if self.maps.explain == "true" else None
@@ -256,19 +241,18 @@ class Study:
 
     def _row(self, measured: Measured, row: Row, setting: Setting) -> dict:
         """The numbers of one row."""
-        table, units = measured.tables[row][setting.blur], measured.units
+        table, units = measured.tables[row, setting.blur], measured.units
 
         def boxes(acc2):
             ways = {}
             for found in max_box_acc(table, units, self.ious, setting.threshold, acc2).rows:
                 numbers = asdict(found)
-                for left_out in ("choice", "per", "per_class"):
-                    numbers.pop(left_out)
-                ways.setdefault(found.choice, {})[found.per] = numbers
+                numbers.pop("per_class")
+                ways.setdefault(numbers.pop("choice"), {})[numbers.pop("per")] = numbers
             return ways
 
         hits = {}
-        for rule, found in measured.hits[row][setting.blur].items():
+        for rule, found in zip(RULES, measured.hits[row, setting.blur], strict=True):
             shares = {per: accuracy(found, units, per) for per in UNITS}
             hits[rule] = {per: {"value": share.value, "interval": share.interval} for per, share in shares.items()}
         return {
@@ -291,16 +275,15 @@ class Study:
 
         def hits(row, way):
             setting = choice.settings[row]
-            table = measured.tables[row][setting.blur]
+            table = measured.tables[row, setting.blur]
             found = table.best if way == "oracle" else table.iou[:, table.position(setting.threshold)]
             return np.mean([localised(found, iou) for iou in self.ious], axis=0)
 
-        rows = []
+        rows, bootstrap = [], Bootstrap()
         gradcams = [ModelRow(GRADCAM, last, last, self.pictures), choice.best[GRADCAM]]
         for way in ("given", "oracle"):
             for other in dict.fromkeys([*gradcams, *self.controls]):
                 values = (hits(choice.best[CAM3D], way) - hits(other, way))[:, None]
-                bootstrap = Bootstrap()
                 means = bootstrap.means(values, np.ones(len(values)), units.clusters)
                 (interval,) = bootstrap.intervals(means, units.clusters)
                 rows.append({"choice": way, "than": other.name, "value": float(values.mean()), "interval": interval})

@@ -1,6 +1,7 @@
 """Accuracies by frame, video and class, counted by hand."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_shares_of_a_hit_count_as_shares():
 
 def test_everything_can_be_written_as_json():
     frames = Frames(VIDEOS, labels=np.zeros(6, int), class_names=("run",))
-    assert json.loads(json.dumps(accuracy(HITS, frames).as_dict()))["per_class"][0]["frames"] == 6
+    assert json.loads(json.dumps(asdict(accuracy(HITS, frames))))["per_class"][0]["frames"] == 6
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from har_tf.evaluate.map_rows import paper_rows, runs
 
 def test_thresholds_come_from_the_given_frames_and_one_holds_for_all():
     """Two frames, three thresholds: the oracle would have both right, one threshold has the second one alone."""
-    table = Overlaps(np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.6]]), np.array([0.2, 0.5, 0.8]), "all", ("a", "b"))
+    table = Overlaps(np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.6]]), np.array([0.2, 0.5, 0.8]), "all")
     assert Study(ious=(0.5, 0.8)).best(table) == Setting(0.2, 0.5)
     assert Study(ious=(0.5, 0.95)).best(table, 0.1) == Setting(0.2, 0.25, 0.1)
 
