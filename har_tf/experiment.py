@@ -94,6 +94,8 @@ class Data:
         try:
             return datasets.load(name, root, split=split, classes=self.class_names, lists=self.lists, **options)
         except IncompleteError as error:
+            if name not in _OF_A_PART:
+                raise
             raise DatasetError(f"{error.lacking}; {_OF_A_PART[name].format(root=root)}") from error
 
 

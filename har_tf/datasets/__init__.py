@@ -25,6 +25,8 @@ __all__ = [
 
 # One module each, with a function `load(root, split, classes, lists, ...)`.
 PUBLISHED = ("hmdb51", "ilsvrc", "jhmdb", "kinetics", "thumos", "ucf24", "ucf101")
+# Those whose `load` has no `split`, and what is said of that.
+_ONE_SPLIT = {"ilsvrc": "; its parts are part='val' and 'train'", "kinetics": "", "thumos": "", "ucf24": ""}
 
 # The store imports this package; its names are here for users alone.
 _OF_THE_STORE = {"prepare": "prepare", "PreparedDataset": "prepared", "Skipped": "prepared"}
@@ -55,7 +57,8 @@ def load(
         classes: keep these classes, labelled in this order.
         lists: folder of the official lists or annotations, where they do not lie with the videos; for folders that
             hold (part of) UCF101, its train/test lists.
-        **options: passed on to the loader of a named data set, such as the number of clips of "figures".
+        **options: passed on to the loader of a named data set, such as the number of clips of "figures", or
+            `partial=True`, with which a copy of a published data set may lack videos; `notes` tell which.
 
     Raises:
         DatasetError: unknown name, missing or empty folder, class without a video, wrong lists.
@@ -68,8 +71,11 @@ def load(
 
     name = name_or_dir if isinstance(name_or_dir, str) else ""
     if name in PUBLISHED:
-        module = importlib.import_module(f"har_tf.datasets.{name}")
-        return module.load(root, split=split, classes=classes, lists=lists, **options)
+        if name not in _ONE_SPLIT:
+            options["split"] = split
+        elif split != 1:
+            raise DatasetError(f"{name} has one split{_ONE_SPLIT[name]}. Received: split={split}")
+        return importlib.import_module(f"har_tf.datasets.{name}").load(root, classes=classes, lists=lists, **options)
     if name == "figures" or name.startswith("tfds:"):
         if lists is not None:
             raise DatasetError(f"{name} brings its own split. Received: lists={lists}")
@@ -91,9 +97,7 @@ def load(
     if options:
         raise TypeError(f"a folder has no options {', '.join(options)}")
     dataset = folder.load(name_or_dir, classes)
-    if lists is not None:
-        return ucf101.with_lists(dataset, lists, split)
-    found = None if dataset.official else ucf101.find_lists(Path(name_or_dir), dataset.root)
-    if found is None or not ucf101.fits(dataset, found, split):
-        return dataset
-    return ucf101.with_lists(dataset, found, split)
+    if lists is None and not dataset.official:
+        lists = ucf101.find_lists(Path(name_or_dir), dataset.root)
+        lists = lists if lists is not None and ucf101.fits(dataset, lists, split) else None
+    return dataset if lists is None else ucf101.with_lists(dataset, lists, split)

@@ -158,12 +158,14 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def check_classes(classes: Sequence[str], known: Sequence[str], where: str) -> list[str]:
-    """`classes` as `known` spells them, which may be another form of Unicode; see `composed`.
+def check_classes(classes: Sequence[str] | None, known: Sequence[str], where: str) -> list[str]:
+    """`classes` as `known` spells them, which may be another form of Unicode, see `composed`; all where it is None.
 
     Raises:
         DatasetError: they are not two or more different names out of `known`.
     """
+    if classes is None:
+        return list(known)
     spelt = {composed(name): name for name in known}
     for name in classes:
         if composed(name) not in spelt:

@@ -68,9 +68,7 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> ActionDatase
         for sub in walk.folders(folder):
             if not _holds_lists(sub):
                 class_folders.setdefault(composed(sub.name), []).append(sub)
-    names = sorted(class_folders)
-    if classes is not None:
-        names = check_classes(classes, names, str(path))
+    names = check_classes(classes, sorted(class_folders), str(path))
     if len(names) < 2:
         raise DatasetError(f"{path}: at least two classes are needed. Received: {names[0] if names else 'none'}")
 
@@ -89,13 +87,15 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> ActionDatase
     )
 
 
-def check_folder(path: str | Path, expected: str = "a folder that holds a folder of videos per class") -> Path:
+def check_folder(path: str | Path | None, expected: str = "a folder that holds a folder of videos per class") -> Path:
     """`path` as a Path, if it is a folder.
 
     Raises:
-        DatasetError: no such folder, a file, or a folder that cannot be listed; of an archive the message tells the
-            command that unpacks it.
+        DatasetError: none is given, no such folder, a file, or a folder that cannot be listed; of an archive the
+            message tells the command that unpacks it.
     """
+    if path is None:
+        raise DatasetError(f"root, {expected}, is needed")
     path = Path(path)
     try:
         with os.scandir(path) as entries:

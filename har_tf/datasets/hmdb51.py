@@ -14,15 +14,15 @@ that has training clips of other classes; none has one of its own class.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from har_tf.datasets import folder, walk
 from har_tf.datasets.dataset import ActionDataset, composed
-from har_tf.datasets.errors import DatasetError, IncompleteError
-from har_tf.datasets.lists import numbered_lines
-from har_tf.datasets.published import by_clip, clips_on_disk, paths_of, unlisted
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.lists import counted, numbered_lines
+from har_tf.datasets.published import clip_key, in_parts, paths_of
 from har_tf.datasets.records import VideoRecord
 
 CLASSES, TRAIN, TEST, UNUSED = 51, 70, 30, 1666  # of every split: classes, clips a class and part, clips in no part
@@ -35,17 +35,6 @@ CLASS_NAMES = (
 )
 LIST_NAME = re.compile(r"(?P<class_name>.+)_test_split(?P<split>\d+)\.txt")
 PARTS = {"1": "training", "2": "test", "0": "unused"}
-
-
-@dataclass(frozen=True)
-class Lists:
-    """An official split: (class, video) of every clip, in the order of the class names and then of the lists."""
-
-    folder: Path
-    train: tuple[tuple[str, str], ...]
-    test: tuple[tuple[str, str], ...]
-    unused: tuple[tuple[str, str], ...]
-    class_names: tuple[str, ...]
 
 
 def load(
@@ -63,39 +52,43 @@ def load(
     Args:
         root: the folder that holds the class folders, or one around it.
         split: 1, 2 or 3.
-        classes: keep these classes, labelled in this order.
+        classes, partial: see `har_tf.datasets.load`.
         lists: folder of the official lists; None: `testTrainMulti_7030_splits`, or another folder that holds them, in
             or beside the folder of the videos.
-        partial: do without videos that the lists name and that are not on disk; they are told in `notes`.
 
     Raises:
-        DatasetError: see `folder.load`, `read_lists` and `with_lists`; or the classes are still packed, the lists are
-            not found, lack a class that is on disk, or, unless `partial`, name videos that are not on disk; or all 51
-            classes are there and a list does not have its 70 training and 30 test clips.
+        DatasetError: see `folder.load`, `read_lists` and `published.in_parts`; or the classes are still packed, the
+            lists are not found or lack a class that is on disk.
     """
-    if root is None:
-        raise DatasetError("hmdb51: root, the folder of HMDB51 with its class folders, is needed")
-    root = folder.check_folder(root)
+    root = folder.check_folder(root, "the folder of HMDB51 with its class folders")
     rars = sorted([*root.glob("*.rar"), *root.glob("*/*.rar")])
     packed = {composed(file.stem): file for file in rars if not file.with_suffix("").is_dir()}
     try:
-        dataset = replace(folder.load(root, classes), name="hmdb51")
+        dataset = folder.load(root, classes)
     except DatasetError as error:
-        _refuse_packed(packed, _named(packed, classes), error)
+        _refuse_packed(packed, packed if classes is None else map(composed, classes), error)
         raise
     found = find_lists(root, dataset.root) if lists is None else Path(lists)
     if found is None:
         _refuse_packed(packed, [name for name in packed if "split" in name])
         raise DatasetError(f"{root}: no <class>_test_split{split}.txt in it or beside it; name the folder of the lists")
-    entries = read_lists(found, split)
-    absent = [name for name in entries.class_names if name not in dataset.class_names]
-    if classes is None:
-        _refuse_packed(packed, [name for name in packed if name in absent])
-    dataset = with_lists(dataset, entries, split, partial)
-    if absent and classes is None:
-        note = f"{len(absent)} of {len(entries.class_names)} classes are not on disk, first {absent[0]}"
-        dataset = replace(dataset, notes=(note, *dataset.notes))
-    return dataset
+    parts = read_lists(found, split)
+    names = dataset.class_names
+    listed = {name.split("/")[0] for entries in parts.values() for name in entries.values()}
+    absent = sorted(listed - set(names)) if classes is None else []
+    _refuse_packed(packed, absent)
+    for name in names:
+        if name not in listed:
+            raise DatasetError(
+                f"{found}: no {name}_test_split{split}.txt for the folder {name} of {dataset.root}. "
+                f"Leave the class out by naming the others"
+            )
+    dataset = dataset.subset(replace(r, group=source(r.path.stem, names[r.label])) for r in dataset.records)
+    (train, test, unused), notes = in_parts(dataset, parts, found, split, partial)
+    if unused:
+        notes.append(f"official split {split}: {len(unused)} clips are in neither part")
+    notes = [*counted(absent, f"of {len(listed)} classes are not on disk"), *notes, *_shared(train, test, split)]
+    return replace(dataset, name="hmdb51", official=paths_of(train, test), notes=tuple(notes))
 
 
 def find_lists(*roots: Path) -> Path | None:
@@ -113,8 +106,8 @@ def find_lists(*roots: Path) -> Path | None:
     return None
 
 
-def read_lists(path: str | Path, split: int = 1) -> Lists:
-    """Reads `<class>_test_split<split>.txt` of every class that has one.
+def read_lists(path: str | Path, split: int = 1) -> dict[str, dict[str, str]]:
+    """{"training", "test", "unused": {`clip_key`: "<class>/<video>"}} of every `<class>_test_split<split>.txt`.
 
     Raises:
         DatasetError: no list of this split, a malformed line, a video twice in a list; or there are lists of all 51
@@ -127,52 +120,17 @@ def read_lists(path: str | Path, split: int = 1) -> Lists:
         there = ", ".join(sorted({found["split"] for found in files}))
         found = f"lists of split {there}" if there else "no lists"
         raise DatasetError(f"{path}: no <class>_test_split{split}.txt. Found: {found}")
-    parts: dict[str, list[tuple[str, str]]] = {flag: [] for flag in PARTS}
+    parts: dict[str, dict[str, str]] = {part: {} for part in PARTS.values()}
     for name, file in sorted(of_split.items()):
         flags = _read_list(file)
         for video, flag in flags.items():
-            parts[flag].append((name, video))
+            parts[PARTS[flag]][clip_key(name, Path(video).stem)] = f"{name}/{video}"
         train, test = (list(flags.values()).count(flag) for flag in "12")
         if len(of_split) == CLASSES and (train, test) != (TRAIN, TEST):
             raise DatasetError(f"{file}: {train} training and {test} test clips. Expected {TRAIN} and {TEST}")
-    if len(of_split) == CLASSES and len(parts["0"]) != UNUSED:
-        raise DatasetError(f"{path}: {len(parts['0'])} clips unused in split {split}. Expected {UNUSED}")
-    return Lists(path, tuple(parts["1"]), tuple(parts["2"]), tuple(parts["0"]), tuple(sorted(of_split)))
-
-
-def with_lists(dataset: ActionDataset, lists: Lists, split: int = 1, partial: bool = False) -> ActionDataset:
-    """Gives `dataset` the official split of these lists and the groups of its clips.
-
-    Raises:
-        DatasetError: a class has no list, a clip is there twice, with two suffixes, or videos of a list are not on
-            disk: any of them, or with `partial` all of the training or of the test part.
-    """
-    without = [name for name in dataset.class_names if name not in lists.class_names]
-    if without:
-        raise DatasetError(
-            f"{lists.folder}: no {without[0]}_test_split{split}.txt for the folder {without[0]} of {dataset.root}. "
-            f"Leave the class out by naming the others"
-        )
-    names = dataset.class_names
-    records = tuple(replace(record, group=source(record.path.stem, names[record.label])) for record in dataset.records)
-    on_disk = by_clip(records, lambda record: _key(names[record.label], record.path.stem))
-    parts, notes = [], []
-    for part, wanted in (("training", lists.train), ("test", lists.test), ("unused", lists.unused)):
-        entries = {_key(name, Path(video).stem): f"{name}/{video}" for name, video in wanted if name in names}
-        clips, text = clips_on_disk(entries, on_disk, part)
-        where = f"(lists: {lists.folder}, split {split})"
-        if text and partial and part != "unused" and not clips:
-            raise DatasetError(f"{dataset.root}: none of the {len(entries)} {part} entries is on disk {where}")
-        if text and not partial:
-            raise IncompleteError(f"{dataset.root}: {text} {where}")
-        notes += [f"official split {split}: {text}"] if text else []
-        parts.append(clips)
-    train, test, unused = parts
-    if unused:
-        notes.append(f"official split {split}: {len(unused)} clips are in neither part")
-    notes += unlisted(records, (*train, *test, *unused), split)
-    notes += _shared(train, test, split)
-    return replace(dataset, records=records, official=paths_of(train, test), notes=(*dataset.notes, *notes))
+    if len(of_split) == CLASSES and len(parts["unused"]) != UNUSED:
+        raise DatasetError(f"{path}: {len(parts['unused'])} clips unused in split {split}. Expected {UNUSED}")
+    return parts
 
 
 def source(stem: str, class_name: str) -> str | None:
@@ -220,20 +178,12 @@ def _read_list(path: Path) -> dict[str, str]:
     return flags
 
 
-def _named(packed: dict[str, Path], classes: Sequence[str] | None) -> list[str]:
-    wanted = None if classes is None else set(map(composed, classes))
-    return [name for name in packed if wanted is None or name in wanted]
-
-
-def _refuse_packed(packed: dict[str, Path], names: Sequence[str], error: Exception | None = None) -> None:
+def _refuse_packed(packed: dict[str, Path], names: Iterable[str], error: Exception | None = None) -> None:
     """Raises if there are .rar files of these names: HMDB51 is an archive of one archive per class."""
+    names = [name for name in names if name in packed]
     if names:
         first = packed[names[0]]
         raise DatasetError(
             f"{first.parent}: {len(names)} .rar files are not unpacked, first {first.name}. Unpack each of them there: "
             f"{folder.how_to_unpack(first, first.parent)}" + (f". Without them: {error}" if error else "")
         ) from error
-
-
-def _key(class_name: str, stem: str) -> str:
-    return composed(f"{class_name}/{stem}").casefold()

@@ -29,19 +29,20 @@ import csv
 import math
 import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial as bound
+from itertools import chain
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from har_tf.datasets import folder, walk
 from har_tf.datasets.dataset import ActionDataset, check_classes
 from har_tf.datasets.errors import DatasetError
-from har_tf.datasets.lists import numbered_lines, read_lines, some
+from har_tf.datasets.lists import counted, numbered_lines, read_lines, some
+from har_tf.datasets.published import lacking
 from har_tf.datasets.records import Tube, VideoRecord
 from har_tf.files.workers import available_cores
 from har_tf.names import closest
@@ -96,7 +97,6 @@ _ODDITIES = {
 
 def load(
     root: str | Path | None,
-    split: int = 1,
     classes: Sequence[str] | None = None,
     lists: str | Path | None = None,
     part: str = "val",
@@ -106,7 +106,6 @@ def load(
 
     Args:
         root: the folder that holds the pictures in one of the layouts above.
-        split: there is only 1.
         classes: keep these classes, labelled in this order: names, WordNet ids, or words that name one class;
             None: all of LOC_synset_mapping.txt, so that labels are those of ImageNet's networks even where
             pictures are missing, or, without that file, those that are present.
@@ -118,10 +117,6 @@ def load(
         DatasetError: no picture or no annotation is found; one is missing, malformed or of two classes; an unknown
             class.
     """
-    if root is None:
-        raise DatasetError("ilsvrc: root, the folder of the pictures, is needed")
-    if split != 1:
-        raise DatasetError(f"ilsvrc has one split; its parts are part='val' and 'train'. Received: split={split}")
     if part not in PUBLISHED:
         raise DatasetError(f"part must be one of {', '.join(PUBLISHED)}. Received: {part!r}")
     root = folder.check_folder(root, "the folder of the pictures, such as the one that holds ILSVRC")
@@ -131,8 +126,7 @@ def load(
     if classes is not None and (files.words or all(files.known.values())):
         # Before the annotations are read, where the classes are known without them.
         chosen = _choose(classes, sorted(files.words or set(files.known.values())), files.words, str(root))
-    notes: list[str] = []
-    found = _annotated(files, chosen, partial, notes)
+    found, notes = _annotated(files, chosen, partial)
 
     present = sorted({boxes.wnid for boxes in found.values() if boxes.wnid is not None})
     if chosen is None and classes is None:
@@ -141,9 +135,14 @@ def load(
         chosen = _choose(classes, present, files.words, str(root))
     _check_present(files, chosen, present, asked_for=classes is not None)
     if classes is None:
-        annotated = len(files.pictures.keys() & files.xmls.keys())
-        notes += _against_published(part, len(files.pictures), annotated, len(chosen))
-    notes += _told(found)
+        counts = len(files.pictures), len(files.pictures.keys() & files.xmls.keys())
+        if counts != PUBLISHED[part]:
+            published = "{:,}, {:,}".format(*PUBLISHED[part])
+            notes.append(f"{counts[0]:,} pictures of {part}, {counts[1]:,} annotated. Published: {published}")
+        if len(chosen) != CLASSES:
+            notes.append(f"{len(chosen):,} classes. Published: {CLASSES:,}")
+    for kind, text in _ODDITIES.items():
+        notes += counted([stem for stem, boxes in found.items() if kind in boxes.oddities], text)
     label = {wnid: position for position, wnid in enumerate(chosen)}
     rows = sorted((label[boxes.wnid], stem) for stem, boxes in found.items() if boxes.wnid in label)
     return ActionDataset(
@@ -162,29 +161,17 @@ def load(
 
 @dataclass(frozen=True)
 class _Files:
-    """What lies on disk of a part.
+    """What lies on disk of a part; all but `words` is by the stem of the picture."""
 
-    Args:
-        root: the folder of the pictures.
-        lists: the folder of the annotations.
-        part: "val" or "train".
-        pictures: {stem: picture}.
-        xmls: {stem: annotation}.
-        listed: {stem: WordNet id} of LOC_val_solution.csv, empty without.
-        mapping: LOC_synset_mapping.txt.
-        words: {WordNet id: its words} of it, empty without.
-        known: {stem: WordNet id, or None where only the annotation says it}, sorted.
-    """
-
-    root: Path
-    lists: Path
+    root: Path  # of the pictures
+    lists: Path  # of the annotations
     part: str
     pictures: dict[str, Path]
     xmls: dict[str, Path]
-    listed: dict[str, str]
-    mapping: Path | None
-    words: dict[str, str]
-    known: dict[str, str | None]
+    listed: dict[str, str]  # WordNet ids in LOC_val_solution.csv
+    mapping: Path | None  # LOC_synset_mapping.txt
+    words: dict[str, str]  # of WordNet ids, in it
+    known: dict[str, str | None]  # WordNet ids by folder, list and file name
 
     @classmethod
     def find(cls, root: Path, lists: Path, part: str) -> _Files:
@@ -202,36 +189,30 @@ class _Files:
         return cls(root, lists, part, pictures, xmls, listed, mapping, words, known)
 
 
-def _annotated(files: _Files, chosen: tuple[str, ...] | None, partial: bool, notes: list[str]) -> dict[str, _Boxes]:
-    """{stem: its boxes} of the pictures that may be of the chosen classes; raises, or tells, what they lack."""
+def _annotated(files: _Files, chosen: tuple[str, ...] | None, partial: bool) -> tuple[dict[str, _Boxes], list[str]]:
+    """({stem: its boxes} of the pictures that may be of the chosen classes, what the copy lacks)."""
+    notes: list[str] = []
 
     def concerns(stem: str) -> bool:
         wnid = files.known.get(stem) or files.listed.get(stem) or _class_in_name(stem)
         return chosen is None or wnid is None or wnid in chosen
 
-    def lacking(stems: Iterable[str], text: str, where: Path) -> None:
+    def lack(stems: Iterable[str], text: str, where: Path) -> None:
         names = sorted(stem for stem in stems if concerns(stem))
-        if names and not partial:
-            raise DatasetError(f"{where}: {len(names)} {text}: {some(names)}; partial=True does without them")
-        if names:
-            notes.append(f"{len(names)} {text}: {some(names)}")
+        notes.extend(lacking([f"{len(names)} {text}: {some(names)}"] if names else [], where, partial))
 
     pictures, xmls, listed = files.pictures, files.xmls, files.listed
-    lacking(listed.keys() - pictures.keys(), "pictures of LOC_val_solution.csv are not there", files.root)
-    lacking(xmls.keys() - pictures.keys() - listed.keys(), "annotations have no picture", files.root)
+    lack(listed.keys() - pictures.keys(), "pictures of LOC_val_solution.csv are not there", files.root)
+    lack(xmls.keys() - pictures.keys() - listed.keys(), "annotations have no picture", files.root)
     if files.part == "val":
-        lacking(pictures.keys() - xmls.keys(), "pictures have no annotation", files.lists)
+        lack(pictures.keys() - xmls.keys(), "pictures have no annotation", files.lists)
     stems = [stem for stem in files.known if concerns(stem)]
     tasks = [(pictures[stem], xmls.get(stem), files.known[stem]) for stem in stems]
     found = dict(zip(stems, _annotate(tasks), strict=True))
     errors = [boxes.error for boxes in found.values() if boxes.error]
-    if errors and not partial:
-        others = f" (and {len(errors) - 1} others cannot be used)" if len(errors) > 1 else ""
-        raise DatasetError(f"{errors[0]}{others}; partial=True does without its boxes")
-    if errors:
-        notes.append(f"{len(errors)} annotations cannot be used, first {errors[0]}")
-    lacking((stem for stem, boxes in found.items() if boxes.wnid is None), "pictures have no class", files.root)
-    return found
+    notes += lacking(counted(errors, "annotations cannot be used"), files.lists, partial)
+    lack((stem for stem, boxes in found.items() if boxes.wnid is None), "pictures have no class", files.root)
+    return found, notes
 
 
 def _check_present(files: _Files, chosen: Sequence[str], present: Sequence[str], asked_for: bool) -> None:
@@ -408,15 +389,11 @@ def _choose(classes: Sequence[str], known: Sequence[str], words: dict[str, str],
 def _annotate(tasks: Sequence[tuple[Path, Path | None, str | None]]) -> list[_Boxes]:
     """The boxes of each (picture, annotation, WordNet id), read by several threads: most of it is waiting for files."""
     batches = [tasks[start : start + BATCH] for start in range(0, len(tasks), BATCH)]
-    found: list[_Boxes] = []
-    with (
-        ThreadPoolExecutor(4 * available_cores()) as pool,
-        tqdm(total=len(tasks), desc="annotations", unit="file", disable=None, leave=False) as progress,
-    ):
-        for batch in pool.map(lambda batch: [_boxes(*task) for task in batch], batches):
-            found += batch
-            progress.update(len(batch))
-    return found
+    found = thread_map(
+        lambda batch: [_boxes(*task) for task in batch], batches, max_workers=4 * available_cores(),
+        desc="annotations", unit="file", unit_scale=BATCH, disable=None, leave=False,
+    )  # fmt: skip
+    return list(chain.from_iterable(found))
 
 
 def _boxes(picture: Path, xml: Path | None, wnid: str | None) -> _Boxes:
@@ -466,23 +443,3 @@ def _on_picture(picture: Path, annotation: Annotation, boxes: np.ndarray) -> tup
         oddities.append("turned")
         inside = info.turn(inside)
     return inside, tuple(oddities)
-
-
-def _against_published(part: str, pictures: int, annotated: int, classes: int) -> list[str]:
-    notes = []
-    if (pictures, annotated) != PUBLISHED[part]:
-        published = "{:,}, {:,}".format(*PUBLISHED[part])
-        notes.append(f"{pictures:,} pictures of {part}, {annotated:,} annotated. Published: {published}")
-    if classes != CLASSES:
-        notes.append(f"{classes:,} classes. Published: {CLASSES:,}")
-    return notes
-
-
-def _told(found: dict[str, _Boxes]) -> list[str]:
-    """A line for each kind of oddity: how many there are and which comes first."""
-    notes = []
-    for kind, text in _ODDITIES.items():
-        stems = [stem for stem, boxes in found.items() if kind in boxes.oddities]
-        if stems:
-            notes.append(f"{len(stems)} {text}, first {stems[0]}")
-    return notes

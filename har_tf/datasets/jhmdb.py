@@ -18,20 +18,19 @@ is the film that it was cut from, as in `hmdb51`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm.contrib.concurrent import thread_map
 
 from har_tf.datasets import folder, hmdb51, walk
-from har_tf.datasets.dataset import ActionDataset, check_classes
+from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
-from har_tf.datasets.published import by_clip, in_or_below, of_classes, read_pickle
-from har_tf.datasets.records import VideoRecord
+from har_tf.datasets.published import clip_key, in_or_below, in_parts, of_classes, paths_of, read_pickle
 from har_tf.files.workers import Failed, available_cores
 
 if TYPE_CHECKING:
@@ -83,14 +82,13 @@ def load(
     Args:
         root: the folder that holds `ReCompress_Videos` and the annotations, or one around it.
         split: 1, 2 or 3.
-        classes: keep these classes, labelled in this order.
+        classes, partial: see `har_tf.datasets.load`.
         lists: folder of the lists, and of JHMDB-GT.pkl; None: `splits`, or another folder in or beside `root`.
         boxes: "mask": the tight box of the puppet mask, NaN where no pixel is set, and that of the joints where a
             video has no mask; "joints": the tight box of the joints that lie in the picture; "pickle": JHMDB-GT.pkl,
             which also gives the split where there are no lists.
         margin: by which share of their width and height boxes of joints are enlarged on every side. Joints lie within
             the body, so their box cuts off hair, hands and feet.
-        partial: take a copy that lacks videos of its classes; how many is told in `notes`.
         counts: videos whose frames are counted already, as `Manifest.frame_counts` gives them.
         workers: processes that count frames; None: one a core; 0: this process.
 
@@ -105,41 +103,34 @@ def load(
         raise ValueError(f"expected boxes to be one of {', '.join(BOXES)}. Received: boxes={boxes!r}")
     if not 0 <= margin <= 1:
         raise ValueError(f"expected a margin from 0 to 1. Received: margin={margin}")
-    if root is None:
-        raise DatasetError("jhmdb: root, the folder that holds ReCompress_Videos and joint_positions, is needed")
-    if classes is not None:
-        check_classes(classes, CLASSES, "jhmdb")
     root = folder.check_folder(root, "JHMDB, with ReCompress_Videos, joint_positions and puppet_mask in it")
     if lists is not None:
         lists = folder.check_folder(lists, f"the folder of <class>_test_split{split}.txt, or of {GROUND_TRUTH}")
     top, videos = _video_folder(root)
-    listed, notes = of_classes(videos, CLASSES, classes)
-    present = listed.class_names
-
+    dataset, notes = of_classes(videos, CLASSES, classes)
     ground_truth = _ground_truth(root, top, lists) if boxes == "pickle" else None
     parts, where = _split(root, top, lists, split, ground_truth)
     annotate = _reader(top, boxes, margin) if ground_truth is None else _pickle_reader(top, *ground_truth)
-    found = by_clip(listed, lambda record: f"{present[record.label]}/{record.path.stem}")
-    if found.keys().isdisjoint(parts[0] | parts[1]):
-        raise DatasetError(f"{videos}: none of the {len(parts[0] | parts[1])} videos of {where} is in it")
-    notes += _notes(found.keys(), parts, present, split, None if partial else videos)
-    counted = count_frames([record.path for record in found.values()], counts, workers)
-    annotations = _read_all(dict(zip(found, counted, strict=True)), annotate)
+    named = sum(map(len, parts.values()))
+    if {key.split("/")[0] for entries in parts.values() for key in entries} == set(CLASSES) and named != VIDEOS:
+        notes.append(f"official split {split}: names {named} videos, JHMDB has {VIDEOS}")
+    (train, test, *_), told = in_parts(dataset, parts, where, split, partial)
+    notes += told
 
-    records = [
-        VideoRecord(
-            record.path,
-            record.label,
-            hmdb51.source(record.path.stem, present[record.label]),
+    names = [f"{dataset.class_names[record.label]}/{record.path.stem}" for record in dataset.records]
+    counted = count_frames([record.path for record in dataset.records], counts, workers)
+    annotations = _read_all(dict(zip(names, counted, strict=True)), annotate)
+    records = tuple(
+        replace(
+            record,
+            group=hmdb51.source(record.path.stem, dataset.class_names[record.label]),
             boxes=annotations[name].boxes,
             joints=annotations[name].joints,
         )
-        for name, record in found.items()
-    ]
-    paths = {name: record.path for name, record in found.items()}
-    official = tuple(frozenset(paths[name] for name in part & paths.keys()) for part in parts)
+        for name, record in zip(names, dataset.records, strict=True)
+    )
     notes += _told(annotations)
-    return ActionDataset("jhmdb", videos, tuple(records), present, official, tuple(notes))
+    return ActionDataset("jhmdb", videos, records, dataset.class_names, paths_of(train, test), tuple(notes))
 
 
 def videos_from_frames(root: str | Path, fps: int = 25) -> Path:
@@ -218,21 +209,22 @@ def _first(root: Path, names: Sequence[str]) -> Path | None:
 
 
 def _split(
-    root: Path, top: Path, lists: str | Path | None, split: int, ground_truth: tuple[Path, dict] | None
-) -> tuple[tuple[set[str], set[str]], Path]:
-    """((training videos, test videos) as <class>/<video>, where they stand)."""
-    found = Path(lists) if lists is not None else _find_lists(root, top)
+    root: Path, top: Path, lists: Path | None, split: int, ground_truth: tuple[Path, dict] | None
+) -> tuple[dict[str, dict[str, str]], Path]:
+    """(the parts as `hmdb51.read_lists` gives them, where they stand)."""
+    found = _find_lists(root, top) if lists is None else lists
     if ground_truth is not None and (found is None or not any(found.glob("*_test_split*.txt"))):
         path, content = ground_truth
-        parts = [content[key] for key in ("train_videos", "test_videos")]
-        if not all(isinstance(part, list | tuple) and 0 < split <= len(part) for part in parts):
+        parts = {part: content[f"{key}_videos"] for part, key in (("training", "train"), ("test", "test"))}
+        if not all(isinstance(part, list | tuple) and 0 < split <= len(part) for part in parts.values()):
             raise DatasetError(f"{path}: has no split {split}; the lists <class>_test_split{split}.txt have")
-        return tuple({str(name) for name in part[split - 1]} for part in parts), path
+        return {
+            part: {clip_key(*str(name).partition("/")[::2]): str(name) for name in splits[split - 1]}
+            for part, splits in parts.items()
+        }, path
     if found is None:
         raise DatasetError(f"{root}: no <class>_test_split{split}.txt in it or beside it; name the folder of the lists")
-    entries = hmdb51.read_lists(found, split)
-    train, test = ({f"{name}/{Path(video).stem}" for name, video in part} for part in (entries.train, entries.test))
-    return (train, test), found
+    return hmdb51.read_lists(found, split), found
 
 
 def _find_lists(root: Path, top: Path) -> Path | None:
@@ -342,8 +334,6 @@ def _only_tube(content: dict, name: str, where: str) -> np.ndarray:
 def _read_all(
     counts: dict[str, FrameCount | Failed], annotate: Callable[[str, int | None], _Annotation]
 ) -> dict[str, _Annotation]:
-    from tqdm import tqdm
-
     def read(item: tuple[str, FrameCount | Failed]) -> _Annotation:
         name, count = item
         broken = isinstance(count, Failed)
@@ -353,13 +343,9 @@ def _read_all(
         annotation.told["videos cannot be read"] = int(broken)
         return annotation
 
-    pool = ThreadPoolExecutor(available_cores())
-    try:
-        results = tqdm(pool.map(read, counts.items()), "reading annotations", len(counts), disable=None)
-        return dict(zip(counts, results, strict=True))
-    finally:
-        # At the first error the rest is not read: there are 928 of them.
-        pool.shutdown(cancel_futures=True)
+    # At the first error the rest is not read: there are 928 of them.
+    results = thread_map(read, counts.items(), max_workers=available_cores(), desc="reading annotations", disable=None)
+    return dict(zip(counts, results, strict=True))
 
 
 def _joints(path: Path) -> np.ndarray:
@@ -437,31 +423,6 @@ def _mat(path: Path, key: str) -> np.ndarray:
         there = ", ".join(name for name in content if not name.startswith("__"))
         raise DatasetError(f"{path}: has no {key}." + (f" Found: {there}" if there else ""))
     return content[key]
-
-
-def _notes(
-    found: Collection[str],
-    parts: Sequence[set[str]],
-    present: Sequence[str],
-    split: int,
-    whole: Path | None,
-) -> list[str]:
-    """What differs between the lists and the videos; raises if videos are missing in `whole`, if it is given."""
-    listed = parts[0] | parts[1]
-    notes = []
-    if {name.split("/")[0] for name in listed} == set(CLASSES) and len(listed) != VIDEOS:
-        notes.append(f"official split {split}: names {len(listed)} videos, JHMDB has {VIDEOS}")
-    of_classes = {name for name in listed if name.split("/")[0] in present}
-    missing = sorted(of_classes - set(found))
-    if missing:
-        text = f"official split {split}: {len(missing)} of {len(of_classes)} videos are not on disk, first {missing[0]}"
-        if whole is not None:
-            raise DatasetError(f"{whole}: {text}; partial=True does without them")
-        notes.append(text)
-    without = sorted(set(found) - listed)
-    if without:
-        notes.append(f"official split {split}: {len(without)} videos are in no list, first {without[0]}")
-    return notes
 
 
 def _told(annotations: dict[str, _Annotation]) -> list[str]:

@@ -26,7 +26,7 @@ from typing import NamedTuple
 from har_tf.datasets import folder, walk
 from har_tf.datasets.dataset import ActionDataset, check_classes
 from har_tf.datasets.errors import DatasetError
-from har_tf.datasets.lists import read_lines, some
+from har_tf.datasets.lists import counted, read_lines, some
 from har_tf.datasets.records import VideoRecord
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
@@ -53,7 +53,6 @@ class Clip(NamedTuple):
 
 def load(
     root: str | Path | None,
-    split: int = 1,
     classes: Sequence[str] | None = None,
     lists: str | Path | None = None,
     test: str = "val",
@@ -66,8 +65,7 @@ def load(
 
     Args:
         root: the folder that the videos lie below.
-        split: 1; there is only one.
-        classes: keep these classes, labelled in this order.
+        classes: see `har_tf.datasets.load`.
         lists: folder of the lists, or None: anywhere below `root`, or beside it.
         test: the list of the test part: "val", or "test" where it has labels.
 
@@ -75,16 +73,11 @@ def load(
         DatasetError: no such folder; no list, or several of one part; a wrong header, a row that is malformed; none
             of the clips is on disk, or one is there twice.
     """
-    if root is None:
-        raise DatasetError("kinetics: root, the folder that holds the videos, is needed")
-    if split != 1:
-        raise DatasetError(f"kinetics: has one official split. Received: split={split}")
     root = folder.check_folder(root, "a folder that holds the videos and lists of Kinetics")
     disk = _scan(root)
     parts, notes = _read_parts(root, disk, lists, test)
-    class_names = sorted({clip.label for clips in parts.values() for clip in clips})
-    if classes is not None:
-        class_names = check_classes(classes, class_names, str(root))
+    labels = sorted({clip.label for clips in parts.values() for clip in clips})
+    class_names = check_classes(classes, labels, str(root))
     label = {name: position for position, name in enumerate(class_names)}
 
     _refuse_twice(disk, (clip.stem for clips in parts.values() for clip in clips if clip.label in label))
@@ -96,23 +89,18 @@ def load(
             for clip in wanted
             if (stem := clip.stem) in disk.videos
         ]
-        if len(there) < len(wanted):
-            first = next(clip.stem for clip in wanted if clip.stem not in disk.videos)
-            notes.append(
-                f"{len(wanted) - len(there)} of {len(wanted)} {part} clips are not on disk, first {first} "
-                f"(kinetics.missing lists them)"
-            )
+        gone = [clip.stem for clip in wanted if clip.stem not in disk.videos]
+        told = counted(gone, f"of {len(wanted)} {part} clips are not on disk")
+        notes += [f"{note} (kinetics.missing lists them)" for note in told]
         records += there
         official.append(frozenset(record.path for record in there))
     if not records:
         raise DatasetError(_nothing_fits(root, disk))
     unlisted = sorted(disk.videos.keys() - {clip.stem for clips in parts.values() for clip in clips})
-    if unlisted:
-        notes.append(f"{len(unlisted)} videos on disk are in no list that was read, first {unlisted[0]}")
+    notes += counted(unlisted, "videos on disk are in no list that was read")
     with_video = {record.label for record in records}
     without = [name for position, name in enumerate(class_names) if position not in with_video]
-    if without:
-        notes.append(f"{len(without)} of {len(class_names)} classes have no video on disk, first {without[0]}")
+    notes += counted(without, f"of {len(class_names)} classes have no video on disk")
     records.sort(key=lambda record: (record.label, record.path))
     return ActionDataset(
         name="kinetics",

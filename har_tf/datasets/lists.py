@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -49,6 +49,16 @@ def numbered_lines(path: str | Path, errors: str = "strict") -> Iterator[tuple[i
     for number, line in enumerate(read_lines(path, errors), start=1):
         if line.strip():
             yield number, line.strip()
+
+
+def counted(names: Sequence[object], text: str) -> list[str]:
+    """A note on some names; none where there are none.
+
+    Example:
+        >>> counted(["a.avi", "b.avi"], "videos are in no list")
+        ['2 videos are in no list, first a.avi']
+    """
+    return [f"{len(names)} {text}, first {names[0]}"] if names else []
 
 
 def some(names: Iterable[object], count: int = 5) -> str:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from har_tf.datasets import folder
-from har_tf.datasets.dataset import ActionDataset
-from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.dataset import ActionDataset, check_classes, composed
+from har_tf.datasets.errors import DatasetError, IncompleteError
+from har_tf.datasets.lists import counted
 from har_tf.datasets.records import VideoRecord
 from har_tf.files import safe_pickle
 
 
-def by_clip(records: Iterable[VideoRecord], key: Callable[[VideoRecord], str]) -> dict[str, VideoRecord]:
-    """{key: record}, where equal keys mean the same clip.
+def clip_key(class_name: str, stem: str) -> str:
+    """What is equal for all names of a clip: copies are re-encoded to other containers, and releases differ in case."""
+    return composed(f"{class_name}/{stem}").casefold()
+
+
+def by_clip(dataset: ActionDataset) -> dict[str, VideoRecord]:
+    """{`clip_key`: record}.
 
     Raises:
         DatasetError: two files are the same clip, as a.avi and a.mp4; a random split would put it on both sides.
     """
     found: dict[str, VideoRecord] = {}
-    for record in records:
-        other = found.setdefault(key(record), record)
+    for record in dataset.records:
+        other = found.setdefault(clip_key(dataset.class_names[record.label], record.path.stem), record)
         if other is not record:
             raise DatasetError(
                 f"{other.path}: is the same clip as {record.path}. Expected one file of a clip; move the other away"
@@ -29,26 +35,47 @@ def by_clip(records: Iterable[VideoRecord], key: Callable[[VideoRecord], str]) -
     return found
 
 
-def clips_on_disk(
-    entries: Mapping[str, str], clips: Mapping[str, VideoRecord], part: str
-) -> tuple[list[VideoRecord], str]:
-    """(the clips that a list names and that are on disk, what is to be told of the others; "" where all are there).
+def lacking(notes: list[str], where: object, partial: bool) -> list[str]:
+    """`notes`, which tell what a copy lacks.
+
+    Raises:
+        IncompleteError: there are some, and the copy is not taken in part.
+    """
+    if notes and not partial:
+        raise IncompleteError(f"{where}: {notes[0]}")
+    return notes
+
+
+def in_parts(
+    dataset: ActionDataset, lists: Mapping[str, Mapping[str, str]], source: object, split: int, partial: bool
+) -> tuple[list[list[VideoRecord]], list[str]]:
+    """(the clips of each part of an official split that are on disk, notes on the others).
 
     Args:
-        entries: {key: name} in the order of the list.
-        clips: {key: record} of what is on disk.
-        part: what the list is of, "training" or "test".
+        dataset: what is on disk; other classes in the lists do not count.
+        lists: {part: {`clip_key`: name}} of "training", "test" and, where clips are in neither, "unused".
+        source: where the lists stand.
+        split: the number of the split.
+        partial: whether videos that the lists name may be missing.
+
+    Raises:
+        DatasetError: all of the training or of the test part are missing, or, unless `partial`, any video; or see
+            `by_clip`.
     """
-    missing = [name for key, name in entries.items() if key not in clips]
-    text = f"{len(missing)} of {len(entries)} {part} entries are not on disk, first {missing[0]}" if missing else ""
-    return [clips[key] for key in entries if key in clips], text
-
-
-def unlisted(records: Iterable[VideoRecord], listed: Iterable[VideoRecord], split: int) -> list[str]:
-    """A note on the records that no list of this split names; none where there are none."""
-    known = {record.path for record in listed}
-    names = [record.path.name for record in records if record.path not in known]
-    return [f"official split {split}: {len(names)} videos are in no list, first {names[0]}"] if names else []
+    clips = by_clip(dataset)
+    present = {clip_key(name, "") for name in dataset.class_names}
+    where = f"{dataset.root} (lists: {source}, split {split})"
+    parts, notes = [], []
+    for part, listed in lists.items():
+        entries = {key: name for key, name in listed.items() if key[: key.index("/") + 1] in present}
+        missing = [name for key, name in entries.items() if key not in clips]
+        if len(missing) == len(entries) and part != "unused":
+            raise DatasetError(f"{where}: none of the {len(entries)} {part} entries is on disk")
+        notes += lacking(counted(missing, f"of {len(entries)} {part} entries are not on disk"), where, partial)
+        parts.append([clips[key] for key in entries if key in clips])
+    others = [clip.path.name for key, clip in clips.items() if not any(key in listed for listed in lists.values())]
+    notes += counted(others, "videos are in no list")
+    return parts, [f"official split {split}: {note}" for note in notes]
 
 
 def paths_of(*parts: Iterable[VideoRecord]) -> tuple[frozenset[Path], ...]:
@@ -65,15 +92,14 @@ def of_classes(top: Path, known: Sequence[str], classes: Sequence[str] | None) -
         classes: keep these classes, labelled in this order; None: those that are on disk.
 
     Raises:
-        DatasetError: see `folder.load`; or there is no folder of one of `classes`.
+        DatasetError: see `folder.load`; or an unknown class, or there is no folder of one of `classes`.
     """
-    wanted = known if classes is None else classes
+    wanted = check_classes(classes, known, str(top))
     present = [name for name in wanted if (top / name).is_dir()]
     absent = [name for name in wanted if name not in present]
     if classes is not None and absent:
         raise DatasetError(f"{top}: no folder of class {absent[0]}")
-    notes = [f"{len(absent)} of {len(wanted)} classes are not on disk, first {absent[0]}"] if absent else []
-    return folder.load(top, present), notes
+    return folder.load(top, present), counted(absent, f"of {len(wanted)} classes are not on disk")
 
 
 def in_or_below(place: Path, pattern: str, depth: int = 2) -> Iterator[Path]:

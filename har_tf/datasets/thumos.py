@@ -34,6 +34,7 @@ from har_tf.datasets import folder, walk
 from har_tf.datasets.dataset import ActionDataset, check_classes
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.lists import numbered_lines, some
+from har_tf.datasets.published import lacking
 from har_tf.datasets.records import VideoRecord
 
 # Also the order of detclasslist.txt.
@@ -67,7 +68,6 @@ class Segment:
 
 def load(
     root: str | Path | None,
-    split: int = 1,
     classes: Sequence[str] | None = None,
     lists: str | Path | None = None,
     annotations: str = "thumos14",
@@ -79,23 +79,17 @@ def load(
 
     Args:
         root: the folder that holds the videos, in any folders in it.
-        split: there is only 1.
-        classes: keep these classes, labelled in this order; None: all, in the order of their list.
+        classes, partial: see `har_tf.datasets.load`.
         lists: the folder of the annotations, or one around it; None: `root`.
         annotations: "thumos14" or "multithumos".
         one_label: a segment that several classes have in common is one record, of the rarest of them; False: a
             record for each, all with the same `VideoRecord.name`.
         drop_wrong: leave out the two test videos whose annotations belong to other videos.
-        partial: take a copy that lacks videos; what is missing is told in `notes`.
 
     Raises:
         DatasetError: no annotation, or one of a class is missing or malformed; an unknown class; a video is
             missing, or there twice.
     """
-    if root is None:
-        raise DatasetError("thumos: root, the folder of the videos, is needed")
-    if split != 1:
-        raise DatasetError(f"thumos has one split. Received: split={split}")
     if annotations not in ANNOTATIONS:
         raise DatasetError(f"annotations must be one of {', '.join(ANNOTATIONS)}. Received: {annotations!r}")
     root = folder.check_folder(root, "the folder of the videos, video_validation_0000051.mp4 and so on")
@@ -103,16 +97,24 @@ def load(
     read = read_thumos if annotations == "thumos14" else read_multithumos
     class_names, segments, notes = read(lists, classes)
     if drop_wrong:
-        wrong = [segment for segment in segments if segment.video in WRONG]
+        wrong = [segment.video for segment in segments if segment.video in WRONG]
         if wrong:
-            names = ", ".join(sorted({segment.video for segment in wrong}))
+            names = some(sorted(set(wrong)))
             notes.append(f"{len(wrong)} segments left out, whose annotation is known to be wrong: {names}")
         segments = [segment for segment in segments if segment.video not in WRONG]
-    segments = _once(segments, notes)
-    if one_label:
-        segments = _one_label_each(segments, class_names, notes)
+    different = list(dict.fromkeys(segments))
+    if len(different) < len(segments):
+        notes.append(f"{len(segments) - len(different)} segments are listed twice, and count once")
+    segments = _one_label_each(different, class_names, notes) if one_label else different
 
-    videos = _videos_of(segments, root, partial, notes)
+    videos = _videos(root)
+    annotated = {segment.video for segment in segments}
+    missing = sorted(annotated - videos.keys())
+    if len(missing) == len(annotated):
+        raise DatasetError(f"{root}: none of the {len(annotated)} annotated videos is there")
+    if missing:
+        text = f"{len(missing)} of {len(annotated)} annotated videos are not there: {some(missing)}"
+        notes += lacking([text], root, partial)
     label = {name: position for position, name in enumerate(class_names)}
     records = tuple(
         VideoRecord(videos[s.video], label[s.class_name], s.video, segment=(s.start, s.end))
@@ -148,10 +150,7 @@ def read_thumos(lists: Path, classes: Sequence[str] | None = None) -> tuple[tupl
     parts = [part for part in PARTS.values() if any(key[1] == part for key in found)]
     if not parts:
         raise DatasetError(f"{lists}: no annotation. Expected files like {CLASSES[0]}_val.txt, {CLASSES[0]}_test.txt")
-    class_names = CLASSES
-    if classes is not None:
-        check_classes(classes, CLASSES, str(lists))
-        class_names = tuple(classes)
+    class_names = tuple(check_classes(classes, CLASSES, str(lists)))
     segments, notes = [], []
     for part in parts:
         absent = [name for name in class_names if (name, part) not in found]
@@ -182,10 +181,7 @@ def read_multithumos(
         found = ", ".join(map(str, indices)) or "none"
         raise DatasetError(f"{lists}: expected one class_list.txt, beside the folder 'annotations'. Received: {found}")
     known = _read_class_list(indices[0])
-    class_names = known
-    if classes is not None:
-        check_classes(classes, known, str(lists))
-        class_names = tuple(classes)
+    class_names = tuple(check_classes(classes, known, str(lists)))
     files = {file.stem: file for file in walk.files(indices[0].parent / "annotations", (".txt",))}
     absent = [name for name in class_names if name not in files]
     if absent:
@@ -232,13 +228,6 @@ def _read(path: Path, class_name: str, notes: list[str], part: str | None = None
     return segments
 
 
-def _once(segments: list[Segment], notes: list[str]) -> list[Segment]:
-    different = list(dict.fromkeys(segments))
-    if len(different) < len(segments):
-        notes.append(f"{len(segments) - len(different)} segments are listed twice, and count once")
-    return different
-
-
 def _one_label_each(segments: list[Segment], class_names: Sequence[str], notes: list[str]) -> list[Segment]:
     """One segment for each stretch of a video, of the rarest of its classes."""
     sizes = Counter(segment.class_name for segment in segments)
@@ -256,19 +245,12 @@ def _one_label_each(segments: list[Segment], class_names: Sequence[str], notes: 
     return [Segment(min(names, key=rank.__getitem__), *stretch) for stretch, names in stretches.items()]
 
 
-def _videos_of(segments: list[Segment], root: Path, partial: bool, notes: list[str]) -> dict[str, Path]:
-    """The videos of THUMOS'14 below a folder; raises, or tells, what the segments lack."""
+def _videos(root: Path) -> dict[str, Path]:
+    """The videos of THUMOS'14 below a folder, by their names."""
     found: dict[str, Path] = {}
     for file in walk.files(root, folder.SUFFIXES):
         if _VIDEO.fullmatch(file.stem):
             _only(found, file.stem, file)
-    annotated = {segment.video for segment in segments}
-    missing = sorted(annotated - found.keys())
-    if missing:
-        text = f"{len(missing)} of {len(annotated)} annotated videos are not there: {some(missing)}"
-        if not partial or len(missing) == len(annotated):
-            raise DatasetError(f"{root}: {text}" + ("" if partial else "; partial=True does without them"))
-        notes.append(text)
     return found
 
 

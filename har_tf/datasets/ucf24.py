@@ -19,16 +19,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from har_tf.datasets import folder, ucf101, walk
-from har_tf.datasets.dataset import ActionDataset, check_classes
+from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
-from har_tf.datasets.lists import numbered_lines, some
-from har_tf.datasets.published import by_clip, in_or_below, of_classes, read_pickle
+from har_tf.datasets.lists import counted, some
+from har_tf.datasets.published import by_clip, clip_key, in_or_below, lacking, of_classes, paths_of, read_pickle
 from har_tf.datasets.records import Tube, VideoRecord
 from har_tf.files.workers import Failed
 
@@ -64,7 +64,6 @@ class Annotation:
 
 def load(
     root: str | Path | None,
-    split: int = 1,
     classes: Sequence[str] | None = None,
     lists: str | Path | None = None,
     count_frames: bool = True,
@@ -80,12 +79,10 @@ def load(
 
     Args:
         root: folder of UCF101's class folders, or one around it; other classes are left out.
-        split: 1.
-        classes: keep these classes, labelled in this order; None: those of the 24 that are on disk.
+        classes, partial: see `har_tf.datasets.load`.
         lists: folder of `pyannot.pkl` and `testlist01.txt`; None: in or beside `root`, or one folder deeper.
         count_frames: decode every video, with a progress bar, to count its frames (20 ms each on one core), and end
             tubes there. False: the count of the annotations holds, which in some videos is one to three too many.
-        partial: take a copy that lacks annotated videos of its classes; how many is told in `notes`.
         counts: videos whose frames are counted already, as `Manifest.frame_counts` gives them.
         workers: processes that count frames; None: one a core; 0: this process.
 
@@ -93,24 +90,24 @@ def load(
         DatasetError: no folder, class or annotated video of UCF24 in it; no annotations or test list, damaged ones, or
             a test list that is not whole; annotated videos are missing, or there with two suffixes; an unknown class.
     """
-    if root is None:
-        raise DatasetError("ucf24: root, the folder of UCF-101 with its class folders, is needed")
-    if split != 1:
-        raise DatasetError(f"ucf24: the annotations have one split, 1. Received: split={split}")
-    if classes is not None:
-        check_classes(classes, CLASSES, "ucf24")
     root = folder.check_folder(root, "UCF-101, a folder that holds a folder of videos per class")
     top = _class_root(root)
     file = _annotation_file(root, top, lists)
     dataset, notes = of_classes(top, CLASSES, classes)
-    dataset = replace(dataset, name="ucf24", root=top)
     annotations, told = read_annotations(file)
     notes += told
-    by_key = {name.casefold(): annotation for name, annotation in annotations.items()}
-    found, told = _annotated(dataset, annotations, file, partial)
-    notes += told
-    test_list = _list_file(file, TEST_LIST, root, top)
-    (train, test), told = _parts(found, by_key, dataset.class_names, test_list)
+    by_key = {clip_key(*name.partition("/")[::2]): annotation for name, annotation in annotations.items()}
+
+    records = by_clip(dataset)
+    found = {key: record for key, record in records.items() if key in by_key}
+    if not found:
+        raise DatasetError(f"{dataset.root}: none of the {len(annotations)} videos of {file} is in it")
+    wanted = [name for name in annotations if name.split("/")[0] in dataset.class_names]
+    missing = sorted(name for name in wanted if clip_key(*name.partition("/")[::2]) not in found)
+    notes += lacking(counted(missing, f"of {len(wanted)} annotated videos are not on disk"), dataset.root, partial)
+    without = [record.path.name for key, record in sorted(records.items()) if key not in found]
+    notes += counted(without, "videos have no annotation and are left out")
+    (train, test), told = _parts(found, by_key, dataset.class_names, _test_list(file, root, top))
     notes += told
 
     frames = {}
@@ -123,12 +120,8 @@ def load(
         tubes = [_end(tube, frames.get(key, annotation.frames), record.label, cut) for tube in annotation.tubes]
         kept.append(replace(record, tubes=tuple(tube for tube in tubes if tube is not None)))
     notes += [f"{count} {what}" for what, count in cut.items()]
-    return replace(
-        dataset,
-        records=tuple(kept),
-        official=tuple(frozenset(found[key].path for key in part) for part in (train, test)),
-        notes=dataset.notes + tuple(notes),
-    )
+    official = paths_of(*([found[key] for key in part] for part in (train, test)))
+    return ActionDataset("ucf24", top, tuple(kept), dataset.class_names, official, tuple(notes))
 
 
 def read_annotations(path: str | Path) -> tuple[dict[str, Annotation], tuple[str, ...]]:
@@ -149,8 +142,8 @@ def read_annotations(path: str | Path) -> tuple[dict[str, Annotation], tuple[str
     cut: Counter[str] = Counter()
     annotations = {}
     for name, entry in content.items():
-        class_name = str(name).partition("/")[0]
-        if not isinstance(name, str) or class_name not in CLASSES:
+        class_name, _, video = str(name).partition("/")
+        if not isinstance(name, str) or class_name not in CLASSES or not video:
             raise DatasetError(f"{path}: expected videos as <Class>/<video>, of the 24 classes. Received: {name!r}")
         where = f"{path}, {name}"
         _need(entry, ("numf", "label", "annotations"), where)
@@ -200,35 +193,11 @@ def _end(tube: Tube, frames: int, label: int, cut: Counter[str]) -> Tube | None:
     return Tube(label, tube.start, boxes) if np.isfinite(boxes).any() else None
 
 
-def _annotated(
-    dataset: ActionDataset, annotations: dict[str, Annotation], file: Path, partial: bool
-) -> tuple[dict[str, VideoRecord], list[str]]:
-    """({key: record} of the videos that are annotated, notes on the others)."""
-    names = dataset.class_names
-    records = by_clip(dataset, lambda record: f"{names[record.label]}/{record.path.stem}".casefold())
-    known = {name.casefold() for name in annotations}
-    found = {key: record for key, record in records.items() if key in known}
-    if not found:
-        raise DatasetError(f"{dataset.root}: none of the {len(annotations)} videos of {file} is in it")
-    of_classes = [name for name in annotations if name.split("/")[0] in dataset.class_names]
-    notes = []
-    missing = sorted(name for name in of_classes if name.casefold() not in found)
-    if missing:
-        text = f"{len(missing)} of {len(of_classes)} annotated videos are not on disk, first {missing[0]}"
-        if not partial:
-            raise DatasetError(f"{dataset.root}: {text}; partial=True does without them")
-        notes.append(text)
-    without = [record.path.name for key, record in sorted(records.items()) if key not in found]
-    if without:
-        notes.append(f"{len(without)} videos have no annotation and are left out, first {without[0]}")
-    return found, notes
-
-
 def _parts(
     found: dict[str, VideoRecord], annotations: dict[str, Annotation], class_names: Sequence[str], test_list: Path
 ) -> tuple[tuple[set[str], set[str]], list[str]]:
     """((training keys, test keys), notes). Training is what is not in the test list, which so has to be whole."""
-    test = _read_list(test_list)
+    test = ucf101.read_list(test_list)
     of_classes = {key: name for key, name in test.items() if name.split("/")[0] in CLASSES}
     if len({annotation.label for annotation in annotations.values()}) == len(CLASSES):
         count = len(test.keys() & annotations.keys())
@@ -241,24 +210,18 @@ def _parts(
     untested = [name for name in class_names if name.casefold() not in tested]
     if untested:
         raise DatasetError(f"{test_list}: no video of {some(untested)}. Expected some of every class")
-    notes = []
     unannotated = [name for key, name in of_classes.items() if key not in annotations]
-    if unannotated:
-        notes.append(f"{len(unannotated)} videos of {TEST_LIST} have no annotation, first {unannotated[0]}")
+    notes = counted(unannotated, f"videos of {TEST_LIST} have no annotation")
     training = found.keys() - test.keys()
     train_list = test_list.with_name(TRAIN_LIST)
     if train_list.is_file():
-        listed = _read_list(train_list)
+        listed = ucf101.read_list(train_list)
         both = sorted(listed.keys() & test.keys())
         if both:
             raise DatasetError(f"{train_list}: {len(both)} videos are in {TEST_LIST} as well: {some(both)}")
-        unlisted = training - listed.keys()
-        if unlisted:
-            notes.append(
-                f"{len(unlisted)} videos are neither in {TRAIN_LIST} nor in {TEST_LIST}, and in no part, first "
-                f"{found[min(unlisted)].path.name}"
-            )
-        training -= unlisted
+        unlisted = [found[key].path.name for key in sorted(training - listed.keys())]
+        notes += counted(unlisted, f"videos are neither in {TRAIN_LIST} nor in {TEST_LIST}, and in no part")
+        training &= listed.keys()
     return (training, found.keys() & test.keys()), notes
 
 
@@ -272,20 +235,20 @@ def _count(
     from har_tf.files.frame_counts import count_frames
 
     counts = count_frames([record.path for record in found.values()], known, workers)
-    counted = dict(zip(found, counts, strict=True))
-    broken = [key for key, count in counted.items() if isinstance(count, Failed)]
-    good = {key: count for key, count in counted.items() if not isinstance(count, Failed)}
-    other = [key for key, count in good.items() if count.frames != annotations[key].frames]
-    sized = [key for key, count in good.items() if (count.height, count.width) != SIZE]
-    notes = []
-    if broken:
-        first = f"{found[broken[0]].path}: {counted[broken[0]].reason}"
-        notes.append(f"{len(broken)} videos cannot be read, first {first}")
-    if other:
-        first = f"{found[other[0]].path.name}: {good[other[0]].frames} for {annotations[other[0]].frames}"
-        notes.append(f"{len(other)} videos have another number of frames than {ANNOTATIONS} says, first {first}")
-    if sized:
-        notes.append(f"{len(sized)} videos are not 320 x 240, as the boxes are, first {found[sized[0]].path.name}")
+    outcomes = dict(zip(found, counts, strict=True))
+    good = {key: count for key, count in outcomes.items() if not isinstance(count, Failed)}
+    broken = [f"{found[key].path}: {outcomes[key].reason}" for key in outcomes if key not in good]
+    other = [
+        f"{found[key].path.name}: {count.frames} for {annotations[key].frames}"
+        for key, count in good.items()
+        if count.frames != annotations[key].frames
+    ]
+    sized = [found[key].path.name for key, count in good.items() if (count.height, count.width) != SIZE]
+    notes = [
+        *counted(broken, "videos cannot be read"),
+        *counted(other, f"videos have another number of frames than {ANNOTATIONS} says"),
+        *counted(sized, "videos are not 320 x 240, as the boxes are"),
+    ]
     return {key: count.frames for key, count in good.items()}, notes
 
 
@@ -307,27 +270,14 @@ def _annotation_file(root: Path, top: Path, lists: str | Path | None) -> Path:
     raise DatasetError(f"{root}: no {ANNOTATIONS} in it or beside it; name its folder with lists")
 
 
-def _list_file(annotations: Path, name: str, root: Path, top: Path) -> Path:
+def _test_list(annotations: Path, root: Path, top: Path) -> Path:
     """The list beside the annotations, or else among UCF101's own lists."""
-    beside = annotations.with_name(name)
+    beside = annotations.with_name(TEST_LIST)
     others = None if beside.is_file() else ucf101.find_lists(root, top)
-    return beside if others is None else others / name
-
-
-def _read_list(path: Path) -> dict[str, str]:
-    """{name in lower case: name} of the videos, without suffix and label, of a list of UCF101 or UCF24."""
+    path = beside if others is None else others / TEST_LIST
     if not path.is_file():
         raise DatasetError(f"{path}: no such list. Expected it beside {ANNOTATIONS}, or the lists of UCF101")
-    entries = {}
-    for number, line in numbered_lines(path):
-        # Copies of the videos are re-encoded, and their lists changed with them.
-        name = str(PurePosixPath(line.split()[0]).with_suffix(""))
-        if len(PurePosixPath(name).parts) != 2:
-            raise DatasetError(f"{path}, line {number}: expected '<Class>/<video>'. Received: {line!r}")
-        entries[name.casefold()] = name
-    if not entries:
-        raise DatasetError(f"{path}: an empty list")
-    return entries
+    return path
 
 
 def _need(entry: Any, keys: Sequence[str], where: str) -> None:

@@ -256,7 +256,7 @@ def test_annotations_that_are_refused(tmp_path, text, message):
     path = change(root, 0, text)
     with pytest.raises(DatasetError, match=message) as caught:
         datasets.load("ilsvrc", root)
-    assert str(caught.value).startswith(str(path))
+    assert f"1 annotations cannot be used, first {path}: " in str(caught.value)
     dataset = datasets.load("ilsvrc", root, partial=True)
     assert summary(dataset) == [*EXPECTED[:2], (VAL[0][0], 2, [])]
     assert any(note.startswith(f"1 annotations cannot be used, first {path}") for note in dataset.notes)
@@ -316,7 +316,7 @@ def test_wrong_lists(tmp_path, name, text, message):
 
 
 def test_wrong_arguments_and_empty_folders(tmp_path):
-    with pytest.raises(DatasetError, match="ilsvrc: root, the folder of the pictures"):
+    with pytest.raises(DatasetError, match="root, the folder of the pictures"):
         datasets.load("ilsvrc")
     with pytest.raises(DatasetError, match="no such folder"):
         datasets.load("ilsvrc", tmp_path / "none")
@@ -324,7 +324,7 @@ def test_wrong_arguments_and_empty_folders(tmp_path):
         datasets.load("ilsvrc", tmp_path)
     with pytest.raises(DatasetError, match="part must be one of val, train. Received: 'test'"):
         datasets.load("ilsvrc", tmp_path, part="test")
-    with pytest.raises(DatasetError, match="split=2"):
+    with pytest.raises(DatasetError, match="its parts are part='val' and 'train'. Received: split=2"):
         datasets.load("ilsvrc", tmp_path, split=2)
     picture(tmp_path / "val" / "a.JPEG")
     with pytest.raises(DatasetError, match="no annotation of val. Expected ILSVRC/Annotations/CLS-LOC/val"):

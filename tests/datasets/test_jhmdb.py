@@ -236,11 +236,11 @@ def test_a_part_says_what_is_missing(root):
     (root / "ReCompress_Videos" / "golf" / f"{VIDEOS['golf'][2]}.avi").unlink()
     path = root / "splits" / "wave_test_split1.txt"
     path.write_text(path.read_text().split("\n")[0])
-    with pytest.raises(DatasetError, match=r"ReCompress_Videos: official split 1: 1 of 4 videos .*; partial=True does"):
+    with pytest.raises(DatasetError, match=r"split 1.: 1 of 2 training entries .*; partial=True does"):
         load(root)
     assert load(root, partial=True).notes[1:3] == (
-        "official split 1: 1 of 4 videos are not on disk, first golf/Swing!_(2)_golf_f_nm_np1_le_goo_0",
-        "official split 1: 1 videos are in no list, first wave/Wie_man_winkt!!_wave_u_cm_np1_fr_med_0",
+        "official split 1: 1 of 2 training entries are not on disk, first golf/Swing!_(2)_golf_f_nm_np1_le_goo_0.avi",
+        "official split 1: 1 videos are in no list, first Wie_man_winkt!!_wave_u_cm_np1_fr_med_0.avi",
     )
 
 
@@ -314,7 +314,7 @@ def test_damaged_bytes_of_a_mat_file_never_do_more_than_fail(tmp_path):
 
 
 def test_what_is_not_there(root, tmp_path):
-    with pytest.raises(DatasetError, match="jhmdb: root, the folder that holds ReCompress_Videos"):
+    with pytest.raises(DatasetError, match="root, JHMDB, with ReCompress_Videos"):
         load(None)
     with pytest.raises(DatasetError, match="no such folder. Expected JHMDB"):
         load(tmp_path / "none")
@@ -332,7 +332,7 @@ def test_what_is_not_there(root, tmp_path):
         load(root, boxes="pickle")
     for path in (root / "splits").iterdir():
         path.write_text("other.avi 1\nanother.avi 2\n")
-    with pytest.raises(DatasetError, match="none of the 4 videos of .*splits is in it"):
+    with pytest.raises(DatasetError, match="splits, split 1.: none of the 2 training entries is on disk"):
         load(root)
     shutil.rmtree(root / "ReCompress_Videos")
     with pytest.raises(DatasetError, match="no ReCompress_Videos in it"):

@@ -266,7 +266,7 @@ def test_wrong_lists_are_refused(empty_videos, text, message):
 
 def test_what_is_not_there(empty_videos, tmp_path):
     root = flat(empty_videos)
-    with pytest.raises(DatasetError, match="root, the folder that holds the videos"):
+    with pytest.raises(DatasetError, match="root, a folder that holds the videos"):
         datasets.load("kinetics")
     with pytest.raises(DatasetError, match="no_such: no such folder"):
         datasets.load("kinetics", tmp_path / "no_such")
@@ -282,7 +282,7 @@ def test_what_is_not_there(empty_videos, tmp_path):
     with pytest.raises(DatasetError, match=r"several lists of the training part; .*k400/train.csv, .*k600/train.csv"):
         datasets.load("kinetics", root)
     assert len(datasets.load("kinetics", root, lists=root / "k600")) == 5
-    with pytest.raises(DatasetError, match="has one official split. Received: split=2"):
+    with pytest.raises(DatasetError, match="kinetics has one split. Received: split=2"):
         datasets.load("kinetics", root, split=2)
 
 

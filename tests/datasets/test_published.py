@@ -2,15 +2,16 @@ from pathlib import Path
 
 import pytest
 
-from har_tf.datasets import DatasetError, VideoRecord
+from har_tf.datasets import ActionDataset, DatasetError, VideoRecord
 from har_tf.datasets.published import by_clip, in_or_below, read_pickle
 
 
 def test_two_files_of_a_clip_are_refused():
-    one, other, same = (VideoRecord(Path(name), 0) for name in ("a.avi", "b.avi", "a.mp4"))
-    assert by_clip([one, other], lambda record: record.path.stem) == {"a": one, "b": other}
-    with pytest.raises(DatasetError, match=r"a.avi: is the same clip as a.mp4. Expected one file of a clip"):
-        by_clip([one, other, same], lambda record: record.path.stem)
+    one, other, same = (VideoRecord(Path(name), 0) for name in ("a.avi", "b.avi", "A.mp4"))
+    dataset = ActionDataset("clips", Path(), (one, other), ("Run", "Sit"))
+    assert by_clip(dataset) == {"run/a": one, "run/b": other}
+    with pytest.raises(DatasetError, match=r"a.avi: is the same clip as A.mp4. Expected one file of a clip"):
+        by_clip(dataset.subset([one, other, same]))
 
 
 def test_a_pickle_that_is_refused_is_an_error_of_the_data_set(tmp_path):

@@ -75,7 +75,7 @@ def test_lists_beside_other_data_are_not_for_it(empty_videos, tmp_path):
     root = empty_videos("own", {"wave": ["a.mp4"], "jump": ["b.mp4"]})
     lists = write_lists(tmp_path / "ucfTrainTestlist")
     assert datasets.load(root).official is None
-    with pytest.raises(DatasetError, match="none of the training entries of split 1 is in"):
+    with pytest.raises(DatasetError, match="split 1.: none of the 0 training entries is on disk"):
         datasets.load(root, lists=lists)
 
 
@@ -94,7 +94,7 @@ def test_groups_in_both_parts_are_told(empty_videos, tmp_path):
         ({"train": ["v_Hammering_g08_c01.avi 1"]}, "line 1: expected '<Class>/<file> .label.'"),
         ({"train": ["Hammering/v_Hammering_g08_c01.avi 2"]}, "line 1: 2 is not the label of classInd.txt"),
         ({"test": [""]}, "testlist01.txt: an empty list"),
-        ({"train": ["Biking/v_Biking_g08_c01.avi"]}, "none of the training entries"),
+        ({"train": ["Biking/v_Biking_g08_c01.avi"]}, "none of the 0 training entries"),
         ({"classes": "1 Hammering\n3 HammerThrow\n"}, "the numbers are not 1 to 2"),
         ({"classes": "Hammering\n"}, "classInd.txt, line 1"),
     ],
@@ -120,9 +120,10 @@ def test_the_real_lists(shared):
     sizes = {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}
     tested = {1: range(1, 8), 2: range(8, 15), 3: range(15, 22)}
     for split, (train, test) in sizes.items():
-        lists = ucf101.read_lists(shared / "data" / "splits" / "ucf101", split)
-        assert (len(lists.train), len(lists.test), len(lists.class_names)) == (train, test, 101)
-        groups = {int(entry.split("_g")[1][:2]) for entry in lists.test}
+        parts, class_names = ucf101.read_lists(shared / "data" / "splits" / "ucf101", split)
+        assert [len(part) for part in parts.values()] == [train, test]
+        assert len(class_names) == 101
+        groups = {int(entry.split("_g")[1][:2]) for entry in parts["test"].values()}
         assert groups == set(tested[split])
 
 
@@ -178,7 +179,7 @@ def test_the_counts_of_a_whole_set_of_lists(empty_videos, tmp_path):
 
     for split, (train, test) in sizes.items():
         write(split, train, test)
-        assert len(ucf101.read_lists(tmp_path, split).test) == test
+        assert len(ucf101.read_lists(tmp_path, split)[0]["test"]) == test
         for short in ((train - 1, test), (train, test - 1)):
             write(split, *short)
             with pytest.raises(
@@ -187,14 +188,14 @@ def test_the_counts_of_a_whole_set_of_lists(empty_videos, tmp_path):
             ):
                 ucf101.read_lists(tmp_path, split)
     write(1, 9000, 3000, names[:100])
-    assert len(ucf101.read_lists(tmp_path, 1).train) == 9000
+    assert len(ucf101.read_lists(tmp_path, 1)[0]["training"]) == 9000
 
 
 def test_a_whole_set_of_classes_has_a_known_number_of_videos(empty_videos, tmp_path, shared):
     lists = shared / "data" / "splits" / "ucf101"
-    read = ucf101.read_lists(lists)
+    parts, _ = ucf101.read_lists(lists)
     files: dict[str, list[str]] = {}
-    for entry in read.train + read.test:
+    for entry in (*parts["training"].values(), *parts["test"].values()):
         files.setdefault(entry.split("/")[0], []).append(entry.split("/")[1])
     root = empty_videos("UCF-101", files)
     assert datasets.load("ucf101", root, lists=lists).notes == ()

@@ -145,7 +145,7 @@ def test_the_lists_of_ucf101_serve_as_well(empty_videos, tmp_path):
     assert test == ["v_BasketballDunk_g01_c01.avi", "v_Surfing_g01_c01.avi"]
     assert train == ["v_BasketballDunk_g08_c01.avi"]
     assert dataset.notes[2:] == (
-        "1 videos of testlist01.txt have no annotation, first Surfing/v_Surfing_g02_c07",
+        "1 videos of testlist01.txt have no annotation, first Surfing/v_Surfing_g02_c07.avi",
         "1 videos are neither in trainlist01.txt nor in testlist01.txt, and in no part, first v_Surfing_g08_c01.avi",
     )
     (lists / "trainlist01.txt").write_text("Surfing/v_Surfing_g01_c01.mp4 10\n")
@@ -305,11 +305,11 @@ def test_annotations_that_run_code_are_refused(root, tmp_path):
 
 
 def test_what_is_not_there(root, empty_videos, tmp_path):
-    with pytest.raises(DatasetError, match="ucf24: root, the folder of UCF-101"):
+    with pytest.raises(DatasetError, match="root, UCF-101, a folder"):
         load(None)
     with pytest.raises(DatasetError, match="no such folder"):
         load(tmp_path / "none")
-    with pytest.raises(DatasetError, match="one split, 1. Received: split=2"):
+    with pytest.raises(DatasetError, match="ucf24 has one split. Received: split=2"):
         load(root, split=2)
     with pytest.raises(DatasetError, match="unknown class 'Archery'"):
         load(root, classes=["Archery", "Surfing"])
