@@ -61,13 +61,9 @@ def class_pictures(
     """Figure 1: Grad-CAM of the clips that speak most and least for the model, and of some between them.
 
     Args:
-        looked: what `concepts.saliency.class_maps` measured.
-        maps: the Grad-CAM maps of the clips.
-        clips: of the class.
-        target: the class.
-        class_names: of the model's outputs.
-        figures, overlays: folders for the strip and for the videos.
-        videos: overlay videos, at most.
+        looked, maps: what `concepts.saliency.class_maps` gave.
+        clips, target, class_names: of the class, its name, and those of the model's outputs.
+        figures, overlays: folders for the strip and for the videos, of which there are `videos` at most.
     """
     rows = looked["clips"]
     right = [i for i, row in enumerate(rows) if row["right"] and not row["empty"]]
@@ -107,8 +103,7 @@ def concept_pictures(
     """Figures 4 to 6: detections in videos that gave concepts, and the clips of concepts of both kinds.
 
     Args:
-        found: the folder of concepts.
-        sets: the clips that are used.
+        found, sets: the folder of concepts, and the clips that are used.
         records: videos that may have given them.
         figures: folder for the pictures.
     """
