@@ -14,12 +14,13 @@ from keras import layers
 
 from experiments import video_tcav
 from experiments.video_tcav import PRESETS
+from har_tf import subject
 from har_tf.concepts import mining
 from har_tf.concepts.concept_split import divide
 from har_tf.concepts.study import FURTHER
 from har_tf.concepts.tracks import Track
 from har_tf.experiment import changed
-from har_tf.models.saving import save_model
+from har_tf.models.saving import load_model, save_model
 from har_tf.report.pages.video_tcav import findings
 from har_tf.report.publish import publish
 from har_tf.video import probe, write_video
@@ -349,6 +350,15 @@ def test_wrong_input_is_named_before_any_long_work(tennis, by_hand, tmp_path, da
     with pytest.raises((ValueError, OSError), match=message):
         video_tcav.main(changed(tennis, out=tmp_path / "out", **options))
     assert not list((tmp_path / "out").rglob("results.json"))
+
+
+def test_names_of_published_weights_keep_their_spaces(motion_model, monkeypatch, tmp_path):
+    model, _ = load_model(motion_model)
+    monkeypatch.setattr(subject, "video_swin", lambda **options: model)
+    monkeypatch.setattr(subject.importers, "video_swin_options", lambda path: {})
+    (tmp_path / "names.txt").write_text("playing tennis\n2 dining\n\n")
+    found = subject.published(tmp_path / "swin.pth", (8, 32, 32, 3), tmp_path / "names.txt", network="VideoSwin")
+    assert (found.start, found.classifier.class_names) == ("swin.pth", ("playing tennis", "dining"))
 
 
 def test_help_is_quick_and_unknown_options_are_refused():
