@@ -57,7 +57,7 @@ def gradcam(
         >>> explanation = gradcam(model, clips, tap="conv3d", pool="spatial")
         >>> frames = overlay(clips, explanation)
     """
-    (explanation,) = _at(model, clips, [find(model, tap)], class_index, pool, normalize, batch_size).values()
+    (explanation,) = gradcam_at(model, clips, [find(model, tap)], class_index, pool, normalize, batch_size).values()
     return explanation
 
 
@@ -86,10 +86,7 @@ def gradcam_at(
         >>> explanations = gradcam_at(model, clips, ["conv2d_2", "conv3d"])
         >>> save_overlay("overlay.mp4", clips, explanations)  # the first clip, its overlays side by side
     """
-    return _at(model, clips, find_several(model, taps), class_index, pool, normalize, batch_size)
-
-
-def _at(model, clips, taps, class_index, pool, normalize, batch_size) -> dict[str, Explanation]:
     check(normalize=normalize)
-    found = one_pass(model, clips, ["gradcam"], taps, class_index, batch_size=batch_size, pool=pool)
-    return {tap.name: found.gradcam(tap, normalize=normalize) for tap in taps}
+    places = find_several(model, taps)
+    found = one_pass(model, clips, ["gradcam"], places, class_index, batch_size=batch_size, pool=pool)
+    return {tap.name: found.gradcam(tap, normalize=normalize) for tap in places}

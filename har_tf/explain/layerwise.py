@@ -55,34 +55,6 @@ class Layerwise:
         """Tap's name -> (B, t, h, w), the evidence of Grad-CAM."""
         return self.maps["gradcam.weighted"]
 
-    def cam3d(
-        self,
-        taps: Sequence[str | Tap] | None = None,
-        counterfactual: bool = False,
-        normalize: str | None = "clip",
-        join: str = "sum",
-        align: str = "corners",
-    ) -> Explanation:
-        """Equations (2) and (6) over some of the taps; None: all. Other arguments as in `cam3d`."""
-        return self.summed("3dcam", taps, counterfactual, normalize, join, align)
-
-    def sum_gradcam(
-        self,
-        taps: Sequence[str | Tap] | None = None,
-        counterfactual: bool = False,
-        normalize: str | None = "clip",
-        join: str = "sum",
-        align: str = "centres",
-    ) -> Explanation:
-        """The Grad-CAMs of some of the taps; None: all. Other arguments as in `har_tf.explain.sum_gradcam`."""
-        return self.summed("sum-gradcam", taps, counterfactual, normalize, join, align)
-
-    def gradcam(
-        self, tap: str | Tap | None = None, counterfactual: bool = False, normalize: str | None = "clip"
-    ) -> Explanation:
-        """Grad-CAM at one of the taps, as `har_tf.explain.gradcam` makes it; None: the last one."""
-        return self.at_tap("gradcam", tap, counterfactual, normalize)
-
     def at_tap(
         self,
         method: str,
@@ -90,7 +62,7 @@ class Layerwise:
         counterfactual: bool = False,
         normalize: str | None = "clip",
     ) -> Explanation:
-        """The map of one tap, by a method that does not join taps.
+        """The map of one tap, by a method that does not join taps; `gradcam` is that of Grad-CAM.
 
         Args:
             method: of `METHODS`.
@@ -113,7 +85,7 @@ class Layerwise:
         join: str = "sum",
         align: str | None = None,
     ) -> Explanation:
-        """The joined map of several taps, by a method that sums them.
+        """The joined map of several taps, by a method that sums them; `cam3d` and `sum_gradcam` are those of theirs.
 
         Args:
             method: of `METHODS`.
@@ -136,6 +108,10 @@ class Layerwise:
         settings |= {"join": join, "align": align, "normalize": normalize}
         factors = Factors(parts, peaks, self.size, align, count)
         return self._explanation(scaled(signed, normalize), signed, several + self._title(method), settings, factors)
+
+    gradcam = functools.partialmethod(at_tap, "gradcam")
+    cam3d = functools.partialmethod(summed, "3dcam")
+    sum_gradcam = functools.partialmethod(summed, "sum-gradcam")
 
     def _names(self, taps) -> tuple[str, ...]:
         known = tuple(tap.name for tap in self.taps)

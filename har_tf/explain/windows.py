@@ -107,7 +107,7 @@ def explain_video(
     frames, places = np.unique(windows, return_inverse=True)
     places = places.reshape(windows.shape)
     sums: dict[str, np.ndarray] = {}
-    covered = np.zeros(len(frames), "float32")
+    covered = np.bincount(places.ravel()).astype("float32")
     factors: dict[str, list[tuple[Factors, np.ndarray]]] = {}
     kinds, told = {}, []
     for first in range(0, len(windows), batch_size):
@@ -116,8 +116,6 @@ def explain_video(
         found = {"": found} if isinstance(found, Explanation) else dict(found)
         one = next(iter(found.values()))
         told.append((one.class_index, one.score, one.probability))
-        for place in places[batch].ravel():
-            covered[place] += 1
         for name, explanation in found.items():
             kinds[name] = replace(explanation, factors=None)
             if name not in sums:
@@ -145,9 +143,8 @@ def explain_video(
 
 
 def _add(maps: np.ndarray, places: np.ndarray, total: np.ndarray) -> None:
-    for window_maps, window in zip(maps, places, strict=True):
-        for one_map, place in zip(window_maps, window, strict=True):
-            total[place] += one_map
+    for index in np.ndindex(places.shape):
+        total[places[index]] += maps[index]
 
 
 def _add_together(batches: list[tuple[Factors, np.ndarray]], total: np.ndarray) -> None:

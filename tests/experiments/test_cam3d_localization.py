@@ -34,7 +34,7 @@ GAUSSIAN, UNIFORM, DIFFERENCE = (row.name for row in CONTROLS)
 def recipe(tmp_path_factory):
     return changed(
         PRESETS["figures"], network="ResNeXt3D", clips=60, epochs=1, size=(64, 64), num_frames=4, width=32,
-        cardinality=2, validation=0.2, overlays=1, workers=0, frames_per_clip=2,
+        cardinality=2, validation=0.2, overlays=1, workers=0, frames_per_clip=2, blur=(1 / 128, 1 / 16),
         out=tmp_path_factory.mktemp("runs"), run="tiny",
     )  # fmt: skip
 
@@ -145,7 +145,7 @@ def test_what_is_chosen_was_best_on_held_out_clips(results):
 
 
 def test_each_row_takes_the_blur_that_suits_held_out_clips(recipe, run, results):
-    assert {found["blur"] for found in results["methods"].values()} <= {1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 8}
+    assert {found["blur"] for found in results["methods"].values()} <= {1 / 128, 1 / 16}
     flat = results["methods"][UNIFORM]
     assert flat["blur"] == 1 / 128, "of equally good ones the first: a uniform map stays what it is"
     with pytest.raises(ValueError, match="--blur must be between 0 and 0.5. Received: 0.1 0.6"):
@@ -167,7 +167,7 @@ def test_a_saved_model_is_explained_as_it_was(run, recipe, results):
     cam3d_localization.main(saved)
     again = json.loads((recipe.output.out / "cam3d_localization" / "saved" / "results.json").read_text())
     assert again["methods"]["3DCAM layer 1"]["boxes"] == results["methods"]["3DCAM layer 1"]["boxes"]
-    cam3d_localization.main(changed(saved, explain="true", taps="conv3d_1a_7x7,layer2", run="true"))
+    cam3d_localization.main(changed(saved, explain="true", taps="conv3d_1a_7x7,layer2", blur=(0.1,), run="true"))
     true = json.loads((recipe.output.out / "cam3d_localization" / "true" / "results.json").read_text())
     assert list(true["model"]["taps"].values()) == ["conv3d_1a_7x7", "layer2"]
     assert true["measured"]["test"]["right"] == results["measured"]["test"]["right"]
