@@ -117,7 +117,7 @@ def main(recipe: Recipe) -> None:
     from har_tf.evaluate import fusion_rows
     from har_tf.models.fusion_gru import fine_taps
     from har_tf.models.saving import save_model
-    from har_tf.report.pages.explained import Answered, class_strips, overlay_sections
+    from har_tf.report.pages.explained import ClipPredictions, class_strips, overlay_sections
     from har_tf.report.pages.fusion_gru import end_to_end_line
     from har_tf.store import features
     from har_tf.store.prepare import prepare
@@ -213,9 +213,9 @@ def main(recipe: Recipe) -> None:
         elif recipe.export_end_to_end:
             (run.path / "model.keras").unlink(missing_ok=True)  # of a run before
         of_all = prepared.subset([record for split in splits.values() for record in split.test.records])
-        pictures = class_strips(Answered(None, of_all, np.concatenate(probabilities[shown])), run.figures, 18)
+        pictures = class_strips(ClipPredictions(None, of_all, np.concatenate(probabilities[shown])), run.figures, 18)
         if model is not None:  # it knows the test clips of other splits, so the overlays are of the first alone
-            explained = Answered(model, test, probabilities[shown][0], fine_taps(model))
+            explained = ClipPredictions(model, test, probabilities[shown][0], fine_taps(model))
             pictures += overlay_sections(explained, run.overlays, recipe.output.overlays)
         results["pictures"] = stored(pictures, run.path)
         run.publish(results)

@@ -131,7 +131,7 @@ def main(recipe: Recipe) -> None:
     from har_tf.evaluate import gated_rows
     from har_tf.evaluate.videos import VideoPredictions
     from har_tf.models.saving import load_model
-    from har_tf.report.pages.explained import Answered, overlay_sections
+    from har_tf.report.pages.explained import ClipPredictions, overlay_sections
     from har_tf.store.flow import flow_clips
     from har_tf.store.prepare import prepare
     from har_tf.trial import Parts, run_rows
@@ -205,7 +205,9 @@ def main(recipe: Recipe) -> None:
         run.keep(folder / "history.csv")
         if row["modality"] == "rgb":
             model, _ = load_model(folder / "model.keras")
-            predictions = Answered(model, tested[shown], answered[shown, seeds[0]].clips, methods=("gradcam", "3dcam"))
+            predictions = ClipPredictions(
+                model, tested[shown], answered[shown, seeds[0]].clips, methods=("gradcam", "3dcam")
+            )
             pictures = overlay_sections(predictions, run.overlays, recipe.output.overlays, f"{row['label']}, overlays")
         results["pictures"] = stored(pictures, run.path)
         run.publish(results)

@@ -135,7 +135,7 @@ def main(recipe: Recipe) -> None:
     dataset = recipe.data.listed()
     begin(recipe)
 
-    from har_tf.report.pages.explained import Answered, sections
+    from har_tf.report.pages.explained import ClipPredictions, sections
     from har_tf.store.prepare import prepare
     from har_tf.trial import Parts, run_rows
 
@@ -187,7 +187,7 @@ def main(recipe: Recipe) -> None:
         results["shown"] = {"model": name, "protocol": protocol}
         run.keep(shown.folder / "model.keras")
         run.keep(shown.folder / "history.csv")
-        answered = Answered(shown.model, shown.test, shown.probabilities)
+        answered = ClipPredictions(shown.model, shown.test, shown.probabilities)
         pictures = sections(answered, run.figures, run.overlays, first_number=6, videos=recipe.output.overlays)
         results["pictures"] = stored(pictures, run.path)
         run.publish(results)

@@ -13,7 +13,7 @@ from har_tf.datasets import ActionDataset
 from har_tf.experiment import Augmentation, Split, Training
 from har_tf.models.zoo import named
 from har_tf.report.page import stored
-from har_tf.report.pages.explained import Answered, sections
+from har_tf.report.pages.explained import ClipPredictions, sections
 from har_tf.report.run_folder import RunFolder, check_writable
 from har_tf.store.prepare import prepare
 from har_tf.trial import Parts
@@ -129,7 +129,7 @@ def train(
     classifier = Classifier.load(run.keep(run.training / "model.keras"))
     run.keep(run.training / "history.csv")
     counts = np.bincount(parts.test.labels, minlength=len(dataset.class_names))
-    answered = Answered(outcome.model, outcome.test, outcome.probabilities)
+    answered = ClipPredictions(outcome.model, outcome.test, outcome.probabilities)
     results = {
         "dataset": {"name": dataset.name, "classes": list(dataset.class_names), "clips": len(dataset),
                     "skipped": len(prepared.skipped), "notes": list(dataset.notes)},

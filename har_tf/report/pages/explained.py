@@ -10,7 +10,7 @@ from har_tf.report import page, plots
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
+class ClipPredictions:
     """A classifier's answers on test clips.
 
     Args:
@@ -51,15 +51,10 @@ class Answered:
         return sorted(counts, key=lambda row: (-row[1] / row[2], -row[2], names[row[0]]))
 
     def explanations(self, clips: np.ndarray) -> dict:
-        """What every method and tap shows of clips (B, T, H, W, 3), by name; "" for Grad-CAM where it is by itself."""
-        from har_tf.explain import by_method, gradcam, gradcam_at
+        """What every method and tap shows of clips (B, T, H, W, 3), by name; "" for one that stands by itself."""
+        from har_tf.explain import by_method
 
-        if tuple(self.methods) != ("gradcam",):
-            return by_method(self.model, clips, self.methods, self.taps or None)
-        if not self.taps:
-            return {"": gradcam(self.model, clips)}
-        found = gradcam_at(self.model, clips, list(self.taps.values()))
-        return {name: found[tap] for name, tap in self.taps.items()}
+        return by_method(self.model, clips, self.methods, self.taps or None)
 
     def caption(self, position: int) -> str:
         """Such as "Bowling taken for CricketBowling, 0.61"."""
@@ -69,7 +64,7 @@ class Answered:
         return f"{answer}, {row.max():.2f}"
 
 
-def frame_strip(answered: Answered, positions: list[int], path: Path) -> page.Figure:
+def frame_strip(answered: ClipPredictions, positions: list[int], path: Path) -> page.Figure:
     """Draws clips above their overlays, as in Figures 6 to 8 of Hossain et al. 2025."""
     from har_tf.explain import overlay
 
@@ -101,8 +96,10 @@ def class_sheet(
     title: str | None = None,
     frames: int = 8,
     **options,
-) -> page.Figure:
+) -> None:
     """Draws what speaks for the most probable classes of a clip, and against the first, as in Figure 6 of 3DCAM.
+
+    Each row has its own scale. A row whose map has no positive evidence says so.
 
     Args:
         model: the classifier.
@@ -115,45 +112,29 @@ def class_sheet(
         frames: frames to show of a longer clip.
         **options: `tap`, `taps`, `pool` and `normalize` of `har_tf.explain.by_method`; one tap, or several that are
             summed.
-
-    Returns:
-        The figure. A row whose map has no positive evidence says so.
     """
     from har_tf.explain import by_method, overlay
 
     top = min(top, len(class_names))
-    ranked, negated = (
-        _only_one(by_method(model, clip[None], [method], top=number, counterfactual=against, **options))
-        for number, against in ((top, False), (1, True))
-    )
     rows = [("the clip", clip)]
-    for rank in range(top):
-        found = ranked.only(rank)
-        name, p = class_names[found.class_index[0]], found.probability[0]
-        rows.append((f"{_ordinal(rank)}: {name}, p = {p:.4f}{_nothing(found)}", overlay(clip[None], found, 0.5)[0]))
-    found = negated.only(0)
-    name = class_names[found.class_index[0]]
-    rows.append((f"negation of the first: against {name}{_nothing(found)}", overlay(clip[None], found, 0.5)[0]))
+    for count, against in ((top, False), (1, True)):
+        explanations = by_method(model, clip[None], [method], top=count, counterfactual=against, **options)
+        if len(explanations) != 1:
+            raise ValueError(f"A sheet shows one explanation a class. Received: {', '.join(explanations)}")
+        (explanation,) = explanations.values()
+        for rank in range(count):
+            found = explanation.only(rank)
+            name = class_names[found.class_index[0]]
+            place = f"{('first', 'second', 'third')[rank]} class" if rank < 3 else f"class {rank + 1}"
+            text = f"{place}: {name}, p = {found.probability[0]:.4f}"
+            if against:
+                text = f"negation of the first: against {name}"
+            text += " (no positive evidence)" if found.empty[0] else ""
+            rows.append((text, overlay(clip[None], found, 0.5)[0]))
     plots.frame_strip(rows, path, f"{title}: {found.method}" if title else found.method, frames)
-    scale = "Each row has its own scale: red is the largest value of its map."
-    return page.Figure(path, f"{found.method} at {_where(found)} for the {top} most probable classes. {scale}")
 
 
-def _only_one(explanations: Mapping):
-    if len(explanations) != 1:
-        raise ValueError(f"A sheet shows one explanation a class. Received: {', '.join(explanations)}")
-    return next(iter(explanations.values()))
-
-
-def _ordinal(rank: int) -> str:
-    return ("first", "second", "third")[rank] + " class" if rank < 3 else f"class {rank + 1}"
-
-
-def _nothing(explanation) -> str:
-    return " (no positive evidence)" if explanation.empty[0] else ""
-
-
-def class_strips(answered: Answered, figures: Path, first_number: int, count: int = 3) -> list[page.Section]:
+def class_strips(answered: ClipPredictions, figures: Path, first_number: int, count: int = 3) -> list[page.Section]:
     """Frames of a clip of each of the best and of the worst recognised classes, as in Figures 18 and 19 of Fusion-GRU.
 
     Of a best class the surest correct clip is drawn, of a worst one the surest wrong one; a class without any wrong
@@ -186,25 +167,8 @@ def class_strips(answered: Answered, figures: Path, first_number: int, count: in
     return found
 
 
-def overlay_videos(answered: Answered, positions: list[int], folder: Path, stem: str) -> list[page.Video]:
-    """Writes an H.264 video for each clip, the clip beside its overlay, or those of several taps and methods."""
-    from har_tf.explain import save_overlay
-
-    clips = answered.test.read(positions)
-    explanations = answered.explanations(clips)
-    names = answered.test.class_names
-    videos = []
-    for k, position in enumerate(positions):
-        video, label = answered.test.record_paths[position].stem, names[answered.test.labels[position]]
-        path = folder / f"{stem}_{k + 1}_{label}_{video.removeprefix(f'v_{label}_')}.mp4"
-        truth = f"true class: {label}"
-        save_overlay(path, clips, explanations, k, class_names=names, title=truth)
-        videos.append(page.Video(path, answered.caption(position)))
-    return videos
-
-
 def sections(
-    answered: Answered, figures: Path, overlays: Path, first_number: int, videos: int = 4
+    answered: ClipPredictions, figures: Path, overlays: Path, first_number: int, videos: int = 4
 ) -> list[page.Section]:
     """Frame strips across classes, of a right answer and of wrong ones, and overlay videos of both.
 
@@ -216,25 +180,43 @@ def sections(
         videos: videos of correct clips, and as many of misclassified ones.
     """
     right, wrong = answered.correct(), answered.misclassified()
+    strips = (
+        ("classes", "across classes", right[:6]),
+        ("correct", "a correctly classified clip", right[:1]),
+        ("misclassified", "misclassified clips", wrong[:3]),
+    )
     found = []
-    for number, (what, heading, chosen) in enumerate(
-        (
-            ("classes", "across classes", right[:6]),
-            ("correct", "a correctly classified clip", right[:1]),
-            ("misclassified", "misclassified clips", wrong[:3]),
-        ),
-        start=first_number,
-    ):
+    for number, (what, heading, chosen) in enumerate(strips, start=first_number):
         if chosen:
             figure = frame_strip(answered, chosen, figures / f"figure_{number}_{what}.png")
             found.append(page.Section(f"Figure {number}: Grad-CAM, {heading}", figures=[figure]))
     return [*found, *overlay_sections(answered, overlays, videos)]
 
 
-def overlay_sections(answered: Answered, folder: Path, count: int, title: str = "Overlay videos") -> list[page.Section]:
-    """Overlay videos of correct clips, one a class, and of misclassified ones, at most `count` of each."""
-    return [
-        page.Section(f"{title}: {what}", videos=overlay_videos(answered, chosen[:count], folder, what))
-        for what, chosen in (("correct", answered.correct()), ("misclassified", answered.misclassified()))
-        if chosen and count
-    ]
+def overlay_sections(
+    answered: ClipPredictions, folder: Path, count: int, title: str = "Overlay videos"
+) -> list[page.Section]:
+    """Overlay videos of correct clips, one a class, and of misclassified ones, at most `count` of each.
+
+    Each shows the clip beside its overlay, or those of several taps and methods.
+    """
+    from har_tf.explain import save_overlay
+
+    test, found = answered.test, []
+    for what, positions in (
+        ("correct", answered.correct()[:count]),
+        ("misclassified", answered.misclassified()[:count]),
+    ):
+        if not positions:
+            continue
+        clips = test.read(positions)
+        explanations = answered.explanations(clips)
+        videos = []
+        for k, position in enumerate(positions):
+            video, label = test.record_paths[position].stem, test.class_names[test.labels[position]]
+            path = folder / f"{what}_{k + 1}_{label}_{video.removeprefix(f'v_{label}_')}.mp4"
+            truth = f"true class: {label}"
+            save_overlay(path, clips, explanations, k, class_names=test.class_names, title=truth)
+            videos.append(page.Video(path, answered.caption(position)))
+        found.append(page.Section(f"{title}: {what}", videos=videos))
+    return found

@@ -8,7 +8,7 @@ import pytest
 
 from har_tf.report import plots
 from har_tf.report.pages import explained
-from har_tf.report.pages.explained import Answered, class_strips
+from har_tf.report.pages.explained import ClipPredictions, class_strips
 
 LABELS = [0, 0, 0, 1, 1, 2, 2, 2]
 # class a: 3 of 3, b: 1 of 2, c: 0 of 3; class d has no test clip
@@ -31,7 +31,7 @@ def answered():
         labels=np.array(LABELS, np.int32), class_names=("a", "b", "c", "d"), read=lambda positions: clips[positions],
         record_paths=[Path(f"v_{i}.avi") for i in range(8)],
     )  # fmt: skip
-    return Answered(None, test, np.array(SCORES))
+    return ClipPredictions(None, test, np.array(SCORES))
 
 
 def test_classes_are_ranked_by_their_share(answered):
@@ -57,35 +57,31 @@ def test_best_and_worst_classes_are_shown_by_their_surest_clips(answered, tmp_pa
 
 def test_without_a_wrong_answer_there_is_no_figure_of_the_worst(answered, tmp_path):
     test = SimpleNamespace(**{**vars(answered.test), "labels": np.array(SCORES).argmax(axis=1)})
-    found = class_strips(Answered(None, test, np.array(SCORES)), tmp_path, 18)
+    found = class_strips(ClipPredictions(None, test, np.array(SCORES)), tmp_path, 18)
     assert [section.title for section in found] == ["Figure 18: best recognised"]
     assert (tmp_path / "figure_18_best.png").is_file()
 
 
 def test_the_overlays_of_all_taps_stand_together(answered, tmp_path, monkeypatch):
-    asked = []
+    asked, saved = [], {}
 
-    def gradcam(model, clips):
-        return SimpleNamespace(settings={"tap": "last"})
+    def by_method(model, clips, methods, taps):
+        asked.append((methods, taps))
+        return {name: SimpleNamespace(settings={"tap": tap}) for name, tap in (taps or {"": "last"}).items()}
 
-    def gradcam_at(model, clips, taps):
-        asked.append(taps)
-        return {tap: SimpleNamespace(settings={"tap": tap}) for tap in taps}
-
-    saved = {}
-    monkeypatch.setattr("har_tf.explain.gradcam", gradcam)
-    monkeypatch.setattr("har_tf.explain.gradcam_at", gradcam_at)
+    monkeypatch.setattr("har_tf.explain.by_method", by_method)
     monkeypatch.setattr("har_tf.explain.overlay", lambda clips, explanation: clips)
     monkeypatch.setattr(
         "har_tf.explain.save_overlay",
         lambda path, clips, several, index, **options: saved.setdefault(path.name, (list(several), index)),
     )
-    two = Answered(None, answered.test, answered.probabilities, {"GoogLeNet": "G_5b", "MobileNet": "M_13"})
-    videos = explained.overlay_videos(two, [1, 6], tmp_path, "clip")
-    assert asked == [["G_5b", "M_13"]], "one pass for both"
-    streams = ["GoogLeNet", "MobileNet"]
-    assert saved == {"clip_1_a_v_1.mp4": (streams, 0), "clip_2_c_v_6.mp4": (streams, 1)}
-    assert [video.caption for video in videos] == ["a, 0.90", "c taken for b, 0.60"]
+    taps = {"GoogLeNet": "G_5b", "MobileNet": "M_13"}
+    two = ClipPredictions(None, answered.test, answered.probabilities, taps)
+    right, wrong = explained.overlay_sections(two, tmp_path, 1)
+    assert asked == [(("gradcam",), taps)] * 2, "one pass for both"
+    assert saved == {"correct_1_a_v_1.mp4": (list(taps), 0), "misclassified_1_b_v_4.mp4": (list(taps), 0)}
+    assert [section.title for section in (right, wrong)] == ["Overlay videos: correct", "Overlay videos: misclassified"]
+    assert [video.caption for video in (*right.videos, *wrong.videos)] == ["a, 0.90", "b taken for a, 0.80"]
     rows = []
     monkeypatch.setattr(plots, "frame_strip", lambda drawn, path: rows.extend(text for text, _ in drawn))
     figure = explained.frame_strip(two, [1], tmp_path / "s.png")
@@ -104,10 +100,10 @@ def test_methods_stand_together(answered, tmp_path, monkeypatch):
     monkeypatch.setattr("har_tf.explain.by_method", lambda *args: asked.append(args[2:]) or made)
     monkeypatch.setattr("har_tf.explain.overlay", lambda clips, explanation: clips)
     monkeypatch.setattr("har_tf.explain.save_overlay", lambda path, clips, several, *a, **o: saved.append(several))
-    both = Answered(None, answered.test, answered.probabilities, {"M": "M_13"}, ("3dcam", "gradcam"))
-    explained.overlay_videos(both, [1], tmp_path, "clip")
-    assert asked == [(("3dcam", "gradcam"), {"M": "M_13"})]
-    assert saved == [made]
+    both = ClipPredictions(None, answered.test, answered.probabilities, {"M": "M_13"}, ("3dcam", "gradcam"))
+    explained.overlay_sections(both, tmp_path, 1)
+    assert asked == [(("3dcam", "gradcam"), {"M": "M_13"})] * 2
+    assert saved == [made] * 2
     figure = explained.frame_strip(both, [1], tmp_path / "s.png")
     assert figure.caption == "Every clip above its overlays: Sum 3DCAM at conv + layer1, Grad-CAM at M_13."
 
@@ -125,7 +121,7 @@ def test_a_sheet_says_where_there_is_no_evidence(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "frame_strip", lambda rows, path, title, frames: drawn.append((rows, title)))
     frames = np.zeros((3, 8, 8, 3), np.uint8)
     frames[1, :4] = [200, 0, 0]
-    figure = explained.class_sheet(model, frames, tmp_path / "s.png", ("red", "plain"), title="v.mp4")
+    explained.class_sheet(model, frames, tmp_path / "s.png", ("red", "plain"), title="v.mp4")
     ((rows, title),) = drawn
     assert title == "v.mp4: 3DCAM"
     assert [text.split(", p")[0] for text, _ in rows] == [
@@ -137,4 +133,3 @@ def test_a_sheet_says_where_there_is_no_evidence(tmp_path, monkeypatch):
     assert rows[2][0].endswith("(no positive evidence)")
     assert (rows[1][1][1, :4] != frames[1, :4]).any()
     np.testing.assert_array_equal(rows[2][1], frames)
-    assert figure.caption.startswith("3DCAM at red for the 2 most probable classes.")
