@@ -361,20 +361,16 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def kind_of(rows: Sequence[Row]) -> str:
-    """How bad it is that these files have the same content: in two parts of the split, two classes, or one class."""
-    if len({row.part for row in rows if row.part}) > 1:
-        return "in two parts of the split"
-    return "in two classes" if len({row.class_name for row in rows}) > 1 else "in one class"
-
-
 def duplicates(found: Manifest) -> dict[str, list[tuple[Row, ...]]]:
-    """The files of equal content by kind, the worst kind first."""
+    """The files of equal content by kind, the worst kind first: in two parts, in two classes, in one class."""
     kinds: dict[str, list[tuple[Row, ...]]] = {
         kind: [] for kind in ("in two parts of the split", "in two classes", "in one class")
     }
     for rows in found.duplicates:
-        kinds[kind_of(rows)].append(rows)
+        across_parts = len({row.part for row in rows if row.part}) > 1
+        across_classes = len({row.class_name for row in rows}) > 1
+        worst = "in two parts of the split" if across_parts else "in two classes" if across_classes else "in one class"
+        kinds[worst].append(rows)
     return {kind: groups for kind, groups in kinds.items() if groups}
 
 

@@ -177,13 +177,13 @@ def test_a_text_of_other_length_is_refused():
         near_identical(["0" * 30])
 
 
-def test_thousands_of_clips_are_compared_in_seconds():
-    """3,000 clips in groups of five that look alike: 6,000 pairs are compared frame by frame."""
+def test_a_thousand_clips_are_compared_in_seconds():
+    """1,000 clips in groups of five that look alike: 2,000 pairs are compared frame by frame."""
     rng = np.random.default_rng(0)
-    base = np.repeat(rng.integers(0, 256, (600, 1, 16), np.uint8), 5, axis=0)
-    noise = np.packbits(rng.random((3000, 24, 128)) < 0.05, axis=2)
+    base = np.repeat(rng.integers(0, 256, (200, 1, 16), np.uint8), 5, axis=0)
+    noise = np.packbits(rng.random((1000, 24, 128)) < 0.05, axis=2)
     began = time.perf_counter()
-    found = near_identical([(base[i] ^ noise[i]).tobytes().hex() for i in range(3000)])
-    assert len(found) == 6000
+    found = near_identical([(base[i] ^ noise[i]).tobytes().hex() for i in range(1000)])
+    assert len(found) == 2000
     assert {match.first // 5 == match.second // 5 for match in found} == {True}
-    assert time.perf_counter() - began < 60
+    assert time.perf_counter() - began < 20

@@ -300,12 +300,12 @@ def test_nothing_fits(empty_videos, tmp_path):
 
 
 def test_a_list_of_kinetics_size_takes_seconds(empty_videos):
-    """240,000 rows; about 1 s where this was written."""
+    """60,000 rows, a quarter of a list; about 0.3 s where this was written."""
     root = flat(empty_videos)
-    rows = (f"class {n % 400:03d},id{n:09d},{n % 300},{n % 300 + 10},train,0" for n in range(240_000))
+    rows = (f"class {n % 400:03d},id{n:09d},{n % 300},{n % 300 + 10},train,0" for n in range(60_000))
     write_lists(root, train=[*TRAIN, *rows])
     start = time.perf_counter()
     dataset = datasets.load("kinetics", root)
-    assert time.perf_counter() - start < 20
+    assert time.perf_counter() - start < 5
     assert (len(dataset), len(dataset.class_names)) == (5, 403)
-    assert dataset.notes[0].startswith("240002 of 240005 training clips are not on disk, first a_b_000001_")
+    assert dataset.notes[0].startswith("60002 of 60005 training clips are not on disk, first a_b_000001_")

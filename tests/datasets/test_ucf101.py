@@ -191,16 +191,14 @@ def test_the_counts_of_a_whole_set_of_lists(empty_videos, tmp_path):
     assert len(ucf101.read_lists(tmp_path, 1)[0]["training"]) == 9000
 
 
-def test_a_whole_set_of_classes_has_a_known_number_of_videos(empty_videos, tmp_path, shared):
-    lists = shared / "data" / "splits" / "ucf101"
-    parts, _ = ucf101.read_lists(lists)
-    files: dict[str, list[str]] = {}
-    for entry in (*parts["training"].values(), *parts["test"].values()):
-        files.setdefault(entry.split("/")[0], []).append(entry.split("/")[1])
-    root = empty_videos("UCF-101", files)
+def test_a_whole_set_of_classes_has_a_known_number_of_videos(empty_videos, tmp_path, monkeypatch):
+    """As if UCF101 had the three classes and seven videos of these lists."""
+    for name, value in (("CLASSES", 3), ("VIDEOS", 7), ("SIZES", {1: (4, 3)})):
+        monkeypatch.setattr(ucf101, name, value)
+    root, lists = empty_videos("UCF-101", FILES), write_lists(tmp_path / "lists")
     assert datasets.load("ucf101", root, lists=lists).notes == ()
-    (root / "Archery" / "v_Archery_g01_c99.avi").touch()
-    assert datasets.load("ucf101", root, lists=lists).notes[0] == "13321 videos of all 101 classes. UCF101 has 13320"
+    (root / "Hammering" / "v_Hammering_g01_c99.avi").touch()
+    assert datasets.load("ucf101", root, lists=lists).notes[0] == "8 videos of all 3 classes. UCF101 has 7"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -234,22 +235,6 @@ _MOTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class _Person:
-    """Proportions and clothes."""
-
-    head: float
-    torso: float
-    arm: float
-    leg: float
-    girth: float
-    skin: tuple
-    hair: tuple
-    shirt: tuple
-    trousers: tuple
-    shoes: tuple
-
-
 def _colour(rng, background, distance=80):
     """A random RGB colour that stands out from `background`."""
     while True:
@@ -260,9 +245,10 @@ def _colour(rng, background, distance=80):
             return tuple(colour)
 
 
-def _person(rng, background) -> _Person:
+def _person(rng, background) -> SimpleNamespace:
+    """Proportions and clothes."""
     tone = rng.uniform(0.45, 1.0)
-    return _Person(
+    return SimpleNamespace(
         head=rng.uniform(0.075, 0.09),
         torso=rng.uniform(0.28, 0.32),
         arm=rng.uniform(0.31, 0.36),
@@ -314,7 +300,7 @@ def _camera(rng, settings: Figures):
     return t * np.array(pan) + shake
 
 
-def _joints(motion: _Motion, person: _Person, facing: int) -> np.ndarray:
+def _joints(motion: _Motion, person, facing: int) -> np.ndarray:
     """Joint positions (T, 14, 2) in standing heights; x from the path's middle, y upwards from the ground."""
 
     def step(origin, angle, length, side=facing):
@@ -478,7 +464,7 @@ def _limb(canvas, start, stop, thickness, colour):
     cv2.line(canvas, _fixed(start), _fixed(stop), colour, max(1, round(thickness)), cv2.LINE_AA, _SHIFT)
 
 
-def _paint(canvas, joints, person: _Person, scale, facing, frontal):
+def _paint(canvas, joints, person, scale, facing, frontal):
     """Draws the person and returns the box around what was drawn."""
     at = dict(zip(JOINTS, joints, strict=True))
     arm, leg = 0.065 * person.girth * scale, 0.08 * person.girth * scale
