@@ -230,7 +230,7 @@ def explained(recipe: Recipe, class_names):
             )
         return subject
     if given.network == "VideoSwin":
-        return untrained(recipe.swin, {"seed": recipe.seed})
+        return untrained(recipe.swin, {"start_seed": recipe.seed})
     network = named(given.network)
     if network.missing:
         raise ValueError(network.missing)

@@ -62,7 +62,7 @@ class SmallSwin:
     drop_path: float = 0.0
     """Drop path rate of the Video Swin that is trained here."""
 
-    def build(self, shape, num_classes: int, seed: int = 0):
+    def build(self, shape, num_classes: int, start_seed: int = 0):
         import keras
 
         from har_tf.models import video_swin
@@ -72,7 +72,7 @@ class SmallSwin:
         # next to uniform; from Glorot's weights it learns sooner.
         for number, weight in enumerate(model.trainable_weights):
             if weight.name == "kernel" and len(weight.shape) == 2:
-                weight.assign(keras.initializers.GlorotUniform(seed + number)(weight.shape))
+                weight.assign(keras.initializers.GlorotUniform(start_seed + number)(weight.shape))
         return model
 
 

@@ -9,7 +9,7 @@ from har_tf.models.taps import stages
 
 def test_a_small_swin_starts_from_weights_of_its_seed_and_glorots_spread():
     small = SmallSwin(embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), patch=(2, 4, 4))
-    first, again, other = (small.build((4, 32, 48, 3), 3, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (small.build((4, 32, 48, 3), 3, start_seed=seed) for seed in (0, 0, 1))
     assert [tap.name for tap in stages(first)] == ["layer1", "layer2", "layer3", "layer4"]
     kernels = [
         np.concatenate([w.numpy().ravel() for w in model.trainable_weights if w.name == "kernel" and w.ndim == 2])

@@ -1,6 +1,7 @@
 """The Video-TCAV experiment: what it leaves behind, that it finds what a model reads, and what it refuses."""
 
 import csv
+import inspect
 import json
 import re
 import subprocess
@@ -23,6 +24,7 @@ from har_tf.experiment import changed
 from har_tf.models.saving import load_model, save_model
 from har_tf.report.pages.video_tcav import findings
 from har_tf.report.publish import publish
+from har_tf.trial import Trainer
 from har_tf.video import probe, write_video
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -350,6 +352,13 @@ def test_wrong_input_is_named_before_any_long_work(tennis, by_hand, tmp_path, da
     with pytest.raises((ValueError, OSError), match=message):
         video_tcav.main(changed(tennis, out=tmp_path / "out", **options))
     assert not list((tmp_path / "out").rglob("results.json"))
+
+
+def test_a_trainer_takes_the_small_swin(recipe):
+    """The small run trains another network."""
+    found = video_tcav.explained(changed(recipe, network="VideoSwin"), CONCEPTS)
+    assert found.name == "VideoSwin"
+    inspect.signature(Trainer.train).bind(None, found.network, None, None, recipe.seed, **found.options)
 
 
 def test_names_of_published_weights_keep_their_spaces(motion_model, monkeypatch, tmp_path):
