@@ -15,8 +15,9 @@ class ReportError(ValueError):
 def publish(folder: str | Path) -> Path:
     """Writes `tables/`, the figures that follow from numbers, and `report.html`; prints the tables.
 
-    Each experiment has a module in `har_tf.report.pages` that makes its page of its results. Strips of frames and
-    overlay videos were made with the model; they are shown as they lie in the folder.
+    Each experiment has a module in `har_tf.report.pages`, whose `page(results, figures)` makes its page of what
+    `results.json` holds, and draws what follows from numbers into the folder `figures`. Strips of frames and overlay
+    videos were made with the model; they are shown as they lie in the folder.
 
     Args:
         folder: of a run, with `results.json` and `environment.json`.

@@ -16,12 +16,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def page(results: Mapping, figures: Path) -> Page:
-    """The page of a run of `experiments.cam3d_localization`.
-
-    Args:
-        results: what its `results.json` holds.
-        figures: folder that receives the curves.
-    """
+    """The page of a run of `experiments.cam3d_localization`."""
     made, said = tables(results), findings(results)
     methods = results["methods"]
     curves = plots.threshold_curves(

@@ -15,12 +15,12 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from har_tf.concepts import concept_set
 from har_tf.concepts.concept_set import ConceptClip, ConceptError, ConceptSet
 from har_tf.files.whole import whole_file
+from har_tf.report.page import rendered
 
 
 def write_review(found: ConceptSet, path: str | Path, others: bool = False) -> Path:
@@ -71,9 +71,8 @@ def page(found: ConceptSet, prefix: str, others: bool = False) -> str:
         "Verdicts stay in this browser; download them, and store them in the manifest with "
         "python -m har_tf concepts review DIR --verdicts verdicts.json"
     )
-    source = files(__package__).joinpath("concept_review.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(source).render(
+    return rendered(
+        files(__package__).joinpath("concept_review.html.j2"),
         title=f"Concepts in {found.folder.resolve().name}",
         intro=f"{mined}Accept a clip that shows the concept, all of the time and nothing but one of it. {stored}",
         groups=groups,

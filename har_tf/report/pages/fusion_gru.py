@@ -6,20 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from har_tf.report import plots
-from har_tf.report.page import Figure, Page, Section, restored
-from har_tf.report.pages.ucf10_cnn_gru import data_line
+from har_tf.report.page import Figure, Page, Section, data_line, restored
 from har_tf.report.tables import Table, interval
 
 TITLES = {"ucf101": "UCF-101", "hmdb51": "HMDB-51", "figures": "the embedded data set"}
 
 
 def page(results: Mapping, figures: Path) -> Page:
-    """The page of a run.
-
-    Args:
-        results: `results.json`.
-        figures: folder for Figures 8 to 17.
-    """
+    """The page of a run."""
     tables = {
         "table_1": table_1(results), "table_2": table_2(results), "table_3": table_3(results),
         "classes": table_classes(results),

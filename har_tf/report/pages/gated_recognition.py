@@ -14,12 +14,7 @@ PAPER = {9: ("Paper: frame-wise total", "Paper: video-wise"), 10: ("Paper: accur
 
 
 def page(results: Mapping, figures: Path) -> Page:
-    """The page of a run.
-
-    Args:
-        results: `results.json`.
-        figures: folder for the curves.
-    """
+    """The page of a run."""
     helps = conclusion(results)
     tables = {f"table_{n}": table_of(results, n) for n in NETWORKS if _rows(results, n)}
     texts = [*helps, *(" ".join(compared["sentences"]) for compared in results["comparisons"])]

@@ -4,20 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from har_tf.report import plots
-from har_tf.report.page import Figure, Page, Section, restored
-from har_tf.report.pages.ucf10_cnn_gru import data_line
+from har_tf.report.page import Figure, Page, Section, data_line, restored
 from har_tf.report.tables import Table, interval
 
 PAIRS = 20  # that are named
 
 
 def page(results: Mapping, figures: Path) -> Page:
-    """The page of a run.
-
-    Args:
-        results: `results.json`.
-        figures: folder for curves and confusion matrix.
-    """
+    """The page of a run."""
     model, clips = results["model"], results["clips"]
     tables = {"classification": classification(results), "classes": by_class(results)}
     pairs = [*(results["overlap"]["identical"] or ()), *(results["overlap"]["near_identical"] or ())]

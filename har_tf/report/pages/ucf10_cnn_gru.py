@@ -4,17 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from har_tf.report import plots
-from har_tf.report.page import Figure, Page, Section, restored
+from har_tf.report.page import Figure, Page, Section, data_line, restored
 from har_tf.report.tables import Table, interval
 
 
 def page(results: Mapping, figures: Path) -> Page:
-    """The page of a run.
-
-    Args:
-        results: `results.json`.
-        figures: folder for Figures 4 and 5.
-    """
+    """The page of a run."""
     name, protocol = results["shown"]["model"], results["shown"]["protocol"]
     shown = f"{name}, {protocol} split"
     row = results["protocols"][protocol]["models"][name]
@@ -116,9 +111,3 @@ def table_2(results: Mapping) -> Table:
     columns = ["Model", "Classes", "Accuracy (%)", "Source"]
     title = "Table 2. Against the literature on UCF101"
     return Table(title, columns, rows, notes, formats={"Accuracy (%)": ".2f"})
-
-
-def data_line(data: Mapping) -> str:
-    """The data in words, such as "60 clips of 10 classes of figures"."""
-    skipped = f" ({data['skipped']} unreadable left out)" if data["skipped"] else ""
-    return f"{data['clips']} clips of {len(data['classes'])} classes of {data['name']}{skipped}"

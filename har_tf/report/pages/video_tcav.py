@@ -15,12 +15,7 @@ KINDS = {7: STATIC, 8: DYNAMIC}  # of the concepts of a figure
 
 
 def page(results: Mapping, figures: Path) -> Page:
-    """What is published of a run.
-
-    Args:
-        results: of the experiment.
-        figures: folder for Figures 7 to 10 and the curves.
-    """
+    """What is published of a run."""
     made, said = tables(results), findings(results)
     sections = [Section("What was found", "\n\n".join(said))]
     if results["model"]["history"]:
