@@ -67,6 +67,7 @@ VALUES = {
     "containers": [[], (), {}, (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), {1, 2}, frozenset("ab"), {(1, "a"): [2]}],
     np.str_("key"): {b"key": 1, 1.5: 2, None: 3},
 }  # fmt: skip
+SHORT = VALUES | {"many of them": VALUES["many of them"][:20]}  # so that damage meets instructions more than numbers
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -270,18 +271,18 @@ def test_deep_nesting_is_read(tmp_path):
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_a_truncated_file_is_an_error_wherever_it_ends(tmp_path, protocol):
-    data = pickle.dumps(VALUES, protocol)
+    data = pickle.dumps(SHORT, protocol)
     for end in range(0, len(data), 13):
         refused(tmp_path, data[:end])
 
 
 @pytest.mark.filterwarnings("ignore:invalid escape sequence")
 def test_flipped_bytes_never_do_more_than_fail(tmp_path):
-    """2,000 damaged pickles: an answer or a PickleFileError, nothing else."""
+    """1,000 damaged pickles: an answer or a PickleFileError, nothing else."""
     rng = np.random.default_rng(0)
-    originals = [pickle.dumps(VALUES, protocol) for protocol in range(6)]
+    originals = [pickle.dumps(SHORT, protocol) for protocol in range(6)]
     failed = 0
-    for _ in range(2000):
+    for _ in range(1000):
         data = bytearray(originals[rng.integers(6)])
         for place in rng.integers(len(data), size=rng.integers(1, 4)):
             data[place] = rng.integers(256)
@@ -289,7 +290,7 @@ def test_flipped_bytes_never_do_more_than_fail(tmp_path):
             safe_pickle.load(write(tmp_path, bytes(data)))
         except PickleFileError:
             failed += 1
-    assert 400 < failed < 2000
+    assert 400 < failed < 1000
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00" * 100, b"label,box\n1,2\n", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"{}"])
