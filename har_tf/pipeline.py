@@ -87,8 +87,7 @@ class Augment:
         if self.frames:
             clip = self._move_in_time(clip, draw, is_flow)
         if self.flip:
-            mirrored = _mirrored_flow if is_flow else _mirrored
-            clip = tf.cond(draw["flip"] < self.flip, lambda: mirrored(clip), lambda: clip)
+            clip = tf.cond(draw["flip"] < self.flip, lambda: _mirrored(clip, is_flow), lambda: clip)
         values = clip
         if self.crop < 1 or self.shift:
             values = self._move_in_space(values, draw, is_flow)
@@ -152,13 +151,12 @@ class Augment:
         return tf.reshape(tf.matmul(tf.reshape(values, (-1, 3)), matrix) + bias, shape)
 
 
-def _mirrored(clip):
-    return tf.reverse(clip, [2])
-
-
-def _mirrored_flow(clip):
-    """Also with the horizontal motion reversed: 128 + m is 128 - m, and the 0 that `encode` never writes is 255."""
-    right, down = tf.unstack(tf.cast(_mirrored(clip), tf.int32), axis=-1)
+def _mirrored(clip, is_flow):
+    """Of flow also with the horizontal motion reversed: 128 + m is 128 - m, and the 0 `encode` never writes is 255."""
+    clip = tf.reverse(clip, [2])
+    if not is_flow:
+        return clip
+    right, down = tf.unstack(tf.cast(clip, tf.int32), axis=-1)
     return tf.cast(tf.stack([tf.minimum(2 * STILL - right, 255), down], -1), tf.uint8)
 
 
@@ -182,11 +180,6 @@ class Clips(Protocol):
 
     def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """The clips at these positions, uint8 (B, T, H, W, channels)."""
-
-
-def channels_of(data: Clips | ActionDataset | Iterable[VideoRecord]) -> int:
-    """Channels of the clips: 2 of flow, else 3."""
-    return data.channels if isinstance(data, Clips) else 3
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,25 +57,22 @@ class TrainingRecipe:
     step_epochs: int = 50
 
     def __post_init__(self):
-        if self.epochs < 1:
-            raise ValueError(f"At least one epoch. Received: epochs={self.epochs}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"The learning rate is positive. Received: learning_rate={self.learning_rate}")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"Label smoothing lies in [0, 1). Received: label_smoothing={self.label_smoothing}")
-        for name in ("warmup_epochs", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is at least 0. Received: {name}={getattr(self, name)}")
-        if self.clipnorm is not None and not self.clipnorm > 0:
-            raise ValueError(f"clipnorm is positive, or None. Received: clipnorm={self.clipnorm}")
-        if self.schedule not in ("constant", "cosine", "step"):
-            raise ValueError(f"Schedules are 'constant', 'cosine' and 'step'. Received: schedule={self.schedule!r}")
-        if self.optimizer not in ("adam", "sgd"):
-            raise ValueError(f"Optimisers are 'adam' and 'sgd'. Received: optimizer={self.optimizer!r}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"The momentum lies in [0, 1). Received: momentum={self.momentum}")
-        if self.step_epochs < 1:
-            raise ValueError(f"A step takes at least one epoch. Received: step_epochs={self.step_epochs}")
+        clipnorm, schedules = self.clipnorm is None or self.clipnorm > 0, ("constant", "cosine", "step")
+        rules = (
+            ("epochs", self.epochs >= 1, "At least one epoch"),
+            ("learning_rate", self.learning_rate > 0, "The learning rate is positive"),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "Label smoothing lies in [0, 1)"),
+            ("warmup_epochs", self.warmup_epochs >= 0, "warmup_epochs is at least 0"),
+            ("weight_decay", self.weight_decay >= 0, "weight_decay is at least 0"),
+            ("clipnorm", clipnorm, "clipnorm is positive, or None"),
+            ("schedule", self.schedule in schedules, "Schedules are 'constant', 'cosine' and 'step'"),
+            ("optimizer", self.optimizer in ("adam", "sgd"), "Optimisers are 'adam' and 'sgd'"),
+            ("momentum", 0 <= self.momentum < 1, "The momentum lies in [0, 1)"),
+            ("step_epochs", self.step_epochs >= 1, "A step takes at least one epoch"),
+        )
+        for name, holds, rule in rules:
+            if not holds:
+                raise ValueError(f"{rule}. Received: {name}={getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -182,7 +179,7 @@ def fit(
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     strategy = strategy or tf.distribute.get_strategy()
-    make = train if callable(train) else lambda epochs: _repeated(train, epochs)
+    make = train if callable(train) else lambda epochs: train.repeat(len(epochs))
     classes = model.output_shape[-1]
     steps = int(make(epochs=range(1)).cardinality())
     if steps < 1:
@@ -213,11 +210,7 @@ def fit(
                 initial_epoch=todo.start,
                 steps_per_epoch=steps,
                 shuffle=False,  # `train` has its order
-                callbacks=[
-                    _StopAtNaN(),
-                    state.callback(),
-                    keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False),
-                ],
+                callbacks=[state, keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False)],
                 verbose=verbose,
             )
         except KeyboardInterrupt:
@@ -225,10 +218,6 @@ def fit(
             raise
     state.restore_best()
     return state.history
-
-
-def _repeated(dataset: tf.data.Dataset, epochs: range) -> tf.data.Dataset:
-    return dataset.repeat(len(epochs))
 
 
 def _one_hot(dataset: tf.data.Dataset, classes: int) -> tf.data.Dataset:
@@ -247,13 +236,10 @@ def _optimizer(recipe: TrainingRecipe, steps: int) -> keras.optimizers.Optimizer
         )
     if recipe.schedule == "step":
         rate = keras.optimizers.schedules.ExponentialDecay(rate, recipe.step_epochs * steps, 0.1, staircase=True)
+    options = {"clipnorm": recipe.clipnorm, "weight_decay": recipe.weight_decay or None}
     if recipe.optimizer == "sgd":
-        return keras.optimizers.SGD(
-            rate, recipe.momentum, clipnorm=recipe.clipnorm, weight_decay=recipe.weight_decay or None
-        )
-    if recipe.weight_decay:
-        return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, clipnorm=recipe.clipnorm)
-    return keras.optimizers.Adam(rate, clipnorm=recipe.clipnorm)
+        return keras.optimizers.SGD(rate, recipe.momentum, **options)
+    return keras.optimizers.Adam(rate, **options)  # with weight decay this is AdamW
 
 
 def _identity(model: keras.Model, recipe: TrainingRecipe, inputs: Mapping[str, object]) -> dict[str, str]:
@@ -263,40 +249,26 @@ def _identity(model: keras.Model, recipe: TrainingRecipe, inputs: Mapping[str, o
     weights that are not trained are: they may come from another file.
     """
     layers = [[type(layer).__name__, {**layer.get_config(), "name": None}] for layer in model.layers]
-    frozen = hashlib.sha256()
-    for weight in model.non_trainable_weights:
-        frozen.update(keras.ops.convert_to_numpy(weight).tobytes())
-    described = {
-        "model": f"{model.count_params()} parameters, {_digest(layers)}",
-        "weights that are not trained": frozen.hexdigest()[:16],
-    }
-    for name, value in {**asdict(recipe), **inputs}.items():
-        described[name] = str(value)
-    return described
+    graph = _digest(json.dumps(layers, sort_keys=True, default=str).encode())
+    frozen = _digest(b"".join(weight.tobytes() for weight in _copied(model.non_trainable_weights)))
+    described = {"model": f"{model.count_params()} parameters, {graph}", "weights that are not trained": frozen}
+    return described | {name: str(value) for name, value in {**asdict(recipe), **inputs}.items()}
 
 
-def _digest(plain) -> str:
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
-class _StopAtNaN(keras.callbacks.Callback):
-    def on_epoch_end(self, epoch, logs=None):
-        loss = (logs or {}).get("loss", 0.0)
-        if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"The loss is {loss} after epoch {epoch + 1}; a smaller learning rate or clipnorm may help."
-            )
-
-
-class _State:
+class _State(keras.callbacks.Callback):
     """The file that a run continues from."""
 
     def __init__(self, model: keras.Model, run_dir: Path, identity: dict[str, str]):
-        self.model = model
-        self.path = run_dir / "state.npz"
-        self.best_path = run_dir / "best.npz"
-        self.next_best_path = run_dir / "next_best.npz"
-        self.csv_path = run_dir / "history.csv"
+        super().__init__()
+        self.set_model(model)
+        self.run_dir = run_dir
+        self.path, self.best_path, self.next_best_path = (
+            run_dir / f"{name}.npz" for name in ("state", "best", "next_best")
+        )
         self.identity = identity
         self.history = History()
         self.next_epoch = 0
@@ -316,11 +288,10 @@ class _State:
             about = json.loads(str(stored["about"]))
             if about["identity"] != self.identity:
                 raise ValueError(
-                    f"{self.path.parent}: holds a run with other settings "
+                    f"{self.run_dir}: holds a run with other settings "
                     f"({_difference(about['identity'], self.identity)}); choose another folder or remove this one"
                 )
-            variables = self._variables()
-            for i, variable in enumerate(variables):
+            for i, variable in enumerate(self._variables()):
                 variable.assign(stored[f"v{i}"])
         self.history = History(about["history"], about["best_epoch"])
         self.next_epoch = about["next_epoch"]
@@ -332,33 +303,38 @@ class _State:
             for i, weight in enumerate(self.model.weights):
                 weight.assign(stored[f"w{i}"])
 
-    def save(self, epoch: int, logs: dict[str, float], last: bool) -> None:
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
         """Writes the history, and what the run continues from.
 
         A large state is not written after every epoch but so rarely that training takes a tenth longer at most; what
         a run that is killed loses are the epochs since.
         """
-        epochs = {name: [*self.history.epochs.get(name, []), value] for name, value in logs.items()}
-        rank = [
-            (epochs["val_accuracy"][i], -epochs["val_loss"][i]) if "val_accuracy" in epochs else i
-            for i in range(epoch + 1)
-        ]
-        best = max(range(epoch + 1), key=rank.__getitem__)
+        measured = {name: float(value) for name, value in logs.items()}
+        if not np.isfinite(measured["loss"]):
+            raise FloatingPointError(
+                f"The loss is {measured['loss']} after epoch {epoch + 1}; a smaller learning rate or clipnorm may help."
+            )
+        measured["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        measured["seconds"] = time.perf_counter() - self._started
+        epochs = {name: [*self.history.epochs.get(name, []), value] for name, value in measured.items()}
+        rank = list(range(epoch + 1))
+        if "val_accuracy" in epochs:
+            rank = list(zip(epochs["val_accuracy"], (-loss for loss in epochs["val_loss"]), strict=True))
+        best = rank.index(max(rank))
         if best == epoch:
             self._best_weights = _copied(self.model.weights)
         self.history = History(epochs, best)
-        with whole_file(self.csv_path) as temporary, temporary.open("w", newline="") as file:
+        with whole_file(self.run_dir / "history.csv") as temporary, temporary.open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["epoch", *epochs])
-            rows.writerows([i + 1, *values] for i, values in enumerate(zip(*epochs.values(), strict=True)))
-        about = {
-            "identity": self.identity,
-            "history": epochs,
-            "best_epoch": best,
-            "next_epoch": epoch + 1,
-        }
+            rows.writerows([i, *values] for i, values in enumerate(zip(*epochs.values(), strict=True), start=1))
+        about = {"identity": self.identity, "history": epochs, "best_epoch": best, "next_epoch": epoch + 1}
         self._unwritten = about, _copied(self._variables()), self._best_weights
         waited = time.perf_counter() - self._saved
+        last = epoch + 1 == self.params["epochs"]
         if last or self._seconds <= LONG_SAVE or waited >= 10 * self._seconds:
             self.write()
 
@@ -393,22 +369,6 @@ class _State:
         else:
             self.next_best_path.unlink()
 
-    def callback(self) -> keras.callbacks.Callback:
-        state = self
-
-        class SaveState(keras.callbacks.Callback):
-            def on_epoch_begin(self, epoch, logs=None):
-                self.started = time.perf_counter()
-
-            def on_epoch_end(self, epoch, logs=None):
-                rate = float(keras.ops.convert_to_numpy(state.model.optimizer.learning_rate))
-                seconds = time.perf_counter() - self.started
-                measured = {name: float(value) for name, value in (logs or {}).items()}
-                last = epoch + 1 == self.params["epochs"]
-                state.save(epoch, measured | {"learning_rate": rate, "seconds": seconds}, last)
-
-        return SaveState()
-
 
 def _copied(variables) -> list[np.ndarray]:
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
@@ -419,10 +379,6 @@ def _numbered(letter: str, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _difference(stored: dict[str, str], wanted: dict[str, str]) -> str:
-    changed = [
-        f"{name}: {stored.get(name)} there, {wanted.get(name)} now"
-        for name in {**stored, **wanted}
-        if stored.get(name) != wanted.get(name)
-    ]
-    more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
-    return "; ".join(changed[:3]) + more
+    names = [name for name in {**stored, **wanted} if stored.get(name) != wanted.get(name)]
+    changed = [f"{name}: {stored.get(name)} there, {wanted.get(name)} now" for name in names[:3]]
+    return "; ".join(changed) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")

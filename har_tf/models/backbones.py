@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import keras
 from keras import applications, layers
 
 from har_tf.models.googlenet import MIN_SIZE, googlenet
-from har_tf.models.weights.checkpoints import existing
+from har_tf.models.weights.checkpoints import existing, keras_shapes
 from har_tf.models.weights.import_weights import googlenet_variant, import_weights
 from har_tf.names import closest
 
@@ -42,7 +41,6 @@ class Backbone:
         build: takes `include_top`, `weights`, `input_shape` and `input_tensor` as `keras.applications` does.
         preprocessing: "tf", "caffe" or "torch"; None for a network that does it itself.
         file_pattern: regular expression for the beginning of published file names.
-        channels: of the last feature map.
         min_size: the smallest height and width of a frame.
         endings: of published files.
     """
@@ -51,7 +49,6 @@ class Backbone:
     build: Callable[..., keras.Model]
     preprocessing: str | None
     file_pattern: str
-    channels: int
     min_size: int = 32
     endings: tuple[str, ...] = (".h5",)
 
@@ -59,20 +56,16 @@ class Backbone:
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
-        Backbone("ResNet50", applications.ResNet50, "caffe", r"resnet50_", 2048),
-        Backbone("InceptionV3", applications.InceptionV3, "tf", r"inception_?v3_", 2048, min_size=75),
-        Backbone("MobileNet", applications.MobileNet, "tf", r"mobilenet_(?!v[23])", 1024),
-        Backbone("Xception", applications.Xception, "tf", r"xception_", 2048, min_size=71),
-        Backbone("VGG16", applications.VGG16, "caffe", r"vgg16_", 512),
-        Backbone("VGG19", applications.VGG19, "caffe", r"vgg19_", 512),
-        Backbone("DenseNet121", applications.DenseNet121, "torch", r"densenet121_", 1024),
-        Backbone("MobileNetV2", applications.MobileNetV2, "tf", r"mobilenet_?v2_", 1280),
-        Backbone(
-            "GoogLeNet", googlenet, None, r"(bvlc_)?googlenet", 1024, MIN_SIZE, (".npz", ".caffemodel", ".pth", ".h5")
-        ),
-        Backbone(
-            "InceptionResNetV2", applications.InceptionResNetV2, "tf", r"inception_?resnet_?v2_", 1536, min_size=75
-        ),
+        Backbone("ResNet50", applications.ResNet50, "caffe", r"resnet50_"),
+        Backbone("InceptionV3", applications.InceptionV3, "tf", r"inception_?v3_", min_size=75),
+        Backbone("MobileNet", applications.MobileNet, "tf", r"mobilenet_(?!v[23])"),
+        Backbone("Xception", applications.Xception, "tf", r"xception_", min_size=71),
+        Backbone("VGG16", applications.VGG16, "caffe", r"vgg16_"),
+        Backbone("VGG19", applications.VGG19, "caffe", r"vgg19_"),
+        Backbone("DenseNet121", applications.DenseNet121, "torch", r"densenet121_"),
+        Backbone("MobileNetV2", applications.MobileNetV2, "tf", r"mobilenet_?v2_"),
+        Backbone("GoogLeNet", googlenet, None, r"(bvlc_)?googlenet", MIN_SIZE, (".npz", ".caffemodel", ".pth", ".h5")),
+        Backbone("InceptionResNetV2", applications.InceptionResNetV2, "tf", r"inception_?resnet_?v2_", min_size=75),
     )
 }
 
@@ -87,10 +80,10 @@ def find(name: str) -> Backbone:
     Raises:
         ValueError: there is none of that name; the message lists those there are.
     """
-    if name in BACKBONES:
-        return BACKBONES[name]
-    hint = closest(name, BACKBONES)
-    raise ValueError(f"No backbone of that name; there are {', '.join(BACKBONES)}.{hint} Received: {name!r}")
+    if name not in BACKBONES:
+        known, hint = ", ".join(BACKBONES), closest(name, BACKBONES)
+        raise ValueError(f"No backbone of that name; there are {known}.{hint} Received: {name!r}")
+    return BACKBONES[name]
 
 
 def find_weights(name: str, folder: Path) -> Path:
@@ -109,11 +102,10 @@ def find_weights(name: str, folder: Path) -> Path:
         raise FileNotFoundError(f"{folder}: no such folder of weights")
     backbone = find(name)
     pattern = re.compile(backbone.file_pattern, re.IGNORECASE)
-    files = sorted(f for f in folder.iterdir() if f.suffix in backbone.endings and pattern.match(f.name))
+    files = [f for f in folder.iterdir() if f.suffix in backbone.endings and pattern.match(f.name)]
     if not files:
         raise WeightsUnavailable(f"{name}: {folder} holds no weights file of this network")
-    without_top = [f for f in files if re.search(r"no_?top", f.name)]
-    return (without_top or files)[0]
+    return min(files, key=lambda file: (not re.search(r"no_?top", file.name), file))
 
 
 def download(name: str) -> str:
@@ -127,22 +119,6 @@ def download(name: str) -> str:
     """
     _load(find(name), "imagenet", (224, 224, 3), {})
     return "imagenet"
-
-
-def feature_size(name: str, weights: str | Path | None = None) -> int:
-    """Channels of the last feature map of backbone `name`.
-
-    Args:
-        name: a key of `BACKBONES`.
-        weights: as for `encode`; only a MobileNet's file, whose width may be another than 1, makes a difference.
-
-    Raises:
-        ValueError: there is none of that name, or the file does not fit it.
-    """
-    backbone = find(name)
-    if name == "MobileNet" and weights not in (None, "imagenet"):
-        return round(backbone.channels * _mobilenet_width(Path(weights)))
-    return backbone.channels
 
 
 def encode(
@@ -181,11 +157,11 @@ def encode(
             f"Received: {height} x {width}"
         )
     options = {}
-    from_file = Path(weights) if weights not in (None, "imagenet") else None
+    from_file = weights not in (None, "imagenet")
     if name == "MobileNet":
-        options["alpha"] = alpha or (_mobilenet_width(from_file) if from_file else 1.0)
+        options["alpha"] = alpha or (_mobilenet_width(Path(weights)) if from_file else 1.0)
     if name == "GoogLeNet" and from_file:
-        options["variant"] = googlenet_variant(from_file)
+        options["variant"] = googlenet_variant(weights)
 
     inputs = keras.utils.get_source_inputs(frames)  # of a branched graph it would go every way through it
     before = keras.Function(inputs, frames).operations
@@ -196,7 +172,7 @@ def encode(
     network = backbone.build(include_top=False, weights=None, input_tensor=frames, **options)
     if weights is not None:
         source = _load(backbone, weights, (height, width, 3), options)
-        _copy_weights(source, network)
+        copy_weights(source, network)
     for layer in network.layers:
         layer.trainable = trainable
     features = network.output
@@ -247,10 +223,9 @@ def _load(backbone: Backbone, weights, input_shape, options) -> keras.Model:
     if build is googlenet and path.suffix != ".h5":
         return import_weights(build(input_shape, include_top=False, **options), path)
     reasons = []
-    for include_top in (False, True):
-        # The layers with weights do not depend on the input's size, but a top has to be built for the published one.
-        size = {"input_shape": input_shape} if not include_top else {}
-        source = build(include_top=include_top, weights=None, **size, **options)
+    # The layers with weights do not depend on the input's size, but a top has to be built for the published one.
+    for form in ({"include_top": False, "input_shape": input_shape}, {"include_top": True}):
+        source = build(weights=None, **form, **options)
         try:
             source.load_weights(path)
             return source
@@ -259,28 +234,18 @@ def _load(backbone: Backbone, weights, input_shape, options) -> keras.Model:
     raise ValueError(f"{path}: not the weights of {backbone.name} ({reasons[0]})")
 
 
-def _copy_weights(source: keras.Model, target: keras.Model) -> None:
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """Copies layer by layer in graph order; `source` may have further layers (its top) at the end."""
     with_weights = [layer for layer in target.layers if layer.weights]
     given = [layer for layer in source.layers if layer.weights][: len(with_weights)]
-    for ours, theirs in zip(with_weights, given, strict=True):
-        ours.set_weights(theirs.get_weights())
+    for layer, source_layer in zip(with_weights, given, strict=True):
+        layer.set_weights(source_layer.get_weights())
 
 
 def _mobilenet_width(path: Path) -> float:
     """The width multiplier of a MobileNet file: its first convolution has 32·alpha filters on 3 channels."""
-    existing(path)
-    filters = []
-
-    def visit(_, item):
-        if isinstance(item, h5py.Dataset) and item.ndim == 4 and item.shape[:3] == (3, 3, 3):
-            filters.append(item.shape[3])
-
-    try:
-        with h5py.File(path) as file:
-            file.visititems(visit)
-    except OSError as error:
-        raise ValueError(f"{path}: not an HDF5 file of weights ({error})") from error
+    shapes = keras_shapes(existing(path)).values()
+    filters = [shape[3] for shape in shapes if len(shape) == 4 and shape[:3] == (3, 3, 3)]
     if not filters:
         raise ValueError(f"{path}: not the weights of MobileNet (no first convolution of 3 x 3 x 3)")
-    return filters[0] / 32
+    return max(filters) / 32

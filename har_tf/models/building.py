@@ -1,7 +1,7 @@
 """What the builders of models have in common, from the shape of a clip to published weights."""
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from har_tf.models.weights.import_weights import import_weights
 
@@ -14,8 +14,25 @@ def check_input_shape(input_shape):
     return shape
 
 
+def clip_and_frames(input_shape):
+    """The input, a uint8 clip, and its frames, with time folded into the batch: (B·T, H, W, C)."""
+    _, *frame = check_input_shape(input_shape)
+    clip = keras.Input(input_shape, dtype="uint8", name="clip")
+    return clip, ops.reshape(clip, (-1, *frame))
+
+
 def normalized_clip(input_shape, mean, std):
-    """The input, a uint8 clip, and what the network gets of it: less the mean of each channel, over its deviation."""
+    """The input, a uint8 clip, and what the network gets of it: less the mean of each channel, over its deviation.
+
+    Sizes other than the number of channels may be None.
+
+    Raises:
+        ValueError: another number of axes than four, or of channels than of means.
+    """
+    if len(input_shape) != 4 or input_shape[3] != len(mean):
+        raise ValueError(
+            f"A clip has the shape (time, height, width, {len(mean)}). Received: input_shape={tuple(input_shape)}"
+        )
     clip = keras.Input(input_shape, dtype="uint8", name="clip")
     offset = [-m / s for m, s in zip(mean, std, strict=True)]
     return clip, layers.Rescaling([1 / s for s in std], offset, name="preprocess")(clip)

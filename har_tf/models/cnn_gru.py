@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from har_tf.models import backbones
-from har_tf.models.building import check_input_shape, classifier
+from har_tf.models.building import classifier, clip_and_frames, with_weights
 
 
 def cnn_gru(
@@ -72,18 +72,18 @@ def cnn_gru(
 
     Raises:
         ValueError: shapes that leave no pixel after pooling, numbers of `filters` and `pool_sizes` that differ, or
-            another `temporal`.
+            another `temporal`, or a file of another architecture.
+        FileNotFoundError: there is no such weights file.
 
     Example:
         >>> model = cnn_gru(input_shape=(10, 64, 96, 3), num_classes=10, pool_sizes=(2, 4, 2))
         >>> model.predict(np.zeros((1, 10, 64, 96, 3), "uint8")).shape
         (1, 10)
     """
-    time, height, width, channels = check_input_shape(input_shape)
     if temporal not in ("gru", "average"):
         raise ValueError(f"Time is taken in by 'gru' or 'average'. Received: temporal={temporal!r}")
-    clip = keras.Input(input_shape, dtype="uint8", name="clip")
-    x = ops.reshape(clip, (-1, height, width, channels))  # (B·T, H, W, 3)
+    clip, x = clip_and_frames(input_shape)  # (B·T, H, W, 3)
+    time = clip.shape[1]
     if encoder is None:
         x = layers.Rescaling(1 / 255, name="rescale")(x)
         x = _frame_encoder(x, filters, pool_sizes, dropout, batch_norm_momentum, pool_before_norm)  # (B·T, h, w, C)
@@ -100,15 +100,10 @@ def cnn_gru(
         for i, units in enumerate(gru_units, start=1):
             last = i == len(gru_units)
             x = layers.GRU(units, return_sequences=not last, dropout=gru_dropout, name=f"gru{i}")(x)
-        x = layers.Dense(dense_units, activation="relu", name="dense")(x)  # (B, 100)
-    else:
-        x = layers.Dense(dense_units, activation="relu", name="dense")(x)  # (B, T, 100)
+    x = layers.Dense(dense_units, activation="relu", name="dense")(x)  # (B, 100), or of an average (B, T, 100)
+    if temporal == "average":
         x = layers.GlobalAveragePooling1D(name="temporal_pool")(x)
-    probabilities = classifier(x, num_classes)
-    model = keras.Model(clip, probabilities, name="cnn_gru")
-    if weights is not None:
-        model.load_weights(weights)
-    return model
+    return with_weights(keras.Model(clip, classifier(x, num_classes), name="cnn_gru"), weights)
 
 
 def _frame_encoder(frames, filters, pool_sizes, dropout, batch_norm_momentum, pool_before_norm):
@@ -123,11 +118,10 @@ def _frame_encoder(frames, filters, pool_sizes, dropout, batch_norm_momentum, po
                 f"block {i}, which pools {pool} x {pool}. Received: pool_sizes={pool_sizes}"
             )
         x = layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"conv2d_{i}")(x)
-        if pool_before_norm:
-            x = layers.MaxPooling2D(pool, name=f"pool_{i}")(x)
+        pooling = layers.MaxPooling2D(pool, name=f"pool_{i}")
+        x = pooling(x) if pool_before_norm else x
         x = layers.BatchNormalization(momentum=batch_norm_momentum, name=f"bn_{i}")(x)
         x = layers.ReLU(name=f"relu_{i}")(x)
-        if not pool_before_norm:
-            x = layers.MaxPooling2D(pool, name=f"pool_{i}")(x)
+        x = x if pool_before_norm else pooling(x)
         x = layers.Dropout(dropout, name=f"dropout_{i}")(x)
     return x

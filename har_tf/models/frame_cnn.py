@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from har_tf.models import backbones
-from har_tf.models.building import check_input_shape, classifier
+from har_tf.models.building import classifier, clip_and_frames
 
 
 def frame_cnn(
@@ -38,12 +38,10 @@ def frame_cnn(
         ValueError: unknown backbone, frames too small for it, or a weights file of another network.
         har_tf.models.backbones.WeightsUnavailable: "imagenet" could not be downloaded.
     """
-    time, height, width, channels = check_input_shape(input_shape)
-    clip = keras.Input(input_shape, dtype="uint8", name="clip")
-    x = ops.reshape(clip, (-1, height, width, channels))  # (B·T, H, W, 3)
+    clip, x = clip_and_frames(input_shape)  # (B·T, H, W, 3)
     x = backbones.encode(x, backbone, weights, backbone_trainable, alpha)  # (B·T, h, w, C)
     x = layers.GlobalAveragePooling2D(name="frame_pool")(x)  # (B·T, C)
-    x = ops.reshape(x, (-1, time, x.shape[-1]))  # (B, T, C)
+    x = ops.reshape(x, (-1, input_shape[0], x.shape[-1]))  # (B, T, C)
     x = layers.GlobalAveragePooling1D(name="temporal_pool")(x)  # (B, C)
     if dropout:
         x = layers.Dropout(dropout, name="dropout")(x)

@@ -12,7 +12,7 @@ import keras
 from keras import layers, ops
 
 from har_tf.models import backbones
-from har_tf.models.building import check_input_shape, classifier
+from har_tf.models.building import classifier, clip_and_frames, with_weights
 from har_tf.models.taps import taps
 
 FUSIONS = ("concatenate", "sum", "score_average")
@@ -62,7 +62,7 @@ def fusion_gru(
         backbones: the networks, keys of `har_tf.models.backbones.BACKBONES`. One of them alone is the single-stream
             row of the paper's Table II.
         backbone_weights: what the networks start from: None (random) or "imagenet" for all of them, or for each its
-            own of None, "imagenet" and the path of a published file, in the order of `backbones` or by name.
+            own of None, "imagenet" and the path of a published file, by name.
         backbone_trainable: False freezes the networks.
         fusion: "concatenate", "sum" or "score_average".
         gru_units: units of the GRU layers; the last returns its final state.
@@ -90,10 +90,7 @@ def fusion_gru(
     _check_head(fusion, gru_units)
     clip, features = _streams(input_shape, names, backbone_weights, backbone_trainable, frame_sizes)
     probabilities = _classify(features, num_classes, fusion, gru_units, bidirectional, dropout)
-    model = keras.Model(clip, probabilities, name="fusion_gru")
-    if weights is not None:
-        model.load_weights(weights)
-    return model
+    return with_weights(keras.Model(clip, probabilities, name="fusion_gru"), weights)
 
 
 def fusion_gru_head(
@@ -223,44 +220,35 @@ def stream_taps(model):
         >>> stream_taps(fusion_gru(backbones=("MobileNet",)))
         {'MobileNet': 'MobileNet_conv_pw_13_relu'}
     """
-    pools = sorted(
-        (layer for layer in model.layers if isinstance(layer, layers.GlobalAveragePooling2D)), key=lambda x: x.name
-    )
     makers = {id(operation.output): operation.name for operation in model.operations}
-    return {
-        pool.name.removeprefix("pool_"): makers[id(pool.input)]
-        for pool in pools
-        if pool.name.removeprefix("pool_") in backbones.BACKBONES
+    pools = {
+        layer.name.removeprefix("pool_"): layer
+        for layer in sorted(model.layers, key=lambda layer: layer.name)
+        if isinstance(layer, layers.GlobalAveragePooling2D)
     }
+    return {name: makers[id(pool.input)] for name, pool in pools.items() if name in backbones.BACKBONES}
 
 
-def fine_taps(model, cells=4):
+def fine_taps(model):
     """The feature map of every stream that shows where it looked: the last, or of small frames the last fine one.
 
-    The fewer cells a map has, the more of the frame each of them covers, whatever the network saw.
-
-    Args:
-        model: as in `stream_taps`.
-        cells: a map is fine with so many a side.
-
-    Returns:
-        backbone -> name of the layer, as `stream_taps` returns them.
+    The fewer cells a map has, the more of the frame each of them covers, whatever the network saw; a map with four a
+    side is fine. Model and result as in `stream_taps`.
     """
-    chosen = {}
+    found, chosen = taps(model), {}
     for name, last in stream_taps(model).items():
-        stream = [tap for tap in taps(model) if tap.name.startswith(f"{name}_")]
-        fine = [tap.name for tap in stream if min(tap.shape[1:3]) >= cells]
-        if last in fine or not fine:
-            fine = [tap.name for tap in stream if tap.name == last]
-        if fine:
-            chosen[name] = fine[-1]
+        stream = [tap for tap in found if tap.name.startswith(f"{name}_")]
+        fine = [tap.name for tap in stream if min(tap.shape[1:3]) >= 4]
+        names = [tap.name for tap in stream if tap.name == last] if last in fine or not fine else fine
+        if names:
+            chosen[name] = names[-1]
     return chosen
 
 
 def _streams(input_shape, names, backbone_weights, trainable, frame_sizes):
     """The clip and, by backbone, its features (B, T, C)."""
-    time, height, width, channels = check_input_shape(input_shape)
-    if height != width:
+    clip, frames = clip_and_frames(input_shape)  # (B·T, H, W, 3)
+    if frames.shape[1] != frames.shape[2]:
         raise ValueError(
             "The networks take square frames, such as prepare(size=(299, 299), fit='crop') cuts out of the middle. "
             f"Received: input_shape={tuple(input_shape)}"
@@ -269,12 +257,10 @@ def _streams(input_shape, names, backbone_weights, trainable, frame_sizes):
     frame_sizes = frame_sizes or {}
     if set(frame_sizes) - set(names):
         raise ValueError(f"The networks are {', '.join(names)}. Received: {frame_sizes=}")
-    clip = keras.Input(input_shape, dtype="uint8", name="clip")
-    frames = ops.reshape(clip, (-1, height, width, channels))  # (B·T, H, W, 3)
     features = {}
     for name in names:
         x = _pooled(frames, name, given[name], trainable, frame_sizes.get(name) or frame_size_of(name))
-        x = ops.reshape(x, (-1, time, x.shape[-1]))  # (B, T, C)
+        x = ops.reshape(x, (-1, clip.shape[1], x.shape[-1]))  # (B, T, C)
         features[name] = layers.Identity(name=f"features_{name}")(x)
     return clip, features
 
@@ -324,13 +310,11 @@ def _over_time(x, gru_units, bidirectional, dropout, suffix=""):
     for i, units in enumerate(gru_units, start=1):
         # Unrolled also where it was loaded and is Keras' own loop again; cuDNN has no GRU of this form.
         options = {"return_sequences": i < len(gru_units), "reset_after": False, "unroll": True}
-        name = f"gru{i}{suffix}"
+        gru = layers.GRU(units, name=None if bidirectional else f"gru{i}{suffix}", **options)
+        directions = [gru]
         if bidirectional:
-            gru = layers.Bidirectional(layers.GRU(units, **options), name=name)
+            gru = layers.Bidirectional(gru, name=f"gru{i}{suffix}")
             directions = [gru.forward_layer, gru.backward_layer]
-        else:
-            gru = layers.GRU(units, name=name, **options)
-            directions = [gru]
         for direction in directions:
             _project_inputs_at_once(direction)
         x = gru(x)
@@ -374,21 +358,13 @@ def _checked_names(names):
     return names
 
 
-def _checked_weights(names: Sequence[str], given) -> dict[str, Weights]:
+def _checked_weights(names: Sequence[str], given) -> Mapping[str, Weights]:
     """What each network starts from."""
     if given is None or given == "imagenet":
         return dict.fromkeys(names, given)
-    if isinstance(given, str | Path):
-        given = [given]
-    if not isinstance(given, Mapping):
-        if len(given) != len(names):
-            raise ValueError(
-                f"Each of {', '.join(names)} has weights of its own. Received: {len(given)} for {len(names)} networks, "
-                f"{[str(each) for each in given]}"
-            )
-        given = dict(zip(names, given, strict=True))
-    if set(given) != set(names):
-        raise ValueError(f"Weights are needed of {', '.join(names)}. Received: weights of {', '.join(given)}")
+    if not isinstance(given, Mapping) or set(given) != set(names):
+        found = f"weights of {', '.join(given)}" if isinstance(given, Mapping) else repr(given)
+        raise ValueError(f"Weights are needed of {', '.join(names)}, by name. Received: {found}")
     for name, source in given.items():  # before any of them is built
         if source not in (None, "imagenet") and not Path(source).is_file():
             raise FileNotFoundError(f"{source}: no such weights file (of {name})")

@@ -7,7 +7,7 @@ from keras import layers, ops
 from har_tf.models.building import classifier, with_weights
 
 # Filters of each inception block: 1x1; 3x3 reduce, 3x3; 5x5 reduce, 5x5; pool projection (Table 1 of the paper).
-_BLOCKS = {
+BLOCKS = {
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
     "4a": (192, 96, 208, 16, 48, 64),
@@ -27,7 +27,6 @@ def googlenet(
     num_classes=1000,
     variant="bvlc",
     include_top=True,
-    aux_heads=False,
     weights=None,
     input_tensor=None,
 ):
@@ -48,22 +47,20 @@ def googlenet(
 
     Args:
         input_shape: (height, width, 3) of an image, RGB in [0, 255], uint8 or float; at least 32 x 32. Other sizes than
-            224 have the same parameters (not those of the auxiliary heads of "bvlc").
+            224 have the same parameters.
         num_classes: size of the last layer, which is called `predictions`.
         variant: "bvlc" or "batchnorm".
         include_top: False ends at the last feature map, (B, 7, 7, 1024) for 224 x 224.
-        aux_heads: whether the two classifiers on blocks 4a and 4d, which help training, are further outputs.
-        weights: None, or the path of a file that `import_weights` reads; the file's top is left out where
-            `include_top` is False, its auxiliary heads where `aux_heads` is.
+        weights: None, or the path of a file that `import_weights` reads; the file's auxiliary heads are left out, and
+            its top where `include_top` is False.
         input_tensor: a symbolic (B, H, W, 3) to build on, in place of `input_shape`.
 
     Returns:
-        A `keras.Model` from (B, H, W, 3) to (B, num_classes) probabilities; with `aux_heads` to a list of three of
-        them, the last layer's first.
+        A `keras.Model` from (B, H, W, 3) to (B, num_classes) probabilities.
 
     Raises:
-        ValueError: an unknown variant, another number of channels than 3, a size below 32 or left open, auxiliary heads
-            without top, or weights of another network.
+        ValueError: an unknown variant, another number of channels than 3, a size below 32 or left open, or weights of
+            another network.
         FileNotFoundError: there is no such weights file.
 
     Example:
@@ -73,34 +70,27 @@ def googlenet(
     """
     if variant not in ("bvlc", "batchnorm"):
         raise ValueError(f"GoogLeNet is published as 'bvlc' and as 'batchnorm'. Received: variant={variant!r}")
-    if aux_heads and not include_top:
-        raise ValueError("Auxiliary heads are classifiers: they need include_top=True. Received: include_top=False")
     image = keras.Input(input_shape, dtype="uint8", name="image") if input_tensor is None else input_tensor
-    _check_size(image.shape)
-    x, x4a, x4d = (_bvlc if variant == "bvlc" else _batchnorm)(image)
-    outputs = x
-    if include_top:
-        top = _bvlc_heads if variant == "bvlc" else _batchnorm_heads
-        outputs = top(x, (x4a, x4d) if aux_heads else (), num_classes)
-    return with_weights(keras.Model(_source(image), outputs, name="googlenet"), weights)
-
-
-def _check_size(shape):
+    shape = image.shape
     if len(shape) != 4 or shape[3] != 3 or None in shape[1:3] or min(shape[1:3]) < MIN_SIZE:
         raise ValueError(
             f"GoogLeNet needs images of (height, width, 3) with at least {MIN_SIZE} x {MIN_SIZE} pixels. "
             f"Received: {tuple(shape[1:])}"
         )
-
-
-def _source(tensor):
-    """The inputs of the graph that `tensor` belongs to, so that a model ends where the caller's graph begins."""
-    sources = keras.utils.get_source_inputs(tensor)
-    return sources[0] if len(sources) == 1 else sources
+    x = (_bvlc if variant == "bvlc" else _batchnorm)(image)
+    if include_top:
+        pool, drop, rate = ("pool5_7x7_s1", "pool5_drop_7x7_s1", 0.4)
+        if variant == "batchnorm":
+            pool, drop, rate = ("avgpool", "dropout", 0.2)
+        x = layers.GlobalAveragePooling2D(name=pool)(x)  # (B, 1024)
+        x = classifier(layers.Dropout(rate, name=drop)(x), num_classes)
+    # The model begins where the graph does that `image` belongs to.
+    sources = keras.utils.get_source_inputs(image)
+    return with_weights(keras.Model(sources[0] if len(sources) == 1 else sources, x, name="googlenet"), weights)
 
 
 def _bvlc(image):
-    """Caffe's layers; returns the last feature map and those of blocks 4a and 4d."""
+    """Caffe's layers up to the last feature map."""
 
     def conv(x, filters, size, name, stride=1):
         if stride > 1:  # Caffe pads both sides alike; "same" would put the odd pixel to the right
@@ -122,24 +112,15 @@ def _bvlc(image):
     return _inception(x, conv, "inception_", parts, 5, pools)
 
 
-def _bvlc_heads(x, aux, num_classes):
-    outputs = []
-    for name, x_aux in zip(("loss1", "loss2"), aux, strict=False):
-        x_aux = layers.AveragePooling2D(5, 3, name=f"{name}_ave_pool")(x_aux)  # (B, 4, 4, C)
-        x_aux = layers.Conv2D(128, 1, activation="relu", name=f"{name}_conv")(x_aux)
-        x_aux = layers.Flatten(name=f"{name}_flatten")(x_aux)
-        x_aux = layers.Dense(1024, activation="relu", name=f"{name}_fc")(x_aux)
-        x_aux = layers.Dropout(0.7, name=f"{name}_drop_fc")(x_aux)
-        outputs.append(classifier(x_aux, num_classes, f"{name}_classifier"))
-    x = layers.GlobalAveragePooling2D(name="pool5_7x7_s1")(x)  # (B, 1024)
-    x = layers.Dropout(0.4, name="pool5_drop_7x7_s1")(x)
-    predictions = classifier(x, num_classes, "predictions")
-    return [predictions, *outputs] if outputs else predictions
-
-
 def _batchnorm(image):
-    """torchvision's layers; returns the last feature map and those of blocks 4a and 4d."""
-    conv = _conv_norm
+    """torchvision's layers up to the last feature map."""
+
+    def conv(x, filters, size, name, stride=1):
+        padding = "same" if stride == 1 else "valid"
+        x = layers.Conv2D(filters, size, stride, padding, use_bias=False, name=f"{name}_conv")(x)
+        x = layers.BatchNormalization(momentum=0.9, epsilon=0.001, name=f"{name}_bn")(x)
+        return layers.ReLU(name=f"{name}_relu")(x)
+
     x = layers.Rescaling(1 / 127.5, -1.0, name="preprocess")(image)  # (B, 224, 224, 3)
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
     x = conv(x, 64, 7, "conv1", stride=2)  # (B, 112, 112, 64)
@@ -152,50 +133,22 @@ def _batchnorm(image):
     return _inception(x, conv, "inception", parts, 3, pools)
 
 
-def _batchnorm_heads(x, aux, num_classes):
-    outputs = []
-    for name, x_aux in zip(("aux1", "aux2"), aux, strict=False):
-        x_aux = layers.AdaptiveAveragePooling2D(4, name=f"{name}_pool")(x_aux)  # (B, 4, 4, C)
-        x_aux = _conv_norm(x_aux, 128, 1, f"{name}_conv")
-        x_aux = layers.Flatten(name=f"{name}_flatten")(x_aux)
-        x_aux = layers.Dense(1024, activation="relu", name=f"{name}_fc1")(x_aux)
-        x_aux = layers.Dropout(0.7, name=f"{name}_dropout")(x_aux)
-        outputs.append(classifier(x_aux, num_classes, f"{name}_fc2"))
-    x = layers.GlobalAveragePooling2D(name="avgpool")(x)  # (B, 1024)
-    x = layers.Dropout(0.2, name="dropout")(x)
-    predictions = classifier(x, num_classes, "predictions")
-    return [predictions, *outputs] if outputs else predictions
-
-
 def _inception(x, conv, prefix, parts, largest, pools):
-    """The inception blocks, from 3a to 5b; returns the last feature map and those of blocks 4a and 4d.
+    """The inception blocks, from 3a to 5b: of the stem's map (B, 28, 28, 192) the last feature map.
 
-    Args:
-        x: the stem's map, (B, 28, 28, 192).
-        conv: function of map, filters, size and name.
-        prefix: what names begin with, before the block.
-        parts: what the names of its layers end with.
-        largest: size of the convolution that the paper has as 5 x 5.
-        pools: what follows 3b and 4e.
+    Names of layers are `prefix`, the block and each of `parts`; `largest` is the size of the convolution that the paper
+    has as 5 x 5, and `pools` what follows 3b and 4e.
     """
-    kept = {}
-    for block, (f1, f3r, f3, f5r, f5, fp) in _BLOCKS.items():
+    for block, (f1, f3r, f3, f5r, f5, fp) in BLOCKS.items():
         names = [f"{prefix}{block}{part}" for part in parts]
         one = conv(x, f1, 1, names[0])
         three = conv(conv(x, f3r, 1, names[1]), f3, 3, names[2])
         five = conv(conv(x, f5r, 1, names[3]), f5, largest, names[4])
         pool = conv(layers.MaxPooling2D(3, 1, "same", name=names[5])(x), fp, 1, names[6])
-        x = kept[block] = layers.Concatenate(name=names[7])([one, three, five, pool])
+        x = layers.Concatenate(name=names[7])([one, three, five, pool])
         if block in pools:
             x = pools[block](x)  # (B, 14, 14, 480), (B, 7, 7, 832)
-    return x, kept["4a"], kept["4d"]  # (B, 7, 7, 1024), (B, 14, 14, 512), (B, 14, 14, 528)
-
-
-def _conv_norm(x, filters, size, name, stride=1):
-    padding = "same" if stride == 1 else "valid"
-    x = layers.Conv2D(filters, size, stride, padding, use_bias=False, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(momentum=0.9, epsilon=0.001, name=f"{name}_bn")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+    return x  # (B, 7, 7, 1024)
 
 
 def _pool_up(x, name):
@@ -210,18 +163,16 @@ def _pool_up(x, name):
     return layers.MaxPooling2D(3, 2, "same" if all(over) else "valid", name=name)(x)
 
 
-def _local_response_norm(x, name, size=5, alpha=1e-4, beta=0.75):
-    """x / (1 + alpha / size * sum of x² over the `size` channels around) ** beta, Krizhevsky et al. 2012, section 3.3.
+def _local_response_norm(x, name):
+    """x / (1 + 1e-4 / 5 * sum of x² over the 5 channels around) ** 0.75, Krizhevsky et al. 2012, section 3.3.
 
     The sum over channels is a 1 x 1 convolution with a matrix of ones along the diagonal, which on a CPU is quicker
     than shifted slices, pooling over channels or `tf.nn.local_response_normalization`. Scaling comes before squaring,
     so that float16 does not overflow at 256.
     """
-    if beta != 0.75:
-        raise ValueError(f"The power is written as two square roots, which is 0.75. Received: beta={beta}")
     channels = np.arange(x.shape[-1])
-    band = np.abs(channels[:, None] - channels) <= size // 2  # symmetric; channels beyond the border count as 0
-    scaled = layers.Rescaling((alpha / size) ** 0.5, name=f"{name}_scale")(x)
+    band = np.abs(channels[:, None] - channels) <= 2  # symmetric; channels beyond the border count as 0
+    scaled = layers.Rescaling((1e-4 / 5) ** 0.5, name=f"{name}_scale")(x)
     kernel = ops.convert_to_tensor(band[None, None].astype("float32"), scaled.dtype)
     total = ops.conv(ops.square(scaled), kernel)
     root = ops.rsqrt(layers.Rescaling(1.0, 1.0, name=f"{name}_denominator")(total))

@@ -4,19 +4,9 @@ import keras
 from keras import layers
 
 from har_tf.models.building import classifier, with_weights
+from har_tf.models.googlenet import BLOCKS
 
-# Filters of each mixed block: 1x1; 3x3 reduce, 3x3; second 3x3 reduce, 3x3; pool projection.
-_BLOCKS = {
-    "3b": (64, 96, 128, 16, 32, 32),
-    "3c": (128, 128, 192, 32, 96, 64),
-    "4b": (192, 96, 208, 16, 48, 64),
-    "4c": (160, 112, 224, 24, 64, 64),
-    "4d": (128, 128, 256, 24, 64, 64),
-    "4e": (112, 144, 288, 32, 64, 64),
-    "4f": (256, 160, 320, 32, 128, 128),
-    "5b": (256, 160, 320, 32, 128, 128),
-    "5c": (384, 192, 384, 48, 128, 128),
-}
+_BLOCKS = dict(zip(("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c"), BLOCKS.values(), strict=True))
 CHANNELS = {"rgb": 3, "flow": 2}
 # uint8 into [-1, 1], as arguments of Rescaling. Flow is stored with 128 for no motion, see `har_tf.video.flow.encode`.
 _RESCALE = {"rgb": (1 / 127.5, -1.0), "flow": (1 / 127, -128 / 127)}
@@ -85,14 +75,18 @@ def i3d(
     if not width > 0:
         raise ValueError(f"The width is a positive factor on the number of filters. Received: width={width}")
     input_shape = (64, 224, 224, CHANNELS[modality]) if input_shape is None else tuple(input_shape)
-    _check_shape(input_shape, modality)
-
-    def filters(published):
-        return max(1, round(width * published))
+    channels = CHANNELS[modality]
+    open_size = len(input_shape) != 4 or None in input_shape
+    if open_size or input_shape[0] < MIN_FRAMES or min(input_shape[1:3]) < MIN_SIZE or input_shape[3] != channels:
+        raise ValueError(
+            f"I3D of {modality} needs clips of (time, height, width, {channels}) with at least {MIN_FRAMES} frames of "
+            f"{MIN_SIZE} x {MIN_SIZE} pixels. Received: input_shape={input_shape}"
+        )
 
     def unit(x, published, size, name, stride=1):
         """Convolution, BatchNorm, ReLU: Unit3D of the published code."""
-        x = layers.Conv3D(filters(published), size, stride, "same", use_bias=False, name=f"{name}_conv")(x)
+        filters = max(1, round(width * published))
+        x = layers.Conv3D(filters, size, stride, "same", use_bias=False, name=f"{name}_conv")(x)
         x = layers.BatchNormalization(
             momentum=batch_norm_momentum, epsilon=0.001, scale=batch_norm_scale, name=f"{name}_bn"
         )(x)
@@ -135,13 +129,3 @@ def i3d(
         x = layers.GlobalAveragePooling3D(name="temporal_pool")(x)  # (B, 1024)
         x = classifier(x, num_classes)
     return with_weights(keras.Model(clip, x, name=f"i3d_{modality}"), weights)
-
-
-def _check_shape(shape, modality):
-    channels = CHANNELS[modality]
-    small = len(shape) != 4 or None in shape or shape[0] < MIN_FRAMES or min(shape[1:3]) < MIN_SIZE
-    if small or shape[3] != channels:
-        raise ValueError(
-            f"I3D of {modality} needs clips of (time, height, width, {channels}) with at least {MIN_FRAMES} frames of "
-            f"{MIN_SIZE} x {MIN_SIZE} pixels. Received: input_shape={shape}"
-        )

@@ -1,7 +1,5 @@
 """3D ResNeXt: a residual network whose 3 x 3 x 3 convolutions work on groups of channels apart."""
 
-from numbers import Real
-
 import keras
 from keras import layers, ops
 
@@ -24,14 +22,13 @@ def resnext3d(
     dropout=0.0,
     blocks=None,
     width=128,
-    mean=ACTIVITYNET_MEAN,
-    std=1.0,
 ):
     """3D ResNeXt classifier of video clips, with its preprocessing in front.
 
     Source: Hara et al. 2018, "Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?", section 3.2 and
-    Table 2, with the details of the authors' code (kenshohara/3D-ResNets-PyTorch): every convolution and pooling pads
-    both sides alike, none has a bias, BatchNorm has epsilon 1e-5, and a block's stride is in its 3 x 3 x 3 convolution.
+    Table 2, with the details of the authors' code (kenshohara/3D-ResNets-PyTorch): ActivityNet's mean is subtracted,
+    every convolution and pooling pads both sides alike, none has a bias, BatchNorm has epsilon 1e-5, and a block's
+    stride is in its 3 x 3 x 3 convolution.
 
     Table 1 of the 3DCAM paper calls its rows by these layers, each the output of a ReLU:
 
@@ -60,16 +57,13 @@ def resnext3d(
         dropout: rate before the last layer.
         blocks: residual blocks of the four stages in place of those of `depth`, for small machines and tests.
         width: planes of the first stage, which double with every stage; half as many filters has the first convolution.
-        mean: subtracted from each channel. The published weights expect the mean of ActivityNet.
-        std: then divided by, one number or one a channel. The published weights expect no division.
 
     Returns:
         A `keras.Model` from (B, T, H, W, 3) to (B, num_classes) probabilities.
 
     Raises:
         ValueError: an unknown depth or shortcut, no four numbers of blocks, a width that is no multiple of 32, another
-            number of means or deviations than channels, one of these that is not positive, or weights of another
-            network.
+            number of channels than 3, or weights of another network.
         FileNotFoundError: there is no such weights file.
 
     Example:
@@ -80,9 +74,16 @@ def resnext3d(
     if depth not in _BLOCKS and blocks is None:
         raise ValueError(f"3D ResNeXt has depth {', '.join(map(str, _BLOCKS))}. Received: depth={depth}")
     blocks = tuple(_BLOCKS[depth] if blocks is None else blocks)
-    std = [std] * len(mean) if isinstance(std, Real) else list(std)
-    _check(input_shape, cardinality, shortcut, blocks, width, mean, std)
-    clip, x = normalized_clip(input_shape, mean, std)  # (B, 16, 112, 112, 3)
+    if shortcut not in ("A", "B"):
+        raise ValueError(f"Shortcuts are of type 'A' or 'B'. Received: shortcut={shortcut!r}")
+    if len(blocks) != 4 or min(blocks) < 1:
+        raise ValueError(f"Each of the four stages has a number of blocks. Received: blocks={blocks}")
+    if width < 32 or width % 32 or cardinality < 1:
+        raise ValueError(
+            "width is a multiple of 32, cardinality a number of groups. "
+            f"Received: width={width}, cardinality={cardinality}"
+        )
+    clip, x = normalized_clip(input_shape, ACTIVITYNET_MEAN, (1.0, 1.0, 1.0))  # (B, 16, 112, 112, 3)
     x = layers.ZeroPadding3D(3, name="conv3d_1a_7x7_pad")(x)
     x = _conv(x, width // 2, 7, (1, 2, 2), "valid", name="conv3d_1a_7x7_conv")
     x = _norm(x, "conv3d_1a_7x7_bn")
@@ -99,25 +100,6 @@ def resnext3d(
     if include_top:
         x = classifier(averaged(x, dropout), num_classes)  # of (B, 2048)
     return with_weights(quicken(keras.Model(clip, x, name="resnext3d")), weights)
-
-
-def _check(input_shape, cardinality, shortcut, blocks, width, mean, std):
-    if shortcut not in ("A", "B"):
-        raise ValueError(f"Shortcuts are of type 'A' or 'B'. Received: shortcut={shortcut!r}")
-    if len(blocks) != 4 or min(blocks) < 1:
-        raise ValueError(f"Each of the four stages has a number of blocks. Received: blocks={blocks}")
-    if width < 32 or width % 32 or cardinality < 1:
-        raise ValueError(
-            "width is a multiple of 32, cardinality a number of groups. "
-            f"Received: width={width}, cardinality={cardinality}"
-        )
-    if len(input_shape) != 4 or input_shape[3] != len(mean):
-        raise ValueError(
-            f"A clip has the shape (time, height, width, channels), with a mean for each channel. "
-            f"Received: input_shape={tuple(input_shape)}, mean={tuple(mean)}"
-        )
-    if len(std) != len(mean) or not all(0 < s < float("inf") for s in std):
-        raise ValueError(f"std is one positive number, or one for each of {len(mean)} channels. Received: std={std}")
 
 
 def _block(x, planes, cardinality, stride, shortcut, name, output_name):

@@ -53,24 +53,21 @@ def save_model(
         ValueError: another ending, another number of names than outputs, or another setting of clips.
         OSError: the file cannot be written.
     """
-    path = Path(path)
-    names = list(class_names)
+    path, names, clip = Path(path), list(class_names), CLIP | dict(clip or {})
     if path.suffix != ".keras":
         raise ValueError(f"Model files end in .keras. Received: path={path}")
-    clip = CLIP if clip is None else CLIP | dict(clip)
     try:
         check_members(model, names, clip)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     # The same layers without optimiser: what is saved is for inference, and a third of the size.
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    members = {_MEMBER: names, _CLIP_MEMBER: clip} | ({_PROVENANCE: dict(provenance)} if provenance else {})
     with whole_file(path) as temporary:
         bare.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(_MEMBER, json.dumps(names))
-            archive.writestr(_CLIP_MEMBER, json.dumps(clip))
-            if provenance:
-                archive.writestr(_PROVENANCE, json.dumps(dict(provenance)))
+            for name, value in members.items():
+                archive.writestr(name, json.dumps(value))
     return path
 
 
@@ -124,20 +121,16 @@ def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: not a .keras model file")
+    names, beside = _member(path, _MEMBER), path.with_name(_MEMBER)
     try:
         model = quicken(keras.models.load_model(path, compile=False))
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: not a model that Keras can load ({reason})") from error
-    with zipfile.ZipFile(path) as archive:
-        inside = archive.read(_MEMBER) if _MEMBER in archive.namelist() else None
-    beside = path.with_name(_MEMBER)
-    if inside is None and beside.is_file():
-        inside = beside.read_bytes()
+    if names is None and beside.is_file():
+        names = json.loads(beside.read_bytes())
     outputs = model.output_shape[-1]
-    names = tuple(json.loads(inside)) if inside is not None else tuple(f"class {i}" for i in range(outputs))
+    names = tuple(names) if names is not None else tuple(f"class {i}" for i in range(outputs))
     if len(names) != outputs:
         raise ValueError(f"{path}: {outputs} outputs, but {len(names)} class names")
     return model, names

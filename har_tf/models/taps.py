@@ -106,11 +106,10 @@ def find(model: keras.Model, tap: str | Tap | None = None) -> Tap:
     Raises:
         ValueError: the model has no such tap; the message lists those it has.
     """
+    if tap is not None:
+        return find_several(model, [tap])[0]
     found = _all(model)
-    if tap is None:
-        unpooled = [t for t in found if "Pooling" not in t.kind]
-        return (unpooled or found)[-1]
-    return _named(model, found, tap)
+    return ([t for t in found if "Pooling" not in t.kind] or found)[-1]
 
 
 def find_several(model: keras.Model, names: Sequence[str | Tap] | None) -> list[Tap]:
@@ -127,14 +126,21 @@ def find_several(model: keras.Model, names: Sequence[str | Tap] | None) -> list[
         return stages(model)
     if isinstance(names, str | Tap):
         raise ValueError(f"taps are a list of names. Received: taps={names!r}")
-    found = _all(model)
-    chosen = [_named(model, found, name) for name in names]
-    given = [tap.name for tap in chosen]
+    given = [name.name if isinstance(name, Tap) else name for name in names]
     if not given:
         raise ValueError("at least one tap is needed. Received: taps=[]")
+    found = {tap.name: tap for tap in _all(model)}
+    for name, tap in zip(given, names, strict=True):
+        if name not in found:
+            # A network may have 190 taps: what is likely meant comes before a long list.
+            hint = _why_no_tap(model, name) + (closest(str(name), found) if len(found) > 12 else "")
+            raise ValueError(
+                f"tap {name!r} is not in the model.{hint} Taps, from input to output: {', '.join(found)}. "
+                f"Received: {tap=}"
+            )
     if len(set(given)) < len(given):
         raise ValueError(f"each tap is named once. Received: taps={given}")
-    return chosen
+    return [found[name] for name in given]
 
 
 def stages(model: keras.Model) -> list[Tap]:
@@ -202,24 +208,12 @@ def _all(model: keras.Model) -> list[Tap]:
     return found
 
 
-def _named(model: keras.Model, found: Sequence[Tap], tap: str | Tap) -> Tap:
-    name = tap.name if isinstance(tap, Tap) else tap
-    for candidate in found:
-        if candidate.name == name:
-            return candidate
-    names = [t.name for t in found]
-    # A network may have 190 taps: what is likely meant comes before a long list.
-    hint = _why_no_tap(model, name) + (closest(str(name), names) if len(names) > 12 else "")
-    raise ValueError(
-        f"tap {name!r} is not in the model.{hint} Taps, from input to output: {', '.join(names)}. Received: {tap=}"
-    )
-
-
 def _why_no_tap(model: keras.Model, name: str) -> str:
     """A sentence on a layer of this name that is there, but is no tap."""
-    inside = _inside_nested(model, name)
-    if inside:
-        return f" It is inside {inside!r}, a model within the model: build the graph flat to tap it."
+    for layer in model.layers:
+        inner = getattr(layer, "layer", layer)
+        if isinstance(inner, keras.Model) and any(deep.name == name for deep in inner._flatten_layers()):
+            return f" It is inside {inner.name!r}, a model within the model: build the graph flat to tap it."
     layer = next((layer for layer in model.layers if layer.name == name), None)
     if layer is None:
         return ""
@@ -297,8 +291,7 @@ def _after(operation, before: list[tuple[keras.KerasTensor, _Layout]], shape: tu
 def _reshaped(layout: _Layout, old: tuple, new: tuple) -> _Layout:
     lost = replace(layout, rows=None, frames=False, grid=None)
     if layout.rows is None or None in old[1:] or None in new[1:]:
-        same = old == new
-        return layout if same else lost
+        return layout if old == new else lost
     rows = layout.rows * math.prod(old[1:]) / math.prod(new[1:])
     if rows != int(rows):
         return lost
@@ -333,12 +326,3 @@ def _kind(operation) -> str:
 def _makes_maps(operation) -> bool:
     kind = _kind(operation)
     return kind not in _REARRANGING if isinstance(operation, keras.Layer) else kind in _JOINING_OPS
-
-
-def _inside_nested(model: keras.Model, name: str) -> str | None:
-    """The name of the model within `model` that holds a layer called `name`."""
-    for layer in model.layers:
-        inner = getattr(layer, "layer", layer)
-        if isinstance(inner, keras.Model) and any(deep.name == name for deep in inner._flatten_layers()):
-            return inner.name
-    return None

@@ -26,15 +26,14 @@ def video_swin(
     num_heads=None,
     window=(8, 7, 7),
     patch=(2, 4, 4),
-    mean=IMAGENET_MEAN,
-    std=IMAGENET_STD,
 ):
     """Video Swin Transformer, a classifier of video clips, with its preprocessing in front.
 
     Source: Liu et al. 2022, "Video Swin Transformer", section 3 and Table 1, with the details of the authors' code
-    (SwinTransformer/Video-Swin-Transformer) and of its configurations for Kinetics-400: clips are padded with zeros to
-    whole patches, odd maps to even ones before patches are merged; every other block moves its windows; GELU is the
-    exact one, LayerNorm has epsilon 1e-5, and the drop path rate grows from 0 at the first block to the last.
+    (SwinTransformer/Video-Swin-Transformer) and of its configurations for Kinetics-400: channels are normalised by
+    ImageNet's mean and deviation, clips are padded with zeros to whole patches, odd maps to even ones before patches
+    are merged; every other block moves its windows; GELU is the exact one, LayerNorm has epsilon 1e-5, and the drop
+    path rate grows from 0 at the first block to the last.
 
     Its maps are grids (B, T', H', W', C): `patch_embed` after the patches' LayerNorm, `layer1` to `layer4` after the
     blocks of each stage, and `norm`, the last LayerNorm, which the classifier averages. On 32 x 224 x 224 they are
@@ -60,15 +59,13 @@ def video_swin(
         num_heads: attention heads of the four stages in place of the size's.
         window: (time, height, width) of a window, in patches.
         patch: (time, height, width) of a patch, in pixels.
-        mean: subtracted from each channel. The published weights expect ImageNet's.
-        std: then divided by, one a channel. The published weights expect ImageNet's.
 
     Returns:
         A `keras.Model` from (B, T, H, W, 3) to (B, num_classes) probabilities.
 
     Raises:
         ValueError: an unknown size, no four numbers of blocks or heads, heads that do not divide the channels, a window
-            or a patch without places, open sizes, another number of means than channels, or weights of another network.
+            or a patch without places, open sizes, another number of channels than 3, or weights of another network.
         FileNotFoundError: there is no such weights file.
 
     Example:
@@ -83,8 +80,8 @@ def video_swin(
     depths = tuple(usual[1] if depths is None else depths)
     num_heads = tuple(usual[2] if num_heads is None else num_heads)
     drop_path = usual[3] if drop_path is None else drop_path
-    _check(input_shape, embed_dim, depths, num_heads, window, patch, mean, std)
-    clip, x = normalized_clip(input_shape, mean, std)  # (B, 32, 224, 224, 3)
+    _check(input_shape, embed_dim, depths, num_heads, window, patch)
+    clip, x = normalized_clip(input_shape, IMAGENET_MEAN, IMAGENET_STD)  # (B, 32, 224, 224, 3)
     x = _pad(x, patch, "patch_embed_pad")
     uniform = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")  # torch's for convolutions
     x = layers.Conv3D(embed_dim, patch, patch, kernel_initializer=uniform, name="patch_embed_proj")(x)
@@ -111,7 +108,7 @@ def video_swin(
     return with_weights(keras.Model(clip, x, name="video_swin"), weights)
 
 
-def _check(input_shape, embed_dim, depths, num_heads, window, patch, mean, std):
+def _check(input_shape, embed_dim, depths, num_heads, window, patch):
     if len(depths) != 4 or min(depths) < 1 or len(num_heads) != 4 or min(num_heads) < 1:
         raise ValueError(
             "Each of the four stages has a number of blocks and one of heads. "
@@ -127,11 +124,6 @@ def _check(input_shape, embed_dim, depths, num_heads, window, patch, mean, std):
             raise ValueError(
                 f"A {name} is at least 1 long along time, height and width. Received: {name}={tuple(value)}"
             )
-    if len(input_shape) != 4 or not input_shape[3] == len(mean) == len(std):
-        raise ValueError(
-            "A clip has the shape (time, height, width, channels), with a mean and a deviation for each channel. "
-            f"Received: input_shape={tuple(input_shape)}, mean={tuple(mean)}, std={tuple(std)}"
-        )
     if None in input_shape or min(input_shape) < 1:
         raise ValueError(
             "Windows are cut for clips of one size; build a model for each size, with the same weights. "

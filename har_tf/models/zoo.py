@@ -1,6 +1,6 @@
 """Models by the names that tables give them: CNN-GRU, Frame-CNN, MobileNet, CNN-GRU/MobileNetV2, ..."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -58,9 +58,7 @@ class NamedModel:
     @property
     def start(self) -> str:
         """What the weights start from, in words."""
-        if self.weights is None:
-            return "random weights"
-        return f"{_source(self.weights)}, {'finetuned' if self.finetune else 'frozen'}"
+        return "random weights" if self.weights is None else _start([self.weights], self.finetune)
 
     def build(self, input_shape, num_classes: int, dropout: float = 0.0, **options) -> keras.Model:
         """A new model with its starting weights.
@@ -110,8 +108,7 @@ class FusedModel:
     @property
     def start(self) -> str:
         """What the weights start from, in words."""
-        sources = " and ".join(_source(weights) for weights in self.weights.values())
-        return f"{sources}, {'finetuned' if self.finetune else 'frozen'}"
+        return _start(self.weights.values(), self.finetune)
 
     @property
     def frame_sizes(self) -> dict[str, int]:
@@ -130,8 +127,10 @@ class FusedModel:
         )  # fmt: skip
 
 
-def _source(weights: str | Path | None) -> str:
-    return {None: "random weights", "imagenet": "ImageNet weights"}.get(weights) or Path(weights).name
+def _start(weights: Iterable[str | Path | None], finetune: bool) -> str:
+    words = {None: "random weights", "imagenet": "ImageNet weights"}
+    sources = " and ".join(words.get(source) or Path(source).name for source in weights)
+    return f"{sources}, {'finetuned' if finetune else 'frozen'}"
 
 
 def named(name: str, weights: str = "imagenet", folder: Path | None = None, finetune: bool = False) -> NamedModel:
@@ -155,20 +154,19 @@ def named(name: str, weights: str = "imagenet", folder: Path | None = None, fine
         return NamedModel(name)
     if encoder and head != "CNN-GRU":
         raise ValueError(f"Only CNN-GRU takes a frame encoder, as in CNN-GRU/MobileNet. Received: {name!r}")
-    if (encoder or name) not in backbones.BACKBONES:
+    backbone = encoder or name
+    if backbone not in backbones.BACKBONES:
         known = [*OWN, *backbones.BACKBONES]
-        hint = closest(encoder or name, known)
-        raise ValueError(f"Unknown model; there are {', '.join(known)}.{hint} Received: {name!r}")
-    model = NamedModel(name, encoder or name, finetune=finetune)
+        raise ValueError(f"Unknown model; there are {', '.join(known)}.{closest(backbone, known)} Received: {name!r}")
+    model = NamedModel(name, backbone, finetune=finetune)
+    if weights == "none":
+        return model
+    if weights != "imagenet":
+        if not Path(weights).is_file():
+            raise FileNotFoundError(f"{weights}: no such weights file; imagenet and none are other choices")
+        return replace(model, weights=Path(weights))
     try:
-        if weights == "none":
-            return model
-        if weights != "imagenet":
-            if not Path(weights).is_file():
-                raise FileNotFoundError(f"{weights}: no such weights file; imagenet and none are other choices")
-            return replace(model, weights=Path(weights))
-        if folder is not None:
-            return replace(model, weights=backbones.find_weights(model.backbone, folder))
-        return replace(model, weights=backbones.download(model.backbone))
+        source = backbones.download(backbone) if folder is None else backbones.find_weights(backbone, folder)
     except backbones.WeightsUnavailable as error:
-        return replace(model, missing=f"{error}. Published as {PUBLISHED[model.backbone]}")
+        return replace(model, missing=f"{error}. Published as {PUBLISHED[backbone]}")
+    return replace(model, weights=source)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from checks import assert_preprocessing, assert_survives_saving, random_clip
 
 from har_tf.models import backbones
 from har_tf.models.googlenet import googlenet
@@ -45,7 +46,7 @@ def test_a_failed_download_is_weights_unavailable(monkeypatch):
     def fail(*args, **kwargs):
         raise Exception("URL fetch failure on https://weights.invalid: None -- no route")
 
-    monkeypatch.setitem(backbones.BACKBONES, "VGG16", backbones.Backbone("VGG16", fail, "caffe", "vgg16_", 512))
+    monkeypatch.setitem(backbones.BACKBONES, "VGG16", backbones.Backbone("VGG16", fail, "caffe", "vgg16_"))
     with pytest.raises(backbones.WeightsUnavailable, match="VGG16: ImageNet weights could not be downloaded"):
         backbones.download("VGG16")
 
@@ -70,29 +71,6 @@ def test_googlenet_is_not_downloaded_and_says_where_it_is():
         backbones.download("GoogLeNet")
 
 
-@pytest.mark.parametrize("name", backbones.BACKBONES)
-def test_feature_size_is_that_of_the_map(name):
-    frames = keras.Input((96, 96, 3))
-    assert backbones.encode(frames, name).shape[-1] == backbones.feature_size(name)
-
-
-@pytest.mark.parametrize(("name", "side", "count"), [("InceptionResNetV2", 299, 54_336_736)])
-def test_parameters_are_those_of_the_published_network(name, side, count):
-    """Without top, what is not trained included."""
-    frames = keras.Input((side, side, 3), dtype="uint8")
-    features = backbones.encode(frames, name, prefix=f"{name}_")
-    assert features.shape == (None, 8, 8, 1536)
-    assert keras.Model(frames, features).count_params() == count
-
-
-def test_feature_size_of_a_narrow_mobilenet(tmp_path):
-    path = tmp_path / "mobilenet.weights.h5"
-    keras.applications.MobileNet(include_top=False, weights=None, alpha=0.25, input_shape=(32, 32, 3)).save_weights(
-        path
-    )
-    assert backbones.feature_size("MobileNet", path) == 256
-
-
 def two_networks(first, second):
     """A flat model of two encoders on one input."""
     clip = keras.Input((2, 75, 80, 3), dtype="uint8", name="clip")
@@ -104,23 +82,32 @@ def two_networks(first, second):
     return keras.Model(clip, maps)
 
 
-@pytest.mark.parametrize("names", [("GoogLeNet", "InceptionResNetV2"), ("GoogLeNet", "GoogLeNet")])
-def test_two_networks_in_one_flat_graph(tmp_path, names):
-    model = two_networks(*names)
-    prefixes = {operation.name.partition("_")[0] for operation in model.operations[2:]}
-    assert prefixes == {"first", "second"}
-    again = two_networks(*names)
-    # The same names in the second model of the process: a file of weights or a list of taps fits both.
-    assert [o.name for o in again.operations[2:]] == [o.name for o in model.operations[2:]]
+def assert_flat(model, tmp_path):
+    """Names with their prefixes and no weight to train, also after saving; returns the names."""
+    names = [operation.name for operation in model.operations]
+    assert {name.partition("_")[0] for name in names[2:]} == {"first", "second"}
     assert not model.trainable_weights
-    path = tmp_path / "two.keras"
-    model.save(path)
-    loaded = keras.models.load_model(path)
-    clip = np.random.default_rng(0).integers(0, 256, (1, 2, 75, 80, 3), dtype=np.uint8)
-    for ours, theirs in zip(model(clip), loaded(clip), strict=True):
-        assert np.ptp(ours) > 0
-        np.testing.assert_array_equal(ours, theirs)
-    assert [o.name for o in loaded.operations] == [o.name for o in model.operations]
+    loaded = assert_survives_saving(model, random_clip(1, 2, 75, 80), tmp_path)
+    assert [operation.name for operation in loaded.operations] == names
+    return names
+
+
+def test_a_network_twice_in_one_flat_graph(tmp_path):
+    names = assert_flat(two_networks("GoogLeNet", "GoogLeNet"), tmp_path)
+    # The same names in the second model of the process: a file of weights or a list of taps fits both.
+    assert [operation.name for operation in two_networks("GoogLeNet", "GoogLeNet").operations][2:] == names[2:]
+
+
+def test_inception_resnet_v2_beside_another_network(tmp_path):
+    """Its layers have no published names; here it is built once for all there is to be said of it."""
+    keras.layers.Conv2D(1, 1)  # a number that Keras gives away
+    model = two_networks("MobileNet", "InceptionResNetV2")
+    names = assert_flat(model, tmp_path)
+    assert [name for name in names if name.startswith("second_conv2d")][:2] == ["second_conv2d", "second_conv2d_1"]
+    parameters = sum(layer.count_params() for layer in model.layers if layer.name.startswith("second_"))
+    assert parameters == 54_336_736  # without top, what is not trained included, as published
+    assert model.outputs[1].shape[-1] == 1536
+    assert_preprocessing(model, "second_preprocess", keras.applications.inception_resnet_v2)
 
 
 def test_prefix_changes_names_only(shared):

@@ -51,7 +51,7 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """made(name) -> a model, two clips, and the file that it was saved to; each is made once."""
+    """made(name) -> a model, two clips, the file that it was saved to and what was loaded from it; each once."""
     folder = tmp_path_factory.mktemp("models")
 
     @functools.cache
@@ -60,15 +60,14 @@ def made(tmp_path_factory):
         model = MODELS[name]()
         clips = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:]), dtype=np.uint8)
         path = save_model(model, folder / f"{name}.keras", [f"class {i}" for i in range(model.output_shape[-1])])
-        return model, clips, path
+        return model, clips, path, load_model(path)
 
     return make
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_survives_saving(made, name):
-    model, clips, path = made(name)
-    loaded, names = load_model(path)
+    model, clips, _, (loaded, names) = made(name)
     np.testing.assert_array_equal(loaded(clips, training=False), model(clips, training=False))
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
     assert loaded.layers[-1].name == "predictions"
@@ -79,7 +78,7 @@ def test_opens_where_har_tf_is_not_imported(made):
     """Stock layers and operations only, safe mode on; grouped convolutions run as Keras has them there."""
     names = [name for name in MODELS if name != "video_swin"]
     for name in names:
-        _, clips, path = made(name)
+        _, clips, path, _ = made(name)
         np.save(path.with_suffix(".npy"), clips)
     script = (
         "import sys, keras, numpy as np\n"
@@ -92,14 +91,13 @@ def test_opens_where_har_tf_is_not_imported(made):
     folder = path.parent
     subprocess.run([sys.executable, "-c", script, *names], cwd=folder, env=environment, check=True, capture_output=True)
     for name in names:
-        model, clips, _ = made(name)
+        model, clips, *_ = made(name)
         np.testing.assert_allclose(np.load(folder / f"{name}, answer.npy"), model(clips, training=False), rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in ("fusion_gru, sum", "i3d, flow")])
 def test_is_explained_after_loading_as_before(made, name):
-    model, clips, path = made(name)
-    loaded, _ = load_model(path)
+    model, clips, _, (loaded, _) = made(name)
     assert stages(loaded) == stages(model)
     found = layerwise(loaded, clips[:1])
     assert len(found.taps) > 1

@@ -69,8 +69,10 @@ CONVOLUTIONS = {
 }
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", None])
-@pytest.mark.parametrize("kind", CONVOLUTIONS)
+@pytest.mark.parametrize(
+    ("kind", "activation"),
+    [*((kind, "relu") for kind in CONVOLUTIONS), ("2d", "tanh"), ("2d", None), ("depthwise", None), ("3d", None)],
+)
 def test_values_are_those_of_the_layers(kind, activation):
     shape = (4, 12, 14, 4) if kind.startswith("3d") else (12, 14, 4)
     clip = keras.Input(shape)

@@ -63,37 +63,21 @@ def from_mapping(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
     return tensors
 
 
-def keras_layers(path: Path) -> list[str]:
-    """Names of the groups of a `.h5` file of weights, one a layer."""
-    try:
-        with h5py.File(path) as file:
-            return list(file.get("layers") or file.get("model_weights") or file)
-    except OSError as error:
-        raise ValueError(f"{path}: not an HDF5 file of weights ({error})") from error
-
-
-def keras_shapes(path: Path) -> list[tuple[int, ...]]:
-    """Shapes of the weights in a `.h5`, `.weights.h5` or `.keras` file, sorted; what optimisers keep is not counted."""
-    shapes = []
+def keras_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the weights in a `.h5`, `.weights.h5` or `.keras` file; without what optimisers keep."""
+    shapes = {}
 
     def visit(name, item):
         if isinstance(item, h5py.Dataset) and item.dtype.kind == "f" and not name.startswith("optimizer"):
-            shapes.append(item.shape)
+            shapes[name] = item.shape
 
     try:
-        if path.suffix.lower() == ".keras":
-            with (
-                zipfile.ZipFile(path) as archive,
-                archive.open("model.weights.h5") as member,
-                h5py.File(member) as file,
-            ):
-                file.visititems(visit)
-        else:
-            with h5py.File(path) as file:
-                file.visititems(visit)
+        file = zipfile.Path(path, "model.weights.h5") if path.suffix.lower() == ".keras" else path
+        with file.open("rb") as content, h5py.File(content) as weights:
+            weights.visititems(visit)
     except DAMAGE as error:
-        raise ValueError(f"{path}: not a Keras file of weights, or a damaged one ({error})") from error
-    return sorted(shapes)
+        raise ValueError(f"{path}: not an HDF5 file of weights, or a damaged one ({error})") from error
+    return shapes
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ A form is one way in which the weights of one network are published: Caffe's Goo
 A file in this package holds the forms of one network, as instances; `import_weights.FORMS` lists them.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -33,19 +34,25 @@ class Form(ABC):
 
     Attributes:
         title: the call that builds the model, as "googlenet(variant='bvlc')".
+        network: regular expression for the beginning of a layer's name that only this network has.
+        form: the same for the published name of a tensor that only this form has.
+        front: regular expression for what a script that saved the file may have put in front of the published names.
         parts: beginnings of the names of tensors that are left out where the model was built without that part.
     """
 
     title: str
+    network: str
+    form: str
+    front: str = ""
     parts: tuple[str, ...] = ()
 
-    @abstractmethod
     def builds(self, layers: Collection[str]) -> bool:
         """Whether a model with layers of these names is the network."""
+        return any(re.match(self.network, name) for name in layers)
 
-    @abstractmethod
     def holds(self, names: Collection[str]) -> bool:
         """Whether a file with tensors of these names, each as `name` gives it, is in this form."""
+        return any(re.match(self.form, name) for name in names)
 
     @abstractmethod
     def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
@@ -57,20 +64,15 @@ class Form(ABC):
         """
 
     def slots(self, model: keras.Model, ending: str | None) -> dict[str, Slot]:
-        """All weights of the model by the names of their tensors; arguments as in `builds` and `of_layer`."""
+        """All weights of the model by the names of their tensors; arguments as in `of_layer`."""
         return {k: v for layer in model.layers if layer.weights for k, v in self.of_layer(layer, ending).items()}
 
     def name(self, name: str) -> str:
-        """The published name of a tensor, without what a script that saved it put in front."""
-        return name
+        """The published name of a tensor."""
+        return re.sub(f"^({self.front})", "", name)
 
     def refuses(self, model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-        """Why the tensors are none for the model, where words say it better than a list of differences; else None.
-
-        Args:
-            model: as in `builds`.
-            shapes: of the tensors, by name.
-        """
+        """Why tensors of these shapes are none for the model, where words say it better than differences; else None."""
         return None
 
     def leaves_out(self, name: str, slots: Collection[str]) -> bool:
@@ -83,6 +85,12 @@ class Form(ABC):
         if last == "num_batches_tracked" and f"{layer}.weight" in slots:
             return True
         return any(name.startswith(part) and not any(slot.startswith(part) for slot in slots) for part in self.parts)
+
+
+def blocks_of(names: Collection[str], pattern: str, stages: str) -> tuple[int, ...]:
+    """How many blocks each stage has, of tensors whose names match `pattern` with (stage, number of the block)."""
+    found = [part.groups() for part in map(re.compile(pattern).match, names) if part]
+    return tuple(1 + max((int(block) for of, block in found if of == stage), default=-1) for stage in stages)
 
 
 def same(variable) -> Slot:

@@ -13,13 +13,14 @@ _STAGE = r"(Conv3d|Mixed)_\d[a-f]"
 
 
 class _I3D(Form):
+    network = "mixed_3b"
     first: str  # name of the first kernel
     channels: int  # its axis of channels
     scale: str  # name of the first scale of a BatchNorm
 
     def builds(self, layers: Collection[str]) -> bool:
         # Gates are trained, never published: a model is gated after it has its weights.
-        return "mixed_3b" in layers and not any(name.startswith("gate_") for name in layers)
+        return super().builds(layers) and not any(name.startswith("gate_") for name in layers)
 
     def refuses(self, model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
         shape = shapes.get(self.first, ())
@@ -47,12 +48,7 @@ class _TensorFlow(_I3D):
     title = "i3d(batch_norm_scale=False)"
     first, channels = "Conv3d_1a_7x7/conv_3d/w", 3
     scale, parts = "Conv3d_1a_7x7/batch_norm/gamma", ("Logits/",)
-
-    def name(self, name: str) -> str:
-        return re.sub(r"^(RGB|Flow)/inception_i3d/", "", name)
-
-    def holds(self, names: Collection[str]) -> bool:
-        return any(re.match(rf"{_STAGE}\w*/", name) for name in names)
+    form, front = rf"{_STAGE}\w*/", "(RGB|Flow)/inception_i3d/"
 
     def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
         if layer.name == "predictions":
@@ -75,12 +71,7 @@ class _PyTorch(_I3D):
     title = "i3d(batch_norm_scale=True)"
     first, channels = "Conv3d_1a_7x7.conv3d.weight", 1
     scale, parts = "Conv3d_1a_7x7.bn.weight", ("logits.",)
-
-    def name(self, name: str) -> str:
-        return name.removeprefix("module.")  # of torch.nn.DataParallel
-
-    def holds(self, names: Collection[str]) -> bool:
-        return any(re.match(rf"{_STAGE}\w*\.", name) for name in names)
+    form, front = rf"{_STAGE}\w*\.", r"module\."  # of torch.nn.DataParallel
 
     def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
         if layer.name == "predictions":

@@ -32,14 +32,13 @@ def import_weights(model: keras.Model, source: str | Path | Mapping[str, Any]) -
     """Fills a model with published weights, strictly.
 
     Every tensor of the source is used exactly once and every weight of the model is filled, with equal shapes. There
-    are four exceptions, for what a model was built without; these tensors are left out on purpose, which is logged:
-    the classifier where the model has none, the auxiliary classifiers where it has none, torch's counters
-    `num_batches_tracked`, which Keras does not have, and Video Swin's `relative_position_index` and `attn_mask`, which
-    its layers compute.
+    are four exceptions, tensors that are left out on purpose, which is logged: the classifier where the model has none,
+    GoogLeNet's auxiliary classifiers, torch's counters `num_batches_tracked`, which Keras does not have, and Video
+    Swin's `relative_position_index` and `attn_mask`, which its layers compute.
 
     Args:
         model: `googlenet(variant="bvlc")` for Caffe's weights, `googlenet(variant="batchnorm")` for torchvision's, with
-            or without top and auxiliary heads; `i3d(batch_norm_scale=False)` for DeepMind's, `i3d()` for those of
+            or without top; `i3d(batch_norm_scale=False)` for DeepMind's, `i3d()` for those of
             pytorch-i3d, each of the modality of the file; `resnext3d()` for those of
             3D-ResNets-PyTorch, of the file's depth; `video_swin()` for those of Video-Swin-Transformer, of the file's
             size and window and any size of clips; for `.h5` and `.keras` any model of the same architecture.
@@ -89,7 +88,8 @@ def googlenet_variant(path: str | Path) -> str:
     """
     path = checkpoints.existing(path)
     if path.suffix.lower() in (".h5", ".hdf5"):
-        names = checkpoints.keras_layers(path)
+        names = [re.sub("^(layers|model_weights)/", "", name).split("/")[0] for name in checkpoints.keras_shapes(path)]
+        names = list(dict.fromkeys(names))
         # Keras 3 names the groups of a .weights.h5 after the classes of the layers.
         kinds = {re.sub(r"_\d+$", "", name) for name in names}
         by_class = "batchnorm" if "batch_normalization" in kinds else "bvlc" if "conv2d" in kinds else None
@@ -114,14 +114,10 @@ def resnext3d_options(path: str | Path) -> dict[str, Any]:
 
 
 def video_swin_options(path: str | Path) -> dict[str, Any]:
-    """The arguments of `video_swin` for the network in a file.
+    """The arguments of `video_swin` for the network in a file, as of `resnext3d_options`.
 
-    Returns:
-        embed_dim, depths, num_heads, window, patch and num_classes; and size, where the first three are those of one.
-
-    Raises:
-        ValueError: the file holds no Video Swin with its last layer.
-        FileNotFoundError: there is no such file.
+    They are embed_dim, depths, num_heads, window, patch and num_classes; and size, where the first three are those of
+    one.
     """
     return _options(path, video_swin.options)
 
@@ -167,21 +163,20 @@ def _match(
     left_out = [name for name in tensors if name not in slots and form.leaves_out(name, slots)]
     missing = [name for name in slots if name not in tensors]
     unexpected = [name for name in tensors if name not in slots and name not in left_out]
-    both = [name for name in slots if name in tensors]
+    both = [(name, tensors[name], slot) for name, slot in slots.items() if name in tensors]
     shapes = [
-        f"{name} is {tensors[name].shape}, not {slots[name].shape}"
-        for name in both
-        if _squeezed(tensors[name].shape, len(slots[name].shape)) != slots[name].shape
+        f"{name} is {tensor.shape}, not {slot.shape}"
+        for name, tensor, slot in both
+        if _squeezed(tensor.shape, len(slot.shape)) != slot.shape
     ]
-    kinds = [f"{name} is {tensors[name].dtype}" for name in both if tensors[name].dtype.kind != "f"]
+    kinds = [f"{name} is {tensor.dtype}" for name, tensor, _ in both if tensor.dtype.kind != "f"]
     found = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "no floating point": kinds}
     if any(found.values()):
         parts = [f"{len(names)} {what}: {_listed(names)}" for what, names in found.items() if names]
         raise ValueError(f"{where}: does not fit {form.title}. " + "; ".join(parts))
     values = []
-    for name in both:
-        slot = slots[name]
-        value = slot.convert(tensors[name].read().reshape(slot.shape).astype("float32"))
+    for name, tensor, slot in both:
+        value = slot.convert(tensor.read().reshape(slot.shape).astype("float32"))
         if not np.isfinite(value).all():
             raise ValueError(f"{where}: {name} holds values that are not finite")
         values.append((slot, value))
@@ -196,7 +191,8 @@ def _squeezed(shape: tuple[int, ...], dimensions: int) -> tuple[int, ...]:
 
 def _load_keras(model: keras.Model, path: Path) -> keras.Model:
     # Keras itself takes what it finds and passes over the rest of the file.
-    given, wanted = checkpoints.keras_shapes(path), sorted(tuple(weight.shape) for weight in model.weights)
+    given = sorted(checkpoints.keras_shapes(path).values())
+    wanted = sorted(tuple(weight.shape) for weight in model.weights)
     if given != wanted:
         raise ValueError(
             f"{path}: not the weights of {model.name}: {len(given)} tensors for {len(wanted)} weights, "

@@ -1,11 +1,10 @@
 """3D ResNeXt's weights as kenshohara/3D-ResNets-PyTorch publishes them."""
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import keras
 
-from har_tf.models.weights.form import Form, Slot, torch_layer
+from har_tf.models.weights.form import Form, Slot, blocks_of, torch_layer
 from har_tf.models.weights.torch_file import Tensor
 
 _STEM = {"conv3d_1a_7x7_conv": "conv1", "conv3d_1a_7x7_bn": "bn1", "predictions": "fc"}
@@ -18,16 +17,8 @@ class _Hara(Form):
     """
 
     title = "resnext3d()"
+    network, form, front = "layer1_0_conv2", r"layer1\.0\.conv2\.weight", r"module\."
     parts = ("fc.",)
-
-    def builds(self, layers: Collection[str]) -> bool:
-        return "layer1_0_conv2" in layers
-
-    def holds(self, names: Collection[str]) -> bool:
-        return "conv1.weight" in names and "layer1.0.conv2.weight" in names
-
-    def name(self, name: str) -> str:
-        return name.removeprefix("module.")
 
     def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
         # layer1_0_downsample_1 is layer1.0.downsample.1
@@ -54,17 +45,7 @@ HARA = _Hara()
 
 
 def options(tensors: Mapping[str, Tensor]) -> dict:
-    """The arguments of `resnext3d` for the network whose tensors these are.
-
-    Args:
-        tensors: by their names in the file.
-
-    Returns:
-        blocks, width, cardinality, shortcut and num_classes.
-
-    Raises:
-        ValueError: not the weights of a 3D ResNeXt.
-    """
+    """The arguments of `resnext3d` for the network whose tensors, by their names in a file, these are."""
     shapes = {HARA.name(name): tensor.shape for name, tensor in tensors.items()}
     if not HARA.holds(shapes) or len(shapes["layer1.0.conv2.weight"]) != 5 or len(shapes.get("fc.weight", ())) != 2:
         raise ValueError(f"no weights of a 3D ResNeXt among {', '.join(list(shapes)[:10])}")
@@ -72,11 +53,9 @@ def options(tensors: Mapping[str, Tensor]) -> dict:
         raise ValueError(reason)
     if len(shapes.get("layer1.0.conv3.weight", ())) != 5:
         raise ValueError(f"no layer1.0.conv3.weight of a 3D ResNeXt among {', '.join(list(shapes)[:10])}")
-    found = [re.match(r"layer([1-4])\.(\d+)\.", name) for name in shapes]
-    last = {stage: max((int(part[2]) for part in found if part and part[1] == stage), default=-1) for stage in "1234"}
     inner, in_group = shapes["layer1.0.conv2.weight"][:2]
     return {
-        "blocks": tuple(last[stage] + 1 for stage in "1234"),
+        "blocks": blocks_of(shapes, r"layer([1-4])\.(\d+)\.", "1234"),
         "width": shapes["layer1.0.conv3.weight"][0] // 2,
         "cardinality": inner // in_group,
         "shortcut": "B" if any(".downsample." in name for name in shapes) else "A",

@@ -124,10 +124,8 @@ def _read_old(path: Path) -> Any:
     with path.open("rb") as file:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     places: dict[str, tuple[int, int]] = {}  # of a storage: its first byte and its number of items
-    sizes: dict[str, int] = {}  # of an item
 
     def size(storage: _Storage) -> int:
-        sizes.setdefault(storage.key, _item_size(storage.dtype))
         return storage.items * _item_size(storage.dtype)  # checked below, where the places are known
 
     def data(storage: _Storage, start: int, length: int) -> bytes:
@@ -145,6 +143,7 @@ def _read_old(path: Path) -> Any:
     position = content.tell()
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise ValueError("no list of storages")
+    sizes = {storage.key: _item_size(storage.dtype) for storage in reversed(machine.storages)}  # of an item
     for key in keys:
         items = int.from_bytes(content[position : position + 8], "little")
         length = items * sizes[key]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import keras
 
-from har_tf.models.weights.form import Form, Slot, same, torch_layer
+from har_tf.models.weights.form import Form, Slot, blocks_of, same, torch_layer
 from har_tf.models.weights.torch_file import Tensor
 from har_tf.models.window_attention import WindowAttention
 
@@ -31,17 +31,11 @@ class _MMAction(Form):
     """
 
     title = "video_swin()"
+    network, form, front = "layer1_0_attn", re.escape(_TABLE), r"(module\.)?(backbone\.)?"
     parts = ("cls_head.",)
 
-    def builds(self, layers: Collection[str]) -> bool:
-        return "patch_embed_proj" in layers and "layer1_0_attn" in layers
-
-    def holds(self, names: Collection[str]) -> bool:
-        return "patch_embed.proj.weight" in names and _TABLE in names
-
     def name(self, name: str) -> str:
-        name = name.removeprefix("module.").removeprefix("backbone.")
-        return re.sub(r"^norm3\.", "norm.", name)
+        return re.sub(r"^norm3\.", "norm.", super().name(name))
 
     def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
         name = _published(layer.name)
@@ -80,25 +74,14 @@ def _published(layer: str) -> str:
 
 
 def options(tensors: Mapping[str, Tensor]) -> dict:
-    """The arguments of `video_swin` for the network whose tensors these are.
-
-    Args:
-        tensors: by their names in the file.
-
-    Returns:
-        embed_dim, depths, num_heads, window, patch and num_classes; and size, where the first three are those of one.
-
-    Raises:
-        ValueError: not the weights of a Video Swin, or windows of unknown sides.
-    """
+    """The arguments of `video_swin` for the network whose tensors, by their names in a file, these are."""
     shapes = {MMACTION.name(name): tensor.shape for name, tensor in tensors.items()}
     kernel, top = shapes.get("patch_embed.proj.weight", ()), shapes.get("cls_head.fc_cls.weight", ())
     if not MMACTION.holds(shapes) or len(kernel) != 5 or len(top) != 2 or len(shapes[_TABLE]) != 2:
         raise ValueError(f"no weights of a Video Swin among {', '.join(list(tensors)[:10])}")
-    found = [re.match(r"layers\.([0-3])\.blocks\.(\d+)\.", name) for name in shapes]
-    last = [max((int(part[2]) for part in found if part and part[1] == stage), default=-1) for stage in "0123"]
+    blocks = blocks_of(shapes, r"layers\.([0-3])\.blocks\.(\d+)\.", "0123")
     heads = [shapes.get(_TABLE.replace("layers.0", f"layers.{stage}"), (0, 0)) for stage in range(4)]
-    network = (kernel[0], tuple(number + 1 for number in last), tuple(shape[-1] for shape in heads))
+    network = (kernel[0], blocks, tuple(shape[-1] for shape in heads))
     sizes = [size for size, usual in SIZES.items() if usual[:3] == network]
     return {
         **({"size": sizes[0]} if sizes else {}),
