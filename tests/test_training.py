@@ -60,6 +60,16 @@ def train(data, run_dir, model=None, recipe=RECIPE, validation=True):
     return model, fit(model, functools.partial(batches, data), held_out, recipe, run_dir, verbose=0)
 
 
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """(model, history, folder) of a run of `RECIPE` that nothing interrupted."""
+    before = config.is_op_determinism_enabled()
+    folder = tmp_path_factory.mktemp("whole")
+    model, history = train(data, folder)
+    config.disable_op_determinism() if not before else None
+    return model, history, folder
+
+
 class Killed(BaseException):
     """Stands for kill -9: nothing of ours may catch it."""
 
@@ -86,24 +96,33 @@ class KillingBatches:
         return dataset.map(counted, num_parallel_calls=1).apply(tf.data.experimental.assert_cardinality(len(dataset)))
 
 
-def test_learns_and_writes_what_it_measured(data, tmp_path):
-    _, history = train(data, tmp_path)
+def test_learns_and_writes_what_it_measured(whole):
+    _, history, folder = whole
     assert history.epochs["accuracy"][-1] > 0.8
     assert {name: len(values) for name, values in history.epochs.items()} == dict.fromkeys(
         ("accuracy", "loss", "val_accuracy", "val_loss", "learning_rate", "seconds"), 4
     )
-    rows = list(csv.DictReader((tmp_path / "history.csv").open()))
+    rows = list(csv.DictReader((folder / "history.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert [float(row["loss"]) for row in rows] == history.epochs["loss"]
-    assert list((tmp_path / "tensorboard").rglob("events*"))
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert list((folder / "tensorboard").rglob("events*"))
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("batches_before", [2, 5, 7, 11])
-def test_killed_and_started_again_ends_with_the_same_weights(data, tmp_path, batches_before):
-    """Killed in the first epoch, in the second, in the third and in the last; three batches an epoch."""
-    whole, history = train(data, tmp_path / "whole")
-    state = dict(np.load(tmp_path / "whole" / "state.npz"))
+def assert_same_run(whole, model, history):
+    """The same weights, best epoch and measurements as of the run that nothing interrupted."""
+    expected, measured, _ = whole
+    for first, second in zip(expected.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert history.best_epoch == measured.best_epoch
+    for name in measured.epochs.keys() - {"seconds"}:
+        assert history.epochs[name] == measured.epochs[name]
+
+
+@pytest.mark.parametrize("batches_before", [2, 5, 11])
+def test_killed_and_started_again_ends_with_the_same_weights(data, whole, tmp_path, batches_before):
+    """Killed in the first epoch, in the second and in the last; three batches an epoch."""
+    state = dict(np.load(whole[2] / "state.npz"))
 
     with pytest.raises((Killed, tf.errors.OpError)):
         killing = KillingBatches(data, batches_before)
@@ -114,18 +133,13 @@ def test_killed_and_started_again_ends_with_the_same_weights(data, tmp_path, bat
             weight.assign(weight + 1)
     continued, again = train(data, tmp_path / "cut", continued)
 
-    for first, second in zip(whole.weights, continued.weights, strict=True):
-        np.testing.assert_array_equal(first, second)
+    assert_same_run(whole, continued, again)
     resumed = dict(np.load(tmp_path / "cut" / "state.npz"))
     for name in state.keys() - {"about"}:  # the last epoch's weights, optimiser and random generators
         np.testing.assert_array_equal(state[name], resumed[name])
-    assert again.best_epoch == history.best_epoch
-    for name in history.epochs.keys() - {"seconds"}:
-        assert again.epochs[name] == history.epochs[name]
 
 
-def test_a_state_that_takes_long_is_written_rarely_and_continues_all_the_same(data, tmp_path, monkeypatch):
-    whole, history = train(data, tmp_path / "whole")
+def test_a_state_that_takes_long_is_written_rarely_and_continues_all_the_same(data, whole, tmp_path, monkeypatch):
     # Of any length, and due when ten times as long has passed: written after the first epoch and the last.
     monkeypatch.setattr(training, "LONG_SAVE", -1.0)
     clock = iter(np.arange(0.0, 1e6))
@@ -135,9 +149,7 @@ def test_a_state_that_takes_long_is_written_rarely_and_continues_all_the_same(da
     about = json.loads(str(np.load(tmp_path / "cut" / "state.npz")["about"]))
     assert about["next_epoch"] == 1
     continued, again = train(data, tmp_path / "cut")
-    for first, second in zip(whole.weights, continued.weights, strict=True):
-        np.testing.assert_array_equal(first, second)
-    assert again.epochs["loss"] == history.epochs["loss"]
+    assert_same_run(whole, continued, again)
     assert len(list(csv.DictReader((tmp_path / "cut" / "history.csv").open()))) == 4
 
 
@@ -177,8 +189,7 @@ def test_killed_between_its_two_files_the_best_weights_stay_those_of_the_best_ep
     assert sorted(path.name for path in tmp_path.glob("*.npz")) == ["best.npz", "state.npz"]
 
 
-def test_an_interrupted_run_keeps_the_epochs_that_were_not_written_yet(data, tmp_path, monkeypatch):
-    whole, history = train(data, tmp_path / "whole")
+def test_an_interrupted_run_keeps_the_epochs_that_were_not_written_yet(data, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "LONG_SAVE", -1.0)  # written after the first epoch and the last
     clock = iter(np.arange(0.0, 1e6))
     monkeypatch.setattr(training.time, "perf_counter", lambda: next(clock))
@@ -192,29 +203,25 @@ def test_an_interrupted_run_keeps_the_epochs_that_were_not_written_yet(data, tmp
     with pytest.raises(KeyboardInterrupt):
         train(data, tmp_path / "cut", model)
     assert json.loads(str(np.load(tmp_path / "cut" / "state.npz")["about"]))["next_epoch"] == 3
-    continued, again = train(data, tmp_path / "cut")
-    for first, second in zip(whole.weights, continued.weights, strict=True):
-        np.testing.assert_array_equal(first, second)
-    assert again.epochs["loss"] == history.epochs["loss"]
+    assert_same_run(whole, *train(data, tmp_path / "cut"))
 
 
-def test_a_complete_run_is_not_trained_again(data, tmp_path):
-    first, history = train(data, tmp_path)
-    before = (tmp_path / "state.npz").stat().st_mtime_ns
-    second, again = train(data, tmp_path)
+def test_a_complete_run_is_not_trained_again(data, whole):
+    _, history, folder = whole
+    before = (folder / "state.npz").stat().st_mtime_ns
+    model, again = train(data, folder)
     assert again == history
-    assert (tmp_path / "state.npz").stat().st_mtime_ns == before
-    for one, other in zip(first.weights, second.weights, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert (folder / "state.npz").stat().st_mtime_ns == before
+    assert_same_run(whole, model, again)
 
 
-def test_a_run_of_other_settings_is_refused(data, tmp_path):
-    train(data, tmp_path)
+def test_a_run_of_other_settings_is_refused(data, whole):
+    folder = whole[2]
     with pytest.raises(ValueError, match=r"holds a run with other settings \(epochs: 4 there, 5 now\)"):
-        train(data, tmp_path, recipe=TrainingRecipe(5, 1e-2, "cosine", 1))
+        train(data, folder, recipe=TrainingRecipe(5, 1e-2, "cosine", 1))
     other = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(CLASSES, activation="softmax")])
     with pytest.raises(ValueError, match="model: .* parameters"):
-        train(data, tmp_path, other)
+        train(data, folder, other)
 
 
 def test_a_run_on_other_clips_or_with_other_frozen_weights_is_refused(data, tmp_path):
@@ -241,42 +248,31 @@ def test_batches_of_unknown_number_are_refused(data, tmp_path):
 
 def test_the_model_ends_with_the_weights_of_its_best_epoch(data, tmp_path):
     """A learning rate that ruins the model: later epochs are worse than an early one."""
-    model = build()
     seen = []
-
-    def validation():
-        return batches(data, range(1))
-
-    record = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seen.append([w.numpy() for w in model.weights]))
-    original = model.fit
-    model.fit = lambda *args, callbacks, **options: original(*args, callbacks=[*callbacks, record], **options)
-    recipe = TrainingRecipe(epochs=5, learning_rate=0.3)
-    history = fit(model, functools.partial(batches, data), validation(), recipe, tmp_path, verbose=0)
+    model = with_callback(build(), on_epoch_end=lambda *_: seen.append([weight.numpy() for weight in model.weights]))
+    _, history = train(data, tmp_path, model, TrainingRecipe(epochs=5, learning_rate=0.3))
     ranks = list(zip(history.epochs["val_accuracy"], [-v for v in history.epochs["val_loss"]], strict=True))
     assert ranks[history.best_epoch] == max(ranks)
     for weight, expected in zip(model.weights, seen[history.best_epoch], strict=True):
         np.testing.assert_array_equal(weight, expected)
 
 
-def test_without_validation_the_last_epoch_is_kept(data, tmp_path):
-    _, history = train(data, tmp_path, validation=False)
-    assert history.best_epoch == 3
-    assert "val_loss" not in history.epochs
-
-
-def test_cosine_rate_by_hand(data, tmp_path):
+def test_cosine_rate_by_hand(whole):
     """Three steps of warm-up, then half a cosine over nine; read after each epoch of three steps."""
-    _, history = train(data, tmp_path)
+    _, history, _ = whole
     expected = [1e-2 * 0.5 * (1 + np.cos(np.pi * done / 9)) for done in (0, 3, 6, 9)]
     np.testing.assert_allclose(history.epochs["learning_rate"], expected, rtol=1e-5, atol=1e-9)
 
 
 def test_step_divides_the_rate_by_ten(data, tmp_path):
     recipe = TrainingRecipe(epochs=5, learning_rate=1e-2, schedule="step", step_epochs=2, optimizer="sgd")
-    model, history = train(data, tmp_path, recipe=recipe)
+    model, history = train(data, tmp_path, recipe=recipe, validation=False)
     # The rate that the next step would take, after each epoch.
     np.testing.assert_allclose(history.epochs["learning_rate"], [1e-2, 1e-3, 1e-3, 1e-4, 1e-4], rtol=1e-5)
     assert isinstance(model.optimizer, keras.optimizers.SGD)
+    # Without validation clips the last epoch is kept.
+    assert history.best_epoch == 4
+    assert "val_loss" not in history.epochs
 
 
 def test_sgd_takes_the_step_of_its_equation(data, tmp_path):

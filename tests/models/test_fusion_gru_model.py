@@ -283,11 +283,10 @@ def test_one_backbone_is_the_single_stream_row(clips):
         ({"backbones": ()}, "At least one backbone"),
         ({"fusion": "mean"}, "'concatenate', 'sum', 'score_average'. Received: fusion='mean'"),
         ({"gru_units": ()}, "At least one GRU layer"),
-        ({"backbone_weights": ("imagenet",)}, "Received: 1 for 2 networks"),
-        ({"backbone_weights": "googlenet.npz"}, r"Received: 1 for 2 networks, \['googlenet.npz'\]"),
+        ({"backbone_weights": "googlenet.npz"}, "MobileNet, MobileNetV2, by name. Received: 'googlenet.npz'"),
         (
             {"backbone_weights": {"MobileNet": None}},
-            "Weights are needed of MobileNet, MobileNetV2. Received: weights of",
+            "Weights are needed of MobileNet, MobileNetV2, by name. Received: weights of MobileNet",
         ),
         ({"frame_sizes": {"VGG16": 64}}, "The networks are MobileNet, MobileNetV2. Received: frame_sizes="),
     ],
@@ -300,7 +299,7 @@ def test_wrong_arguments_are_named(arguments, words):
 def test_a_missing_file_is_named_before_any_network_is_built(monkeypatch):
     monkeypatch.setattr("har_tf.models.backbones.encode", None)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.npz: no such weights file \(of MobileNetV2\)"):
-        fusion_gru(SHAPE, 4, NAMES, [None, "nowhere.npz"])
+        fusion_gru(SHAPE, 4, NAMES, {"MobileNet": None, "MobileNetV2": "nowhere.npz"})
 
 
 def test_a_head_for_other_features_is_refused():
