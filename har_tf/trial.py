@@ -21,6 +21,7 @@ from har_tf.evaluate import classification
 from har_tf.evaluate.classification import ClassificationReport
 from har_tf.files.whole import whole_file
 from har_tf.models import backbones, saving
+from har_tf.models.building import classifier
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
 from har_tf.models.saving import save_model
 from har_tf.store import features
@@ -67,7 +68,7 @@ class Parts:
         """(time, height, width, channels) of a clip, or backbone -> (time, channels) of its features."""
         if isinstance(self.train, Sequence):
             return {store.backbone: store.shape for store in self.train}
-        return (self.train.num_frames, *self.train.size, pipeline.channels_of(self.train))
+        return (self.train.num_frames, *self.train.size, self.train.channels)
 
     @property
     def clip(self) -> dict[str, str] | None:
@@ -277,10 +278,8 @@ def train_on_frames(backbone: str, parts: Parts, epochs: int, folder: Path, fram
     for layer in encoder.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # there are too few steps for 0.99
-    classes = len(train.class_names)
-    answers = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="predictions")(encoder.output)
     training.fit(
-        keras.Model(encoder.input, answers),
+        keras.Model(encoder.input, classifier(encoder.output, len(train.class_names))),
         functools.partial(_stills, train, training=True),
         None if validation is None else _stills(validation),
         TrainingRecipe(epochs, 2e-3),
@@ -292,9 +291,7 @@ def train_on_frames(backbone: str, parts: Parts, epochs: int, folder: Path, fram
             "validation clips": None if validation is None else parts.fingerprint(validation),
         },
     )
-    trained = [layer for layer in encoder.layers if layer.weights]
-    for ours, theirs in zip([layer for layer in network.layers if layer.weights], trained, strict=True):
-        ours.set_weights(theirs.get_weights())
+    backbones.copy_weights(encoder, network)
     with whole_file(file) as temporary:
         network.save_weights(temporary)
     return file

@@ -45,9 +45,8 @@ def test_other_errors_are_not_caught():
 def test_a_model_says_where_it_comes_from_and_keeps_its_date(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
     about = {"weights": "random weights", "seed": 0}
-    file = saving.save_model(
-        model, tmp_path / "model.keras", "abc", provenance=provenance(about, tmp_path / "model.keras")
-    )
+    file = tmp_path / "model.keras"
+    saving.save_model(model, file, "abc", provenance=provenance(about, file))
     assert saving.provenance(file).keys() == {*about, "date"}
     date = saving.provenance(file)["date"]
     assert provenance(about, file)["date"] == date

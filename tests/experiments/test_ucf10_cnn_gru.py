@@ -15,6 +15,7 @@ from experiments import ucf10_cnn_gru
 from experiments.ucf10_cnn_gru import PRESETS
 from har_tf.command import guarded
 from har_tf.experiment import changed
+from har_tf.models import saving
 from har_tf.models.saving import load_model
 from har_tf.video import probe
 
@@ -36,6 +37,9 @@ def test_the_run_folder_is_complete(tiny_run):
     assert {name for name in expected if not (tiny_run / name).is_file()} == set()
     assert not [path for path in tiny_run.rglob(".*")], "nothing half-written"
     assert json.loads((tiny_run / "recipe.json").read_text())["epochs"] == 2
+    about = saving.provenance(tiny_run / "model.keras")
+    assert (about["weights"], about["seed"]) == ("random weights", 0)
+    assert about["training clips"].startswith("40 clips")
     assert json.loads((tiny_run / "environment.json").read_text())["packages"]["keras"] == keras.__version__
 
 
