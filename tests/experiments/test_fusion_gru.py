@@ -57,7 +57,7 @@ def small():
 
 
 def make_tiny(patch, name: str) -> None:
-    network = replace(backbones.find(name), build=tiny(CHANNELS[name]), channels=CHANNELS[name], preprocessing="tf")
+    network = replace(backbones.find(name), build=tiny(CHANNELS[name]), preprocessing="tf")
     patch.setitem(backbones.BACKBONES, name, network)
 
 
