@@ -114,7 +114,7 @@ def load(
     named = sum(map(len, parts.values()))
     if {key.split("/")[0] for entries in parts.values() for key in entries} == set(CLASSES) and named != VIDEOS:
         notes.append(f"official split {split}: names {named} videos, JHMDB has {VIDEOS}")
-    (train, test, *_), told = in_parts(dataset, parts, where, split, partial)
+    (train, test, *_), told = in_parts(dataset, parts, where, split, partial, both=False)
     notes += told
 
     names = [f"{dataset.class_names[record.label]}/{record.path.stem}" for record in dataset.records]

@@ -47,7 +47,12 @@ def lacking(notes: list[str], where: object, partial: bool) -> list[str]:
 
 
 def in_parts(
-    dataset: ActionDataset, lists: Mapping[str, Mapping[str, str]], source: object, split: int, partial: bool
+    dataset: ActionDataset,
+    lists: Mapping[str, Mapping[str, str]],
+    source: object,
+    split: int,
+    partial: bool,
+    both: bool = True,
 ) -> tuple[list[list[VideoRecord]], list[str]]:
     """(the clips of each part of an official split that are on disk, notes on the others).
 
@@ -57,19 +62,21 @@ def in_parts(
         source: where the lists stand.
         split: the number of the split.
         partial: whether videos that the lists name may be missing.
+        both: whether the training and the test part both need a video; False: one of them does.
 
     Raises:
-        DatasetError: all of the training or of the test part are missing, or, unless `partial`, any video; or see
-            `by_clip`.
+        DatasetError: a part that is needed is missing, or, unless `partial`, any video; or see `by_clip`.
     """
     clips = by_clip(dataset)
     present = {clip_key(name, "") for name in dataset.class_names}
     where = f"{dataset.root} (lists: {source}, split {split})"
     parts, notes = [], []
+    if not both and all(clips.keys().isdisjoint(listed) for listed in lists.values()):
+        raise DatasetError(f"{where}: none of the {sum(map(len, lists.values()))} entries is on disk")
     for part, listed in lists.items():
         entries = {key: name for key, name in listed.items() if key[: key.index("/") + 1] in present}
         missing = [name for key, name in entries.items() if key not in clips]
-        if len(missing) == len(entries) and part != "unused":
+        if both and len(missing) == len(entries) and part != "unused":
             raise DatasetError(f"{where}: none of the {len(entries)} {part} entries is on disk")
         notes += lacking(counted(missing, f"of {len(entries)} {part} entries are not on disk"), where, partial)
         parts.append([clips[key] for key in entries if key in clips])

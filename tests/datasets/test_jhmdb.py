@@ -244,6 +244,14 @@ def test_a_part_says_what_is_missing(root):
     )
 
 
+def test_a_copy_of_one_part_is_taken_in_part(root):
+    whole = load(root)
+    for path in whole.official[0]:
+        path.unlink()
+    left = load(root, partial=True)
+    assert (left.official[0], left.official[1]) == (frozenset(), whole.official[1])
+
+
 def test_a_clip_in_two_containers_is_refused(root):
     video = first(root, "video")
     shutil.copy(video, video.with_suffix(".mp4"))
@@ -332,7 +340,7 @@ def test_what_is_not_there(root, tmp_path):
         load(root, boxes="pickle")
     for path in (root / "splits").iterdir():
         path.write_text("other.avi 1\nanother.avi 2\n")
-    with pytest.raises(DatasetError, match="splits, split 1.: none of the 2 training entries is on disk"):
+    with pytest.raises(DatasetError, match="splits, split 1.: none of the 4 entries is on disk"):
         load(root)
     shutil.rmtree(root / "ReCompress_Videos")
     with pytest.raises(DatasetError, match="no ReCompress_Videos in it"):
