@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from har_tf.datasets import walk
 from har_tf.datasets.folder import SUFFIXES
 from har_tf.explain import Explanation
 from har_tf.explain.backward import check_batch_size
-from har_tf.explain.windows import frames_of
+from har_tf.explain.windows import VideoExplanation, frames_of
 from har_tf.files.frame_counts import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
 from har_tf.models import saving
@@ -187,14 +188,10 @@ class Classifier:
             ValueError: clips of another shape.
         """
         if isinstance(source, np.ndarray | tf.data.Dataset):
-            batch_size = self._at_once(source, batch_size)
-            batches = self._batches(source, batch_size)
-            probabilities = _joined(self._probabilities(clips, batch_size) for clips in batches)
-            return Predictions(None, probabilities, self.class_names)
+            return Predictions(None, self._rows(self._answer, source, batch_size), self.class_names)
         names, answers, skipped = [], [], {}
-        paths = self._paths(source)
         single = isinstance(source, str | PathLike) and not Path(source).is_dir()
-        for path, _, answer in self.answers(paths, self._at_once(paths, batch_size)):
+        for path, _, answer in self.answers(self._paths(source), batch_size):
             if isinstance(answer, Failed):
                 if single:
                     raise VideoError(path, answer.reason)
@@ -214,22 +211,15 @@ class Classifier:
         process of its own.
         """
         check_batch_size(batch_size)
+        batch_size = min(batch_size, max(len(paths), 1))
         workers = 0 if len(paths) == 1 else 1
         clips = outcomes(partial(read_clip, **self.reading), paths, workers, TIMEOUT, MEMORY)
-        waiting: list[tuple[Path, np.ndarray | Failed]] = []
-
-        def answered():
-            read = [clip for _, clip in waiting if not isinstance(clip, Failed)]
-            rows = iter(self._probabilities(np.stack(read), batch_size) if read else ())
-            for path, clip in waiting:
+        named = zip(map(Path, paths), clips, strict=True)
+        while batch := list(islice(named, batch_size)):
+            read = [clip for _, clip in batch if not isinstance(clip, Failed)]
+            rows = iter(_padded(self._answer, np.stack(read), batch_size) if read else ())
+            for path, clip in batch:
                 yield (path, None, clip) if isinstance(clip, Failed) else (path, clip, next(rows))
-            waiting.clear()
-
-        for path, clip in zip(map(Path, paths), clips, strict=True):
-            waiting.append((path, clip))
-            if len(waiting) == batch_size:
-                yield from answered()
-        yield from answered()
 
     def explain(
         self,
@@ -277,14 +267,24 @@ class Classifier:
             "pool": pool,
         }
         how = self.reading
-        title = "" if isinstance(source, np.ndarray) else Path(source).name
-        if windows and isinstance(source, np.ndarray):
-            raise ValueError("windows are taken of a video. Received: a clip")
-        if windows:
-            return self._over_windows(Path(source), methods, settings, normalize, short or "error", hop, stride, how)
-        clip = source
-        if not isinstance(source, np.ndarray):
-            clip = read_clip(source, **how | ({} if short is None else {"short": short}))
+        if isinstance(source, np.ndarray):
+            if windows:
+                raise ValueError("windows are taken of a video. Received: a clip")
+            clip, title = source, ""
+        elif windows:
+            found = explain.explain_video(
+                self.model,
+                source,
+                lambda clips: explain.by_method(self.model, clips, methods, normalize=None, **settings),
+                hop=hop,
+                stride=stride,
+                short=short or "error",
+                fit=how["fit"],
+                normalize=normalize,
+            )
+            return self._of_windows(Path(source), found, "against " if counterfactual else "")
+        else:
+            clip, title = read_clip(source, **how | ({"short": short} if short else {})), Path(source).name
         self._check_clips(clip[None])
         found = explain.by_method(self.model, clip[None], methods, normalize=normalize, **settings)
         return ExplainedClip(clip, found, self.class_names, title)
@@ -305,22 +305,12 @@ class Classifier:
             ValueError: an unknown tap, or clips of another shape.
         """
         chosen = [taps(self.model)[-1] if tap is None else self.taps_by_name(tap)[tap]]
-        listed = source if isinstance(source, np.ndarray | tf.data.Dataset) else self._paths(source)
-        batch_size = self._at_once(listed, batch_size)
 
         def pooled(clips: np.ndarray) -> np.ndarray:
-            (found,) = activations(self.model, clips, chosen, "mean", batch_size).values()
+            (found,) = activations(self.model, clips, chosen, "mean", len(clips)).values()
             return found
 
-        if isinstance(source, np.ndarray | tf.data.Dataset):
-            batches = self._batches(source, batch_size)
-        else:
-            how = self.reading
-            batches = (
-                np.stack([read_clip(path, **how) for path in listed[i : i + batch_size]])
-                for i in range(0, len(listed), batch_size)
-            )
-        return _joined(_padded(pooled, clips, batch_size) for clips in batches)
+        return self._rows(pooled, source, batch_size)
 
     def index_of(self, class_name: str) -> int:
         """The output of a class; ValueError where there is none of this name."""
@@ -345,24 +335,13 @@ class Classifier:
             raise ValueError(f"a tap is a network ({', '.join(networks)}) or a feature map: {error}") from error
         return dict(zip(names, found, strict=True))
 
-    def _over_windows(self, video, methods, settings, normalize, short, hop, stride, how) -> ExplainedClip:
-        found = explain.explain_video(
-            self.model,
-            video,
-            lambda clips: explain.by_method(self.model, clips, methods, normalize=None, **settings),
-            hop=hop,
-            stride=stride,
-            short=short,
-            fit=how["fit"],
-            normalize=normalize,
-        )
+    def _of_windows(self, video: Path, found: VideoExplanation, against: str) -> ExplainedClip:
         fps = found.fps or 10
-        against = "against " if settings["counterfactual"] else ""
         labels = tuple(
             f"{against}{self.class_names[label]}, p = {p:.1%} (window {number + 1}/{len(found.windows)})"
             for number, (label, p) in enumerate(zip(found.class_index, found.probability, strict=True))
         )
-        told = tuple(
+        windows = tuple(
             f"frames {window.min()} to {window.max()}: {label}"
             for label, window in zip(labels, found.windows, strict=True)
         )
@@ -372,8 +351,8 @@ class Classifier:
             "times": found.frames / fps,
             "fps": max(1, fps / step),
         }
-        frames = partial(frames_of, video, found.frames, how["size"], how["fit"])
-        return ExplainedClip(frames, found.explanations, self.class_names, video.name, told, caption)
+        frames = partial(frames_of, video, found.frames, self.reading["size"], self.clip["fit"])
+        return ExplainedClip(frames, found.explanations, self.class_names, video.name, windows, caption)
 
     def _paths(self, source) -> list[Path]:
         """The videos that are meant."""
@@ -387,25 +366,28 @@ class Classifier:
             raise FileNotFoundError(f"{path}: no video in this folder or below it")
         return found
 
-    def _at_once(self, source: np.ndarray | tf.data.Dataset | Sequence[Path], batch_size: int) -> int:
-        """The batch size, or the number of clips where that is known and smaller: no more are computed than needed."""
+    def _rows(self, function: Callable[[np.ndarray], np.ndarray], source: Source, batch_size: int) -> np.ndarray:
+        """The rows of `function` on all clips, of which it sees so many at once, or all if there are fewer."""
         check_batch_size(batch_size)
         if isinstance(source, tf.data.Dataset):
-            return batch_size
-        count = 1 if isinstance(source, np.ndarray) and source.ndim == 4 else len(source)
-        return min(batch_size, max(count, 1))
-
-    def _batches(self, source: np.ndarray | tf.data.Dataset, batch_size: int) -> Iterator[np.ndarray]:
-        check_batch_size(batch_size)
-        if isinstance(source, np.ndarray):
+            elements = source.as_numpy_iterator()
+            batches = (element[0] if isinstance(element, tuple) else element for element in elements)
+        elif isinstance(source, np.ndarray):
             clips = source[None] if source.ndim == 4 else source
+            batch_size, batches = min(batch_size, max(len(clips), 1)), [clips]
+        else:
+            paths = self._paths(source)
+            batch_size = min(batch_size, max(len(paths), 1))
+            read = (read_clip(path, **self.reading) for path in paths)
+            batches = map(np.stack, iter(lambda: list(islice(read, batch_size)), []))
+        rows = []
+        for clips in batches:
             self._check_clips(clips)
-            yield from (clips[i : i + batch_size] for i in range(0, len(clips), batch_size))
-            return
-        for element in source.as_numpy_iterator():
-            clips = element[0] if isinstance(element, tuple) else element
-            self._check_clips(clips)
-            yield clips
+            if len(clips):
+                rows.append(_padded(function, clips, batch_size))
+        if not rows:
+            raise ValueError("there are no clips. Received: an empty source")
+        return np.concatenate(rows)
 
     def _check_clips(self, clips: np.ndarray) -> None:
         wanted = tuple(self.model.input_shape)
@@ -415,17 +397,6 @@ class Classifier:
             or any(side not in (None, given) for side, given in zip(wanted[1:], clips.shape[1:], strict=False))
         ):
             raise ValueError(f"clips are uint8 of {wanted[1:]}. Received: {clips.dtype} of {clips.shape[1:]}")
-
-    def _probabilities(self, clips: np.ndarray, batch_size: int) -> np.ndarray:
-        return _padded(self._answer, clips, batch_size)
-
-
-def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
-    """Rows of all parts; ValueError where there is none."""
-    parts = list(parts)
-    if not parts:
-        raise ValueError("there are no clips. Received: an empty source")
-    return np.concatenate(parts)
 
 
 def _padded(function: Callable[[np.ndarray], np.ndarray], clips: np.ndarray, size: int) -> np.ndarray:

@@ -73,10 +73,7 @@ def train(
         data: a data set of `har.load`, or what it takes.
         out: the folder of the run; prepared clips go to `prepared` beside it.
         protocol: "official", "group" or "random"; None: the first of these that the data allow for.
-        num_frames: frames of a clip, T.
-        size: (height, width) of the frames.
-        short: what to do with videos of fewer frames, see `read_clip`, as for `fit`.
-        fit: "stretch" or "crop".
+        num_frames, size, short, fit: how clips are taken, as in `read_clip`.
         options: of the model's builder, such as {"dropout": 0.3}.
         weights: what an ImageNet network starts from: "imagenet" (downloaded by Keras), "none", or a published file.
         weights_dir: folder of published files, in place of downloads.

@@ -8,15 +8,18 @@ import pytest
 import tensorflow as tf
 
 from har_tf.classifier import Classifier
-from har_tf.models.saving import load_model, save_model
+from har_tf.models.cnn_gru import cnn_gru
+from har_tf.models.saving import save_model
 from har_tf.video import VideoError, probe, read_clip, write_video
 
 HOW = {"sampling": "dense", "short": "wrap", "fit": "crop"}
 
 
 @pytest.fixture(scope="module")
-def model(tiny_run):
-    return load_model(tiny_run / "model.keras")
+def model():
+    """(a network of random weights, its class names)."""
+    keras.utils.set_random_seed(0)
+    return cnn_gru((10, 32, 48, 3), 3, filters=(4, 8, 8), pool_sizes=(2, 2, 2)), ("catch", "throw", "wave")
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +28,12 @@ def classifier(model):
 
 
 @pytest.fixture(scope="module")
-def videos(tiny_recipe, tiny_run, tmp_path_factory):
+def videos(tmp_path_factory):
     """A folder with three videos, one below another folder, and a file that is none."""
-    folder = tmp_path_factory.mktemp("videos")
-    drawn = sorted((tiny_recipe.output.out / "figures").rglob("v_wave_*.mp4"))[:3]
+    folder, rng = tmp_path_factory.mktemp("videos"), np.random.default_rng(0)
     (folder / "below").mkdir()
-    for source, name in zip(drawn, ("a.mp4", "b.mp4", "below/c.mp4"), strict=True):
-        (folder / name).write_bytes(source.read_bytes())
+    for name in ("a.mp4", "b.mp4", "below/c.mp4"):
+        write_video(folder / name, rng.integers(0, 256, (24, 48, 64, 3), np.uint8))
     (folder / "notes.txt").write_text("no video")
     return folder
 
@@ -156,7 +158,7 @@ def test_a_file_that_says_nothing_has_no_provenance(model, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"class_names": ("a", "b")}, "10 outputs need as many names. Received: 2 names"),
+        ({"class_names": ("a", "b")}, "3 outputs need as many names. Received: 2 names"),
         ({"clip": {"stride": "2"}}, "Clips are taken by sampling, short, fit. Received: stride"),
     ],
 )

@@ -79,17 +79,7 @@ def _check_options(options: Sequence[str]) -> None:
 def write_shards(
     shards: Sequence[Shard], advance: Callable[[int], None], options: Sequence[str], timeout: float | None
 ) -> None:
-    """Writes shards on the workers of a Beam runner; returns when they are all there.
-
-    Args:
-        shards: what to write.
-        advance: is told the number of videos when all are done.
-        options: of the pipeline, as on a command line.
-        timeout: seconds after which a video is given up.
-
-    Raises:
-        DatasetError: the pipeline failed.
-    """
+    """Writes shards on the workers of a Beam runner; returns when they are all there, or raises DatasetError."""
     import apache_beam
     from apache_beam.options.pipeline_options import PipelineOptions
 

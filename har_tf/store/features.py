@@ -23,12 +23,12 @@ import math
 import sys
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -37,18 +37,15 @@ from tqdm import tqdm
 
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import relative
-from har_tf.files.whole import sync
+from har_tf.files.whole import sync, whole_file
 from har_tf.models import backbones
 from har_tf.models.folding import folded
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
 from har_tf.pipeline import passes, read_at
-from har_tf.store import indexed
-from har_tf.store.indexed import Indexed, OpenFiles
+from har_tf.store.indexed import Indexed, OpenFiles, check_size
 from har_tf.store.prepared import PreparedDataset
 from har_tf.store.store import Store
 
-FORMAT = 3  # changes whenever the same clips and weights would give other features or other files
-WHAT = "a feature store"
 DTYPES = ("float16", "float32")
 PART_FRAMES = 512  # what a kill may cost: half a minute of GoogLeNet on two cores
 REPORT_SECONDS = 60.0  # between lines of progress, where there is no terminal for a bar
@@ -56,73 +53,54 @@ REPORT_SECONDS = 60.0  # between lines of progress, where there is no terminal f
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureStore(Indexed):
-    """Features of prepared clips, or of some of them, on disk.
+    """Features of prepared clips, or of some of them, on disk; beside what `Indexed` has:
 
     Args:
-        path: the folder.
         backbone: the network that made them.
         weights: what it started from, in words: a file name, "imagenet" or "random".
-        root: the folder that the videos came from.
-        class_names: names in the order of the labels.
         shape: (T, C) of a clip: frames and channels.
         dtype: "float16" or "float32", on disk.
         seconds: that computing all of them took.
     """
+
+    what: ClassVar[str] = "a feature store"
+    format: ClassVar[int] = 3
+    about: ClassVar[str] = "features.json"
+    remedy: ClassVar[str] = "; `extract` computes a damaged one anew"
 
     backbone: str
     weights: str
     shape: tuple[int, int]
     dtype: str
     seconds: float
-    _features: _Stored = field(repr=False)
+    _array: _Array = field(repr=False)
+    _files: OpenFiles = field(repr=False)
 
     @classmethod
-    def open(cls, path: str | Path, root: Path | None = None) -> FeatureStore:
-        """Opens what `extract` wrote, and compares every byte of it with the checksums of what was written.
-
-        Args:
-            path: the folder with `features.json`.
-            root: where the videos lie now; None: where they lay when they were prepared.
-
-        Raises:
-            DatasetError: not a store, or one with a missing or damaged file.
-        """
-        with indexed.opening(path, WHAT, "; `extract` computes a damaged one anew") as path:
-            about = indexed.read_about(path / "features.json", WHAT, FORMAT)
-            del about["checksum"]
-            if (path / "features.json").read_bytes() != _sealed(about):
-                raise ValueError("features.json differs from what was written")
-            index = indexed.read_index(path / "index.npz", checksum=about["index_checksum"])
-            shape = (len(index["label"]), *about["shape"])
-            features = _Stored(path / "features.npy", shape, np.dtype(about["dtype"]))
-            for start, stop, checksum in about["parts"]:
-                if features.checksum(start, stop) != checksum:
-                    raise ValueError(f"the features of clips {start} to {stop - 1} differ from what was written")
-            return cls(
-                path=path,
-                backbone=about["backbone"],
-                weights=about["weights"],
-                root=Path(about["root"]) if root is None else root,
-                class_names=tuple(about["class_names"]),
-                shape=tuple(about["shape"]),
-                dtype=about["dtype"],
-                seconds=about["seconds"],
-                _features=features,
-                _index=index,
-                _rows=np.arange(shape[0]),
-                _skipped_names=frozenset(about["left_out"]),
-            )
+    def _fields(cls, path: Path, root: Path, about: dict, clips: int) -> dict[str, Any]:
+        """Every byte is compared with the checksums of what was written."""
+        del about["checksum"]
+        if (path / cls.about).read_bytes() != _sealed(about):
+            raise ValueError(f"{cls.about} differs from what was written")
+        array = _Array(path / "features.npy", (clips, *about["shape"]), about["dtype"])
+        array.check()
+        for start, stop, checksum in about["parts"]:
+            if array.checksum(start, stop) != checksum:
+                raise ValueError(f"the features of clips {start} to {stop - 1} differ from what was written")
+        return {
+            **{name: about[name] for name in ("backbone", "weights", "dtype", "seconds")},
+            "shape": tuple(about["shape"]),
+            "_array": array,
+            "_files": OpenFiles([array.path]),
+            "_skipped_names": frozenset(about["left_out"]),
+        }
 
     def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Reads the features of the clips at these positions of `labels` and `record_paths`.
+        """See `Indexed.read`."""
+        return super().read(positions).astype(np.float32)
 
-        Args:
-            positions: B positions in [0, len).
-
-        Returns:
-            (B, T, C) float32.
-        """
-        return self._features.read(self._rows[np.asarray(positions, dtype=np.int64)]).astype(np.float32)
+    def _read_into(self, clip: np.ndarray, row: int) -> None:
+        self._files.read_into(clip, 0, self._array.place(row))
 
 
 def extract(
@@ -182,7 +160,7 @@ def extract(
     of_file = weights not in (None, "imagenet")
     weights_digest = _digest_of_file(Path(weights)) if of_file else digest_of(encoder().get_weights())
     about = {
-        "format": FORMAT,
+        "format": FeatureStore.format,
         "prepared": prepared.fingerprint,
         "clips": digest_of([prepared.columns["name"], prepared.labels]),
         "backbone": backbone,
@@ -258,11 +236,6 @@ def digest_of(arrays: Iterable[np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def estimate_bytes(clips: int, num_frames: int, channels: int, dtype: str = "float16") -> int:
-    """Bytes that the features of so many clips take on disk, with their names and the index."""
-    return clips * (num_frames * channels * np.dtype(dtype).itemsize + 512)
-
-
 def _check_stores(stores: Sequence[FeatureStore]) -> None:
     if not stores:
         raise ValueError("At least one store of features is needed. Received: none")
@@ -289,14 +262,6 @@ def _sealed(about: dict) -> bytes:
     return json.dumps({**about, "checksum": checksum}, indent=1).encode()
 
 
-def _header_of(shape: tuple[int, int, int], dtype: np.dtype) -> bytes:
-    """What `features.npy` begins with."""
-    header = io.BytesIO()
-    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, about)
-    return header.getvalue()
-
-
 def _digest_of_file(path: Path) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights file")
@@ -305,52 +270,47 @@ def _digest_of_file(path: Path) -> str:
 
 
 def _fill(store: Store, prepared: PreparedDataset, encoder: keras.Model, batch_size: int, about: dict) -> None:
-    """Computes what is missing.
-
-    Args:
-        store: where.
-        prepared: the clips.
-        encoder: the network.
-        batch_size: frames that it sees at once.
-        about: what `features.json` tells beside what comes of the computation.
-    """
-    frames, dtype = prepared.num_frames, about["dtype"]
-    shape = (len(prepared), frames, encoder.output_shape[-1])
+    """Computes what is missing; `about` is what `features.json` tells beside what comes of the computation."""
+    total, frames, dtype = len(prepared), prepared.num_frames, about["dtype"]
+    array = _Array(store.parts / "features.npy", (total, frames, encoder.output_shape[-1]), dtype)
     # So many clips that their frames fill whole batches: then no run depends on where the one before it ended.
     whole = batch_size // math.gcd(batch_size, frames)
-    parts = _Parts(store.parts, shape, dtype, whole * max(1, PART_FRAMES // (whole * frames)))
-    parts.take_up()
-    missing = parts.missing()
+    length = whole * max(1, PART_FRAMES // (whole * frames))
+    spans = [(start, min(start + length, total)) for start in range(0, total, length)]
+    notes = store.parts / "parts.jsonl"
+    parts = _listed(array, notes, spans)
+    missing = [span for span in spans if span not in parts]
     to_do = sum(stop - start for start, stop in missing)
-    clips = f"clips of {frames} x {shape[2]} {dtype} features"
-    store.begin({parts.path, parts.notes}, to_do, len(prepared), estimate_bytes(to_do, *shape[1:], dtype), clips)
+    what = f"clips of {frames} x {array.shape[2]} {dtype} features"
+    store.begin({array.path, notes}, to_do, total, array.clip_bytes, what)
     if missing:
         encode = _compiled(encoder, batch_size)
         batches = _ahead(batch for part in missing for batch in _batches_of(prepared, *part, batch_size))
-        what, done = f"features of {about['backbone']}", len(prepared) - to_do
-        with _Progress(what, len(prepared) * frames, done * frames) as progress, closing(batches):
+        what, before = f"features of {about['backbone']}", (total - to_do) * frames
+        with _progress(what, total * frames, before) as advance, closing(batches):
             for start, stop in missing:
                 began = time.perf_counter()
                 rows = []
                 for pixels, count in itertools.islice(batches, -(-(stop - start) * frames // batch_size)):
                     rows.append(encode(pixels).numpy()[:count])
-                    progress.update(count)
+                    advance(count)
                 features = np.concatenate(rows).reshape(stop - start, frames, -1)
                 rounded = _rounded(features, dtype, about["backbone"], prepared.names[start:stop])
-                parts.write(start, rounded, time.perf_counter() - began)
+                parts[start, stop] = array.write(start, rounded), round(time.perf_counter() - began, 3)
+                _list(notes, parts)
     index = store.parts / "index.npz"
     np.savez_compressed(index, **prepared.columns)
     about |= {
         "root": str(prepared.root.resolve()),
         "class_names": prepared.class_names,
-        "shape": shape[1:],
-        "seconds": round(parts.seconds, 3),
+        "shape": array.shape[1:],
+        "seconds": round(sum(seconds for _, seconds in parts.values()), 3),
         "left_out": sorted(relative(skipped.path, prepared.root) for skipped in prepared.skipped),
         "index_checksum": zlib.crc32(index.read_bytes()),
-        "parts": parts.checksums(),
+        "parts": [(*span, parts[span][0]) for span in spans],
     }
-    (store.parts / "features.json").write_bytes(_sealed(about))
-    parts.notes.unlink()
+    (store.parts / FeatureStore.about).write_bytes(_sealed(about))
+    notes.unlink()
 
 
 def _rounded(features: np.ndarray, dtype: str, backbone: str, names: Sequence[str]) -> np.ndarray:
@@ -369,158 +329,94 @@ def _rounded(features: np.ndarray, dtype: str, backbone: str, names: Sequence[st
     return rounded
 
 
-class _Parts:
-    """`features.npy` while it is written: parts in any state, and a list of those that are complete.
-
-    Args:
-        folder: where it lies.
-        shape: (clips, T, C).
-        dtype: of the numbers.
-        clips: that a part holds.
-    """
-
-    def __init__(self, folder: Path, shape: tuple[int, int, int], dtype: str, clips: int):
-        self.path, self.notes = folder / "features.npy", folder / "parts.jsonl"
-        self.shape, self.dtype, self.clips = shape, np.dtype(dtype), clips
-        self.seconds = 0.0
-        self._complete: dict[int, int] = {}  # first clip -> checksum
-        self._header = _header_of(shape, self.dtype)
-        self._clip_bytes = shape[1] * shape[2] * self.dtype.itemsize
-
-    def take_up(self) -> None:
-        """Takes as complete the parts that are listed and have the bytes that are listed."""
-        if not (self.path.exists() and self.notes.exists()):
-            return
-        parts = set(self.missing())  # of this batch size
-        kept = []
-        for line in self.notes.read_bytes().splitlines():
-            try:
-                start, stop, checksum, seconds = json.loads(line)
-                whole = (start, stop) in parts and checksum == self._checksum(start)
-                seconds = float(seconds)
-            except (ValueError, TypeError):  # the run was killed while it wrote this line, or the line is damaged
-                continue
-            if whole and start not in self._complete:
-                self._complete[start] = checksum
-                self.seconds += seconds
-                kept.append(line)
-        self.notes.write_bytes(b"".join(line + b"\n" for line in kept))
-
-    def missing(self) -> list[tuple[int, int]]:
-        """(first clip, first clip of the next) of every part that is to be computed."""
-        starts = range(0, self.shape[0], self.clips)
-        return [(start, self._stop(start)) for start in starts if start not in self._complete]
-
-    def write(self, start: int, features: np.ndarray, seconds: float) -> None:
-        """Writes a part, and lists it once it is on the disk."""
-        content = features.tobytes()
-        checksum = zlib.crc32(content)
-        with self.path.open("r+b" if self.path.exists() else "w+b") as file:
-            file.write(self._header)
-            file.seek(self._place(start))
-            file.write(content)
-        sync(self.path)
-        with self.notes.open("a") as file:
-            file.write(json.dumps([start, self._stop(start), checksum, round(seconds, 3)]) + "\n")
-        sync(self.notes)
-        self._complete[start] = checksum
-        self.seconds += seconds
-
-    def checksums(self) -> list[tuple[int, int, int]]:
-        """(first clip, first clip of the next, checksum) of every part."""
-        return [(start, self._stop(start), checksum) for start, checksum in sorted(self._complete.items())]
-
-    def _stop(self, start: int) -> int:
-        return min(start + self.clips, self.shape[0])
-
-    def _place(self, start: int) -> int:
-        return len(self._header) + start * self._clip_bytes
-
-    def _checksum(self, start: int) -> int:
-        with self.path.open("rb") as file:
-            file.seek(self._place(start))
-            return zlib.crc32(file.read((self._stop(start) - start) * self._clip_bytes))
-
-
-class _Stored:
-    """`features.npy`, read clip by clip.
+class _Array:
+    """Where things lie in `features.npy`.
 
     Args:
         path: the file.
-        shape: (clips, T, C) that it should have.
-        dtype: that it should have.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it holds something else.
+        shape: (clips, T, C).
+        dtype: of the numbers.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype):
-        self._shape, self._dtype = shape[1:], dtype
-        self._clip_bytes = shape[1] * shape[2] * dtype.itemsize
-        header = _header_of(shape, dtype)
-        self._offset = len(header)
-        with path.open("rb") as file:
-            if file.read(self._offset) != header:  # not parsed: damaged ones raise errors of many kinds
-                raise ValueError(f"{path.name} does not hold {dtype} {shape}")
-        indexed.check_sizes(path.parent, {path.name: self._offset + shape[0] * self._clip_bytes})
-        self._files = OpenFiles([path])
+    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: str):
+        self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
+        self.clip_bytes = shape[1] * shape[2] * self.dtype.itemsize
+        header = io.BytesIO()
+        about = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(header, about)
+        self.header = header.getvalue()
 
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        """(B, T, C) of these clips."""
-        clips = np.empty((len(rows), *self._shape), self._dtype)
-        for clip, row in zip(clips, rows.tolist(), strict=True):
-            self._read_into(clip, row)
-        return clips
+    def place(self, clip: int) -> int:
+        """Where the numbers of a clip begin."""
+        return len(self.header) + clip * self.clip_bytes
 
     def checksum(self, start: int, stop: int) -> int:
         """Of the clips from `start` on, up to `stop`."""
-        clips = np.empty((stop - start, *self._shape), self._dtype)
-        self._read_into(clips, start)
-        return zlib.crc32(clips)
+        with self.path.open("rb") as file:
+            file.seek(self.place(start))
+            return zlib.crc32(file.read((stop - start) * self.clip_bytes))
 
-    def _read_into(self, clips: np.ndarray, row: int) -> None:
-        self._files.read_into(clips, 0, self._offset + row * self._clip_bytes)
+    def write(self, start: int, features: np.ndarray) -> int:
+        """Writes the features of the clips from `start` on, and returns their checksum once they are on the disk."""
+        content = features.tobytes()
+        with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+            file.write(self.header)
+            file.seek(self.place(start))
+            file.write(content)
+        sync(self.path)
+        return zlib.crc32(content)
+
+    def check(self) -> None:
+        """Raises ValueError where the file holds something else."""
+        with self.path.open("rb") as file:
+            if file.read(len(self.header)) != self.header:  # not parsed: damaged ones raise errors of many kinds
+                raise ValueError(f"{self.path.name} does not hold {self.dtype} {self.shape}")
+        check_size(self.path, self.place(self.shape[0]))
 
 
-class _Progress:
-    """A bar on a terminal; where there is none, a line on stderr every minute and at the end.
+def _listed(array: _Array, notes: Path, spans: Collection[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, float]]:
+    """Of these parts those that an earlier run has listed and that have the bytes that are listed, see `_list`."""
+    parts = {}
+    for line in notes.read_bytes().splitlines() if notes.exists() and array.path.exists() else ():
+        try:
+            start, stop, checksum, seconds = json.loads(line)
+            if (start, stop) in spans and checksum == array.checksum(start, stop):
+                parts[start, stop] = checksum, float(seconds)
+        except (ValueError, TypeError):  # the line is damaged
+            continue
+    return parts
 
-    Args:
-        what: is computed.
-        total: frames.
-        before: frames that earlier runs have computed.
-    """
 
-    def __init__(self, what: str, total: int, before: int):
-        self._what, self._total, self._before = what, total, before
+def _list(notes: Path, parts: dict[tuple[int, int], tuple[int, float]]) -> None:
+    """Lists the parts that are complete: (first clip, first clip of the next) -> (checksum, seconds)."""
+    with whole_file(notes, synced=True) as temporary:
+        temporary.write_text("".join(json.dumps([*span, *told]) + "\n" for span, told in parts.items()))
 
-    def __enter__(self) -> _Progress:
-        self._bar = tqdm(total=self._total, initial=self._before, desc=self._what, unit="frame", disable=None)
-        self._done, self._began = self._before, time.monotonic()
-        self._reported = self._began
-        return self
 
-    def __exit__(self, *error) -> None:
-        self._bar.close()
-        if self._bar.disable:
-            self._report()
+@contextmanager
+def _progress(what: str, total: int, before: int) -> Iterator[Callable[[int], None]]:
+    """A function that counts frames: a bar on a terminal; where there is none, a line on stderr every minute."""
+    done, began = before, time.monotonic()
+    reported = began
 
-    def update(self, frames: int) -> None:
-        """Counts frames that have been computed."""
-        self._bar.update(frames)
-        self._done += frames
-        if self._bar.disable and time.monotonic() - self._reported >= REPORT_SECONDS:
-            self._report()
+    def report() -> None:
+        nonlocal reported
+        reported = time.monotonic()
+        rate = (done - before) / max(reported - began, 1e-9)
+        print(f"{what}: {done} of {total} frames, {rate:.1f} frames/s", file=sys.stderr, flush=True)
 
-    def _report(self) -> None:
-        self._reported = time.monotonic()
-        rate = (self._done - self._before) / max(self._reported - self._began, 1e-9)
-        print(
-            f"{self._what}: {self._done} of {self._total} frames, {rate:.1f} frames/s",
-            file=sys.stderr,
-            flush=True,
-        )
+    def advance(frames: int) -> None:
+        nonlocal done
+        bar.update(frames)
+        done += frames
+        if bar.disable and time.monotonic() - reported >= REPORT_SECONDS:
+            report()
+
+    with tqdm(total=total, initial=before, desc=what, unit="frame", disable=None) as bar:
+        silent = bar.disable
+        yield advance
+    if silent:
+        report()
 
 
 def _batches_of(prepared: PreparedDataset, start: int, stop: int, size: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -11,11 +11,10 @@ import hashlib
 import json
 import math
 import zipfile
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -25,91 +24,42 @@ from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import relative
 from har_tf.files.whole import whole_file
 from har_tf.files.workers import available_cores
-from har_tf.store import indexed
-from har_tf.store.indexed import IndexedClips, Skipped
+from har_tf.store.indexed import IndexedClips
 from har_tf.store.prepared import PreparedDataset
 from har_tf.store.store import Store
 from har_tf.video.flow import encode, optical_flow
 
-FORMAT = 1  # changes whenever the same clips would give other bytes or other files
 FILE_BYTES = 2**26  # what a kill may cost
-WHAT = "a folder of flow"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FlowClips(IndexedClips):
-    """Clips of flow on disk, or some of them: what `PreparedDataset` is for RGB.
+    """Clips of flow on disk, or some of them: what `PreparedDataset` is for RGB, see `IndexedClips`.
 
     Args:
-        path: the folder.
-        name: name of the data set.
-        root: the folder that the videos came from.
-        class_names: names in the order of the labels.
-        num_frames: frames of a clip, T.
-        size: (height, width) of a clip.
-        clip: sampling, short and fit, as in `PreparedDataset`.
-        skipped: the videos that were left out.
         method: of `optical_flow`.
     """
 
+    what: ClassVar[str] = "a folder of flow"
+    format: ClassVar[int] = 1
+    about: ClassVar[str] = "flow.json"
     channels: ClassVar[int] = 2  # pixels to the right and pixels down
+
     method: str
     _clips_a_file: int = field(repr=False)
 
     @classmethod
-    def open(cls, path: str | Path, root: Path | None = None) -> FlowClips:
-        """Opens what `flow_clips` wrote.
+    def _fields(cls, path: Path, root: Path, about: dict, clips: int) -> dict[str, Any]:
+        fields = super()._fields(path, root, about, clips)
+        return {**fields, "method": about["method"], "_clips_a_file": about["clips_a_file"]}
 
-        Args:
-            path: the folder with `flow.json`.
-            root: where the videos lie now; None: where they lay when they were prepared.
-
-        Raises:
-            DatasetError: not such a folder, or one with a missing or damaged file.
-        """
-        with indexed.opening(path, WHAT) as path:
-            about = indexed.read_about(path / "flow.json", WHAT, FORMAT)
-            index = indexed.read_index(path / "index.npz")
-            indexed.check_sizes(path, about["files"])
-            root = Path(about["root"]) if root is None else root
-            return cls(
-                path=path,
-                name=about["name"],
-                root=root,
-                class_names=tuple(about["class_names"]),
-                num_frames=about["num_frames"],
-                size=tuple(about["size"]),
-                clip=about["clip"],
-                skipped=tuple(Skipped(root / name, reason) for name, reason in about["skipped"]),
-                method=about["method"],
-                _clips_a_file=about["clips_a_file"],
-                _index=index,
-                _rows=np.arange(len(index["label"])),
-                _skipped_names=frozenset(name for name, _ in about["skipped"]),
-            )
-
-    def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Reads the flow of the clips at these positions of `labels` and `record_paths`.
-
-        Args:
-            positions: B positions in [0, len).
-
-        Returns:
-            (B, T, H, W, 2) uint8, as `har_tf.video.flow.encode` stores it.
-
-        Raises:
-            DatasetError: a file is damaged.
-        """
-        rows = self._rows[np.asarray(positions, dtype=np.int64)]
-        clips = np.empty((len(rows), self.num_frames, *self.size, self.channels), np.uint8)
-        for clip, row in zip(clips, rows.tolist(), strict=True):
-            file = self.path / _file_name(row // self._clips_a_file)
-            try:
-                with np.load(file) as arrays:
-                    clip[:] = arrays[str(row)]
-            except Exception as error:
-                raise DatasetError(f"{file}: damaged: {str(error) or type(error).__name__}") from error
-        return clips
+    def _read_into(self, clip: np.ndarray, row: int) -> None:
+        file = self.path / _file_name(row // self._clips_a_file)
+        try:
+            with np.load(file) as arrays:
+                clip[:] = arrays[str(row)]
+        except Exception as error:
+            raise DatasetError(f"{file}: damaged: {str(error) or type(error).__name__}") from error
 
 
 def flow_clips(prepared: PreparedDataset, out_dir: str | Path, method: str = "dis") -> FlowClips:
@@ -137,7 +87,7 @@ def flow_clips(prepared: PreparedDataset, out_dir: str | Path, method: str = "di
     if not len(prepared):
         raise DatasetError(f"{prepared.path}: no clips to compute the flow of")
     optical_flow(np.zeros((prepared.num_frames, *prepared.size, 3), np.uint8), method)  # fails now where it would later
-    digest = hashlib.sha256(f"{FORMAT} {method} {prepared.fingerprint}".encode())
+    digest = hashlib.sha256(f"{FlowClips.format} {method} {prepared.fingerprint}".encode())
     digest.update(json.dumps([prepared.names, prepared.labels.tolist()]).encode())
     store = Store(out_dir, f"{prepared.name}_flow_{method}", digest.hexdigest())
     return store.open_or_fill(
@@ -156,7 +106,7 @@ def _fill(store: Store, prepared: PreparedDataset, method: str) -> None:
     }
     missing = {file: part for file, part in rows.items() if not _whole(file, part)}
     to_do = sum(map(len, missing.values()))
-    store.begin(rows.keys(), to_do, total, to_do * (clip_bytes + 1024), f"clips of flow, {' x '.join(map(str, shape))}")
+    store.begin(rows.keys(), to_do, total, clip_bytes, f"clips of flow, {' x '.join(map(str, shape))}")
 
     def flow_of(row: int) -> np.ndarray:
         return encode(optical_flow(prepared.read([row])[0], method))
@@ -174,7 +124,7 @@ def _fill(store: Store, prepared: PreparedDataset, method: str) -> None:
                 np.savez(temporary, **flow)
     np.savez_compressed(store.parts / "index.npz", **prepared.columns)
     about = {
-        "format": FORMAT,
+        "format": FlowClips.format,
         "name": prepared.name,
         "root": str(prepared.root),
         "class_names": prepared.class_names,

@@ -1,17 +1,17 @@
-"""Clips that lie in files with an index beside them: what reading prepared clips, features and flow has in common."""
+"""Clips that lie in files with an index beside them: what prepared clips, features and flow have in common."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
+import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -26,6 +26,12 @@ MAX_OPEN = 512  # files that stay open; a process may often have 1024. The other
 def to_text(name: bytes) -> str:
     """A stored name; one that was not UTF-8 on disk is as Python reads it from there."""
     return name.decode("utf-8", "surrogateescape")
+
+
+def check_system() -> None:
+    """Raises DatasetError where the system lacks what prepared data need; Windows does."""
+    if not hasattr(os, "preadv"):
+        raise DatasetError(f"Prepared data need Linux or macOS (on Windows: WSL). Received: {sys.platform}")
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,79 @@ class Indexed:
         class_names: names in the order of the labels.
     """
 
+    what: ClassVar[str]  # as in "a prepared data set"
+    format: ClassVar[int]  # changes whenever the same input would give other bytes or other files
+    about: ClassVar[str]  # the JSON file that describes the folder
+    more_columns: ClassVar[tuple[str, ...]] = ()  # of `index.npz`
+    remedy: ClassVar[str] = ""  # what the error about a damaged folder ends with
+
     path: Path
     root: Path
     class_names: tuple[str, ...]
     _index: dict[str, np.ndarray] = field(repr=False)  # the columns of all clips in the files
     _rows: np.ndarray = field(repr=False)  # which of them these are
     _skipped_names: frozenset[str] = field(repr=False)  # of videos that were left out
+
+    @classmethod
+    def open(cls, path: str | Path, root: Path | None = None) -> Self:
+        """Opens what was written before.
+
+        Args:
+            path: the folder, with the JSON file that describes it.
+            root: where the videos lie now; None: where they lay when they were prepared.
+
+        Raises:
+            DatasetError: not such a folder, or one with a missing or damaged file; or the system is Windows.
+        """
+        path = Path(os.path.abspath(path))  # noqa: PTH100 - for a process that changes its folder; links stay
+        try:
+            about = json.loads((path / cls.about).read_bytes())
+            if not isinstance(about, dict):
+                raise ValueError(f"{cls.about} does not describe one")
+            if about["format"] != cls.format:
+                raise DatasetError(f"{path}: {cls.what} of format {about['format']}. Expected format {cls.format}")
+            index = _columns(path / "index.npz", (*cls.more_columns, *COLUMNS), about.get("index_checksum"))
+            root = Path(about["root"]) if root is None else root
+            return cls(
+                path=path,
+                root=root,
+                class_names=tuple(about["class_names"]),
+                _index=index,
+                _rows=np.arange(len(index["label"])),
+                **cls._fields(path, root, about, len(index["label"])),
+            )
+        except DatasetError:
+            raise
+        except Exception as error:  # damaged files make json, zipfile and NumPy raise errors of all kinds
+            reason = str(error) or type(error).__name__
+            raise DatasetError(f"{path}: not {cls.what}, or a damaged one: {reason}{cls.remedy}") from error
+
+    @classmethod
+    def _fields(cls, path: Path, root: Path, about: dict, clips: int) -> dict[str, Any]:
+        """The members that differ from kind to kind, of a folder with so many clips."""
+        raise NotImplementedError
+
+    def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Reads the clips at these positions of `labels` and `record_paths`.
+
+        Args:
+            positions: B positions in [0, len).
+
+        Returns:
+            uint8 (B, T, H, W, 3) RGB; of flow uint8 (B, T, H, W, 2), as `har_tf.video.flow.encode` stores it; of
+            features float32 (B, T, C).
+
+        Raises:
+            DatasetError: a file is damaged.
+        """
+        rows = self._rows[np.asarray(positions, dtype=np.int64)]
+        clips = np.empty((len(rows), *self.shape), self.dtype)
+        for clip, row in zip(clips, rows.tolist(), strict=True):
+            self._read_into(clip, row)
+        return clips
+
+    def _read_into(self, clip: np.ndarray, row: int) -> None:
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -121,7 +194,18 @@ class Indexed:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class IndexedClips(Indexed):
-    """What `PreparedDataset` and `FlowClips` have in common; the former says what it is."""
+    """Clips of one size in eight bits; beside what `Indexed` has:
+
+    Args:
+        name: name of the data set.
+        num_frames: frames of a clip, T.
+        size: (height, width) of a clip.
+        clip: sampling, short and fit, the arguments of `read_clip` that clips were read with.
+        skipped: the videos that were left out.
+    """
+
+    channels: ClassVar[int]
+    dtype: ClassVar[str] = "uint8"
 
     name: str
     num_frames: int
@@ -129,35 +213,26 @@ class IndexedClips(Indexed):
     clip: dict[str, str]
     skipped: tuple[Skipped, ...]
 
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(T, H, W, channels) of a clip."""
+        return self.num_frames, *self.size, self.channels
 
-@contextmanager
-def opening(path: str | Path, what: str, remedy: str = "") -> Iterator[Path]:
-    """Gives the full path of a folder, and says of any error that it is not `what`, or a damaged one."""
-    path = Path(os.path.abspath(path))  # noqa: PTH100 - for a process that changes its folder; links stay
-    try:
-        yield path
-    except DatasetError:
-        raise
-    except Exception as error:  # damaged files make json, zipfile and NumPy raise errors of all kinds
-        reason = str(error) or type(error).__name__
-        raise DatasetError(f"{path}: not {what}, or a damaged one: {reason}{remedy}") from error
-
-
-def read_about(file: Path, what: str, number: int) -> dict:
-    """The JSON file that describes a store of this format.
-
-    Raises:
-        DatasetError: it is of another format.
-    """
-    about = json.loads(file.read_bytes())
-    if not isinstance(about, dict):
-        raise ValueError(f"{file.name} does not describe one")
-    if about["format"] != number:
-        raise DatasetError(f"{file.parent}: {what} of format {about['format']}. Expected format {number}")
-    return about
+    @classmethod
+    def _fields(cls, path: Path, root: Path, about: dict, clips: int) -> dict[str, Any]:
+        for name, size in about["files"].items():
+            check_size(path / name, size)
+        return {
+            "name": about["name"],
+            "num_frames": about["num_frames"],
+            "size": tuple(about["size"]),
+            "clip": about["clip"],
+            "skipped": tuple(Skipped(root / name, reason) for name, reason in about["skipped"]),
+            "_skipped_names": frozenset(name for name, _ in about["skipped"]),
+        }
 
 
-def read_index(file: Path, columns: Sequence[str] = COLUMNS, checksum: int | None = None) -> dict[str, np.ndarray]:
+def _columns(file: Path, columns: Sequence[str], checksum: int | None) -> dict[str, np.ndarray]:
     """The columns of `index.npz`.
 
     Its bytes are compared with the checksum, where there is one, before they are read, and the names of the columns in
@@ -172,12 +247,11 @@ def read_index(file: Path, columns: Sequence[str] = COLUMNS, checksum: int | Non
         return {key: arrays[key] for key in columns}
 
 
-def check_sizes(folder: Path, sizes: Mapping[str, int]) -> None:
-    """Raises an error unless the files of these names have as many bytes."""
-    for name, size in sizes.items():
-        found = (folder / name).stat().st_size
-        if found != size:
-            raise ValueError(f"{name} has {found} bytes. Expected {size}")
+def check_size(file: Path, size: int) -> None:
+    """Raises ValueError unless a file has so many bytes."""
+    found = file.stat().st_size
+    if found != size:
+        raise ValueError(f"{file.name} has {found} bytes. Expected {size}")
 
 
 class OpenFiles:
@@ -187,6 +261,7 @@ class OpenFiles:
     """
 
     def __init__(self, paths: Sequence[Path]):
+        check_system()
         self._paths = paths
         self._files: dict[int, int] = {}
 
@@ -196,26 +271,20 @@ class OpenFiles:
         Raises:
             DatasetError: the file ends before.
         """
-        file = self._files.get(number)
-        if file is None:
-            # Two threads may both open it; one of the two is kept, the other closed at once.
-            opened = os.open(self._paths[number], os.O_RDONLY)
-            file = self._files.setdefault(number, opened) if len(self._files) < MAX_OPEN else opened
-            try:
-                self._read(array, number, file, offset)
-            finally:
-                if self._files.get(number) != opened:
-                    os.close(opened)
-        else:
-            self._read(array, number, file, offset)
-
-    def _read(self, array: np.ndarray, number: int, file: int, offset: int) -> None:
-        missing = memoryview(array).cast("B")
-        while missing:
-            count = os.preadv(file, [missing], offset)
-            if count == 0:
-                raise DatasetError(f"{self._paths[number]}: ends within a clip, at byte {offset}")
-            missing, offset = missing[count:], offset + count
+        kept = self._files.get(number)
+        file = os.open(self._paths[number], os.O_RDONLY) if kept is None else kept
+        if kept is None and len(self._files) < MAX_OPEN:
+            kept = self._files.setdefault(number, file)  # of two threads that open it one keeps it
+        try:
+            missing = memoryview(array).cast("B")
+            while missing:
+                count = os.preadv(file, [missing], offset)
+                if count == 0:
+                    raise DatasetError(f"{self._paths[number]}: ends within a clip, at byte {offset}")
+                missing, offset = missing[count:], offset + count
+        finally:
+            if file != kept:
+                os.close(file)
 
     def __del__(self, close=os.close):  # bound here: at exit the module may be gone first
         for file in self._files.values():

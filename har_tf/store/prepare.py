@@ -31,11 +31,11 @@ from tqdm import tqdm
 from har_tf.audit.manifest import Manifest
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
-from har_tf.store.prepared import FORMAT, SAME_CONTENT, PreparedDataset, check_system, left_out
+from har_tf.store.indexed import check_system
+from har_tf.store.prepared import SAME_CONTENT, PreparedDataset, left_out
 from har_tf.store.shards import (
     SPLIT,
     ClipSettings,
-    Notes,
     Shard,
     as_os_error,
     decoded,
@@ -46,7 +46,7 @@ from har_tf.store.shards import (
 )
 from har_tf.store.store import Store
 from har_tf.video import frame_indices
-from har_tf.video.display import FITS
+from har_tf.video.display import Target
 
 VERSION = "1.0.0"  # TFDS wants the files in <name>/<version>
 
@@ -78,11 +78,8 @@ def prepare(
         dataset: the videos.
         out_dir: folder for prepared data sets, outside that of the videos; this one becomes
             `<name>_<fingerprint>/1.0.0` in it.
-        num_frames: frames of a clip, T.
-        size: (height, width) of a clip.
-        sampling: "uniform", "strided" or "dense", see `read_clip`.
-        short: "repeat_last", "wrap" or "error" for videos with fewer frames; under "error" they are skipped.
-        fit: "stretch" or "crop", which keeps the shape of things and cuts out the centre, see `read_clip`.
+        num_frames, size, sampling, short, fit: as in `read_clip`, neither of the first two None; videos that are short
+            under "error" are skipped.
         workers: decoding processes; None: one a core; 0: decode in this process.
         timeout: seconds after which a video is given up and skipped; None, or workers=0: never. Long enough for an
             hour of video: what is given up depends on the machine, the rest does not.
@@ -103,11 +100,16 @@ def prepare(
         >>> train = prepared.subset(dataset.split("group")[0])
     """
     check_system()
+    if not dataset.records:
+        raise DatasetError(f"{dataset.root}: no video to prepare")
+    if num_frames is None or size is None:
+        raise ValueError(f"Prepared clips have one length and one size. Received: {num_frames=}, {size=}")
+    Target(size, fit)
+    frame_indices(10**6, num_frames, sampling, short=short)
     settings = ClipSettings(num_frames, tuple(size), sampling, short, fit)
-    _check(dataset, settings)
     if re.match(r"\w\w+:/", str(out_dir)):
         raise DatasetError(f"Prepared data goes to a folder of a mounted file system. Received: out_dir={out_dir}")
-    if _is_below(Path(out_dir), dataset.root):
+    if Path(os.path.realpath(out_dir)).is_relative_to(os.path.realpath(dataset.root)):
         # A folder of class folders would have one class more the next time.
         raise DatasetError(
             f"{out_dir}: lies in the folder of the videos. Expected a folder for prepared data outside {dataset.root}"
@@ -125,7 +127,7 @@ def prepare(
         from har_tf.store.beam import through_beam
 
         write = through_beam(beam, timeout)
-    store = Store(out_dir, dataset.name, fingerprint_of(dataset, settings, problems), VERSION)
+    store = Store(out_dir, dataset.name, _fingerprint(dataset, settings, problems), VERSION)
     prepared = store.open_or_fill(
         lambda place: PreparedDataset.open(place, dataset.root),
         lambda: _fill(store, dataset, settings, problems, write),
@@ -135,53 +137,15 @@ def prepare(
     return prepared
 
 
-def fingerprint_of(dataset: ActionDataset, settings: ClipSettings, problems: dict[str, str] | None = None) -> str:
-    """SHA-256 over names, labels, groups, sizes and times of the videos, the class names and the settings.
-
-    Args:
-        dataset: the videos.
-        settings: of the clips.
-        problems: names of the videos that are left out, and why.
-    """
+def _fingerprint(dataset: ActionDataset, settings: ClipSettings, problems: dict[str, str]) -> str:
+    """SHA-256 over names, labels, groups, sizes and times of the videos, the class names and the settings."""
     digest = hashlib.sha256()
-    about = [
-        FORMAT,
-        settings.num_frames,
-        settings.size,
-        settings.sampling,
-        settings.short,
-        settings.fit,
-        dataset.class_names,
-        sorted((problems or {}).items()),
-    ]
+    about = [PreparedDataset.format, *asdict(settings).values(), dataset.class_names, sorted(problems.items())]
     digest.update(json.dumps(about).encode())
     for record in dataset.records:
         line = [record.name(dataset.root), record.label, record.group, *record.stamp()]
         digest.update(json.dumps(line).encode())
     return digest.hexdigest()
-
-
-def estimate_bytes(videos: int, settings: ClipSettings) -> int:
-    """Bytes that this many prepared videos take on disk, with their names and the index."""
-    return videos * (settings.clip_bytes + 1024)
-
-
-def _check(dataset: ActionDataset, settings: ClipSettings) -> None:
-    if not dataset.records:
-        raise DatasetError(f"{dataset.root}: no video to prepare")
-    if len(settings.size) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in settings.size):
-        raise ValueError(f"size must be (height, width) in pixels. Received: size={settings.size}")
-    if settings.num_frames is None:
-        raise ValueError("prepared clips have one length. Received: num_frames=None")
-    frame_indices(1, settings.num_frames, settings.sampling)
-    frame_indices(10**6, settings.num_frames, settings.sampling, short=settings.short)
-    if settings.fit not in FITS:
-        raise ValueError(f"fit must be one of {', '.join(FITS)}. Received: fit={settings.fit!r}")
-
-
-def _is_below(folder: Path, root: Path) -> bool:
-    """Whether a folder is `root` or lies in it, wherever links lead."""
-    return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root))
 
 
 def _problems(dataset: ActionDataset, manifest: Manifest | str | Path, drop_duplicates: bool) -> dict[str, str]:
@@ -226,25 +190,23 @@ def _fill(
 ) -> None:
     """Writes what is missing.
 
-    Args:
-        store: where.
-        dataset: the videos.
-        settings: of the clips.
-        problems: names of the videos that are left out, and why.
-        write: writes the shards it is given, and now and then calls the function it is given with the number of
-            videos that were decoded.
+    `write` is given shards, and a function that it now and then tells the number of videos that were decoded.
     """
     shards = shards_of(dataset, settings, store.parts, store.work / "notes", problems)
     missing = [shard for shard in shards if notes_of(shard) is None]
     total, to_do = (sum(shard.videos for shard in part) for part in (shards, missing))
     files = {path for shard in shards for path in (shard.file, shard.notes)}
     size = " x ".join(map(str, (settings.num_frames, *settings.size)))
-    store.begin(files, to_do, total, estimate_bytes(to_do, settings), f"clips of {size}")
+    store.begin(files, to_do, total, settings.clip_bytes, f"clips of {size}")
     if missing:
         # No bar where nobody watches.
         with tqdm(total=total, initial=total - to_do, desc="preparing", unit="clip", disable=None) as progress:
             write(missing, progress.update)
-    notes = [_complete(shard) for shard in shards]
+    notes = []
+    for shard in shards:
+        notes.append(notes_of(shard, checked=False))  # its bytes were checked when it was written, or found
+        if notes[-1] is None:
+            raise OSError(errno.EIO, f"{shard.file.name} was written and is not there", str(shard.file))
     names = {item.position: item.name for shard in shards for item in shard.items}
     skipped = [(names[position], reason) for note in notes for position, reason in note.skipped]
     if len(skipped) == len(dataset):
@@ -257,7 +219,7 @@ def _fill(
         table.writerow(["path", "reason"])
         table.writerows(skipped)
     about = {
-        "format": FORMAT,
+        "format": PreparedDataset.format,
         "fingerprint": store.fingerprint,
         "name": dataset.name,
         "root": os.path.abspath(dataset.root),  # noqa: PTH100 - the records are named below the links
@@ -302,10 +264,3 @@ def _write_metadata(folder: Path, dataset: ActionDataset, settings: ClipSettings
             supervised_keys=("clip", "label"),
             description=f"{settings.sampling} clips of {dataset.name}, prepared by har_tf",
         )
-
-
-def _complete(shard: Shard) -> Notes:
-    notes = notes_of(shard, checked=False)  # its bytes were checked when it was written, or when it was found
-    if notes is None:
-        raise OSError(errno.EIO, f"{shard.file.name} was written and is not there", str(shard.file))
-    return notes

@@ -96,8 +96,8 @@ class Notes:
 
     size: int
     checksum: int
-    rows: tuple[tuple[int, int], ...]
-    skipped: tuple[tuple[int, str], ...]
+    rows: list[tuple[int, int]]
+    skipped: list[tuple[int, str]]
 
 
 def shard_length(videos: int, clip_bytes: int) -> int:
@@ -108,14 +108,9 @@ def shard_length(videos: int, clip_bytes: int) -> int:
 def shards_of(
     dataset: ActionDataset, settings: ClipSettings, folder: Path, notes: Path, problems: dict[str, str]
 ) -> list[Shard]:
-    """Cuts a data set into shards.
+    """Cuts a data set into shards, with their TFRecord files in `folder` and their notes in `notes`.
 
-    Args:
-        dataset: the records.
-        settings: of the clips.
-        folder: for the TFRecord files.
-        notes: folder for the notes.
-        problems: names of the records that are left out without decoding them, with the reason.
+    `problems` holds the names of the records that are left out without decoding them, with the reason.
     """
     # Fixed stretches of the records, also where a video cannot be read: it does not move the clips behind it.
     length = shard_length(len(dataset), settings.clip_bytes)
@@ -136,20 +131,11 @@ def shards_of(
 def decode(task: tuple[VideoRecord, ClipSettings]) -> np.ndarray:
     """The clip of a record, uint8 (T, H, W, 3)."""
     record, settings = task
-    # One thread: the other cores have workers of their own.
-    return record.read(
-        settings.num_frames, settings.size, settings.sampling, settings.short, threads=1, fit=settings.fit
-    )
+    return record.read(**vars(settings), threads=1)  # the other cores have workers of their own
 
 
 def decoded(shards: Sequence[Shard], workers: int | None, timeout: float | None) -> Iterator[np.ndarray | Failed]:
-    """The clips of these shards in order, or `Failed`; see `outcomes`.
-
-    Args:
-        shards: what to decode.
-        workers: processes; None: one a core; 0: this process does it, without limits.
-        timeout: seconds after which a video is given up.
-    """
+    """The clips of these shards in order, or `Failed`; `workers` and `timeout` as in `outcomes`."""
     tasks = (task for shard in shards for task in shard.tasks)
     memory = MEMORY + 4 * shards[0].settings.clip_bytes
     if type(shards[0].items[0].record) is not VideoRecord:
@@ -160,23 +146,20 @@ def decoded(shards: Sequence[Shard], workers: int | None, timeout: float | None)
 def write_shard(shard: Shard, clips: Iterator[np.ndarray | Failed]) -> Notes:
     """Writes a shard and then its notes, both of them whole or not at all, and on the disk when this returns.
 
-    Args:
-        shard: what to write.
-        clips: what `decode` gave for `shard.tasks`; as many are taken from it.
-
-    Raises:
-        OSError: the disk is full or fails.
+    Of `clips` as many are taken as there are `shard.tasks`. OSError where the disk is full or fails.
     """
+    import tensorflow as tf
+
     rows, skipped, size = [], [], 0
     with whole_file(shard.file, synced=True) as part:
-        with _records_to(part) as write:
+        with as_os_error(part), tf.io.TFRecordWriter(str(part)) as file:
             for item in shard.items:
                 clip = next(clips) if item.problem is None else Failed(item.problem)
                 if isinstance(clip, Failed):
                     skipped.append((item.position, clip.reason))
                     continue
                 example, start = _serialise(clip, item)
-                write(example)
+                file.write(example)
                 # A TFRecord is its length (8 bytes), a checksum (4), the bytes, a checksum (4).
                 rows.append((size + 12 + start, item.position))
                 size += 12 + len(example) + 4
@@ -184,34 +167,24 @@ def write_shard(shard: Shard, clips: Iterator[np.ndarray | Failed]) -> Notes:
         if written != size:
             raise OSError(errno.EIO, f"{written} bytes arrived of {size}", str(part))
         checksum = _checksum(part)
-    notes = Notes(size, checksum, tuple(rows), tuple(skipped))
+    notes = Notes(size, checksum, rows, skipped)
     with whole_file(shard.notes, synced=True) as part:
         part.write_text(json.dumps(asdict(notes)))
     return notes
 
 
 def notes_of(shard: Shard, checked: bool = True) -> Notes | None:
-    """The notes of a shard that is complete, None for one that is not, or is damaged.
+    """The notes of a shard that is complete; None for one that is not, or is damaged.
 
-    Args:
-        shard: the shard.
-        checked: whether its bytes are compared with the checksum; otherwise only their number is.
+    Where it is not `checked`, its bytes are counted only, and not compared with the checksum.
     """
     try:
-        about = json.loads(shard.notes.read_text())
-        notes = Notes(
-            int(about["size"]),
-            int(about["checksum"]),
-            tuple((int(offset), int(position)) for offset, position in about["rows"]),
-            tuple((int(position), str(reason)) for position, reason in about["skipped"]),
-        )
-        size = shard.file.stat().st_size
-    except (OSError, ValueError, KeyError, TypeError):
+        notes = Notes(**json.loads(shard.notes.read_text()))
+        positions = sorted([*(position for _, position in notes.rows), *(position for position, _ in notes.skipped)])
+        whole = shard.file.stat().st_size == notes.size and positions == [item.position for item in shard.items]
+        return notes if whole and not (checked and _checksum(shard.file) != notes.checksum) else None
+    except (OSError, ValueError, TypeError):
         return None
-    positions = sorted(position for _, position in (*notes.rows, *((0, position) for position, _ in notes.skipped)))
-    if size != notes.size or positions != [item.position for item in shard.items]:
-        return None
-    return None if checked and _checksum(shard.file) != notes.checksum else notes
 
 
 def to_bytes(text: str) -> bytes:
@@ -232,15 +205,6 @@ def as_os_error(path: Path) -> Iterator[None]:
         raise OSError(errno.EIO, error.message, str(path)) from error
 
 
-@contextmanager
-def _records_to(path: Path) -> Iterator:
-    """A function that writes one record."""
-    import tensorflow as tf
-
-    with as_os_error(path), tf.io.TFRecordWriter(str(path)) as file:
-        yield file.write
-
-
 def _checksum(path: Path) -> int:
     checksum = 0
     with path.open("rb") as file:
@@ -257,20 +221,20 @@ def _serialise(clip: np.ndarray, item: Item) -> tuple[bytes, int]:
         # Sorted keys: the same bytes on every run, and the clip comes first.
         return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
 
-    def text(value: str) -> tf.train.Feature:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[to_bytes(value)]))
+    def text(value: bytes) -> tf.train.Feature:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
     def number(value: int) -> tf.train.Feature:
         return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
 
     pixels = clip.tobytes()
     others = {
-        "group": text(item.record.group or ""),
+        "group": text(to_bytes(item.record.group or "")),
         "index": number(item.position),
         "label": number(item.record.label),
-        "path": text(item.name),
+        "path": text(to_bytes(item.name)),
     }
-    whole = example(clip=tf.train.Feature(bytes_list=tf.train.BytesList(value=[pixels])), **others)
+    whole = example(clip=text(pixels), **others)
     # The entries of the others stand behind the clip.
     rest = tf.train.Features(feature=others).ByteSize()
     start = len(whole) - rest - len(pixels)
@@ -290,5 +254,5 @@ def index_of(shards: Sequence[Shard], notes: Sequence[Notes]) -> dict[str, np.nd
             rows.append((number, offset, item.record.label, position, group, name, path))
     kinds = {"shard": np.int32, "offset": np.int64, "label": np.int32, "index": np.int64}
     kinds |= {"group": np.bytes_, "name": np.bytes_, "path": np.bytes_}
-    columns = dict(zip(kinds, zip(*rows, strict=True), strict=True))
-    return {key: np.array(columns[key], kind) for key, kind in kinds.items()}
+    columns = zip(*rows, strict=True)
+    return {key: np.array(column, kind) for (key, kind), column in zip(kinds.items(), columns, strict=True)}

@@ -72,20 +72,20 @@ class Store:
                 raise DatasetError(f"{self._out_dir}: {self._failure(error)}") from error
         return opened
 
-    def begin(self, files: Set[Path], missing: int, total: int, needed: int, clips: str) -> None:
+    def begin(self, files: Set[Path], missing: int, total: int, clip_bytes: int, clips: str) -> None:
         """Makes the folders of unfinished files, and removes what a killed run left of others.
 
         Args:
             files: that may lie there while the store is filled.
             missing: number of clips that are still to be written.
             total: number of all clips.
-            needed: bytes that the missing ones take, with their part of the index.
+            clip_bytes: that each of them takes; 1 KiB is added for its part of the index.
             clips: what they are, as in "30 clips of 3 x 16 x 24".
 
         Raises:
             DatasetError: the disk is too small.
         """
-        free = shutil.disk_usage(self._out_dir).free
+        free, needed = shutil.disk_usage(self._out_dir).free, missing * (clip_bytes + 1024)
         if needed > free:
             raise DatasetError(
                 f"{self._out_dir}: {_megabytes(needed)} are needed for {missing} {clips}; {_megabytes(free)} are free"

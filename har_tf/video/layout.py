@@ -116,21 +116,11 @@ def _mpeg4(headers: bytes, data: Sequence[bytes]) -> Layout | None:
     if bipredictive.any() and not coded.all():
         return None
     start = (kinds == 0) & coded
-    if not bipredictive.any():
-        if not start[0]:
-            return None
-        frame = np.where(coded, np.cumsum(coded) - 1, -1)
-        return Layout(frame, start, np.ones(len(data), bool), np.zeros(len(data), bool), unpacked)
     # A B picture comes out at once, every other one when the next of them is decoded.
-    shown, waiting = [], []
-    for position in np.flatnonzero(coded).tolist():
-        if bipredictive[position]:
-            shown.append(position)
-        else:
-            shown += waiting
-            waiting = [position]
-    frame = np.full(len(data), -1, np.int64)
-    frame[shown + waiting] = np.arange(len(shown + waiting))
+    others = np.flatnonzero(coded & ~bipredictive)
+    shown = np.arange(len(data), dtype=float)
+    shown[others] = np.append(others[1:], len(data)) - 0.5
+    frame = np.where(coded, np.argsort(np.argsort(np.where(coded, shown, np.inf))), -1)
     # Between a start and the next picture of reference, B pictures are shown before the start.
     latest = np.maximum.accumulate(np.where(bipredictive, 0, np.arange(len(data))))
     leading = bipredictive & start[latest]
@@ -143,14 +133,11 @@ def _packed_regularly(data: Sequence[bytes]) -> bool:
     """Whether a placeholder follows every packet of two pictures before the next; the end may lack the last one."""
     travelling = False
     for part in data:
-        if len(part) <= _LARGEST_PLACEHOLDER:
-            if not travelling:
+        placeholder = len(part) <= _LARGEST_PLACEHOLDER
+        if placeholder or part.find(_VOP, part.find(_VOP) + len(_VOP)) >= 0:
+            if placeholder != travelling:
                 return False
-            travelling = False
-        elif part.find(_VOP, part.find(_VOP) + len(_VOP)) >= 0:
-            if travelling:
-                return False
-            travelling = True
+            travelling = not travelling
     return True
 
 

@@ -30,7 +30,7 @@ from .display import Clip, Target, View
 from .errors import VideoError
 from .layout import as_packet, find_layout
 from .sampling import frame_indices, frames_needed
-from .stream import Scan, demux, open_regular_avi, open_stream, regular_file, scan_packets, text_of
+from .stream import Scan, check_threads, demux, open_regular_avi, open_stream, regular_file, scan_packets, text_of
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def probe(path: str | PathLike, threads: int | None = None) -> VideoInfo:
         >>> probe("v_PullUps_g01_c01.avi").frames
         150
     """
-    _check_threads(threads)
+    check_threads(threads)
     path = regular_file(path)
     with open_stream(path) as stream:
         claimed = scan_packets(path, stream, keep=False).claimed
@@ -169,9 +169,7 @@ def read_frames(
     Args:
         path: the file.
         indices: whole numbers, counted from 0, of any shape but not empty; each may occur several times.
-        size: as in `read_clip`.
-        threads: as in `read_clip`.
-        fit: as in `read_clip`.
+        size, threads, fit: as in `read_clip`.
 
     Returns:
         (*shape of indices, height, width, 3) uint8 RGB.
@@ -240,28 +238,27 @@ def _clip_request(
     else:
         longest = stop if isinstance(stop, int | np.integer) else 1
     sample(longest, "wrap" if short == "error" else short)
-    if stop is not None:
-        needed = stop - start
-    else:
-        needed = 1 if num_frames is None else frames_needed(num_frames, sampling, stride)
+    needed = frames_needed(num_frames, sampling, stride) if stop is None else stop - start
     ends_early = stop is not None or (num_frames is not None and sampling != "uniform")
     return _Request(sample, start, needed, strict=stop is not None or short == "error", ends_early=ends_early)
 
 
 def _read(path: str | PathLike, request: _Request, target: Target, threads: int | None) -> np.ndarray:
-    _check_threads(threads)
+    check_threads(threads)
     path = regular_file(path)
-    if target.stretches:  # else the shape of the pixels matters, which the container tells
-        pixels = _read_regular_avi(path, request, target, threads)
+    # Where a picture is not stretched the shape of its pixels matters, which the container tells.
+    if target.stretches and (found := open_regular_avi(path, threads)):
+        context, data = found
+        pixels = _read_needed(context, data, [None] * len(data), request, target, None)
         if pixels is not None:
             return pixels
     with open_stream(path, threads) as stream:
-        scan, pixels = scan_packets(path, stream, keep=True), None
+        scan = scan_packets(path, stream, keep=True)
         if scan.data:
             ratio = stream.sample_aspect_ratio
             pixels = _read_needed(stream.codec_context, scan.data, scan.stamps, request, target, ratio)
-    if pixels is not None:
-        return pixels
+            if pixels is not None:
+                return pixels
     with open_stream(path, threads) as stream:
         clip, count = _read_in_order(path, stream, request, request.indices(scan.count), target, scan.count)
     if clip is None:
@@ -272,15 +269,6 @@ def _read(path: str | PathLike, request: _Request, target: Target, threads: int 
         if clip is None:
             raise VideoError(path, f"changed while it was read: first {count} frames, then {again}")
     return clip
-
-
-def _read_regular_avi(path: Path, request: _Request, target: Target, threads: int | None) -> np.ndarray | None:
-    """Read a clip without a container; None where the file is another one, or it does not come out right."""
-    found = open_regular_avi(path, threads)
-    if found is None:
-        return None
-    context, data = found
-    return _read_needed(context, data, [None] * len(data), request, target, None)
 
 
 def _read_needed(
@@ -362,11 +350,6 @@ def _decode(path: Path, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
             if not damaged:
                 count += 1
                 yield frame
-
-
-def _check_threads(threads: int | None) -> None:
-    if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
-        raise ValueError(f"threads must be None or at least 1. Received: threads={threads!r}.")
 
 
 def _shortage(claimed: int | None, decodable: int, needed: str) -> str:

@@ -10,20 +10,13 @@ SAMPLINGS = ("uniform", "strided", "dense")
 SHORT_POLICIES = ("repeat_last", "wrap", "error")
 
 
-def frames_needed(num_frames: int, sampling: str = "uniform", stride: int = 2) -> int:
+def frames_needed(num_frames: int | None, sampling: str = "uniform", stride: int = 2) -> int:
     """Length of the stretch of video that a clip needs so that no frame of it is made up.
 
-    Args:
-        num_frames: frames of the clip.
-        sampling: as in `frame_indices`.
-        stride: as in `frame_indices`.
-
-    Returns:
-        `num_frames` for uniform and dense sampling, `(num_frames - 1) * stride + 1` for strided.
-
-    Raises:
-        ValueError: an argument is out of its range.
+    It is `num_frames` for uniform and dense sampling, `(num_frames - 1) * stride + 1` for strided, and 1 where
+    `num_frames` is None. Arguments and errors are those of `frame_indices`.
     """
+    num_frames = 1 if num_frames is None else num_frames
     _check_at_least(1, num_frames=num_frames, stride=stride)
     _check_one_of(SAMPLINGS, sampling=sampling)
     return (num_frames - 1) * stride + 1 if sampling == "strided" else num_frames
@@ -67,7 +60,7 @@ def frame_indices(
     """
     stop = available if stop is None else stop
     _check_at_least(0, available=available, start=start, stop=stop)
-    needed = frames_needed(1 if num_frames is None else num_frames, sampling, stride)
+    needed = frames_needed(num_frames, sampling, stride)
     _check_one_of(SHORT_POLICIES, short=short)
     if not start < stop <= available:
         raise ValueError(
@@ -75,20 +68,16 @@ def frame_indices(
             f"Received: start={start}, stop={stop}."
         )
     length = stop - start
+    step = stride if sampling == "strided" else 1
     if num_frames is None:
-        return np.arange(start, stop, stride if sampling == "strided" else 1, dtype=np.int64)
+        return np.arange(start, stop, step, dtype=np.int64)
     if needed > length and short == "error":
         raise ValueError(f"{length} frames from frame {start} on, {needed} needed. Received: short='error'.")
-    steps = np.arange(num_frames, dtype=np.int64)
-    if sampling == "strided":
-        offsets = steps * stride
-    elif sampling == "dense" or needed > length or num_frames == 1:
-        offsets = steps
-    else:
+    offsets = np.arange(num_frames, dtype=np.int64) * step
+    if sampling == "uniform" and 1 < num_frames <= length:
         # floor(i * (length - 1) / (num_frames - 1) + 1 / 2), without a float.
-        offsets = (2 * steps * (length - 1) + num_frames - 1) // (2 * (num_frames - 1))
+        offsets = (2 * offsets * (length - 1) + num_frames - 1) // (2 * (num_frames - 1))
     # The last frame that the steps can reach; under "wrap" the first comes again one step behind it.
-    step = stride if sampling == "strided" else 1
     last = (length - 1) // step * step
     return start + (offsets % (last + step) if short == "wrap" else np.minimum(offsets, last))
 
@@ -106,15 +95,12 @@ def sliding_windows(
     """Indices of the windows that slide over a video, each the clip of one prediction.
 
     Args:
-        available: frames the video has.
+        available, start, stop, short: as in `frame_indices`; short for a range that is shorter than one window.
         num_frames: frames of a window, T.
         hop: frames from the start of one window to the start of the next; None: windows that do not overlap.
         stride: distance of neighbouring frames inside a window.
-        start: first frame of the range.
-        stop: the frame after the last of the range; None: the end of the video.
         tail: what happens to frames behind the last whole window: "align" adds a window that ends with the
             last frame, "drop" leaves them out.
-        short: as in `frame_indices`, for a range that is shorter than one window.
 
     Returns:
         (W, T) int64, W at least 1.

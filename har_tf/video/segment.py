@@ -73,7 +73,7 @@ def read_segment(
     rate = frame_rate(path)
     first, stop = frame_range(start, end, rate)
     name = f"segment from {start:g} to {end:g} s"
-    needed = 1 if num_frames is None else frames_needed(num_frames, sampling)
+    needed = frames_needed(num_frames, sampling)
     if short == "error" and stop - first < needed:
         raise VideoError(path, f"{name}: {stop - first} frames, {needed} needed")
     try:

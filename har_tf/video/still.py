@@ -100,12 +100,8 @@ def read_still(
 
     Args:
         path: a JPEG, PNG, BMP or WebP file, whatever its suffix says.
-        num_frames: frames of the clip, T; None: one.
-        size: (height, width) of the result, averaged over areas where it shrinks and bilinear where it grows;
-            None: as displayed.
-        sampling: as in `frame_indices`; the same for a picture.
-        short: "repeat_last" or "wrap", the same for a picture; "error" refuses more than one frame.
-        fit: as in `read_clip`.
+        num_frames, size, sampling, short, fit: as in `read_clip`. Pixels are averaged over areas where the picture
+            shrinks and bilinear where it grows; short="error" refuses more than one frame.
 
     Returns:
         (T, height, width, 3) uint8 RGB; all frames are equal.
@@ -122,8 +118,9 @@ def read_still(
     count = len(frame_indices(1, num_frames, sampling, short="wrap" if short == "error" else short))
     target = Target(size, fit)
     path = regular_file(path)
-    if short == "error" and num_frames is not None and frames_needed(num_frames, sampling) > 1:
-        raise VideoError(path, f"a picture is 1 frame, {frames_needed(num_frames, sampling)} needed")
+    needed = frames_needed(num_frames, sampling)
+    if short == "error" and needed > 1:
+        raise VideoError(path, f"a picture is 1 frame, {needed} needed")
     with _open(path) as image:
         rgb = _rgb(image)  # first: a PNG is decoded for its EXIF data, and errors in that are forgiven
         orientation = _orientation(image)

@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 
 import av
+import numpy as np
 
 from . import riff
 from .errors import VideoError
@@ -61,6 +62,11 @@ def regular_file(path: str | PathLike) -> Path:
     return path
 
 
+def check_threads(threads: int | None) -> None:
+    if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
+        raise ValueError(f"threads must be None or at least 1. Received: threads={threads!r}.")
+
+
 @contextmanager
 def open_stream(path: Path, threads: int | None = None) -> Iterator[av.VideoStream]:
     """The video stream of a file, ready to decode; the file is closed at the end."""
@@ -94,15 +100,12 @@ def open_regular_avi(path: Path, threads: int | None) -> tuple[av.VideoCodecCont
     of its pixels.
     """
     avi = _regular_avi(path)
-    found = None if avi is None else avi.mpeg4()
-    if found is None:
+    found = avi and avi.mpeg4()
+    data = found and avi.packets(found[0])
+    if not data:
         return None
-    number, context = found
-    data = avi.packets(number)
-    if data is None:
-        return None
-    _set_threads(context, threads)
-    return context, data
+    _set_threads(found[1], threads)
+    return found[1], data
 
 
 def scan_packets(path: Path, stream: av.VideoStream, keep: bool) -> Scan:
@@ -110,8 +113,8 @@ def scan_packets(path: Path, stream: av.VideoStream, keep: bool) -> Scan:
     is_mpeg4 = stream.codec_context.codec.canonical_name == "mpeg4"
     if keep and is_mpeg4 and stream.container.format.name == "avi" and stream.frames:
         avi = _regular_avi(path)
-        data = None if avi is None else avi.packets(stream.index)
-        if data is not None:
+        data = avi and avi.packets(stream.index)
+        if data:
             return Scan(data, [None] * len(data), len(data), stream.frames)
     data, stamps, count, whole = [], [], 0, True
     for packet in demux(stream):

@@ -13,6 +13,7 @@ from av.video.reformatter import Interpolation
 
 from .errors import VideoError
 from .reader import probe
+from .stream import check_threads
 
 # Average the colours that share a chroma sample, without swscale's shortcuts.
 _CONVERSION = Interpolation.AREA | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
@@ -73,8 +74,7 @@ def write_video(
         PosixPath('black.mp4')
     """
     rate, options = _settings(fps, crf, qp, keyint, preset)
-    if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
-        raise ValueError(f"threads must be None or at least 1. Received: threads={threads!r}.")
+    check_threads(threads)
     path = Path(path)
     if path.suffix.lower() != ".mp4":
         raise VideoError(path, "cannot be written: the name must end in .mp4")

@@ -4,12 +4,12 @@ import json
 import shutil
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import applications
 
 from har_tf import datasets, training
 from har_tf.datasets import DatasetError, VideoRecord
@@ -43,23 +43,52 @@ def prepared(dataset, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return weights_file(tmp_path_factory.mktemp("weights") / "mobilenet_2_5.weights.h5", seed=1)
+def weights(small_weights):
+    return small_weights / "mobilenet_notop.weights.h5"
+
+
+@pytest.mark.parametrize("frame_size", [SIZE, 48])
+def test_holds_what_the_network_gives(prepared, weights, tmp_path, frame_size):
+    """Before a smaller network takes its place: resized as in the model."""
+    few = prepared.subset(datasets.load(prepared.root).records[:3])
+    store = extract(few, "MobileNet", weights, tmp_path, "float32", 8, frame_size=frame_size)
+    frames = few.read(range(3)).reshape(-1, SIZE, SIZE, 3)
+    expected = frame_encoder("MobileNet", SIZE, weights, frame_size=frame_size).predict(frames, verbose=0)
+    expected = expected.reshape(3, FRAMES, CHANNELS)
+    assert expected.std() > 0.01
+    assert (len(store), store.shape, store.dtype) == (3, (FRAMES, CHANNELS), "float32")
+    np.testing.assert_allclose(store.read(range(3)), expected, atol=3e-5 * expected.max())
+    # Any order, and each clip as often as it is asked for.
+    np.testing.assert_array_equal(store.read([2, 0, 2]), store.read(range(3))[[2, 0, 2]])
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+def test_weights_of_another_network_leave_nothing(prepared, weights, tmp_path):
+    with pytest.raises(ValueError, match="not the weights of MobileNetV2"):
+        extract(prepared, "MobileNetV2", weights, tmp_path, frame_size=SIZE)
+    assert not list(tmp_path.iterdir())
+
+
+def small_encoder(backbone, size, weights, frame_size):
+    """In the place of `frame_encoder`: another network for each file, or seed, that takes no seconds to build."""
+    if weights is not None:
+        keras.utils.set_random_seed(zlib.crc32(Path(weights).read_bytes()))
+    frames = keras.Input((size, size, 3), dtype="uint8")
+    means = keras.layers.AveragePooling2D(8)(keras.layers.Rescaling(1 / 255)(frames))
+    return keras.Model(frames, keras.layers.Dense(CHANNELS, "relu")(keras.layers.Flatten()(means)))
 
 
 @pytest.fixture(scope="module")
-def store(prepared, weights, tmp_path_factory):
+def small():
+    """What a store keeps and when does not depend on the network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "frame_encoder", small_encoder)
+        yield
+
+
+@pytest.fixture(scope="module")
+def store(prepared, weights, small, tmp_path_factory):
     return extract(prepared, "MobileNet", weights, tmp_path_factory.mktemp("store"), "float32", 8, frame_size=SIZE)
-
-
-def weights_file(path, seed):
-    keras.utils.set_random_seed(seed)
-    network = applications.MobileNet(include_top=False, weights=None, alpha=0.25, input_shape=(SIZE, SIZE, 3))
-    for layer in network.layers:  # one step on noise sets the running statistics: else nothing gets through
-        layer.momentum = 0.0
-    network(np.random.default_rng(seed).uniform(-1, 1, (32, SIZE, SIZE, 3)).astype("float32"), training=True)
-    network.save_weights(path)
-    return path
 
 
 def gathered(dataset):
@@ -86,30 +115,13 @@ def made(path, backbone="A", count=5, shape=(2, 3), seed=0, values=None):
     return FeatureStore.open(path), values
 
 
-def test_holds_what_the_network_gives(store, prepared, weights):
-    frames = prepared.read(range(11)).reshape(-1, SIZE, SIZE, 3)
-    expected = frame_encoder("MobileNet", SIZE, weights, frame_size=SIZE).predict(frames, verbose=0)
-    expected = expected.reshape(11, FRAMES, CHANNELS)
-    assert expected.std() > 0.01
-    assert (len(store), store.shape, store.dtype) == (11, (FRAMES, CHANNELS), "float32")
-    np.testing.assert_allclose(store.read(range(11)), expected, atol=3e-5 * expected.max())
-    # Any order, and each clip as often as it is asked for.
-    np.testing.assert_array_equal(store.read([7, 0, 7]), store.read(range(11))[[7, 0, 7]])
-
-
 def test_knows_the_clips(store, prepared):
     np.testing.assert_array_equal(store.labels, prepared.labels)
     assert store.record_paths == prepared.record_paths
     assert store.groups == prepared.groups
     assert store.class_names == ("even", "odd")
-    assert (store.backbone, store.weights) == ("MobileNet", "mobilenet_2_5.weights.h5")
+    assert (store.backbone, store.weights) == ("MobileNet", "mobilenet_notop.weights.h5")
     assert store.seconds > 0
-
-
-def test_frames_are_resized_as_in_the_model(prepared, weights, tmp_path):
-    larger = extract(prepared, "MobileNet", weights, tmp_path, frame_size=48)
-    expected = frame_encoder("MobileNet", SIZE, weights, frame_size=48).predict(prepared.read([3])[0], verbose=0)
-    np.testing.assert_allclose(larger.read([3])[0], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_float16_keeps_eleven_bits_in_half_the_space(store, prepared, weights, tmp_path):
@@ -132,13 +144,15 @@ def test_a_second_call_opens_what_is_there(store, prepared, weights, monkeypatch
 def test_other_weights_settings_and_clips_are_another_store(store, prepared, weights, tmp_path):
     folder = tmp_path / "store"
     shutil.copytree(store.path, folder / store.path.name)
+    other = tmp_path / weights.name  # a file of the same name
+    other.write_bytes(b"other weights")
 
     def path_of(prepared=prepared, weights=weights, dtype="float32", size=SIZE):
         return extract(prepared, "MobileNet", weights, folder, dtype, 8, size).path
 
     assert path_of() == folder / store.path.name
     others = [
-        path_of(weights=weights_file(tmp_path / weights.name, seed=2)),  # a file of the same name
+        path_of(weights=other),
         path_of(dtype="float16"),
         path_of(size=48),
         path_of(prepared.subset(datasets.load(prepared.root).records[:3])),
@@ -147,7 +161,7 @@ def test_other_weights_settings_and_clips_are_another_store(store, prepared, wei
     assert not list(folder.glob(".*"))
 
 
-def test_random_weights_are_known_by_their_values(prepared, tmp_path):
+def test_random_weights_are_known_by_their_values(small, prepared, tmp_path):
     few = prepared.subset(datasets.load(prepared.root).records[:2])
 
     def path_of(seed):
@@ -164,27 +178,29 @@ class Killed(BaseException):
 @pytest.mark.parametrize("at", ["the features", "the list", "the end"])
 def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(store, prepared, weights, tmp_path, monkeypatch, at):
     monkeypatch.setattr(features, "PART_FRAMES", 1)  # parts of two clips
-    computed, real_write, real_end = [], features._Parts.write, features._sealed
+    computed, real_write, real_list, real_end = [], features._Array.write, features._list, features._sealed
 
-    def write(self, start, part, seconds):
+    def write(self, start, part):
         computed.append(start)
         if start == 6 and at == "the features":
             with self.path.open("r+b") as file:
-                file.seek(self._place(start))
+                file.seek(self.place(start))
                 file.write(part.tobytes()[:100])
             raise Killed
-        real_write(self, start, part, seconds)
-        if start == 6 and at == "the list":
-            text = self.notes.read_text()
-            self.notes.write_text(text[: text.rindex(",")])
+        return real_write(self, start, part)
+
+    def listed(notes, parts):
+        if at == "the list" and (6, 8) in parts:
             raise Killed
+        real_list(notes, parts)
 
     def end(about):
         if at == "the end":
             raise Killed
         return real_end(about)
 
-    monkeypatch.setattr(features._Parts, "write", write)
+    monkeypatch.setattr(features._Array, "write", write)
+    monkeypatch.setattr(features, "_list", listed)
     monkeypatch.setattr(features, "_sealed", end)
     arguments = (prepared, "MobileNet", weights, tmp_path, "float32", 8, SIZE)
     with pytest.raises(Killed):
@@ -296,14 +312,16 @@ def test_an_index_of_other_columns_is_no_store(tmp_path, columns):
         FeatureStore.open(path)
 
 
+SPANS = [(0, 2), (2, 4), (4, 5)]
+
+
 def test_every_part_has_a_checksum(tmp_path):
-    parts = features._Parts(tmp_path, (5, 2, 3), "float32", 2)
+    array = features._Array(tmp_path / "features.npy", (5, 2, 3), "float32")
     values = np.arange(30, dtype="float32").reshape(5, 2, 3)
-    for start in (4, 0, 2):
-        parts.write(start, values[start : start + 2], 1.0)
-    assert parts.checksums() == [(n, min(n + 2, 5), zlib.crc32(values[n : n + 2].tobytes())) for n in (0, 2, 4)]
-    stored = features._Stored(tmp_path / "features.npy", (5, 2, 3), np.dtype("float32"))
-    assert [stored.checksum(start, stop) for start, stop, _ in parts.checksums()] == [c for *_, c in parts.checksums()]
+    for start, stop in (SPANS[2], *SPANS[:2]):
+        assert array.write(start, values[start:stop]) == zlib.crc32(values[start:stop].tobytes())
+        assert array.checksum(start, stop) == zlib.crc32(values[start:stop].tobytes())
+    np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), values)
 
 
 @pytest.mark.parametrize(
@@ -315,16 +333,14 @@ def test_every_part_has_a_checksum(tmp_path):
 )  # fmt: skip
 def test_a_damaged_list_of_parts_costs_that_part(tmp_path, line):
     values = np.arange(30, dtype="float32").reshape(5, 2, 3)
-    parts = features._Parts(tmp_path, (5, 2, 3), "float32", 2)
-    for start in (0, 2):
-        parts.write(start, values[start : start + 2], 1.0)
-    _, second = parts.notes.read_bytes().splitlines()
+    array, notes = features._Array(tmp_path / "features.npy", (5, 2, 3), "float32"), tmp_path / "parts.jsonl"
+    parts = {(start, stop): (array.write(start, values[start:stop]), 1.0) for start, stop in SPANS[:2]}
+    features._list(notes, parts)
+    assert features._listed(array, notes, SPANS) == parts
+    _, second = notes.read_bytes().splitlines()
     line = line.replace(b"%d", b"%d" % zlib.crc32(values[:2].tobytes()))
-    parts.notes.write_bytes(b"\n".join([line, second, b""]))
-    again = features._Parts(tmp_path, (5, 2, 3), "float32", 2)
-    again.take_up()
-    assert (again.missing(), again.seconds) == ([(0, 2), (4, 5)], 1.0)
-    assert again.notes.read_bytes() == second + b"\n"
+    notes.write_bytes(b"\n".join([line, second, b""]))
+    assert features._listed(array, notes, SPANS) == {(2, 4): parts[2, 4]}
 
 
 def test_reading_on_after_the_store_was_computed_anew(tmp_path):
@@ -334,7 +350,7 @@ def test_reading_on_after_the_store_was_computed_anew(tmp_path):
     np.testing.assert_array_equal(first.read([3, 1]), values[[3, 1]])
 
 
-def test_without_a_terminal_progress_is_told_in_lines(prepared, weights, tmp_path, monkeypatch, capsys):
+def test_without_a_terminal_progress_is_told_in_lines(small, prepared, weights, tmp_path, monkeypatch, capsys):
     clock = iter(range(0, 10_000, 25))  # seconds
     monkeypatch.setattr(features.time, "monotonic", lambda: next(clock))
     extract(prepared, "MobileNet", weights, tmp_path, batch_size=4, frame_size=SIZE)
@@ -448,20 +464,13 @@ def test_wrong_arguments_come_before_any_work(prepared, tmp_path, arguments, err
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.filterwarnings("ignore:Skipping nested container")
-def test_weights_of_another_network_leave_nothing(prepared, weights, tmp_path):
-    with pytest.raises(ValueError, match="not the weights of MobileNetV2"):
-        extract(prepared, "MobileNetV2", weights, tmp_path, frame_size=SIZE)
-    assert not list(tmp_path.iterdir())
-
-
 def test_frames_that_are_not_square_are_refused(dataset, tmp_path):
     wide = datasets.prepare(dataset, tmp_path / "out", 2, (32, 48), workers=0)
     with pytest.raises(ValueError, match=r"square frames.* Received: frames of 32 x 48"):
         extract(wide, "MobileNet", None, tmp_path / "store")
 
 
-def test_a_disk_that_is_too_small(prepared, weights, tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small(small, prepared, weights, tmp_path, monkeypatch):
     real = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=1000))
     with pytest.raises(DatasetError, match=r"MB are needed for 11 clips of 4 x 256 float16 features; 0\.0 MB"):
@@ -475,7 +484,7 @@ def test_a_disk_that_is_too_small(prepared, weights, tmp_path, monkeypatch):
         (np.nan, "float32", r"even/v_.*: a feature of MobileNet is not a finite number"),
     ],
 )
-def test_features_that_cannot_be_kept(prepared, weights, tmp_path, monkeypatch, value, dtype, words):
+def test_features_that_cannot_be_kept(small, prepared, weights, tmp_path, monkeypatch, value, dtype, words):
     monkeypatch.setattr(features, "_compiled", lambda *_: lambda pixels: tf.fill((len(pixels), CHANNELS), value))
     with pytest.raises(FloatingPointError, match=words):
         extract(prepared, "MobileNet", weights, tmp_path, dtype, frame_size=SIZE)

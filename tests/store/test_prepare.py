@@ -286,11 +286,12 @@ def test_wrong_arguments_come_before_the_work(miniature, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-# Imports TensorFlow once, then lives as often as it is asked to: a line of stdin is where to die, or nothing.
+# Imports what takes seconds once, then lives as often as it is asked to: a line of stdin is where to die, or nothing.
 LIVES = """
 import os, shutil, signal, sys, time
 from pathlib import Path
 import tensorflow
+import tensorflow_datasets
 from har_tf import datasets
 from har_tf.store import shards
 

@@ -21,26 +21,26 @@ def told(results) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def thousand(tmp_path_factory, sources):
-    return list(fuzz(make_cases(sources, 1000, 0, tmp_path_factory.mktemp("cases")), workers=2))
+def damaged(tmp_path_factory, sources):
+    return list(fuzz(make_cases(sources, 400, 0, tmp_path_factory.mktemp("cases")), workers=2))
 
 
-def test_a_thousand_damaged_files(thousand):
-    assert told(result for result in thousand if result[1] in BAD and result[1] != "silently wrong") == []
-    counts = Counter(outcome for _, outcome, _, _ in thousand)
+def test_damaged_files(damaged):
+    assert told(result for result in damaged if result[1] in BAD and result[1] != "silently wrong") == []
+    counts = Counter(outcome for _, outcome, _, _ in damaged)
     # Most mutations damage, but some leave every frame as it was.
-    assert counts["VideoError"] > 300 and counts["right clip"] > 100
-    assert {case.mutation.kind for case, *_ in thousand} == set(KINDS)
+    assert counts["VideoError"] > 120 and counts["right clip"] > 40
+    assert {case.mutation.kind for case, *_ in damaged} == set(KINDS)
 
 
-def test_no_damaged_file_gives_a_wrong_clip(thousand):
-    assert told(result for result in thousand if result[1] == "silently wrong") == []
+def test_no_damaged_file_gives_a_wrong_clip(damaged):
+    assert told(result for result in damaged if result[1] == "silently wrong") == []
 
 
 def test_real_files(tmp_path, shared):
     real = sorted((shared / "data" / "clips").iterdir())
     real = [path for path in real if path.stat().st_size < 100_000]
-    results = list(fuzz(make_cases(real, 60, 0, tmp_path), workers=2))
+    results = list(fuzz(make_cases(real, 30, 0, tmp_path), workers=2))
     assert told(result for result in results if result[1] in BAD) == []
 
 
