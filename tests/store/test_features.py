@@ -57,7 +57,7 @@ def test_holds_what_the_network_gives(prepared, weights, tmp_path, frame_size):
     expected = expected.reshape(3, FRAMES, CHANNELS)
     assert expected.std() > 0.01
     assert (len(store), store.shape, store.dtype) == (3, (FRAMES, CHANNELS), "float32")
-    np.testing.assert_allclose(store.read(range(3)), expected, atol=3e-5 * expected.max())
+    np.testing.assert_allclose(store.read(range(3)), expected, atol=1e-4 * expected.max())
     # Any order, and each clip as often as it is asked for.
     np.testing.assert_array_equal(store.read([2, 0, 2]), store.read(range(3))[[2, 0, 2]])
 
