@@ -84,14 +84,15 @@ class FeatureStore(Indexed):
             raise ValueError(f"{cls.about} differs from what was written")
         array = _Array(path / "features.npy", (clips, *about["shape"]), about["dtype"])
         array.check()
+        files = OpenFiles([array.path])
         for start, stop, checksum in about["parts"]:
-            if array.checksum(start, stop) != checksum:
+            if array.checksum(files, start, stop) != checksum:
                 raise ValueError(f"the features of clips {start} to {stop - 1} differ from what was written")
         return {
             **{name: about[name] for name in ("backbone", "weights", "dtype", "seconds")},
             "shape": tuple(about["shape"]),
             "_array": array,
-            "_files": OpenFiles([array.path]),
+            "_files": files,
             "_skipped_names": frozenset(about["left_out"]),
         }
 
@@ -350,11 +351,11 @@ class _Array:
         """Where the numbers of a clip begin."""
         return len(self.header) + clip * self.clip_bytes
 
-    def checksum(self, start: int, stop: int) -> int:
+    def checksum(self, files: OpenFiles, start: int, stop: int) -> int:
         """Of the clips from `start` on, up to `stop`."""
-        with self.path.open("rb") as file:
-            file.seek(self.place(start))
-            return zlib.crc32(file.read((stop - start) * self.clip_bytes))
+        content = np.empty((stop - start) * self.clip_bytes, np.uint8)
+        files.read_into(content, 0, self.place(start))
+        return zlib.crc32(content)
 
     def write(self, start: int, features: np.ndarray) -> int:
         """Writes the features of the clips from `start` on, and returns their checksum once they are on the disk."""
@@ -376,11 +377,11 @@ class _Array:
 
 def _listed(array: _Array, notes: Path, spans: Collection[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, float]]:
     """Of these parts those that an earlier run has listed and that have the bytes that are listed, see `_list`."""
-    parts = {}
+    parts, files = {}, OpenFiles([array.path])
     for line in notes.read_bytes().splitlines() if notes.exists() and array.path.exists() else ():
         try:
             start, stop, checksum, seconds = json.loads(line)
-            if (start, stop) in spans and checksum == array.checksum(start, stop):
+            if (start, stop) in spans and checksum == array.checksum(files, start, stop):
                 parts[start, stop] = checksum, float(seconds)
         except (ValueError, TypeError):  # the line is damaged
             continue
