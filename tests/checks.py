@@ -1,13 +1,22 @@
 """Checks that the tests of several modules share: `from checks import ...`."""
 
+import contextlib
+import io
+import runpy
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import IPython.display
 import keras
 import nbformat
 import numpy as np
-from nbclient import NotebookClient
+from IPython.core.formatters import DisplayFormatter
 
 from har_tf.command import guarded
+
+POPEN = subprocess.Popen
 
 
 def assert_survives_saving(model: keras.Model, clip: np.ndarray, tmp_path: Path) -> keras.Model:
@@ -62,18 +71,40 @@ def failed(options, capsys) -> str:
 
 
 def executed(name: str, options: str, out: Path, monkeypatch) -> tuple[list[dict], list[str], str]:
-    """Runs a notebook of `notebooks/` with the options of its experiment.
+    """Runs the cells of a notebook of `notebooks/`, with the options of its experiment, in this process.
 
     Returns:
-        What its cells show, the tables among it as Markdown, and what they print.
+        What its cells show, by type of content; the tables among it as Markdown, and what they print.
     """
+    path = Path(__file__).resolve().parents[1] / "notebooks" / name
     monkeypatch.setenv("HAR_TF_NOTEBOOK_OPTIONS", options)
     monkeypatch.setenv("HAR_TF_NOTEBOOK_OUT", str(out))
-    path = Path(__file__).resolve().parents[1] / "notebooks" / name
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")  # which the cells set
+    monkeypatch.chdir(path.parent)
+    shown, printed, form = [], io.StringIO(), DisplayFormatter()
+    monkeypatch.setattr(IPython.display, "display", lambda content: shown.append(form.format(content)[0]))
+    monkeypatch.setattr(subprocess, "Popen", without_a_process)
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not committed"
-    where = {"metadata": {"path": path.parent}}
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=where).execute()
-    shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    texts = [str(output.get("data", {}).get("text/markdown", "")) for output in shown]
-    return shown, texts, "".join(output.get("text", "") for output in shown)
+    names = {"__name__": "notebook"}
+    with contextlib.redirect_stdout(printed):
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                exec(compile(cell.source, f"{name}, {cell.id}", "exec"), names)
+    return shown, [str(data.get("text/markdown", "")) for data in shown], printed.getvalue()
+
+
+def without_a_process(command, *arguments, **options):
+    """What `subprocess.Popen` gives; `python -m experiments...` is run in this process, before it answers."""
+    if command[:2] != [sys.executable, "-m"]:
+        return POPEN(command, *arguments, **options)
+    out, code, before = io.StringIO(), 0, sys.argv
+    sys.argv = command[2:]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            runpy.run_module(command[2], run_name="__main__")
+    except SystemExit as ended:
+        code = ended.code
+    finally:
+        sys.argv = before
+    return contextlib.nullcontext(SimpleNamespace(stdout=out.getvalue().splitlines(keepends=True), returncode=code))

@@ -6,13 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
-from keras import layers
+from tiny_networks import make_tiny
 
 from experiments import fusion_gru
 from experiments.fusion_gru import FUSION, PRESETS, Recipe
@@ -28,48 +26,14 @@ from har_tf.video import probe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = ["MobileNet", "MobileNetV2", FUSION]
-CHANNELS = {"MobileNet": 64, "MobileNetV2": 48, "GoogLeNet": 40}
 REAL = dict(backbones.BACKBONES)
 
 
-def tiny(channels: int):
-    """A builder of three layers in place of a network whose graph takes seconds; of 64 pixels its last map is 2 x 2."""
-
-    def build(input_shape=(224, 224, 3), include_top=True, weights=None, input_tensor=None, alpha=1.0, variant=None):
-        image = keras.Input(input_shape) if input_tensor is None else input_tensor
-        x = image
-        for number, (filters, stride) in enumerate(((32, 4), (32, 4), (channels, 2)), start=1):
-            x = layers.Conv2D(round(alpha * filters), 3, stride, "same", use_bias=False, name=f"conv_{number}")(x)
-            x = layers.BatchNormalization(name=f"conv_{number}_bn")(x)
-            x = layers.ReLU(6.0, name=f"conv_{number}_relu")(x)
-        return keras.Model(keras.utils.get_source_inputs(image), x)
-
-    return build
-
-
 @pytest.fixture(scope="module")
-def small():
-    """The networks of `CHANNELS`, but GoogLeNet, are tiny."""
+def weights(tmp_path_factory):
+    """A folder with files of the tiny networks, which take the places of the real ones."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("MobileNet", "MobileNetV2"):
-            make_tiny(patch, name)
-        yield
-
-
-def make_tiny(patch, name: str) -> None:
-    network = replace(backbones.find(name), build=tiny(CHANNELS[name]), preprocessing="tf")
-    patch.setitem(backbones.BACKBONES, name, network)
-
-
-@pytest.fixture(scope="module")
-def weights(small, tmp_path_factory) -> Path:
-    """A folder with files of the tiny networks."""
-    folder = tmp_path_factory.mktemp("weights")
-    for name, options in (("MobileNet", {"alpha": 0.25}), ("MobileNetV2", {})):
-        keras.utils.set_random_seed(0)
-        model = backbones.find(name).build((64, 64, 3), include_top=False, **options)
-        model.save_weights(folder / f"{name.lower()}_notop.weights.h5")
-    return folder
+        yield make_tiny(patch, tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +191,7 @@ def test_the_same_command_finds_its_run_and_repeats_nothing(run, recipe, capsys)
 
 def test_of_three_networks_the_one_without_weights_is_first_trained_and_no_confusion_has_a_number(recipe, monkeypatch):
     """No validation clips, so the curves are those of the training clips."""
-    make_tiny(monkeypatch, "GoogLeNet")
+    make_tiny(monkeypatch, None, "GoogLeNet")
     fusion_gru.main(
         changed(
             recipe,

@@ -3,12 +3,13 @@
 from checks import executed
 
 OPTIONS = (
-    "--clips 40 --size 32 48 --epochs 1 --filters 4 8 8 --pool-sizes 2 2 2 --validation 0.25 --overlays 1 --workers 1"
+    "--clips 40 --size 32 48 --epochs 1 --filters 4 8 8 --pool-sizes 2 2 2 --validation 0.25 --overlays 1 --workers 0 "
+    "--protocol group"
 )
 
 
 def test_runs_from_top_to_bottom(tmp_path, monkeypatch):
     shown, texts, _ = executed("ucf10_cnn_gru.ipynb", OPTIONS, tmp_path, monkeypatch)
     assert any("CNN-GRU" in text for text in texts)
-    assert sum("image/png" in output.get("data", {}) for output in shown) >= 4
+    assert sum("image/png" in data for data in shown) >= 4
     assert len(list(tmp_path.glob("ucf10_cnn_gru/*/model.keras"))) == 1
