@@ -4,12 +4,26 @@ import cv2
 import numpy as np
 import pytest
 
+from har_tf.models import saving
 from har_tf.video import write_video
 
 
 @pytest.fixture(scope="module")
 def model_file(tiny_run):
     return tiny_run / "model.keras"
+
+
+@pytest.fixture(scope="module")
+def loaded(model_file):
+    """(model, class names) of `model_file`."""
+    return saving.load_model(model_file)
+
+
+@pytest.fixture
+def opened_once(loaded, model_file, monkeypatch):
+    """Commands find `model_file` loaded, so that what was compiled for it is not compiled once a command."""
+    load = saving.load_model
+    monkeypatch.setattr(saving, "load_model", lambda path: loaded if path == model_file else load(path))
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,14 @@ import cv2
 import numpy as np
 import pytest
 from checks import failed, run_command
+from tiny_networks import make_tiny
 
 from har_tf.cli.app import Explain
 from har_tf.datasets.stick_figures import ACTIONS
-from har_tf.models.saving import load_model, save_model
+from har_tf.models.saving import save_model
 from har_tf.video import probe, read_clip, write_video
+
+pytestmark = pytest.mark.usefixtures("opened_once")
 
 
 @pytest.fixture
@@ -87,7 +90,7 @@ def test_explain_goes_over_a_long_video_in_windows(model_file, video, tmp_path, 
     assert "10 needed" in failed(Explain(short, model_file, out, short="error"), capsys)
 
 
-def test_explain_draws_a_sheet_of_the_top_classes(model_file, video, tmp_path, capsys, monkeypatch):
+def test_explain_draws_a_sheet_of_the_top_classes(model_file, loaded, video, tmp_path, capsys, monkeypatch):
     from har_tf.report import plots
 
     drawn, real = [], plots.frame_strip
@@ -96,7 +99,7 @@ def test_explain_draws_a_sheet_of_the_top_classes(model_file, video, tmp_path, c
     run_command(Explain(video, model_file, tmp_path / "o.mp4", method="3dcam", sheet=sheet))
     assert capsys.readouterr().out.splitlines()[-2:] == [str(tmp_path / "o.mp4"), str(sheet)]
     assert cv2.imread(str(sheet)).shape[1] > 800
-    model, names = load_model(model_file)
+    model, names = loaded
     clip = read_clip(video, num_frames=10, size=(32, 48))
     probabilities = model.predict(clip[None], verbose=0)[0]
     order = np.argsort(-probabilities)[:3]
@@ -154,11 +157,11 @@ def test_explain_refuses_what_cannot_be_written_before_loading(video, tmp_path, 
     assert not out.parent.exists()
 
 
-def test_explain_says_which_taps_it_summed(model_file, video, tmp_path, capsys, asked):
+def test_explain_says_which_taps_it_summed(model_file, loaded, video, tmp_path, capsys, asked):
     from har_tf.models.taps import stages
 
     out = tmp_path / "o.mp4"
-    names = ", ".join(tap.name for tap in stages(load_model(model_file)[0]))
+    names = ", ".join(tap.name for tap in stages(loaded[0]))
     for options in ({"method": "3dcam,gradcam,sum-gradcam"}, {"method": "3dcam", "windows": True, "hop": 100}):
         run_command(Explain(video, model_file, out, **options))
         assert capsys.readouterr().out.splitlines().count(f"summed over {names}") == 1
@@ -183,13 +186,14 @@ def test_explain_knows_the_networks_of_a_fusion_by_name(video, tmp_path, capsys,
     from har_tf.models.fusion_gru import fusion_gru
 
     names = ("MobileNet", "MobileNetV2")
+    make_tiny(monkeypatch, None, *names)
     fusion = fusion_gru((2, 64, 64, 3), 3, names, gru_units=(4,), frame_sizes=dict.fromkeys(names, 64))
     model = save_model(fusion, tmp_path / "fusion.keras", ("a", "b", "c"))
     shown, real = [], explain.save_overlay
     monkeypatch.setattr(explain, "save_overlay", lambda *a, **k: shown.append(a[2]) or real(*a, **k))
     run_command(Explain(video, model, tmp_path / "o.mp4", tap="MobileNetV2,MobileNet"))
     taps = {name: explanation.settings["tap"] for name, explanation in shown[0].items()}
-    assert taps == {"MobileNetV2": "MobileNetV2_out_relu", "MobileNet": "MobileNet_conv_pw_13_relu"}
+    assert taps == {"MobileNetV2": "MobileNetV2_conv_3_relu", "MobileNet": "MobileNet_conv_3_relu"}
     error = failed(Explain(video, model, tmp_path / "n.mp4", tap="MobileNet,GoogLeNet"), capsys)
     assert error.startswith("error: a tap is a network (MobileNet, MobileNetV2) or a feature map: tap 'GoogLeNet' is")
 

@@ -11,14 +11,16 @@ from checks import failed, run_command
 from har_tf.cli.app import Explain, Predict
 from har_tf.command import guarded
 from har_tf.datasets.stick_figures import ACTIONS
-from har_tf.models.saving import load_model, save_model
+from har_tf.models.saving import save_model
 from har_tf.video import read_clip, write_video
 
+pytestmark = pytest.mark.usefixtures("opened_once")
 
-def test_predict_prints_the_model_s_probabilities(model_file, video, capsys):
+
+def test_predict_prints_the_model_s_probabilities(model_file, loaded, video, capsys):
     run_command(Predict((video,), model_file, top=3))
     title, *rows = capsys.readouterr().out.splitlines()
-    model, names = load_model(model_file)
+    model, names = loaded
     clip = read_clip(video, num_frames=10, size=(32, 48))
     probabilities = model.predict(clip[None], verbose=0)[0]
     order = np.argsort(-probabilities)[:3]
@@ -26,8 +28,8 @@ def test_predict_prints_the_model_s_probabilities(model_file, video, capsys):
     assert rows == [f"  {probabilities[i]:6.4f}  {names[i]}" for i in order]
 
 
-def test_predict_takes_clips_as_the_model_was_trained_on_them(model_file, video, tmp_path, capsys):
-    model, names = load_model(model_file)
+def test_predict_takes_clips_as_the_model_was_trained_on_them(model_file, loaded, video, tmp_path, capsys):
+    model, names = loaded
     cropped = save_model(model, tmp_path / "cropped.keras", names, {"fit": "crop", "sampling": "dense"})
     run_command(Predict((video,), cropped, top=1))
     clip = read_clip(video, num_frames=10, size=(32, 48), sampling="dense", fit="crop")
@@ -69,7 +71,7 @@ def test_a_model_of_images_is_refused(tmp_path, video, capsys):
     assert "image.keras: takes (None, 8, 8, 3), not clips" in error
 
 
-def test_short_videos_repeat_their_last_frame(model_file, tmp_path, capsys):
+def test_short_videos_repeat_their_last_frame(model_file, loaded, tmp_path, capsys):
     frames = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), dtype=np.uint8)
     write_video(tmp_path / "short.mp4", frames)
     run_command(Predict((tmp_path / "short.mp4",), model_file, json=True))
@@ -77,15 +79,15 @@ def test_short_videos_repeat_their_last_frame(model_file, tmp_path, capsys):
     printed = json.loads(printed)["probabilities"]
     assert printed_note == f"note: {tmp_path / 'short.mp4'} has 3 frames; the last is repeated to make 10\n"
     decoded = read_clip(tmp_path / "short.mp4", None, (32, 48))
-    model, names = load_model(model_file)
+    model, names = loaded
     expected = model.predict(decoded[[0, 1, *[2] * 8]][None], verbose=0)[0]
     assert [printed[name] for name in names] == pytest.approx(expected.tolist(), abs=1e-6)
 
 
-def test_a_clip_that_the_model_s_setting_fills_up_is_noted(model_file, tmp_path, capsys):
+def test_a_clip_that_the_model_s_setting_fills_up_is_noted(model_file, loaded, tmp_path, capsys):
     frames = np.random.default_rng(0).integers(0, 256, (11, 32, 48, 3), dtype=np.uint8)
     short, still = write_video(tmp_path / "s.mp4", frames[:3]), write_video(tmp_path / "still.mp4", frames[[0] * 11])
-    model, names = load_model(model_file)
+    model, names = loaded
     wrapping = save_model(model, tmp_path / "wrap.keras", names, {"short": "wrap"})
     strided = save_model(model, tmp_path / "strided.keras", names, {"sampling": "strided"})
     long = write_video(tmp_path / "long.mp4", frames)
