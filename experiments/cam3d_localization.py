@@ -43,16 +43,13 @@ What the paper leaves open:
     the published code.
 """
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from har_tf.command import words
 from har_tf.evaluate.localization import ILSVRC_IOUS, UCF24_IOUS
 from har_tf.evaluate.map_rows import AVERAGE, CAM3D, GRADCAM, layer, table_rows
-from har_tf.evaluate.options import Clips, Maps
+from har_tf.evaluate.options import Clips, Maps, SmallResNeXt
 from har_tf.experiment import (
-    SMALL_CNN_GRU,
     Data,
     Embedded,
     Output,
@@ -65,6 +62,7 @@ from har_tf.experiment import (
     options,
     run_cli,
 )
+from har_tf.subject import Model
 
 EXPERIMENT = "cam3d_localization"
 
@@ -129,49 +127,6 @@ class BoxedData(Data):
 
 
 @dataclass(frozen=True)
-class SmallResNeXt:
-    """A 3D ResNeXt that two cores can train; a `har_tf.trial.Buildable`."""
-
-    name: ClassVar = "ResNeXt3D"
-    start: ClassVar = "random weights"
-
-    blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
-    """Residual blocks of the four stages of the ResNeXt3D that is trained here."""
-    width: int = 32
-    """Planes in the first stage of the ResNeXt3D that is trained here."""
-    cardinality: int = 8
-    """Groups of the ResNeXt3D that is trained here."""
-
-    def build(self, shape, num_classes: int):
-        from har_tf.models.resnext3d import resnext3d
-
-        return resnext3d(shape, num_classes, **asdict(self))
-
-
-@dataclass(frozen=True)
-class Model:
-    """What is explained: one of --model, --weights and --network."""
-
-    model: Path | None = None
-    """A saved model (.keras) to explain."""
-    weights: Path | None = None
-    """Published weights to explain: a 3D ResNeXt (.pth), or for ilsvrc a ResNet50 with its top layers (.h5)."""
-    class_names: Path | None = None
-    """Names of the classes of --weights, one a line, as UCF101's classInd.txt. None: HMDB51's for 51 outputs and jhmdb,
-    or those of the data set where there are as many."""
-    network: str | None = None
-    """What to train on the training part: ResNeXt3D, CNN-GRU, or an ImageNet network over frames, such as MobileNetV2
-    or CNN-GRU/MobileNetV2. None: nothing."""
-    weights_dir: Path | None = None
-    """Folder with the published .h5 file of an ImageNet network. None: downloaded."""
-    finetune: bool = False
-    """Train the ImageNet network too, not only what stands on it."""
-    taps: str | None = None
-    """Layers from the input on, separated by commas, in place of conv and layer 1 to 4. None: the model's stages; of a
-    CNN-GRU that is trained here the first convolution and the ReLUs, which stand behind the max pooling."""
-
-
-@dataclass(frozen=True)
 class Recipe:
     """What the experiment takes."""
 
@@ -184,19 +139,16 @@ class Recipe:
     training: Training = Training(schedule="cosine", warmup_epochs=0.5)
     output: Output = Output(overlays=6)
 
-    augment: bool = False
-    """Mirror, crop and relight the training clips at random."""
     seed: int = 0
     """Seed of the split, the starting weights, the order and the embedded data set."""
 
 
 PRESETS = {
     "figures": Recipe(
-        model=Model(network="CNN-GRU"),  # which learns quickest
+        model=Model(network="CNN-GRU", augment=True),  # which learns quickest
         clips=Clips((64, 96), 10, "uniform", frames_per_clip=4),
         maps=Maps(blur=(1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 8), contours="largest"),  # a frame shows one person
         training=Training(14, schedule="cosine", warmup_epochs=0.5),
-        augment=True,
     ),
     "jhmdb": Recipe(BoxedData("jhmdb")),
     "ucf24": Recipe(BoxedData("ucf24")),
@@ -217,21 +169,29 @@ def main(recipe: Recipe) -> None:
     begin(recipe)
 
     from har_tf import training
-    from har_tf.datasets import splits
+    from har_tf.datasets import hmdb51, splits
     from har_tf.datasets.stick_figures import ACTIONS
     from har_tf.evaluate.boxed_clips import survey
     from har_tf.evaluate.localization_study import Study, outputs_of
+    from har_tf.pipeline import Augment
     from har_tf.report.page import stored
     from har_tf.report.pages.cam3d_localization import pictures
+    from har_tf.store.prepare import prepare
+    from har_tf.trial import Parts
 
     # What can be wrong is found out here, before anything is drawn, decoded or trained.
     training.seed_everything(recipe.seed)
-    asked = (recipe.clips.num_frames, *(recipe.clips.size or (None, None)), 3)[still:]
-    subject = explained(recipe, asked, dataset.class_names if dataset else recipe.data.class_names or ACTIONS)
-    shape, recipe = subject.shape(asked, recipe.data.dataset), as_saved(recipe, subject)
+    known = [dataset.class_names if dataset else recipe.data.class_names or ACTIONS]
+    if recipe.data.dataset == "jhmdb":
+        known.insert(0, hmdb51.CLASS_NAMES)
+    asked = recipe.clips.shape[still:]
+    subject = recipe.model.subject(asked, known, recipe.resnext, NEEDED[recipe.data.dataset])
+    shape, clip = subject.shape(asked, recipe.data.dataset), subject.clip(recipe.clips)
+    if clip["sampling"] == "strided":
+        raise ValueError(f"{recipe.model.model}: made for strided clips; choose --sampling dense or uniform")
+    recipe = changed(recipe, sampling=clip["sampling"], fit=clip["fit"])
     own = CNN_GRU_TAPS if subject.network and subject.name == "CNN-GRU" else None
-    names = recipe.model.taps or own
-    taps = subject.taps(names and words(names), shape)
+    taps = subject.taps(recipe.model.taps or own, shape)
     dataset = dataset or recipe.embedded.draw(
         recipe.output, recipe.data.class_names, size=tuple(side + side % 2 for side in shape[-3:-1]), seed=recipe.seed
     )  # fmt: skip
@@ -254,8 +214,13 @@ def main(recipe: Recipe) -> None:
         run.write_skipped(skipped)
         model = subject.classifier and subject.classifier.model
         if subject.network is not None:
-            print(f"\n{subject.name}: trained on {len(train)} clips", flush=True)
-            model = trained(recipe, subject, dataset, (train, held_out, test), shape, run, skipped)
+            prepared = prepare(
+                dataset, recipe.output.cache, shape[0], shape[1:3], workers=recipe.output.workers, **clip
+            )
+            run.write_skipped(skipped | {video.path: video.reason for video in prepared.skipped})
+            augment = Augment(flip=0.5, crop=0.85, brightness=0.1, contrast=0.1) if recipe.model.augment else None
+            parts = Parts.of(prepared, train, held_out, test)
+            model = subject.trained(recipe.training.trainer(augment), parts, run, recipe.seed).model
         study = Study(model, taps, outputs, recipe.maps, IOUS[recipe.data.dataset], recipe.training.batch_size, still)
         print(f"\nexplaining {len(held_out)} held-out training videos, to choose thresholds and layers", flush=True)
         choice = study.choose(chosen_on)
@@ -286,82 +251,20 @@ def main(recipe: Recipe) -> None:
 
 def check(recipe: Recipe) -> None:
     """Raises ValueError or FileNotFoundError for options that are out of their range or do not go together."""
-    flat = options(recipe)
-    given = [name for name in ("model", "weights", "network") if flat[name] is not None]
-    if len(given) > 1:
-        raise ValueError(f"One of --model, --weights and --network is explained. Received: {', '.join(given)}")
-    if recipe.data.dataset == "ilsvrc" and flat["network"] is not None:
-        raise ValueError(f"ilsvrc is explained with --weights or --model. Received: --network {flat['network']}")
+    recipe.model.check()
+    recipe.clips.check(recipe.model.model is not None)
+    if recipe.data.dataset == "ilsvrc" and recipe.model.network is not None:
+        raise ValueError(f"ilsvrc is explained with --weights or --model. Received: --network {recipe.model.network}")
     if recipe.data.partial and recipe.data.embedded:
         raise ValueError("--partial is for data sets on disk. Received: --dataset figures")
-    of_file = [name for name in ("size", "num_frames", "sampling", "fit") if flat[name] is None]
-    if of_file and recipe.model.model is None:
-        raise ValueError(f"--{of_file[0].replace('_', '-')} None is as --model says. Received: no --model")
     check_options(
         recipe, clips=(30, None), validation=(0.01, 0.9), epochs=(1, None), clips_per_video=(1, None),
         frames_per_clip=(1, None), cardinality=(1, None), figure_height=(0.2, 0.9), clutter=(0, 1), shake=(0, 1),
         traffic=(0, 20), learning_rate=(1e-9, None),
     )  # fmt: skip
-    blurs, size = recipe.maps.blur, recipe.clips.size
+    blurs = recipe.maps.blur
     if not blurs or not all(0 <= blur <= 0.5 for blur in blurs):
         raise ValueError(f"--blur must be between 0 and 0.5. Received: {' '.join(map(str, blurs))}")
-    if size is not None and min(size) < 16:
-        raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {size[0]} x {size[1]}")
-    for option in ("model", "weights", "class_names"):
-        if flat[option] is not None and not flat[option].is_file():
-            raise FileNotFoundError(f"{flat[option]}: no such file for --{option.replace('_', '-')}")
-
-
-def explained(recipe: Recipe, shape, class_names):
-    """What is given or is to be trained, as a `har_tf.subject.Subject`; `class_names` are those of the data."""
-    from har_tf.datasets import hmdb51
-    from har_tf.models.zoo import named
-    from har_tf.subject import Subject, published, saved, untrained
-
-    asked = recipe.model
-    if asked.model is not None:
-        return saved(asked.model)
-    if asked.weights is not None:
-        known = [hmdb51.CLASS_NAMES] if recipe.data.dataset == "jhmdb" else []
-        return published(asked.weights, shape, asked.class_names, [*known, class_names])
-    if asked.network is None:
-        return Subject("no model", "none", missing=f"needs {NEEDED[recipe.data.dataset]}")
-    if asked.network == recipe.resnext.name:
-        return untrained(recipe.resnext, {})
-    network = named(asked.network, folder=asked.weights_dir, finetune=asked.finetune)
-    return untrained(network, SMALL_CNN_GRU if network.name == "CNN-GRU" else {})
-
-
-def as_saved(recipe: Recipe, subject) -> Recipe:
-    """The recipe with the sampling and fit that a saved model's clips were taken with, where none is asked for."""
-    if recipe.model.model is None:
-        return recipe
-    clips, saved = recipe.clips, subject.classifier.clip
-    if clips.sampling is None and saved["sampling"] == "strided":
-        raise ValueError(f"{recipe.model.model}: made for strided clips; choose --sampling dense or uniform")
-    return changed(recipe, sampling=clips.sampling or saved["sampling"], fit=clips.fit or saved["fit"])
-
-
-def trained(recipe: Recipe, subject, dataset, parts, shape, run, skipped: dict):
-    """The model after training; videos that cannot be read join those that are `skipped`."""
-    from har_tf.pipeline import Augment
-    from har_tf.store.prepare import prepare
-    from har_tf.trial import Parts
-
-    prepared = prepare(
-        dataset, recipe.output.cache, shape[0], shape[1:3], sampling=recipe.clips.sampling, short="repeat_last",
-        fit=recipe.clips.fit, workers=recipe.output.workers,
-    )  # fmt: skip
-    run.write_skipped(skipped | {video.path: video.reason for video in prepared.skipped})
-    augment = Augment(flip=0.5, crop=0.85, brightness=0.1, contrast=0.1) if recipe.augment else None
-    folder = run.training / subject.name.replace("/", "_")
-    outcome = recipe.training.trainer(augment).train(
-        subject.network, Parts.of(prepared, *parts), folder, recipe.seed, **subject.options
-    )
-    run.keep(outcome.folder / "model.keras")
-    run.keep(outcome.folder / "history.csv")
-    print(f"{subject.name}: accuracy {outcome.report.accuracy:.4f} on the test videos", flush=True)
-    return outcome.model
 
 
 def as_in_paper(recipe: Recipe, test) -> bool:

@@ -25,7 +25,6 @@ from har_tf.command import words
 from har_tf.datasets.splits import PROTOCOLS
 from har_tf.datasets.stick_figures import Figures
 from har_tf.experiment import (
-    SMALL_CNN_GRU,
     Augmentation,
     Data,
     Embedded,
@@ -39,6 +38,7 @@ from har_tf.experiment import (
     run_cli,
 )
 from har_tf.report.page import stored
+from har_tf.subject import SMALL_CNN_GRU
 
 EXPERIMENT = "ucf10_cnn_gru"
 

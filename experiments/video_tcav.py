@@ -30,10 +30,10 @@ What the paper leaves open, and where it is told why:
 from dataclasses import asdict, dataclass
 
 from har_tf.command import words
-from har_tf.concepts.options import Concepts, Model, Reading, SmallSwin
+from har_tf.concepts.options import Concepts, SmallSwin
 from har_tf.datasets.stick_figures import ACTIONS, REVERSED_PAIRS
+from har_tf.evaluate.options import Reading
 from har_tf.experiment import (
-    SMALL_CNN_GRU,
     Data,
     Embedded,
     Output,
@@ -46,6 +46,7 @@ from har_tf.experiment import (
 )
 from har_tf.names import index_of
 from har_tf.report.page import stored
+from har_tf.subject import Model
 
 EXPERIMENT = "video_tcav"
 
@@ -56,7 +57,7 @@ class Recipe:
 
     data: Data = Data("kinetics")
     embedded: Embedded = Embedded()
-    model: Model = Model()
+    model: Model = Model(augment=True)
     swin: SmallSwin = SmallSwin()
     training: Training = Training(epochs=30, schedule="cosine", warmup_epochs=1.0, weight_decay=0.01, clipnorm=1.0)
     reading: Reading = Reading()
@@ -65,6 +66,11 @@ class Recipe:
 
     target: str = "playing tennis"
     """The class that is explained."""
+    gradcam_tap: str | None = None
+    """Layer of Grad-CAM. None: the last of the stages whose maps are at least 4 high and wide."""
+    test: float = 0.2
+    """Share of the videos in the test part where there is no official split; 1: all, for a model that was trained on
+    others."""
     reversals: bool = True
     """Run section 2.2: play clips backwards."""
     pairs: str | None = None
@@ -79,16 +85,16 @@ class Recipe:
 PRESETS = {
     # A small Video Swin, to be trained in minutes on two cores.
     "figures": Recipe(
-        Data("figures"), Embedded(clips=4000), Model(network="VideoSwin"),
-        reading=Reading((64, 96), 10, "uniform", "stretch", test=0.25), target="throw",
+        Data("figures"), Embedded(clips=4000), Model(network="VideoSwin", augment=True),
+        reading=Reading((64, 96), 10, "uniform", "stretch"), test=0.25, target="throw",
     ),
     "paper": Recipe(),
 }  # fmt: skip
 # Options that a preset does not set where what is explained is given. Of the embedded data set a saved model of another
 # experiment knows these clips and this split.
 TOLD = {
-    "model": {"network": None, "clips": 3000, **asdict(Reading(None, None, None, None))},
-    "weights": {"network": None, "clips": 3000, **asdict(Reading())},
+    "model": {"network": None, "clips": 3000, "test": 0.2, **asdict(Reading(None, None, None, None))},
+    "weights": {"network": None, "clips": 3000, "test": 0.2, **asdict(Reading())},
     "network": {"sampling": "uniform", "fit": "stretch"},
 }
 
@@ -106,23 +112,33 @@ def main(recipe: Recipe) -> None:
     from har_tf.concepts.saliency import class_maps, gradcam_tap
     from har_tf.concepts.study import Study, check_sizes
     from har_tf.concepts.tcav import Bank
-    from har_tf.models.saving import CLIP
     from har_tf.models.taps import find_several
+    from har_tf.pipeline import Augment
     from har_tf.report.pages import concepts as pictures
     from har_tf.report.pages.concept_review import write_review
+    from har_tf.store.prepare import prepare
+    from har_tf.trial import Parts
 
     # What can be wrong is found out here, before anything is drawn, mined or trained.
     training.seed_everything(recipe.seed)
     asked, seed, batch_size = recipe.concepts, recipe.seed, recipe.training.batch_size
     class_names = dataset.class_names if dataset else recipe.data.class_names or ACTIONS
-    subject = explained(recipe, class_names)
-    shape, clip = subject.shape(recipe.reading.shape, dataset.name if dataset else "figures"), CLIP
+    subject = recipe.model.subject(recipe.reading.shape, [class_names], recipe.swin, start_seed=seed)
+    if subject.missing:
+        raise ValueError(subject.missing)
     if subject.classifier:
-        class_names, clip = subject.classifier.class_names, subject.classifier.clip
-    clip = clip | recipe.reading.clip
+        given, outputs = recipe.model, subject.classifier.class_names
+        if given.weights and not given.class_names and len(outputs) != len(class_names):
+            raise ValueError(
+                f"{given.weights}: {len(outputs)} classes, and the data set names {len(class_names)}. --class-names "
+                "takes a file with the name of each output, one a line"
+            )
+        class_names = outputs
+    shape = subject.shape(recipe.reading.shape, dataset.name if dataset else "figures")
+    clip = subject.clip(recipe.reading)
     graph = subject.graph(shape)
     taps = [tap.name for tap in find_several(graph, recipe.model.taps and words(recipe.model.taps))]
-    tap = gradcam_tap(graph, recipe.model.gradcam_tap)
+    tap = gradcam_tap(graph, recipe.gradcam_tap)
     pairs = reversed_pairs(recipe)
     given_names = [recipe.target, *(name for pair in pairs for name in pair)]
     class_index, *_ = (index_of(name, class_names, "the model") for name in given_names)
@@ -137,7 +153,7 @@ def main(recipe: Recipe) -> None:
     # The model learns from one part of the videos, concepts are of another, and what is explained of a third.
     validation = recipe.training.validation if subject.network else None
     protocol = strictest_protocol(dataset)
-    split = divide(dataset, label, protocol, seed, recipe.reading.test, validation, source.given)
+    split = divide(dataset, label, protocol, seed, recipe.test, validation, source.given)
     prefix = f"{dataset.name}-{target}-{subject.name}".replace("/", "_").replace(" ", "_")
     notes = [*dataset.notes, split.note]
     with open_run(EXPERIMENT, recipe, prefix, dataset, "videos", notes) as run:
@@ -145,7 +161,7 @@ def main(recipe: Recipe) -> None:
         found, own = source.concepts(dataset, split, label, run.path / "concepts", seed)
         reader = ClipReader(shape, clip, asked.fit_concepts)
         sets = concept_sets(found, reader, asked, seed, own)
-        larger = ", or a larger --test," if dataset.official is None and recipe.reading.test < 1 else ""
+        larger = ", or a larger --test," if dataset.official is None and recipe.test < 1 else ""
         clips = class_clips(
             dataset, split.explained, label, reader, asked, seed, f"More videos of it{larger} are needed"
         )
@@ -154,7 +170,16 @@ def main(recipe: Recipe) -> None:
         check_sizes(sets, clips, taps, fit, asked.level)
 
         if subject.network:
-            model, accuracy, history = trained(recipe, subject, dataset, split, shape, clip, run)
+            parts = (split.train, split.validation, [*split.concept, *split.explained])
+            prepared = prepare(
+                dataset.subset(record for part in parts for record in part), recipe.output.cache, shape[0], shape[1:3],
+                workers=recipe.output.workers, **clip,
+            )  # fmt: skip
+            augment = Augment(flip=0.5, crop=0.85) if recipe.model.augment else None
+            warmup_epochs = min(recipe.training.warmup_epochs, recipe.training.epochs / 2)
+            trainer = recipe.training.trainer(augment, warmup_epochs=warmup_epochs)
+            outcome = subject.trained(trainer, Parts.of(prepared, *parts), run, seed)
+            model, accuracy, history = outcome.model, outcome.report.accuracy, outcome.history.epochs
         else:
             model, accuracy, history = subject.classifier.model, None, None
 
@@ -212,55 +237,6 @@ def main(recipe: Recipe) -> None:
         run.publish(results)
 
 
-def explained(recipe: Recipe, class_names):
-    """What is given or is to be trained, as a `har_tf.subject.Subject`; `class_names` are those of the data."""
-    from har_tf.models.zoo import named
-    from har_tf.subject import published, saved, untrained
-
-    given = recipe.model
-    if given.model:
-        return saved(given.model)
-    if given.weights:
-        subject = published(given.weights, recipe.reading.shape, given.class_names, [class_names], "VideoSwin")
-        outputs = len(subject.classifier.class_names)
-        if not given.class_names and outputs != len(class_names):
-            raise ValueError(
-                f"{given.weights}: {outputs} classes, and the data set names {len(class_names)}. --class-names takes a "
-                "file with the name of each output, one a line"
-            )
-        return subject
-    if given.network == "VideoSwin":
-        return untrained(recipe.swin, {"start_seed": recipe.seed})
-    network = named(given.network)
-    if network.missing:
-        raise ValueError(network.missing)
-    return untrained(network, SMALL_CNN_GRU if network.name == "CNN-GRU" else {})
-
-
-def trained(recipe: Recipe, subject, dataset, split, shape, clip, run) -> tuple:
-    """(the model, its accuracy on all test videos, what was measured by epoch)."""
-    from har_tf.pipeline import Augment
-    from har_tf.store.prepare import prepare
-    from har_tf.trial import Parts
-
-    parts = (split.train, split.validation, [*split.concept, *split.explained])
-    print(f"\n{subject.name}: trained on {len(split.train)} clips", flush=True)
-    prepared = prepare(
-        dataset.subset(record for part in parts for record in part), recipe.output.cache, shape[0], shape[1:3],
-        workers=recipe.output.workers, **clip,
-    )  # fmt: skip
-    warmup_epochs = min(recipe.training.warmup_epochs, recipe.training.epochs / 2)
-    augment = Augment(flip=0.5, crop=0.85) if recipe.model.augment else None
-    folder = run.training / subject.name.replace("/", "_")
-    outcome = recipe.training.trainer(augment, warmup_epochs=warmup_epochs).train(
-        subject.network, Parts.of(prepared, *parts), folder, recipe.seed, **subject.options
-    )
-    run.keep(outcome.folder / "model.keras")
-    run.keep(outcome.folder / "history.csv")
-    print(f"{subject.name}: accuracy {outcome.report.accuracy:.4f} on the test videos", flush=True)
-    return outcome.model, outcome.report.accuracy, outcome.history.epochs
-
-
 def reversed_pairs(recipe: Recipe) -> list[list[str]]:
     """The pairs in --pairs; none where it is not given."""
     pairs = [] if recipe.pairs is None else words(recipe.pairs)
@@ -270,6 +246,11 @@ def reversed_pairs(recipe: Recipe) -> list[list[str]]:
 def check(recipe: Recipe) -> None:
     """Raises ValueError or OSError for options that are out of their range or do not go together."""
     recipe.model.check()
+    if not recipe.model.given:
+        raise ValueError(
+            "There is nothing to explain: --model (a saved .keras), --weights (a Video Swin's .pth) or --network "
+            "(trained on the training part) is needed"
+        )
     recipe.reading.check(recipe.model.model is not None)
     recipe.concepts.check(tracked=recipe.data.embedded)
     check_options(

@@ -21,8 +21,6 @@ from har_tf.datasets.stick_figures import Figures
 from har_tf.report.run_folder import RunFolder, check_writable, run_name
 
 R = TypeVar("R")
-# Arguments of `har_tf.models.cnn_gru` for the small frames of the embedded data set.
-SMALL_CNN_GRU = {"pool_sizes": (4, 2, 2), "pool_before_norm": True, "normalize_sequence": True, "dropout": 0.1}
 # What helps where a copy of a published data set lacks videos.
 _OF_A_PART = {
     "ucf101": "--dataset {root} --lists LISTS takes what is there of it",

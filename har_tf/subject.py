@@ -1,20 +1,24 @@
 """What an experiment explains: a saved model, published weights, or a network that is trained first."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
+from har_tf.command import words
 
-from har_tf.classifier import Classifier
-from har_tf.models.resnext3d import resnext3d
-from har_tf.models.taps import find_several
-from har_tf.models.video_swin import video_swin
-from har_tf.models.weights import import_weights as importers
-from har_tf.trial import Buildable
+if TYPE_CHECKING:  # without TensorFlow, so that an experiment can list its options
+    import keras
 
+    from har_tf.classifier import Classifier
+    from har_tf.evaluate.options import Reading
+    from har_tf.trial import Buildable, Outcome, Parts, Trainer
+
+# Arguments of `har_tf.models.cnn_gru` for the small frames of the embedded data set.
+SMALL_CNN_GRU = {"pool_sizes": (4, 2, 2), "pool_before_norm": True, "normalize_sequence": True, "dropout": 0.1}
 _KINDS = {4: "clips", 3: "pictures"}
 
 
@@ -60,26 +64,113 @@ class Subject:
             raise ValueError(f"The model takes {takes}. Received: --num-frames and --size for {given}")
         return shape
 
-    def taps(self, names: Sequence[str] | None, shape: tuple[int, ...]) -> list[str]:
-        """The names of the layers; None: the stages of the model. Without a model there are none.
+    def clip(self, reading: Reading) -> dict[str, str]:
+        """How clips are taken, as in `har_tf.models.saving.CLIP`; what `reading` leaves open as by the classifier."""
+        from har_tf.models.saving import CLIP
+
+        own = self.classifier.clip if self.classifier else CLIP
+        return own | {name: value for name in ("sampling", "fit") if (value := getattr(reading, name)) is not None}
+
+    def taps(self, names: str | None, shape: tuple[int, ...]) -> list[str]:
+        """The names of the layers, of those separated by commas; None: the stages of the model. Without a model none.
 
         Raises:
             ValueError: the model has no such tap; the message lists those it has.
         """
-        return [] if self.missing else [tap.name for tap in find_several(self.graph(shape), names)]
+        from har_tf.models.taps import find_several
+
+        return [] if self.missing else [tap.name for tap in find_several(self.graph(shape), names and words(names))]
 
     def graph(self, shape: tuple[int, ...]) -> keras.Model:
         """The model, or a graph like that of the one that is to be trained."""
         return self.network.build(shape, 2, **self.options) if self.network else self.classifier.model
 
+    def trained(self, trainer: Trainer, parts: Parts, run: Any, seed: int) -> Outcome:
+        """Trains the network; model and history go to `run`, a `har_tf.report.run_folder.RunFolder`."""
+        print(f"\n{self.name}: trained on {len(parts.train)} clips", flush=True)
+        folder = run.training / self.name.replace("/", "_")
+        outcome = trainer.train(self.network, parts, folder, seed, **self.options)
+        run.keep(outcome.folder / "model.keras")
+        run.keep(outcome.folder / "history.csv")
+        print(f"{self.name}: accuracy {outcome.report.accuracy:.4f} on the test videos", flush=True)
+        return outcome
 
-def saved(path: Path) -> Subject:
-    """The model of a .keras file.
 
-    Raises:
-        ValueError: the file holds no such model.
-    """
-    return Subject(path.stem, path.name, Classifier.load(path))
+@dataclass(frozen=True)
+class Model:
+    """What is explained: one of --model, --weights and --network."""
+
+    model: Path | None = None
+    """A saved model (.keras) to explain."""
+    weights: Path | None = None
+    """Published weights to explain: of a 3D ResNeXt (.pth), or for ilsvrc of a ResNet50 with its top layers (.h5); in
+    Video-TCAV of a Video Swin (.pth)."""
+    class_names: Path | None = None
+    """Names of the classes of --weights, one a line, as UCF101's classInd.txt. None: those of the data set where there
+    are as many, or HMDB51's for 51 outputs and jhmdb."""
+    network: str | None = None
+    """What to train on the training part: ResNeXt3D (in Video-TCAV VideoSwin), CNN-GRU, or an ImageNet network over
+    frames, such as MobileNetV2 or CNN-GRU/MobileNetV2. None: nothing."""
+    weights_dir: Path | None = None
+    """Folder with the published .h5 file of an ImageNet network. None: downloaded."""
+    finetune: bool = False
+    """Train the ImageNet network too, not only what stands on it."""
+    augment: bool = False
+    """Change the training clips at random: mirrored and cropped, in localisation relit too."""
+    taps: str | None = None
+    """Layers from input to output, separated by commas. None: the model's stages; in localisation, of a CNN-GRU that
+    is trained here, the first convolution and the ReLUs, which stand behind the max pooling."""
+
+    @property
+    def given(self) -> list[str]:
+        """Those of the three that are given."""
+        return [name for name in ("model", "weights", "network") if getattr(self, name) is not None]
+
+    def check(self) -> None:
+        """Raises ValueError where several are to be explained, and FileNotFoundError for files that are not there."""
+        if len(self.given) > 1:
+            raise ValueError(f"One of --model, --weights and --network is explained. Received: {', '.join(self.given)}")
+        for option in ("model", "weights", "class_names"):
+            path = getattr(self, option)
+            if path is not None and not path.is_file():
+                raise FileNotFoundError(f"{path}: no such file for --{option.replace('_', '-')}")
+
+    def subject(
+        self,
+        shape: Sequence[int | None],
+        known: Iterable[Sequence[str]],
+        small: Buildable,
+        needed: str = "--model, --weights or --network",
+        **options: Any,
+    ) -> Subject:
+        """What is given or is to be trained.
+
+        Args:
+            shape: of a clip or a picture, as `published` takes it.
+            known: as `published` takes it.
+            small: the network that two cores can train, with a `name`; published weights of clips are of such a one.
+            needed: what is to be given, where nothing is.
+            **options: arguments of the `build` of `small`.
+
+        Raises:
+            ValueError: a file that holds no such model, as in `published`, or a network that nobody knows.
+        """
+        from har_tf.classifier import Classifier
+        from har_tf.models.zoo import named
+
+        if self.model is not None:
+            return Subject(self.model.stem, self.model.name, Classifier.load(self.model))
+        if self.weights is not None:
+            return published(self.weights, shape, self.class_names, known, small.name)
+        if self.network is None:
+            return Subject("no model", "none", missing=f"needs {needed}")
+        network = small
+        if self.network != small.name:
+            network = named(self.network, folder=self.weights_dir, finetune=self.finetune)
+            options = SMALL_CNN_GRU if network.name == "CNN-GRU" else {}
+            if network.missing:
+                return Subject(network.name, "none", missing=network.missing)
+        return Subject(network.name, f"{network.start}, trained here", network=network, options=options)
 
 
 def published(
@@ -101,6 +192,12 @@ def published(
     Raises:
         ValueError: the file holds no such weights, or there are other names than outputs.
     """
+    import keras
+
+    from har_tf.classifier import Classifier
+    from har_tf.models import resnext3d, video_swin
+    from har_tf.models.weights import import_weights as importers
+
     if network == "VideoSwin":
         model = video_swin(input_shape=shape, weights=path, **importers.video_swin_options(path))
     elif len(shape) == 4:
@@ -119,10 +216,3 @@ def published(
         if len(names) != outputs:
             raise ValueError(f"{class_names}: {len(names)} names. Expected {outputs}, one an output of the weights")
     return Subject(model.name, path.name, Classifier(model, names))
-
-
-def untrained(network: Any, options: Mapping[str, Any]) -> Subject:
-    """A network that is trained first: a `Buildable` with a name and the start of its weights; or why it cannot be."""
-    if missing := getattr(network, "missing", None):
-        return Subject(network.name, "none", missing=missing)
-    return Subject(network.name, f"{network.start}, trained here", network=network, options=options)

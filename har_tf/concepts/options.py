@@ -8,41 +8,6 @@ from har_tf.command import words
 
 
 @dataclass(frozen=True)
-class Model:
-    """What is explained: a saved model, published weights, or a network that is trained on the training part."""
-
-    model: Path | None = None
-    """A saved model (.keras) to explain."""
-    weights: Path | None = None
-    """Published weights of a Video Swin (.pth) to explain."""
-    class_names: Path | None = None
-    """Names of the classes of --weights, one a line. None: those of the data set, where there are as many."""
-    network: str | None = None
-    """What to train and explain: VideoSwin, or CNN-GRU and others of `har_tf.models.zoo`. None: nothing is trained."""
-    augment: bool = True
-    """Mirror and crop the training clips at random."""
-    taps: str | None = None
-    """Layers, from input to output, separated by commas. None: the stages of the model."""
-    gradcam_tap: str | None = None
-    """Layer of Grad-CAM. None: the last of the stages whose maps are at least 4 high and wide."""
-
-    def check(self) -> None:
-        """Raises ValueError unless one thing is explained, and FileNotFoundError for files that are not there."""
-        given = [name for name in ("model", "weights", "network") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ValueError(f"One of --model, --weights and --network is explained. Received: {', '.join(given)}")
-        if not given:
-            raise ValueError(
-                "There is nothing to explain: --model (a saved .keras), --weights (a Video Swin's .pth) or --network "
-                "(trained on the training part) is needed"
-            )
-        for option in ("model", "weights", "class_names"):
-            path = getattr(self, option)
-            if path is not None and not path.is_file():
-                raise FileNotFoundError(f"{path}: no such file for --{option.replace('_', '-')}")
-
-
-@dataclass(frozen=True)
 class SmallSwin:
     """A Video Swin that two cores can train; a `har_tf.trial.Buildable`."""
 
@@ -74,41 +39,6 @@ class SmallSwin:
             if weight.name == "kernel" and len(weight.shape) == 2:
                 weight.assign(keras.initializers.GlorotUniform(start_seed + number)(weight.shape))
         return model
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How clips are read and divided."""
-
-    size: tuple[int, int] | None = (224, 224)
-    """Height and width of the frames (section 3.4). None: as the model of a file takes them."""
-    num_frames: int | None = 32
-    """Frames of a clip. None: as the model of a file takes them."""
-    sampling: Literal["uniform", "strided", "dense"] | None = "strided"
-    """How frames are taken of videos; strided: every second one. None: as a saved model says."""
-    fit: Literal["crop", "stretch"] | None = "crop"
-    """What is taken of a frame: its centre (crop) or all of it (stretch). None: as a saved model says."""
-    test: float = 0.2
-    """Share of the videos in the test part where there is no official split; 1: all, for a model that was trained on
-    others."""
-
-    @property
-    def shape(self) -> tuple[int | None, ...]:
-        """(time, height, width, channels) of a clip, with None for what a model's file tells."""
-        return (self.num_frames, *(self.size or (None, None)), 3)
-
-    @property
-    def clip(self) -> dict[str, str]:
-        """Sampling and fit, where they are given."""
-        return {name: value for name in ("sampling", "fit") if (value := getattr(self, name)) is not None}
-
-    def check(self, saved: bool) -> None:
-        """Raises ValueError for small frames, and for a None where no saved model says what is meant."""
-        of_file = [name for name in ("size", "num_frames", "sampling", "fit") if getattr(self, name) is None]
-        if of_file and not saved:
-            raise ValueError(f"--{of_file[0].replace('_', '-')} None is as --model says. Received: no --model")
-        if self.size is not None and min(self.size) < 16:
-            raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {self.size[0]} x {self.size[1]}")
 
 
 @dataclass(frozen=True)

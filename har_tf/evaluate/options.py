@@ -1,22 +1,45 @@
 """What a localisation study is asked for. Nothing here imports what computes, so that help is quick."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True)
-class Clips:
+class Reading:
+    """How clips are read."""
+
+    size: tuple[int, int] | None = (224, 224)
+    """Height and width of the frames. None: as the model of a file takes them."""
+    num_frames: int | None = 32
+    """Frames of a clip. None: as the model of a file takes them."""
+    sampling: Literal["uniform", "strided", "dense"] | None = "strided"
+    """How frames are taken of videos; strided: every second one. None: as a saved model says."""
+    fit: Literal["crop", "stretch"] | None = "crop"
+    """What is taken of a frame: its centre (crop) or all of it (stretch). None: as a saved model says."""
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """(time, height, width, channels) of a clip, with None for what a model's file tells."""
+        return (self.num_frames, *(self.size or (None, None)), 3)
+
+    def check(self, saved: bool) -> None:
+        """Raises ValueError for small frames, and for a None where no saved model says what is meant."""
+        of_file = [name for name in ("size", "num_frames", "sampling", "fit") if getattr(self, name) is None]
+        if of_file and not saved:
+            raise ValueError(f"--{of_file[0].replace('_', '-')} None is as --model says. Received: no --model")
+        if self.size is not None and min(self.size) < 16:
+            raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {self.size[0]} x {self.size[1]}")
+
+
+@dataclass(frozen=True)
+class Clips(Reading):
     """How clips are taken from videos, and which of their frames are measured."""
 
     size: tuple[int, int] | None = (112, 112)
-    """Height and width of the frames. None: what the model of a file takes."""
     num_frames: int | None = 16
-    """Frames of a clip. None: what the model of a file takes."""
     sampling: Literal["dense", "uniform"] | None = "dense"
     """dense: clips of consecutive frames that do not overlap, of which the last ends with the video; uniform: one clip
     a video, from its first to its last frame. None: as a saved model says."""
-    fit: Literal["crop", "stretch"] | None = "crop"
-    """crop: the centre of the frame; stretch: all of it. None: as a saved model says."""
     short: Literal["error", "repeat_last"] = "error"
     """What to do with videos of fewer frames than a clip: refuse them (error), or repeat their last frame."""
     clips_per_video: int | None = None
@@ -25,6 +48,26 @@ class Clips:
     """Of each clip so many of the frames with a true box, evenly. None: all."""
     outside: Literal["raise", "clip"] = "raise"
     """Boxes that reach beyond their frame are an error (raise), or cut off (clip)."""
+
+
+@dataclass(frozen=True)
+class SmallResNeXt:
+    """A 3D ResNeXt that two cores can train; a `har_tf.trial.Buildable`."""
+
+    name: ClassVar = "ResNeXt3D"
+    start: ClassVar = "random weights"
+
+    blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
+    """Residual blocks of the four stages of the ResNeXt3D that is trained here."""
+    width: int = 32
+    """Planes in the first stage of the ResNeXt3D that is trained here."""
+    cardinality: int = 8
+    """Groups of the ResNeXt3D that is trained here."""
+
+    def build(self, shape, num_classes: int):
+        from har_tf.models.resnext3d import resnext3d
+
+        return resnext3d(shape, num_classes, **asdict(self))
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ from keras import layers
 
 from experiments import video_tcav
 from experiments.video_tcav import PRESETS
-from har_tf import subject
+from har_tf import models, subject
 from har_tf.concepts import mining
 from har_tf.concepts.concept_split import divide
 from har_tf.concepts.study import FURTHER
 from har_tf.concepts.tracks import Track
 from har_tf.experiment import changed
 from har_tf.models.saving import load_model, save_model
+from har_tf.models.weights import import_weights as importers
 from har_tf.report.pages.video_tcav import findings
 from har_tf.report.publish import publish
 from har_tf.trial import Trainer
@@ -356,15 +357,16 @@ def test_wrong_input_is_named_before_any_long_work(tennis, by_hand, tmp_path, da
 
 def test_a_trainer_takes_the_small_swin(recipe):
     """The small run trains another network."""
-    found = video_tcav.explained(changed(recipe, network="VideoSwin"), CONCEPTS)
+    wanted = changed(recipe, network="VideoSwin")
+    found = wanted.model.subject(wanted.reading.shape, [CONCEPTS], wanted.swin, start_seed=recipe.seed)
     assert found.name == "VideoSwin"
     inspect.signature(Trainer.train).bind(None, found.network, None, None, recipe.seed, **found.options)
 
 
 def test_names_of_published_weights_keep_their_spaces(motion_model, monkeypatch, tmp_path):
     model, _ = load_model(motion_model)
-    monkeypatch.setattr(subject, "video_swin", lambda **options: model)
-    monkeypatch.setattr(subject.importers, "video_swin_options", lambda path: {})
+    monkeypatch.setattr(models, "video_swin", lambda **options: model)
+    monkeypatch.setattr(importers, "video_swin_options", lambda path: {})
     (tmp_path / "names.txt").write_text("playing tennis\n2 dining\n\n")
     found = subject.published(tmp_path / "swin.pth", (8, 32, 32, 3), tmp_path / "names.txt", network="VideoSwin")
     assert (found.start, found.classifier.class_names) == ("swin.pth", ("playing tennis", "dining"))
