@@ -12,25 +12,22 @@
 
 The second to fourth take published weights (kenshohara/3D-ResNets-PyTorch, Keras); --model takes any saved model
 instead, and --network trains one on the training part. Without any of them the rows of a model say "not run", and the
-controls, which need none, are measured.
-
-Every table has three controls that no model made: a centred Gaussian, a map that is the same everywhere, and the energy
-of frame differences. They are needed: with the paper's rule for UCF24 a uniform map, whose box is the whole frame,
-scores .84 .68 .43 .25 .13 .07 on UCF24's test boxes under a centre crop, as high as the best row of Table 6
-(tests/experiments/test_cam3d_localization.py computes it from the annotations).
+controls, which need none, are measured. Every table has these three: a centred Gaussian, a map that is the same
+everywhere, and the energy of frame differences. They are needed: with the paper's rule for UCF24 a uniform map, whose
+box is the whole frame, scores .84 .68 .43 .25 .13 .07 on UCF24's test boxes under a centre crop, as high as the best
+row of Table 6 (tests/experiments/test_cam3d_localization.py computes it from the annotations).
 
 On the embedded data (seed 0; a CNN-GRU that recognises 90 % of the test clips) Sum 3DCAM of the first two layers beats
-Grad-CAM, Sum Grad-CAM and all three controls, at one threshold for all frames and under the oracle. There things pass
-behind the person. Where nothing but the person moves (--traffic 0), frame differences are better than any map of the
-model.
+Grad-CAM, Sum Grad-CAM and all controls, at one threshold for all frames and under the oracle. There things pass behind
+the person; where nothing else moves (--traffic 0), frame differences are better than any map of the model.
 
 What the paper leaves open:
-    The threshold. For UCF24 it takes, of each frame, the one that fits the true box best: "oracle", which needs the
-    true boxes. Beside it stand one threshold for all frames that held-out training clips choose ("chosen"), and the
-    best one on the test clips themselves ("best", MaxBoxAcc of Choe et al. 2020). Tables 4 and 5 name no rule.
-    The layers to sum. Table 6 sums conv and layer 1, Table 7 layers 2 to 4, and the text says that they depend on the
-    data. "Chosen" is the run of neighbouring layers, two or more, with the best box accuracy at one threshold on
-    held-out training clips; for Grad-CAM one layer may be the best. Test clips choose nothing.
+    The threshold. For UCF24 it is, of each frame, the one that fits the true box best: "oracle", which needs the true
+    boxes. Beside it stand one threshold for all frames that held-out training clips choose ("chosen"), and the best one
+    on the test clips themselves ("best", MaxBoxAcc of Choe et al. 2020). Tables 4 and 5 name no rule.
+    The layers to sum. Table 6 sums conv and layer 1, Table 7 layers 2 to 4; the text says that they depend on the data.
+    "Chosen" is the run of neighbouring layers, two or more, with the best box accuracy at one threshold on held-out
+    training clips; for Grad-CAM one layer may be the best. Test clips choose nothing.
     The frames: clips of 16 frames at rate 1, one after the other; the last ends with the video, and of its frames those
     count that no clip before had. Of each clip, the frames with a true box.
     The class: the predicted one, equation (1); `--explain true` takes the annotated one.
@@ -38,16 +35,15 @@ What the paper leaves open:
     maximum; what the last layer's average pool reads is 3DCAM layer 4. Table 8 repeats Table 5. The text calls the last
     row of Table 7 Sum Grad-CAM; it is Sum 2DCAM.
     The contours: of all contours of a map the one that fits best ("multi-contour"), which favours scattered maps, above
-    all under the oracle; `--contours largest` takes one box a frame.
-    A blur of the maps (`--blur`): none. The crop, for which the boxes are cut as well: the centre of the frame, as in
-    the published code.
+    all under the oracle; `--contours largest` takes one box a frame. A blur of the maps (`--blur`): none. The crop, for
+    which the boxes are cut as well: the centre of the frame, as in the published code.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 from har_tf.evaluate.localization import ILSVRC_IOUS, UCF24_IOUS
-from har_tf.evaluate.map_rows import AVERAGE, CAM3D, GRADCAM, layer, table_rows
+from har_tf.evaluate.map_rows import layer, paper_tables
 from har_tf.evaluate.options import Clips, Maps, SmallResNeXt
 from har_tf.experiment import (
     Data,
@@ -66,44 +62,6 @@ from har_tf.subject import Model
 
 EXPERIMENT = "cam3d_localization"
 
-# (method, first layer, last layer): figures of the paper
-LAST, ALL = (4, 4), (0, 4)
-PAPER_TABLE_3 = {
-    (GRADCAM, *LAST): 0.988, (CAM3D, 0, 0): 0.821, (CAM3D, 1, 1): 0.956, (CAM3D, 2, 2): 0.951, (CAM3D, 3, 3): 0.825,
-    (CAM3D, 4, 4): 0.976, (CAM3D, *ALL): 0.991,
-}  # fmt: skip
-PAPER_TABLE_4 = {(GRADCAM, *LAST): (0.08, 0.013), (AVERAGE, *ALL): (0.089, 0.008), (CAM3D, *ALL): (0.127, 0.05)}
-PAPER_TABLE_5 = {(GRADCAM, *LAST): (0.052, 0.003), (AVERAGE, *ALL): (0.052, 0.052), (CAM3D, *ALL): (0.076, 0.03)}
-PAPER_TABLE_6 = {
-    (CAM3D, 0, 0): (0.225, 0.211, 0.173, 0.133, 0.118, 0.090),
-    (CAM3D, 1, 1): (0.827, 0.651, 0.38, 0.196, 0.099, 0.044),
-    (CAM3D, 2, 2): (0.826, 0.651, 0.375, 0.19, 0.09, 0.044),
-    (CAM3D, 3, 3): (0.828, 0.651, 0.373, 0.19, 0.090, 0.038),
-    (CAM3D, 4, 4): (0.826, 0.651, 0.373, 0.191, 0.090, 0.038),
-    (CAM3D, 0, 1): (0.835, 0.676, 0.426, 0.238, 0.132, 0.063),
-    (CAM3D, 0, 3): (0.826, 0.651, 0.378, 0.215, 0.099, 0.051),
-    (GRADCAM, 0, 1): (0.826, 0.651, 0.373, 0.191, 0.090, 0.038),
-}
-PAPER_TABLE_7 = {
-    (GRADCAM, *LAST): (0.803, 0.589, 0.317),
-    (GRADCAM, 2, 4): (0.79, 0.622, 0.335),
-    (CAM3D, 2, 4): (0.819, 0.622, 0.354),
-}
-# data set: (file name, title, what it holds, the paper's figures); of the embedded one every row that a model has
-TABLES = {
-    "jhmdb": (
-        ("table_3", "Table 3", "hits", PAPER_TABLE_3),
-        ("table_4", "Table 4", "boxes", PAPER_TABLE_4),
-        ("table_5", "Tables 5 and 8", "acc2", PAPER_TABLE_5),
-    ),
-    "ucf24": (("table_6", "Table 6", "boxes", PAPER_TABLE_6),),
-    "ilsvrc": (("table_7", "Table 7", "boxes", PAPER_TABLE_7),),
-    "figures": (
-        ("hits", "Hits", "hits", None),
-        ("boxes", "Boxes", "boxes", None),
-        ("acc2", "Boxes and classes (Acc2)", "acc2", None),
-    ),
-}
 # data set: IoU of its tables
 IOUS = {"jhmdb": (0.5, 0.6), "ucf24": UCF24_IOUS, "ilsvrc": ILSVRC_IOUS, "figures": ILSVRC_IOUS}
 NEEDED = {
@@ -241,10 +199,7 @@ def main(recipe: Recipe) -> None:
                 "explained_class": recipe.maps.explain, "channels": recipe.maps.channels,
             },
             "clip": {"shape": shape} | {name: getattr(recipe.clips, name) for name in ("sampling", "fit", "short")},
-            "tables": [
-                {"stem": stem, "title": title, "measure": measure, "rows": table_rows(paper, len(taps), still)}
-                for stem, title, measure, paper in TABLES[recipe.data.dataset]
-            ],
+            "tables": paper_tables(recipe.data.dataset, len(taps), still),
         }  # fmt: skip
         run.publish(results | measured | {"pictures": stored(shown, run.path)})
 

@@ -9,12 +9,10 @@
 
 CONCEPTS is what `python -m har_tf concepts mine` filled and a person reviewed, or a folder of videos for each concept;
 the third command mines concepts that nobody has looked at. On the embedded data set a small Video Swin is trained, and
-the concepts ball, person and limb are cut along the true tracks of the thrower.
-
-Seen on the embedded data set, class throw, seed 0: a small Video Swin that recognises 78 % of the test clips (what
-ignores the order of frames cannot exceed 70 %) reads the moving ball more the deeper the layer, 0.09 at layer1 and 1.00
-at layer4, as the paper found; the person and the limb it does not, and the still ball ends at 1.00 too. By the paper's
-t-test alone a further random set would have been significant as well. docs/results.md has the tables.
+the concepts ball, person and limb are cut along the true tracks of the thrower. Seen there, class throw, seed 0: a Swin
+that recognises 78 % of the test clips (what ignores the order of frames cannot exceed 70 %) reads the moving ball more
+the deeper the layer, 0.09 at layer1 and 1.00 at layer4, as the paper found; the person and the limb not; the still ball
+ends at 1.00 too. By the paper's t-test alone a further random set would be significant, too (docs/results.md).
 
 What the paper leaves open, and where it is told why:
     Nothing is used twice: of the test part one half gives concepts, the other is explained (`concept_split`).
@@ -30,7 +28,7 @@ What the paper leaves open, and where it is told why:
 from dataclasses import asdict, dataclass
 
 from har_tf.command import words
-from har_tf.concepts.options import Concepts, SmallSwin
+from har_tf.concepts.options import Backwards, Concepts, SmallSwin
 from har_tf.datasets.stick_figures import ACTIONS, REVERSED_PAIRS
 from har_tf.evaluate.options import Reading
 from har_tf.experiment import (
@@ -62,6 +60,7 @@ class Recipe:
     training: Training = Training(epochs=30, schedule="cosine", warmup_epochs=1.0, weight_decay=0.01, clipnorm=1.0)
     reading: Reading = Reading()
     concepts: Concepts = Concepts()
+    backwards: Backwards = Backwards()
     output: Output = Output()
 
     target: str = "playing tennis"
@@ -71,13 +70,6 @@ class Recipe:
     test: float = 0.2
     """Share of the videos in the test part where there is no official split; 1: all, for a model that was trained on
     others."""
-    reversals: bool = True
-    """Run section 2.2: play clips backwards."""
-    pairs: str | None = None
-    """Classes that are each other's reverse, FORWARD:BACKWARD, separated by commas. None: those of the embedded data
-    set."""
-    reversal_clips: int = 30
-    """Clips of each class that are played backwards."""
     seed: int = 0
     """Seed of the split, the draws, the starting weights, the order and the embedded data set."""
 
@@ -139,7 +131,7 @@ def main(recipe: Recipe) -> None:
     graph = subject.graph(shape)
     taps = [tap.name for tap in find_several(graph, recipe.model.taps and words(recipe.model.taps))]
     tap = gradcam_tap(graph, recipe.gradcam_tap)
-    pairs = reversed_pairs(recipe)
+    pairs = recipe.backwards.both_ways
     given_names = [recipe.target, *(name for pair in pairs for name in pair)]
     class_index, *_ = (index_of(name, class_names, "the model") for name in given_names)
     source = ConceptSource.open(asked)
@@ -152,8 +144,7 @@ def main(recipe: Recipe) -> None:
 
     # The model learns from one part of the videos, concepts are of another, and what is explained of a third.
     validation = recipe.training.validation if subject.network else None
-    protocol = strictest_protocol(dataset)
-    split = divide(dataset, label, protocol, seed, recipe.test, validation, source.given)
+    split = divide(dataset, label, strictest_protocol(dataset), seed, recipe.test, validation, source.given)
     prefix = f"{dataset.name}-{target}-{subject.name}".replace("/", "_").replace(" ", "_")
     notes = [*dataset.notes, split.note]
     with open_run(EXPERIMENT, recipe, prefix, dataset, "videos", notes) as run:
@@ -216,12 +207,12 @@ def main(recipe: Recipe) -> None:
         ]
 
         # Section 2.2: clips played backwards.
-        if recipe.reversals:
+        if recipe.backwards.reversals:
             print("playing clips backwards", flush=True)
             videos = split.explained_of(dataset.class_names, known=class_names)
             reverse_of = reversal.reverses(pairs or (REVERSED_PAIRS if recipe.data.embedded else ()), videos)
             names = videos if recipe.data.embedded else dict.fromkeys([target, *reverse_of])
-            read = ((name, reader.videos(videos[name], recipe.reversal_clips, seed)) for name in names)
+            read = ((name, reader.videos(videos[name], recipe.backwards.reversal_clips, seed)) for name in names)
             results["reversal"], played = reversal.compare(
                 model, class_names, read, reverse_of, tap, batch_size, keep=target
             )
@@ -237,12 +228,6 @@ def main(recipe: Recipe) -> None:
         run.publish(results)
 
 
-def reversed_pairs(recipe: Recipe) -> list[list[str]]:
-    """The pairs in --pairs; none where it is not given."""
-    pairs = [] if recipe.pairs is None else words(recipe.pairs)
-    return [[part.strip() for part in pair.split(":")] for pair in pairs]
-
-
 def check(recipe: Recipe) -> None:
     """Raises ValueError or OSError for options that are out of their range or do not go together."""
     recipe.model.check()
@@ -253,14 +238,12 @@ def check(recipe: Recipe) -> None:
         )
     recipe.reading.check(recipe.model.model is not None)
     recipe.concepts.check(tracked=recipe.data.embedded)
+    recipe.backwards.check()
     check_options(
         recipe, num_frames=(2, None), test=(0.01, 1), clips=(30, None), validation=(0.01, 0.9), epochs=(1, None),
         folds=(2, None), class_clips=(2, None), concept_clips=(2, None), num_random=(2, None), random_videos=(0, None),
         level=(1e-6, 0.5), resamples=(0, None), reversal_clips=(1, None), drop_path=(0, 0.9), l2=(1e-9, None),
     )  # fmt: skip
-    for pair in reversed_pairs(recipe):
-        if len(pair) != 2 or not all(pair):
-            raise ValueError(f"--pairs are FORWARD:BACKWARD, separated by commas. Received: {':'.join(pair)}")
 
 
 if __name__ == "__main__":

@@ -108,3 +108,28 @@ class Concepts:
             if (count := getattr(self, name)) < self.folds:
                 option = f"--{name.replace('_', '-')}"
                 raise ValueError(f"{option} must be at least --folds, {self.folds}. Received: {count}")
+
+
+@dataclass(frozen=True)
+class Backwards:
+    """Which clips are played backwards (section 2.2)."""
+
+    reversals: bool = True
+    """Run section 2.2: play clips backwards."""
+    pairs: str | None = None
+    """Classes that are each other's reverse, FORWARD:BACKWARD, separated by commas. None: those of the embedded data
+    set."""
+    reversal_clips: int = 30
+    """Clips of each class that are played backwards."""
+
+    @property
+    def both_ways(self) -> list[list[str]]:
+        """The pairs in `pairs`; none where it is not given."""
+        pairs = [] if self.pairs is None else words(self.pairs)
+        return [[part.strip() for part in pair.split(":")] for pair in pairs]
+
+    def check(self) -> None:
+        """Raises ValueError for what is no pair."""
+        for pair in self.both_ways:
+            if len(pair) != 2 or not all(pair):
+                raise ValueError(f"--pairs are FORWARD:BACKWARD, separated by commas. Received: {':'.join(pair)}")

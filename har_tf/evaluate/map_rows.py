@@ -16,6 +16,44 @@ if TYPE_CHECKING:  # without TensorFlow, so that an experiment can list its opti
     from har_tf.explain import Explanation, Layerwise
 
 GRADCAM, CAM3D, AVERAGE = "Grad-CAM", "3DCAM", "Average 3DCAM"
+# (method, first layer, last layer): figures of the paper
+LAST, ALL = (4, 4), (0, 4)
+PAPER_TABLE_3 = {
+    (GRADCAM, *LAST): 0.988, (CAM3D, 0, 0): 0.821, (CAM3D, 1, 1): 0.956, (CAM3D, 2, 2): 0.951, (CAM3D, 3, 3): 0.825,
+    (CAM3D, 4, 4): 0.976, (CAM3D, *ALL): 0.991,
+}  # fmt: skip
+PAPER_TABLE_4 = {(GRADCAM, *LAST): (0.08, 0.013), (AVERAGE, *ALL): (0.089, 0.008), (CAM3D, *ALL): (0.127, 0.05)}
+PAPER_TABLE_5 = {(GRADCAM, *LAST): (0.052, 0.003), (AVERAGE, *ALL): (0.052, 0.052), (CAM3D, *ALL): (0.076, 0.03)}
+PAPER_TABLE_6 = {
+    (CAM3D, 0, 0): (0.225, 0.211, 0.173, 0.133, 0.118, 0.090),
+    (CAM3D, 1, 1): (0.827, 0.651, 0.38, 0.196, 0.099, 0.044),
+    (CAM3D, 2, 2): (0.826, 0.651, 0.375, 0.19, 0.09, 0.044),
+    (CAM3D, 3, 3): (0.828, 0.651, 0.373, 0.19, 0.090, 0.038),
+    (CAM3D, 4, 4): (0.826, 0.651, 0.373, 0.191, 0.090, 0.038),
+    (CAM3D, 0, 1): (0.835, 0.676, 0.426, 0.238, 0.132, 0.063),
+    (CAM3D, 0, 3): (0.826, 0.651, 0.378, 0.215, 0.099, 0.051),
+    (GRADCAM, 0, 1): (0.826, 0.651, 0.373, 0.191, 0.090, 0.038),
+}
+PAPER_TABLE_7 = {
+    (GRADCAM, *LAST): (0.803, 0.589, 0.317),
+    (GRADCAM, 2, 4): (0.79, 0.622, 0.335),
+    (CAM3D, 2, 4): (0.819, 0.622, 0.354),
+}
+# data set: (file name, title, what it holds, the paper's figures); of the embedded one every row that a model has
+TABLES = {
+    "jhmdb": (
+        ("table_3", "Table 3", "hits", PAPER_TABLE_3),
+        ("table_4", "Table 4", "boxes", PAPER_TABLE_4),
+        ("table_5", "Tables 5 and 8", "acc2", PAPER_TABLE_5),
+    ),
+    "ucf24": (("table_6", "Table 6", "boxes", PAPER_TABLE_6),),
+    "ilsvrc": (("table_7", "Table 7", "boxes", PAPER_TABLE_7),),
+    "figures": (
+        ("hits", "Hits", "hits", None),
+        ("boxes", "Boxes", "boxes", None),
+        ("acc2", "Boxes and classes (Acc2)", "acc2", None),
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,3 +154,11 @@ def table_rows(paper: Mapping[tuple[str, int, int], object] | None, layers: int,
     paper = paper or {(row.method, row.first, row.last): None for row in paper_rows(layers)}
     rows = {ModelRow(*key, pictures): figures for key, figures in paper.items() if not layers or key[2] < layers}
     return [{"name": row.name, "paper": figures, **row.described} for row, figures in rows.items()]
+
+
+def paper_tables(dataset: str, layers: int, pictures: bool = False) -> list[dict]:
+    """The tables of a data set, a key of `TABLES`, as `results.json` has them; for the rest see `table_rows`."""
+    return [
+        {"stem": stem, "title": title, "measure": measure, "rows": table_rows(paper, layers, pictures)}
+        for stem, title, measure, paper in TABLES[dataset]
+    ]

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from experiments import cam3d_localization
-from experiments.cam3d_localization import IOUS, PAPER_TABLE_6, PRESETS, TOLD
+from experiments.cam3d_localization import IOUS, PRESETS, TOLD
 from har_tf.datasets import ucf24
 from har_tf.evaluate import localization_study
 from har_tf.evaluate.controls import CONTROLS
-from har_tf.evaluate.map_rows import ModelRow, layer, table_rows
+from har_tf.evaluate.map_rows import PAPER_TABLE_6, ModelRow, layer, paper_tables
 from har_tf.experiment import Embedded, changed, run_cli
 from har_tf.models.resnext3d import resnext3d
 from har_tf.models.saving import save_model
@@ -261,11 +261,7 @@ def as_if(results, name, ious):
                 for choice, units in found[kind].items()
             }
             methods[method][kind] = ways
-    tables = [
-        {"stem": stem, "title": title, "measure": measure, "rows": table_rows(paper, 5)}
-        for stem, title, measure, paper in cam3d_localization.TABLES[name]
-    ]
-    return results | {"dataset": dataset, "ious": ious, "methods": methods, "tables": tables}
+    return results | {"dataset": dataset, "ious": ious, "methods": methods, "tables": paper_tables(name, 5)}
 
 
 def test_the_paper_s_figures_stand_beside_the_paper_s_data(results):
