@@ -463,7 +463,7 @@ def test_a_part_of_a_named_data_set_is_answered_with_options_of_the_command(
 
 
 def test_real_videos_with_real_weights(shared, tmp_path, monkeypatch):
-    """Two classes of UCF101 with the official lists, real GoogLeNet and MobileNetV2, two frames a clip."""
+    """Two classes of UCF101 with the official lists, real GoogLeNet and MobileNetV2, two small frames a clip."""
     monkeypatch.setitem(backbones.BACKBONES, "MobileNetV2", REAL["MobileNetV2"])
     some_rows(monkeypatch, 2)
     fusion_gru.main(
@@ -476,6 +476,8 @@ def test_real_videos_with_real_weights(shared, tmp_path, monkeypatch):
             classes="Surfing,Archery",
             backbones="GoogLeNet,MobileNetV2",
             num_frames=2,
+            size=128,
+            frame_size=128,
             gru_units=(32, 32),
             epochs=8,
             overlays=0,
