@@ -194,6 +194,8 @@ def main(recipe: Recipe) -> None:
             for row in rows
         }
         accuracies = {name: row["accuracy"] for name, row in results["networks"].items() if row["status"] == "run"}
+        if not accuracies:
+            raise ValueError("None of the networks could be trained; the reasons are above")
         results["comparison"] = fusion_rows.comparison(accuracies, trials)
         results["shown"] = shown = FUSION if FUSION in accuracies else max(accuracies, key=accuracies.get)
         run.keep(first[shown].folder / "history.csv")

@@ -163,10 +163,10 @@ def main(recipe: Recipe) -> None:
                 data[network] = flow_clips(prepared, recipe.output.cache / "flow", recipe.flow_method)
         run.keep(prepared.path / "skipped.csv")
         paths = set(prepared.record_paths)
-        parts = (part.subset(r for r in part.records if r.path in paths) for part in (split.train, split.test))
-        split = replace(split, **dict(zip(("train", "test"), parts, strict=True)))
-        if not len(split.train) or not len(split.test):
+        train, test = (part.subset(r for r in part.records if r.path in paths) for part in (split.train, split.test))
+        if not len(train) or not len(test):
             raise DatasetError(f"{dataset.root}: no video of one part of the {protocol} split can be read")
+        split = replace(split, train=train, test=test)
         results = {
             "dataset": {
                 "name": dataset.name, "classes": list(dataset.class_names),
@@ -194,6 +194,8 @@ def main(recipe: Recipe) -> None:
             }  # fmt: skip
 
         trials, states = run_rows(rows, [recipe.split], seeds, trial, "video_accuracy")
+        if all(state["status"] != "run" for state in states.values()):
+            raise ValueError("None of the networks could be trained; the reasons are above")
         results["test_clips"] = len(next(iter(tested.values())))
         results["rows"] = gated_rows.as_results(rows, states, trials, answered, len(split.test))
         results["comparisons"] = gated_rows.comparisons(results["rows"], trials)

@@ -182,6 +182,9 @@ def main(recipe: Recipe) -> None:
                 if row["status"] == "run":
                     row |= {"order_blind": model.order_blind, **outcomes[model.name, protocol].as_dict()}
 
+        if not outcomes:
+            raise ValueError("None of the models could be trained; the reasons are above")
+
         # Figures 4 to 8, of the first model.
         (name, protocol), shown = next(iter(outcomes.items()))
         results["shown"] = {"model": name, "protocol": protocol}

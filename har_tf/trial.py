@@ -142,9 +142,6 @@ def run_rows(
     Returns:
         (row -> its trials, each with its "split" and "seed"; row -> {"status": "run", "not run" or "diverged",
         "reason": None, or why it was not run or diverged}).
-
-    Raises:
-        ValueError: none could be trained.
     """
     trials: dict[str, list[dict[str, Any]]] = {row.name: [] for row in rows}
     states = {}
@@ -164,8 +161,6 @@ def run_rows(
             continue
         trials[row.name].append(kept)
         print(f"{title}: test accuracy {kept[score]:.4f}", flush=True)
-    if not any(state["status"] == "run" for state in states.values()):
-        raise ValueError("None of the networks could be trained; the reasons are above")
     return trials, states
 
 

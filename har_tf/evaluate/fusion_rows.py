@@ -13,7 +13,6 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from har_tf.command import by_name, words
-from har_tf.evaluate import repeats
 
 FUSION = "Fusion-GRU"
 # Of probabilities; features are stored in float16.
@@ -58,7 +57,7 @@ class Networks:
         if len(set(backbones)) < max(2, len(backbones)):
             raise ValueError(f"--backbones must be two or more different networks. Received: {self.backbones!r}")
         for option, numbers in several.items():
-            if len(numbers) > 1 and self.untrained:
+            if self.untrained and len(numbers) > 1:
                 other = {"split": "test", "seed": "validation"}[option]
                 raise ValueError(
                     f"--weights none trains networks on training clips of one {option}, which are {other} clips of "
@@ -174,6 +173,8 @@ def as_result(row, state: Mapping, trials: list[dict], paper: Mapping, features:
         features: backbone -> "seconds" that its features took.
         classes: how many there are.
     """
+    from har_tf.evaluate import repeats
+
     # The paper fuses its two networks, not others.
     quoted = paper.get(row.name) if paper.keys() >= row.weights.keys() else None
     about = {**state, "starts_from": row.start, "backbones": list(row.weights), "paper": quoted}
@@ -193,6 +194,8 @@ def as_result(row, state: Mapping, trials: list[dict], paper: Mapping, features:
 
 def comparison(accuracies: Mapping[str, float], trials: Mapping) -> dict | None:
     """The fusion against the better single network; None where one of them diverged."""
+    from har_tf.evaluate import repeats
+
     single = [name for name in accuracies if name != FUSION]
     if FUSION not in accuracies or not single:
         return None

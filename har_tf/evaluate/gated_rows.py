@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from har_tf.command import by_name, words
-from har_tf.evaluate import repeats
-from har_tf.evaluate.videos import VideoPredictions
+
+if TYPE_CHECKING:
+    from har_tf.evaluate.videos import VideoPredictions
 
 GATED_I3D = ("3", "2", "1+2+3", "2+3")  # the layers of I3D that Table 10 gates
 BOTH = "i3d_3_rgb+flow"  # the row of RGB and flow fused, and what it is made of
@@ -211,6 +213,8 @@ def as_results(rows: list[Row], states: Mapping, trials: dict, answered: Mapping
 
 def _means(trials: list[dict], videos: int) -> dict:
     """Clip-wise and video-wise accuracy of the trials of a row, and what they cost."""
+    from har_tf.evaluate import repeats
+
     clip, video = (repeats.spread(trials, f"{unit}_accuracy", videos) for unit in ("clip", "video"))
     return {
         "clip_accuracy": clip.mean, "video_accuracy": video.mean, "video_interval": video.interval,
@@ -223,6 +227,8 @@ def comparisons(rows: Mapping, trials: Mapping) -> list[dict]:
 
     Clips of one video are not independent, so the test over answers is one over videos.
     """
+    from har_tf.evaluate import repeats
+
     pairs = [("resnext3d_gated", "resnext3d"), *((f"i3d_{numbers}", "i3d") for numbers in GATED_I3D), (BOTH, "i3d_3")]
     compared = []
     for pair in pairs:

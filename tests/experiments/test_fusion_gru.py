@@ -581,6 +581,11 @@ def test_missing_weights_are_all_named_before_any_work(recipe, weights, tmp_path
     assert not list(tmp_path.iterdir()), "nothing was drawn, decoded or trained"
 
 
+def test_a_typo_in_weights_is_found_before_data_are_listed():
+    with pytest.raises(ValueError, match="once for each of MobileNet, MobileNetV2"):
+        fusion_gru.check(changed(PRESETS["figures"], weights="MobilNet=none,MobileNetV2=none"))
+
+
 def test_weights_of_another_network_are_refused_before_any_work(recipe, weights, tmp_path, capsys):
     wrong = weights / "mobilenetv2_notop.weights.h5"
     given = f"MobileNet={weights / 'mobilenet_notop.weights.h5'},MobileNetV2={wrong}"
@@ -606,7 +611,8 @@ def test_help_comes_before_tensorflow_and_wrong_usage_exits_with_2():
         code = (
             "import atexit, runpy, sys\n"
             f"sys.argv = ['fusion_gru', *{arguments!r}]\n"
-            "atexit.register(lambda: print('heavy:', {'tensorflow', 'matplotlib', 'sklearn'} & sys.modules.keys()))\n"
+            "heavy = {'tensorflow', 'matplotlib', 'sklearn', 'scipy'}\n"
+            "atexit.register(lambda: print('heavy:', heavy & sys.modules.keys()))\n"
             "runpy.run_module('experiments.fusion_gru', run_name='__main__')\n"
         )
         return subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)

@@ -13,6 +13,7 @@ import pytest
 
 from experiments import ucf10_cnn_gru
 from experiments.ucf10_cnn_gru import PRESETS
+from har_tf import trial
 from har_tf.command import guarded
 from har_tf.experiment import changed
 from har_tf.models import saving
@@ -104,6 +105,31 @@ def test_the_same_command_finds_its_run_and_repeats_nothing(tiny_run, tiny_recip
     assert [path.stat().st_mtime_ns for path in trained] == before
     assert (tiny_run / "results.json").read_text() == results
     assert "| CNN-GRU" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("diverging", [("group",), ("group", "random")])
+def test_a_protocol_of_which_every_model_diverges_leaves_the_results_of_the_other(tiny_recipe, monkeypatch, diverging):
+    train = trial.Trainer.train
+
+    def diverges(trainer, model, parts, folder, *arguments, **options):
+        if folder.name.startswith(diverging):
+            raise FloatingPointError("the loss is nan")
+        return train(trainer, model, parts, folder, *arguments, **options)
+
+    monkeypatch.setattr(trial.Trainer, "train", diverges)
+    recipe = changed(tiny_recipe, models="Frame-CNN", epochs=1, overlays=0, run="+".join(("diverged", *diverging)))
+    run = recipe.output.out / "ucf10_cnn_gru" / recipe.output.run
+    if len(diverging) == 2:
+        with pytest.raises(ValueError, match="None of the models could be trained"):
+            ucf10_cnn_gru.main(recipe)
+        assert not (run / "results.json").exists()
+        return
+    ucf10_cnn_gru.main(recipe)
+    results = json.loads((run / "results.json").read_text())
+    assert results["shown"] == {"model": "Frame-CNN", "protocol": "random"}
+    status = {name: part["models"]["Frame-CNN"]["status"] for name, part in results["protocols"].items()}
+    assert status == {"group": "diverged", "random": "run"}
+    assert (run / "report.html").is_file()
 
 
 def test_other_videos_are_another_run(tiny_recipe, tmp_path):
@@ -233,7 +259,8 @@ def test_help_comes_before_tensorflow_and_wrong_usage_exits_with_2():
         code = (
             "import atexit, runpy, sys\n"
             f"sys.argv = ['ucf10_cnn_gru', *{arguments!r}]\n"
-            "atexit.register(lambda: print('heavy:', {'tensorflow', 'matplotlib', 'sklearn'} & sys.modules.keys()))\n"
+            "heavy = {'tensorflow', 'matplotlib', 'sklearn', 'scipy'}\n"
+            "atexit.register(lambda: print('heavy:', heavy & sys.modules.keys()))\n"
             "runpy.run_module('experiments.ucf10_cnn_gru', run_name='__main__')\n"
         )
         return subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
