@@ -14,6 +14,7 @@ from tiny_networks import make_tiny
 
 from experiments import fusion_gru
 from experiments.fusion_gru import FUSION, PRESETS, Recipe
+from har_tf import trial
 from har_tf.command import guarded
 from har_tf.evaluate import fusion_rows
 from har_tf.evaluate.fusion_rows import Networks
@@ -231,6 +232,15 @@ def test_of_three_networks_the_one_without_weights_is_first_trained_and_no_confu
     assert {path.name for path in run.glob("figures/*confusion*")} == {
         f"confusion_{name}.png" for name in results["networks"]
     }
+
+
+def test_a_table_of_which_every_row_diverges_ends_in_a_message(recipe, monkeypatch, capsys):
+    def diverges(*_, **options):
+        raise FloatingPointError("the loss is nan")
+
+    monkeypatch.setattr(trial.Trainer, "train", diverges)
+    assert guarded(lambda: fusion_gru.main(changed(recipe, seeds="0", run="diverged"))) == 1
+    assert "None of the networks could be trained" in capsys.readouterr().err
 
 
 def some_rows(monkeypatch, count: int) -> None:

@@ -14,7 +14,7 @@ from keras import layers
 
 from experiments import gated_recognition
 from experiments.gated_recognition import PRESETS, Recipe
-from har_tf import training
+from har_tf import training, trial
 from har_tf.command import guarded
 from har_tf.datasets.cut import clips_of, cut
 from har_tf.evaluate.gated_rows import Networks, Row, check_rows
@@ -23,8 +23,9 @@ from har_tf.experiment import changed
 from har_tf.models import kinetics, resnext3d
 from har_tf.models.saving import load_model
 from har_tf.report.pages.gated_recognition import table_of
-from har_tf.video import probe
+from har_tf.video import probe, write_video
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 ROWS = [
     "resnext3d",
     "resnext3d_gated",
@@ -281,3 +282,42 @@ def test_weights_of_another_network_and_none_at_all_are_refused_before_any_work(
     with pytest.raises(ValueError, match=r"No row can be run: needs weights: --weights resnext3d=FILE.*; needs"):
         check_rows(changed(recipe, weights=None).networks.rows(), 8)
     assert not list((tmp_path / "out").rglob("*.mp4"))
+
+
+@pytest.mark.parametrize("broken", ["train", "test"])
+def test_a_part_without_readable_videos_is_told_before_validation_videos_are_held_out(recipe, tmp_path, capsys, broken):
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in ("wave", "clap"):
+            folder = tmp_path / "videos" / part / name
+            folder.mkdir(parents=True)
+            for i in range(2):
+                write_video(folder / f"{i}.mp4", rng.integers(0, 256, (8, 16, 16, 3), dtype=np.uint8))
+                if part == broken:
+                    (folder / f"{i}.mp4").write_bytes(b"no video")
+    wrong = changed(
+        recipe, dataset=str(tmp_path / "videos"), tables="9", validation=0.5, num_frames=8, out=tmp_path / "runs"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kinetics, "resnext3d", small_resnext3d)
+        assert guarded(lambda: gated_recognition.main(wrong)) == 1
+    (error,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert error.endswith("no video of one part of the official split can be read")
+
+
+def test_a_table_of_which_every_row_diverges_ends_in_a_message(recipe, monkeypatch, capsys):
+    def diverges(*_, **options):
+        raise FloatingPointError("the loss is nan")
+
+    monkeypatch.setattr(trial.Trainer, "train", diverges)
+    monkeypatch.setattr(kinetics, "resnext3d", small_resnext3d)
+    assert guarded(lambda: gated_recognition.main(changed(recipe, tables="9", run="diverged"))) == 1
+    assert "None of the networks could be trained" in capsys.readouterr().err
+
+
+def test_options_are_listed_without_tensorflow_and_scipy():
+    code = (
+        "import sys, experiments.gated_recognition; print({'tensorflow', 'matplotlib', 'scipy'} & sys.modules.keys())"
+    )
+    listed = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert listed.stdout.strip() == "set()"
