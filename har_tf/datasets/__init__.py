@@ -23,7 +23,7 @@ __all__ = [
     "prepare",
 ]
 
-# One module each, with a function `load(root, split, classes, lists, ...)`.
+# One module each, with a function `load(root, split, classes, lists, ...)`; those of `_ONE_SPLIT` without `split`.
 PUBLISHED = ("hmdb51", "ilsvrc", "jhmdb", "kinetics", "thumos", "ucf24", "ucf101")
 # Those whose `load` has no `split`, and what is said of that.
 _ONE_SPLIT = {"ilsvrc": "; its parts are part='val' and 'train'", "kinetics": "", "thumos": "", "ucf24": ""}
@@ -71,6 +71,8 @@ def load(
 
     name = name_or_dir if isinstance(name_or_dir, str) else ""
     if name in PUBLISHED:
+        if root is None:
+            raise DatasetError(f"{name}: root, the folder where it lies, is needed")
         if name not in _ONE_SPLIT:
             options["split"] = split
         elif split != 1:

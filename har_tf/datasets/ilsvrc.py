@@ -210,7 +210,10 @@ def _annotated(files: _Files, chosen: tuple[str, ...] | None, partial: bool) -> 
     tasks = [(pictures[stem], xmls.get(stem), files.known[stem]) for stem in stems]
     found = dict(zip(stems, _annotate(tasks), strict=True))
     errors = [boxes.error for boxes in found.values() if boxes.error]
-    notes += lacking(counted(errors, "annotations cannot be used"), files.lists, partial)
+    if errors and not partial:
+        others = f" (and {len(errors) - 1} others cannot be used)" if len(errors) > 1 else ""
+        raise DatasetError(f"{errors[0]}{others}; partial=True does without its boxes")
+    notes += counted(errors, "annotations cannot be used")
     lack((stem for stem, boxes in found.items() if boxes.wnid is None), "pictures have no class", files.root)
     return found, notes
 

@@ -62,10 +62,11 @@ def in_parts(
         source: where the lists stand.
         split: the number of the split.
         partial: whether videos that the lists name may be missing.
-        both: whether the training and the test part both need a video; False: one of them does.
+        both: whether a training and a test part with entries both need a video; False: one of them does.
 
     Raises:
-        DatasetError: a part that is needed is missing, or, unless `partial`, any video; or see `by_clip`.
+        DatasetError: a part that is needed is missing; or see `by_clip`.
+        IncompleteError: a video is missing, unless `partial`.
     """
     clips = by_clip(dataset)
     present = {clip_key(name, "") for name in dataset.class_names}
@@ -76,7 +77,7 @@ def in_parts(
     for part, listed in lists.items():
         entries = {key: name for key, name in listed.items() if key[: key.index("/") + 1] in present}
         missing = [name for key, name in entries.items() if key not in clips]
-        if both and len(missing) == len(entries) and part != "unused":
+        if both and partial and 0 < len(missing) == len(entries) and part != "unused":
             raise DatasetError(f"{where}: none of the {len(entries)} {part} entries is on disk")
         notes += lacking(counted(missing, f"of {len(entries)} {part} entries are not on disk"), where, partial)
         parts.append([clips[key] for key in entries if key in clips])

@@ -50,7 +50,7 @@ def load(
     found = find_lists(root, dataset.root) if lists is None else Path(lists)
     if found is None:
         raise DatasetError(f"{root}: no {LISTS} in it or beside it; name the folder of the official lists")
-    dataset = with_lists(dataset, found, split, partial)
+    dataset = with_lists(dataset, found, split, partial=partial)
     order = [name for name in _read_classes(found) if name in dataset.class_names]
     if classes is None and len(order) == len(dataset.class_names):
         dataset = dataset.only(order)
@@ -105,27 +105,32 @@ def fits(dataset: ActionDataset, lists: str | Path, split: int = 1) -> bool:
     return not all(keys.isdisjoint(entries) for entries in parts.values())
 
 
-def with_lists(dataset: ActionDataset, lists: str | Path, split: int = 1, partial: bool = True) -> ActionDataset:
+def with_lists(dataset: ActionDataset, lists: str | Path, split: int = 1, *, partial: bool = True) -> ActionDataset:
     """Gives `dataset` the official split of these lists, restricted to the videos that it has.
 
     Entries without a video, videos without an entry, and groups in both parts are told in `notes`.
 
     Raises:
-        DatasetError: see `read_lists` and `published.in_parts`.
+        DatasetError: see `read_lists` and `published.in_parts`; or a list names no video of these classes.
     """
     (train, test), notes = in_parts(dataset, read_lists(lists, split)[0], lists, split, partial)
+    for part, clips in (("training", train), ("test", test)):
+        if not clips:
+            raise DatasetError(
+                f"{lists}: none of the {part} entries of split {split} is in {dataset.root}; they are of other classes"
+            )
     shared = sorted({r.group for r in train if r.group} & {r.group for r in test})
     if shared:
         notes.append(f"official split {split}: {len(shared)} groups are in both parts: {some(shared)}")
     return replace(dataset, official=paths_of(train, test), notes=dataset.notes + tuple(notes))
 
 
-def read_list(path: Path, class_names: Sequence[str] = ()) -> dict[str, str]:
+def read_list(path: Path, class_names: Sequence[str] = (), strict: bool = True) -> dict[str, str]:
     """{`clip_key`: "<Class>/<file>"} of a list of videos.
 
     Raises:
         DatasetError: no such list, a malformed line, a video that is named twice, another label than that of the class
-            in `class_names`, or no line.
+            in `class_names`, or no line. Unless `strict`, only the first word of a line counts, as often as it comes.
     """
     names = walk.names(path.parent)
     if path.name not in names:
@@ -133,13 +138,15 @@ def read_list(path: Path, class_names: Sequence[str] = ()) -> dict[str, str]:
         raise DatasetError(f"{path}: no such list. Found: {', '.join(there) or 'no lists'}")
     entries: dict[str, str] = {}
     for number, line in numbered_lines(path):
-        name, _, label = line.partition(" ")
-        class_name, _, file = name.partition("/")
-        if len(PurePosixPath(name).parts) != 2 or (label and not label.isdigit()):
+        name, label = (*line.split(" " if strict else None, 1), "")[:2]
+        parts = PurePosixPath(name).parts
+        if len(parts) != 2 or (strict and label and not label.isdigit()):
             raise DatasetError(f"{path}, line {number}: expected '<Class>/<file> [label]'. Received: {line!r}")
+        class_name, file = parts
+        name = f"{class_name}/{file}"
         if label and class_names and class_names[int(label) - 1 : int(label)] != (class_name,):
             raise DatasetError(f"{path}, line {number}: {label} is not the label of classInd.txt. Received: {line!r}")
-        if entries.setdefault(clip_key(class_name, PurePosixPath(file).stem), name) is not name:
+        if entries.setdefault(clip_key(class_name, PurePosixPath(file).stem), name) is not name and strict:
             raise DatasetError(f"{path}, line {number}: {name} is in this list twice")
     if not entries:
         raise DatasetError(f"{path}: an empty list")

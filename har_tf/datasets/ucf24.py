@@ -197,7 +197,7 @@ def _parts(
     found: dict[str, VideoRecord], annotations: dict[str, Annotation], class_names: Sequence[str], test_list: Path
 ) -> tuple[tuple[set[str], set[str]], list[str]]:
     """((training keys, test keys), notes). Training is what is not in the test list, which so has to be whole."""
-    test = ucf101.read_list(test_list)
+    test = ucf101.read_list(test_list, strict=False)
     of_classes = {key: name for key, name in test.items() if name.split("/")[0] in CLASSES}
     if len({annotation.label for annotation in annotations.values()}) == len(CLASSES):
         count = len(test.keys() & annotations.keys())
@@ -215,7 +215,7 @@ def _parts(
     training = found.keys() - test.keys()
     train_list = test_list.with_name(TRAIN_LIST)
     if train_list.is_file():
-        listed = ucf101.read_list(train_list)
+        listed = ucf101.read_list(train_list, strict=False)
         both = sorted(listed.keys() & test.keys())
         if both:
             raise DatasetError(f"{train_list}: {len(both)} videos are in {TEST_LIST} as well: {some(both)}")

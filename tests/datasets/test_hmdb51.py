@@ -164,7 +164,7 @@ def test_a_name_with_spaces_is_kept(tmp_path):
 
 
 def test_what_is_not_there(root, tmp_path):
-    with pytest.raises(DatasetError, match="root, the folder of HMDB51"):
+    with pytest.raises(DatasetError, match="^hmdb51: root, the folder where it lies, is needed"):
         datasets.load("hmdb51")
     with pytest.raises(DatasetError, match="no_such: no such folder"):
         datasets.load("hmdb51", tmp_path / "no_such")
@@ -259,6 +259,13 @@ def test_without_any_training_video_partial_is_no_way_out(root, tmp_path):
             (root / folder / video).unlink()
     with pytest.raises(DatasetError, match="none of the 3 training entries is on disk"):
         datasets.load("hmdb51", root, lists=lists, partial=True)
+
+
+@pytest.mark.parametrize(("flag", "sizes"), [(1, [7, 0]), (2, [0, 7])])
+def test_lists_may_have_clips_of_one_part_only(root, tmp_path, flag, sizes):
+    one_part = {name: [(video, flag) for video, _ in lines] for name, lines in LISTS.items()}
+    dataset = datasets.load("hmdb51", root, lists=write_lists(tmp_path / "lists", one_part))
+    assert [len(part) for part in dataset.official] == sizes
 
 
 def test_a_clip_that_is_there_with_two_suffixes_is_refused(root, tmp_path):

@@ -322,7 +322,7 @@ def test_damaged_bytes_of_a_mat_file_never_do_more_than_fail(tmp_path):
 
 
 def test_what_is_not_there(root, tmp_path):
-    with pytest.raises(DatasetError, match="root, JHMDB, with ReCompress_Videos"):
+    with pytest.raises(DatasetError, match="^jhmdb: root, the folder where it lies, is needed"):
         load(None)
     with pytest.raises(DatasetError, match="no such folder. Expected JHMDB"):
         load(tmp_path / "none")

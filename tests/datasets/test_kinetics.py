@@ -266,7 +266,7 @@ def test_wrong_lists_are_refused(empty_videos, text, message):
 
 def test_what_is_not_there(empty_videos, tmp_path):
     root = flat(empty_videos)
-    with pytest.raises(DatasetError, match="root, a folder that holds the videos"):
+    with pytest.raises(DatasetError, match="^kinetics: root, the folder where it lies, is needed"):
         datasets.load("kinetics")
     with pytest.raises(DatasetError, match="no_such: no such folder"):
         datasets.load("kinetics", tmp_path / "no_such")

@@ -188,7 +188,7 @@ def test_malformed_lines_are_refused(tmp_path, line, message):
 
 
 def test_what_is_not_there_or_there_twice(tmp_path):
-    with pytest.raises(DatasetError, match="root, the folder of the videos"):
+    with pytest.raises(DatasetError, match="^thumos: root, the folder where it lies, is needed"):
         datasets.load("thumos")
     with pytest.raises(DatasetError, match="no such folder"):
         datasets.load("thumos", tmp_path / "none")

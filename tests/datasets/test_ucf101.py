@@ -4,6 +4,7 @@ import pytest
 
 from har_tf import datasets
 from har_tf.datasets import DatasetError, ucf101
+from har_tf.datasets.errors import IncompleteError
 
 FILES = {
     "HandstandPushups": ["v_HandStandPushups_g01_c01.avi", "v_HandStandPushups_g08_c01.avi"],
@@ -69,13 +70,17 @@ def test_lists_are_found_beside_a_folder_and_in_a_copy_of_it(empty_videos, tmp_p
     write_lists(tmp_path / "copy" / "ucfTrainTestlist")
     assert datasets.load(root).official == datasets.load(tmp_path / "copy").official
     assert len(datasets.load(root).official[1]) == 3
+    with pytest.raises(TypeError, match="positional"):  # the fourth was once `complete`, which is the reverse
+        ucf101.with_lists(datasets.load(root), tmp_path / "copy" / "ucfTrainTestlist", 1, True)
 
 
 def test_lists_beside_other_data_are_not_for_it(empty_videos, tmp_path):
     root = empty_videos("own", {"wave": ["a.mp4"], "jump": ["b.mp4"]})
     lists = write_lists(tmp_path / "ucfTrainTestlist")
     assert datasets.load(root).official is None
-    with pytest.raises(DatasetError, match="split 1.: none of the 0 training entries is on disk"):
+    with pytest.raises(
+        DatasetError, match="Testlist: none of the training entries of split 1 is in .*own; they are of other"
+    ):
         datasets.load(root, lists=lists)
 
 
@@ -94,7 +99,10 @@ def test_groups_in_both_parts_are_told(empty_videos, tmp_path):
         ({"train": ["v_Hammering_g08_c01.avi 1"]}, "line 1: expected '<Class>/<file> .label.'"),
         ({"train": ["Hammering/v_Hammering_g08_c01.avi 2"]}, "line 1: 2 is not the label of classInd.txt"),
         ({"test": [""]}, "testlist01.txt: an empty list"),
-        ({"train": ["Biking/v_Biking_g08_c01.avi"]}, "none of the 0 training entries"),
+        (
+            {"train": ["Biking/v_Biking_g08_c01.avi"]},
+            "none of the training entries of split 1 is in .*; they are of other classes",
+        ),
         ({"classes": "1 Hammering\n3 HammerThrow\n"}, "the numbers are not 1 to 2"),
         ({"classes": "Hammering\n"}, "classInd.txt, line 1"),
     ],
@@ -112,7 +120,7 @@ def test_what_is_not_there(empty_videos, tmp_path):
         datasets.load("ucf101", root)
     with pytest.raises(DatasetError, match=r"trainlist04.txt: no such list. Found: .*trainlist01.txt"):
         datasets.load("ucf101", root, lists=write_lists(tmp_path / "lists"), split=4)
-    with pytest.raises(DatasetError, match="root, the folder of UCF-101"):
+    with pytest.raises(DatasetError, match="^ucf101: root, the folder where it lies, is needed"):
         datasets.load("ucf101")
 
 
@@ -149,6 +157,23 @@ def test_missing_videos_are_notes_on_request(empty_videos, tmp_path):
     assert dataset.notes == (
         "official split 1: 1 of 3 training entries are not on disk, first Hammering/v_Hammering_g08_c02.avi",
     )
+
+
+def test_without_a_whole_part_the_error_says_what_helps(empty_videos, tmp_path):
+    root, lists = empty_videos("UCF-101", FILES), write_lists(tmp_path / "lists")
+    for entry in TRAIN:
+        (root / entry.split()[0].replace("HandstandPushups_", "HandStandPushups_")).unlink()
+    with pytest.raises(IncompleteError, match="4 of 4 training entries are not on disk, .*; partial=True does without"):
+        datasets.load("ucf101", root, lists=lists)
+    with pytest.raises(DatasetError, match="none of the 4 training entries is on disk"):
+        datasets.load("ucf101", root, lists=lists, partial=True)
+
+
+def test_entries_may_begin_with_a_dot(empty_videos, tmp_path):
+    root = empty_videos("UCF-101", FILES)
+    expected = datasets.load("ucf101", root, lists=write_lists(tmp_path / "lists")).official
+    lists = write_lists(tmp_path / "lists", [f"./{line}" for line in TRAIN], [f"./{line}" for line in TEST])
+    assert datasets.load("ucf101", root, lists=lists).official == expected
 
 
 @pytest.mark.parametrize("extra", ["v_Hammering_g01_c01.MP4", "v_Hammering_g99_c01.mkv"])

@@ -170,6 +170,15 @@ def test_a_test_list_of_other_suffixes_tests_the_same(root):
     assert load(root).official == expected
 
 
+@pytest.mark.parametrize("label", ["  20", " 20 x", " -1", "\t20", "\n./Surfing/v_Surfing_g01_c01"])
+def test_only_the_first_word_of_a_line_counts(root, label):
+    expected = load(root).official
+    write_lists(
+        root / "splitfiles", test=(f"Surfing/v_Surfing_g01_c01{label}", "BasketballDunk/v_BasketballDunk_g01_c01")
+    )
+    assert load(root).official == expected
+
+
 def test_a_test_list_that_is_not_whole_would_move_test_videos_into_training(root):
     write_lists(root / "splitfiles", test=("Surfing/v_Surfing_g01_c01",))
     with pytest.raises(DatasetError, match="testlist01.txt: no video of BasketballDunk. Expected some of every class"):
@@ -305,7 +314,7 @@ def test_annotations_that_run_code_are_refused(root, tmp_path):
 
 
 def test_what_is_not_there(root, empty_videos, tmp_path):
-    with pytest.raises(DatasetError, match="root, UCF-101, a folder"):
+    with pytest.raises(DatasetError, match="^ucf24: root, the folder where it lies, is needed"):
         load(None)
     with pytest.raises(DatasetError, match="no such folder"):
         load(tmp_path / "none")
