@@ -25,6 +25,7 @@ from har_tf.files.frame_counts import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
 from har_tf.models import saving
 from har_tf.models.fusion_gru import stream_taps
+from har_tf.models.logits import probabilities
 from har_tf.models.saving import CLIP
 from har_tf.models.taps import Tap, find_several, taps
 from har_tf.video import VideoError, read_clip
@@ -116,7 +117,7 @@ class Classifier:
     """A video classifier that reads clips as it was trained on them.
 
     Args:
-        model: takes clips (B, T, H, W, 3) of uint8 RGB and gives (B, C) probabilities.
+        model: takes clips (B, T, H, W, 3) of uint8 RGB and gives (B, C) probabilities or logits.
         class_names: the C names, in the order of the outputs.
         clip: sampling, short and fit, the arguments of `read_clip` that the model's clips were taken with; None: as
             they are by default.
@@ -143,7 +144,7 @@ class Classifier:
         self.clip, self.provenance = CLIP | dict(clip or {}), dict(provenance or {})
         saving.check_members(model, self.class_names, self.clip)
         self._where = "the model"
-        self._answer: Callable[[np.ndarray], np.ndarray] = model.predict_on_batch
+        self._answer: Callable[[np.ndarray], np.ndarray] = self._probabilities
 
     @classmethod
     def load(cls, path: str | PathLike) -> Classifier:
@@ -388,6 +389,9 @@ class Classifier:
         if not rows:
             raise ValueError("there are no clips. Received: an empty source")
         return np.concatenate(rows)
+
+    def _probabilities(self, clips: np.ndarray) -> np.ndarray:
+        return probabilities(self.model, self.model.predict_on_batch(clips))
 
     def _check_clips(self, clips: np.ndarray) -> None:
         wanted = tuple(self.model.input_shape)

@@ -31,6 +31,8 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str):
+    if name == "tcav":  # where it was; not listed, as explanations come before concepts
+        return importlib.import_module("har_tf.concepts.tcav")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

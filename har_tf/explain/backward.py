@@ -11,18 +11,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf.models.folding import folded, variant
-from har_tf.models.logits import logits_of
+from har_tf.models.flatten import flat
+from har_tf.models.folding import folded, without_activation
+from har_tf.models.logits import Logits, check_outputs, ends_in_logits, logits_of
 from har_tf.models.taps import Tap, symbolic
 
 # The gradient of a softmax is exactly 0 in float32 at a logit gap of 40, so explanations are of the logits.
-_TO_PROBABILITY = {None: tf.nn.softmax, "softmax": tf.nn.softmax, "log_softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
+_TO_PROBABILITY = {"softmax": tf.nn.softmax, "log_softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
+_SAME = 5e-3  # how far apart a probability and the model's own answer are through rounding, in half precision too
+_LEAST = 1e-30  # probability whose logarithm is taken
 _PREDICTED = -1  # and -2 for the second, ...
 
 # model -> (its output tensor, {(tap names, rule): compiled function}). A function holds the model's layers
 # but not the model, so both go when the user drops the model. The output tensor tells a sequential model that
 # has grown since.
 _compiled: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# model -> (its output tensor, whether the logarithm of its probabilities is explained for want of logits)
+_by_probability: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 Rule = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 FeatureRule = Callable[[tf.Tensor], tf.Tensor]
@@ -30,12 +35,18 @@ FeatureRule = Callable[[tf.Tensor], tf.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the passes found: `signed` (B, ...), what the rule made at each tap; class, logit and probability (B,)."""
+    """What the passes found: `signed` (B, ...), what the rule made at each tap; class, logit and probability (B,).
+
+    Not every model has a logit: where its answers are means of several softmaxes, as over frames, `score` is the mean
+    of their logits; where no logits can be found, the logarithm of the probability, whose gradient vanishes later than
+    that of the probability. `score_of` says which.
+    """
 
     signed: list[np.ndarray]
     class_index: np.ndarray
     score: np.ndarray
     probability: np.ndarray
+    score_of: str = "logit"
 
 
 def evidence(
@@ -69,7 +80,7 @@ def evidence(
         ValueError: clips or classes that do not fit the model, a gradient that is not finite, or `batch_size` below 1.
     """
     check_batch_size(batch_size)
-    run = _function(model, taps, rule, _build)
+    check_outputs(model)
     clips = checked_clips(model, clips)
     number = model.outputs[0].shape[-1]
     if top is None:
@@ -82,9 +93,42 @@ def evidence(
             )
         classes = np.tile(_PREDICTED - np.arange(top), len(clips))
         clips = np.repeat(clips, top, axis=0)
-    signed, classes, score, probability = _in_batches(run, batch_size, clips, classes)
+    last = logits_of(flat(model))
+    output, by_probability = _by_probability.get(model, (None, False))
+    known = output is model.outputs[0]
+    run = _function(model, taps, rule, _build_by_probability if known and by_probability else _build)
+    signed, classes, score, probability, own, away = _in_batches(run, batch_size, clips, classes)
+    if not known:
+        by_probability = not _has_logits(model, last, own, away)
+        _by_probability[model] = (model.outputs[0], by_probability)
+        if by_probability:
+            return evidence(model, clips, taps, rule, classes, batch_size)
     _check_finite(model, taps, signed, "gradient")
-    return Evidence(signed, classes, score, probability)
+    score_of = "log-probability" if by_probability else "mean of logits" if last.averaged else "logit"
+    return Evidence(signed, classes, score, probability, score_of)
+
+
+def _has_logits(model: keras.Model, last: Logits, own: np.ndarray, away: np.ndarray) -> bool:
+    """Whether what was taken for the logits of a model gives its own answers.
+
+    Args:
+        model: the model.
+        last: what was found at its end.
+        own: (B, C), its answers.
+        away: (B,), how far the probabilities are from them, where the graph ends with a known activation.
+
+    Raises:
+        ValueError: they are not, and the answers are no probabilities either.
+    """
+    if away.max() <= _SAME if last.activation else ends_in_logits(last, own):
+        return True
+    if (own < 0).any() or (own > 1).any():
+        end = flat(model).outputs[0]._keras_history.operation.name
+        raise ValueError(
+            f"model {model.name!r}: what its end, {end!r}, makes of the logits is not understood. "
+            f"Received: answers from {own.min():.4g} to {own.max():.4g}"
+        )
+    return False
 
 
 def features(
@@ -138,14 +182,14 @@ def _function(model: keras.Model, taps: Sequence[Tap], rule, build):
         functions = {}
         _compiled[model] = (model.outputs[0], functions)
     names = tuple(tap.name for tap in taps)
-    if (names, rule) not in functions:
-        functions[names, rule] = build(model, names, rule)
-    return functions[names, rule]
+    if (names, rule, build) not in functions:
+        functions[names, rule, build] = build(model, names, rule)
+    return functions[names, rule, build]
 
 
 def _build_forward(model: keras.Model, names: tuple[str, ...], rule: FeatureRule):
     chosen, tensors = _chosen(model, names)
-    clip = model.inputs[0]
+    clip = flat(model).inputs[0]
     probe = folded(clip, tensors)
 
     @tf.function(input_signature=[tf.TensorSpec(clip.shape, clip.dtype)])
@@ -155,26 +199,34 @@ def _build_forward(model: keras.Model, names: tuple[str, ...], rule: FeatureRule
     return run
 
 
-def _build(model: keras.Model, names: tuple[str, ...], rule: Rule):
+def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probability: bool = False):
     chosen, tensors = _chosen(model, names)
-    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
-        shapes = [tuple(x.shape) for x in model.outputs]
-        raise ValueError(f"explanations need a model with one output (B, classes). Received: outputs {shapes}")
+    model = flat(model)
     last = logits_of(model)
-    layer = tf.identity if last.dense is None else _without_activation(last.dense)
-    to_probability = _TO_PROBABILITY[last.activation]
+    to_logits = without_activation(last.tensors, model.outputs[0], last.layers)
+    to_probability = _TO_PROBABILITY.get(
+        last.activation, tf.sigmoid if model.outputs[0].shape[1] == 1 else tf.nn.softmax
+    )
     clip = model.inputs[0]
-    probe = folded(clip, [*tensors, last.tensor])
+    probe = folded(clip, [*tensors, *last.tensors, model.outputs[0]])
 
     @tf.function(input_signature=[tf.TensorSpec(clip.shape, clip.dtype), tf.TensorSpec(clip.shape[:1], tf.int64)])
     def run(clips, classes):
-        *maps, features = probe(clips)
-        logits = tf.cast(layer(features), tf.float32)
-        ranked = tf.argsort(logits, axis=-1, direction="DESCENDING", stable=True)
+        *maps, own = probe(clips)
+        maps, features = maps[: len(chosen)], maps[len(chosen) :]
+        own = tf.cast(own, tf.float32)
+        own = tf.exp(own) if last.activation == "log_softmax" else own
+        if by_probability:
+            logits, every = tf.math.log(tf.maximum(own, _LEAST)), own
+        else:
+            logits = tf.cast(to_logits(features), tf.float32)
+            every = own if last.averaged else to_probability(logits)
+        ranked = tf.argsort(every if last.averaged else logits, axis=-1, direction="DESCENDING", stable=True)
         rank = tf.maximum(_PREDICTED - classes, 0)
         classes = tf.where(classes < 0, tf.cast(tf.gather(ranked, rank, batch_dims=1), tf.int64), classes)
         score = tf.gather(logits, classes, batch_dims=1)
-        probability = tf.gather(to_probability(logits), classes, batch_dims=1)
+        probability = tf.gather(every, classes, batch_dims=1)
+        away = tf.reduce_max(tf.abs(every - own), axis=1)
         # In float16 the gradient of a pooled logit is too small a number; it is exact to enlarge it by a
         # power of two.
         scale = 256.0 if any(m.dtype == tf.float16 for m in maps) else 1.0
@@ -184,9 +236,13 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule):
         signed = []
         for tap, feature, gradient in zip(chosen, maps, gradients, strict=True):
             signed.append(rule(_grid(tap, feature), _grid(tap, gradient) / scale))
-        return signed, classes, score, probability
+        return signed, classes, score, probability, own, away
 
     return run
+
+
+def _build_by_probability(model: keras.Model, names: tuple[str, ...], rule: Rule):
+    return _build(model, names, rule, by_probability=True)
 
 
 def _chosen(model: keras.Model, names: tuple[str, ...]) -> tuple[list[Tap], list[keras.KerasTensor]]:
@@ -197,23 +253,21 @@ def _chosen(model: keras.Model, names: tuple[str, ...]) -> tuple[list[Tap], list
 
 
 def _grid(tap: Tap, feature) -> tf.Tensor:
-    """float32 (B, t, h, w, c), where sizes that the model leaves open are read off the tensor."""
+    """float32 (B, t, h, w, c), upright, where sizes that the model leaves open are read off the tensor."""
     t, h, w, c = tap.shape
-    if None in (t, h, w):  # such a map is (B, t, h, w, c), or (B·T, h, w, c) with T known
+    feature = tf.cast(feature, tf.float32)
+    if tap.axes:
+        sizes = {"b": -1, "t": t, "h": h, "w": w, "c": c}
+        order = [axis.removeprefix("-") for axis in tap.axes]
+        feature = tf.reshape(feature, [sizes[axis] for axis in order])
+        feature = tf.reverse(feature, [i for i, axis in enumerate(tap.axes) if axis.startswith("-")])
+        feature = tf.transpose(feature, [order.index(axis) for axis in sizes if axis in order])
+    elif None in (t, h, w):  # such a map is (B, t, h, w, c), or (B·T, h, w, c) with T known
         actual = tf.shape(feature)
         t = actual[1] if t is None else t
         h = actual[-3] if h is None else h
         w = actual[-2] if w is None else w
-    return tf.reshape(tf.cast(feature, tf.float32), tf.stack([-1, t, h, w, c]))
-
-
-def _without_activation(layer: keras.Layer):
-    """The layer as a function without its activation, on the layer's own weights."""
-
-    def call(x):
-        return variant(layer, tf.cast(x, layer.variable_dtype), activation=keras.activations.linear)
-
-    return call
+    return tf.reshape(feature, tf.stack([-1, t, h, w, c]))
 
 
 def checked_clips(model: keras.Model, clips) -> np.ndarray:

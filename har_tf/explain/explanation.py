@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from har_tf.explain.options import check
-from har_tf.explain.upsampling import enlarge, interpolation
+from har_tf.explain.upsampling import WHOLE, enlarge, interpolation
 
 _PIXELS_AT_ONCE = 2**21  # of clips whose maps are enlarged together: more take memory, and are no faster
 
@@ -26,7 +26,7 @@ class Explanation:
         signed: float32 (B, t, h, w), the evidence at the tap's own size, before the ReLU and any scaling; of
             methods that join several taps, (B, T, H, W).
         class_index: int64 (B,), the explained class of each clip.
-        score: float32 (B,), its logit.
+        score: float32 (B,), its logit, or what settings["score"] says, see `har_tf.explain.backward.Evidence`.
         probability: float32 (B,), its probability.
         method: "Grad-CAM", ...
         settings: the arguments that made it, as tap, pool, normalize.
@@ -76,6 +76,7 @@ class Factors:
         size: (T, H, W) of the clips.
         align: as in `cam3d`.
         count: what the sum over the taps is divided by, 1 for `join="sum"`.
+        spans: for each tap the part of the clip that it shows, see `Tap.spans`.
     """
 
     parts: tuple[np.ndarray, ...]
@@ -83,6 +84,7 @@ class Factors:
     size: tuple[int, int, int]
     align: str
     count: int
+    spans: tuple
 
     def summed(self, peaks: Sequence[np.ndarray]) -> np.ndarray:
         """Equations (2) and (6) with other divisors: those of all windows for the maps of a video.
@@ -93,7 +95,7 @@ class Factors:
         Returns:
             float32 (B, T, H, W).
         """
-        return products(self.parts, self.size, self.align, peaks)[0] / self.count
+        return products(self.parts, self.size, self.align, self.spans, peaks)[0] / self.count
 
     def only(self, chosen) -> Factors:
         """Those of some of the clips."""
@@ -101,7 +103,7 @@ class Factors:
         return replace(self, parts=parts, peaks=peaks)
 
 
-def saliency(signed: np.ndarray, size: tuple[int, int, int], normalize: str | None = "clip") -> np.ndarray:
+def saliency(signed: np.ndarray, size: tuple[int, int, int], normalize: str | None = "clip", spans=WHOLE) -> np.ndarray:
     """ReLU, enlargement to the clip's size, and scaling of a raw map.
 
     Args:
@@ -110,6 +112,7 @@ def saliency(signed: np.ndarray, size: tuple[int, int, int], normalize: str | No
         normalize: "clip" divides by the largest value of each clip, so that its frames can be compared;
             "frame" by that of each frame, which shows where in the frame the evidence lies however weak it
             is; None leaves the values.
+        spans: the part of the clip that the map shows, see `Tap.spans`; outside of it the result is 0.
 
     Returns:
         float32 (B, T, H, W). What holds no positive value is zero.
@@ -117,7 +120,7 @@ def saliency(signed: np.ndarray, size: tuple[int, int, int], normalize: str | No
     Raises:
         ValueError: unknown `normalize`.
     """
-    return scaled(enlarge(np.maximum(signed, 0).astype("float32"), size), normalize)
+    return scaled(enlarge(np.maximum(signed, 0).astype("float32"), size, spans=spans), normalize)
 
 
 def scaled(maps: np.ndarray, normalize: str | None) -> np.ndarray:
@@ -133,6 +136,7 @@ def products(
     parts: Sequence[np.ndarray],
     size: tuple[int, int, int],
     align: str = "corners",
+    spans: Sequence | None = None,
     peaks: Sequence[np.ndarray] | None = None,
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """Equations (2) and (6): enlarged, divided by their maximum, ReLU, multiplied, and summed over the taps.
@@ -141,13 +145,15 @@ def products(
         parts: for each tap the maps to multiply, float32 (B, factors, t, h, w).
         size: (T, H, W) of the clip.
         align: as in `cam3d`.
+        spans: for each tap the part of the clip that it shows, see `Tap.spans`; None: all of it.
         peaks: for each tap what its factors are divided by, (B or 1, factors, 1, 1, 1); None: their own maxima.
 
     Returns:
         The sum, float32 (B, T, H, W), in which the summand of a tap with a factor without any positive value is zero;
         and these maxima, as in `Factors.peaks`.
     """
-    run = _products(tuple(each.shape[1:] for each in parts), tuple(size), align, peaks is None)
+    spans = (WHOLE,) * len(parts) if spans is None else tuple(spans)
+    run = _products(tuple(each.shape[1:] for each in parts), tuple(size), align, spans, peaks is None)
     # Divided before they are multiplied: the product of the two maxima of tiny numbers would be zero.
     divisors = [each.max(axis=(2, 3, 4), keepdims=True) for each in parts] if peaks is None else peaks
     parts = [_divided(each, by) for each, by in zip(parts, divisors, strict=True)]
@@ -165,12 +171,12 @@ def _divided(maps: np.ndarray, by: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def _products(shapes, size, align, by_own_peaks):
+def _products(shapes, size, align, spans, by_own_peaks):
     @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32) for shape in shapes])
     def run(*parts):
         total, peaks = 0.0, []
-        for maps in parts:
-            factors = _enlarged(maps, size, align)
+        for maps, span in zip(parts, spans, strict=True):
+            factors = _enlarged(maps, size, align, span)
             peaks.append(tf.reduce_max(factors, axis=(2, 3, 4), keepdims=True))
             product = functools.reduce(tf.multiply, tf.unstack(tf.nn.relu(factors), axis=1))
             # Where no value of a factor is positive the product is zero already, whatever it is divided by.
@@ -180,17 +186,17 @@ def _products(shapes, size, align, by_own_peaks):
     return run
 
 
-def _enlarged(maps: tf.Tensor, size: tuple[int, int, int], align: str) -> tf.Tensor:
+def _enlarged(maps: tf.Tensor, size: tuple[int, int, int], align: str, spans) -> tf.Tensor:
     """Equation (5), as three products with small matrices; maps are (B, factors, t, h, w)."""
     factors, t, h, w = maps.shape[1:]
     time, height, width = size
     rows = tf.shape(maps)[0] * factors
-    if t != time:
-        matrix = tf.broadcast_to(interpolation(t, time, align), (rows, time, t))
+    if t != time or spans[0] != WHOLE[0]:
+        matrix = tf.broadcast_to(interpolation(t, time, align, spans[0]), (rows, time, t))
         maps = matrix @ tf.reshape(maps, (rows, t, h * w))
-    if w != width:
-        maps = tf.reshape(maps, (-1, w)) @ interpolation(w, width, align).T
-    if h != height:
-        matrix = tf.broadcast_to(interpolation(h, height, align), (rows * time, height, h))
+    if w != width or spans[2] != WHOLE[2]:
+        maps = tf.reshape(maps, (-1, w)) @ interpolation(w, width, align, spans[2]).T
+    if h != height or spans[1] != WHOLE[1]:
+        matrix = tf.broadcast_to(interpolation(h, height, align, spans[1]), (rows * time, height, h))
         maps = matrix @ tf.reshape(maps, (rows * time, h, width))
     return tf.reshape(maps, (-1, factors, *size))

@@ -29,6 +29,7 @@ class Layerwise:
         size: (T, H, W) of the clips.
         options: channels and pool, as in `layerwise`.
         image: whether the model takes images, so that the maps are those of 2DCAM.
+        score_of: "logit", or what was explained for want of one, see `har_tf.explain.backward.Evidence`.
     """
 
     taps: tuple[Tap, ...]
@@ -39,6 +40,7 @@ class Layerwise:
     size: tuple[int, int, int]
     options: dict[str, str]
     image: bool = False
+    score_of: str = "logit"
 
     @property
     def gradients(self) -> dict[str, np.ndarray]:
@@ -74,7 +76,8 @@ class Layerwise:
         (name,) = self._names([self.taps[-1] if tap is None else tap])
         signed = functools.reduce(np.multiply, self._factors(method, name, counterfactual))
         settings = {"tap": name, **self._options(method), "normalize": normalize, "counterfactual": counterfactual}
-        return self._explanation(saliency(signed, self.size, normalize), signed, self._title(method), settings)
+        maps = saliency(signed, self.size, normalize, *self._spans([name]))
+        return self._explanation(maps, signed, self._title(method), settings)
 
     def summed(
         self,
@@ -100,13 +103,13 @@ class Layerwise:
         names = self._names(taps)
         parts = [np.stack(self._factors(method, name, counterfactual), axis=1) for name in names]
         parts = tuple(np.maximum(each, 0) if method.rectified else each for each in parts)
-        signed, peaks = products(parts, self.size, align)
+        signed, peaks = products(parts, self.size, align, self._spans(names))
         count = len(parts) if join == "average" else 1
         signed /= count
         several = {"sum": "Sum ", "average": "Average "}[join] if len(parts) > 1 else ""
         settings = {"taps": names, **self._options(method), "counterfactual": counterfactual}
         settings |= {"join": join, "align": align, "normalize": normalize}
-        factors = Factors(parts, peaks, self.size, align, count)
+        factors = Factors(parts, peaks, self.size, align, count, self._spans(names))
         return self._explanation(scaled(signed, normalize), signed, several + self._title(method), settings, factors)
 
     gradcam = functools.partialmethod(at_tap, "gradcam")
@@ -122,6 +125,10 @@ class Layerwise:
             raise ValueError(f"taps are some of {', '.join(known)}, each once. Received: {taps=}")
         return names
 
+    def _spans(self, names: Sequence[str]) -> tuple:
+        spans = {tap.name: tap.spans for tap in self.taps}
+        return tuple(spans[name] for name in names)
+
     def _factors(self, method: Method, tap: str, counterfactual: bool) -> list[np.ndarray]:
         first, *others = (self.maps[need][tap] for need in method.needs)
         return [-first if counterfactual else first, *others]  # equation (7)
@@ -133,6 +140,7 @@ class Layerwise:
         return method.title_of_images or method.title if self.image else method.title
 
     def _explanation(self, maps, signed, method, settings, factors=None) -> Explanation:
+        settings |= {} if self.score_of == "logit" else {"score": self.score_of}
         return Explanation(maps, signed, self.class_index, self.score, self.probability, method, settings, factors)
 
 
@@ -259,6 +267,7 @@ def one_pass(
         size=clips.shape[1:4] if clips.ndim == 5 else (1, *clips.shape[1:3]),
         options=options,
         image=clips.ndim == 4,
+        score_of=found.score_of,
     )
 
 

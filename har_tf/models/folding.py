@@ -43,6 +43,34 @@ def folded(clip: keras.KerasTensor, outputs: Sequence[keras.KerasTensor]) -> Cal
     return run
 
 
+def without_activation(
+    inputs: Sequence[keras.KerasTensor], output: keras.KerasTensor, layers: Sequence
+) -> Callable[[list[tf.Tensor]], tf.Tensor]:
+    """The function from tensors of a graph to a later one, with the activation of some layers left out.
+
+    Args:
+        inputs: tensors of a functional model.
+        output: a tensor that is computed from them.
+        layers: of these the activation is left out; one that is nothing else gives what it is given.
+    """
+    if not layers:
+        return lambda tensors: tensors[0]
+    graph = keras.Function(list(inputs), output)
+
+    def plain(layer):
+        def call(x, *args, **kwargs):
+            if not isinstance(layer, keras.layers.Dense):
+                return x
+            return variant(layer, tf.cast(x, layer.variable_dtype), activation=keras.activations.linear)
+
+        return call
+
+    stand_ins = {layer: plain(layer) for layer in layers}
+    return lambda tensors: graph._run_through_graph(
+        tensors, lambda operation: stand_ins.get(operation) or _predicting(operation)
+    )
+
+
 def variant(layer: keras.Layer, x: tf.Tensor, **attributes) -> tf.Tensor:
     """What the layer would make of `x` if these attributes of it, such as its kernel or activation, were others."""
 

@@ -109,15 +109,16 @@ def _gate(tap: Tap, x, num_classes, t, pool_channels, start):
 def _logits(model):
     """What the softmax at the end of a model is taken of, on the model's own weights."""
     found = logits_of(model)
-    if found.activation != "softmax":
+    if found.activation != "softmax" or found.averaged or len(found.layers) > 1:
         last = model.outputs[0]._keras_history.operation
         raise ValueError(
             f"{model.name} does not end with a softmax, whose logits the gates could be added to; classifier=False "
             f"leaves its end out. Received: a last layer {last.name!r}, a {type(last).__name__}"
         )
-    if found.dense is None:
-        return found.tensor
-    linear = layers.Dense.from_config(found.dense.get_config() | {"activation": "linear", "name": "model_logits"})
+    (tensor,), (layer,) = found.tensors, found.layers
+    if not isinstance(layer, layers.Dense):
+        return tensor
+    linear = layers.Dense.from_config(layer.get_config() | {"activation": "linear", "name": "model_logits"})
     # The same two variables, so that both models learn.
-    linear._kernel, linear.bias, linear.built = found.dense._kernel, found.dense.bias, True
-    return linear(found.tensor)
+    linear._kernel, linear.bias, linear.built = layer._kernel, layer.bias, True
+    return linear(tensor)

@@ -1,6 +1,7 @@
 """A `.keras` file that knows its class names and how its clips were taken, and nothing else unexpected by Keras."""
 
 import json
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import keras
 
 from har_tf.files.whole import whole_file
 from har_tf.models.grouped_conv import quicken
+from har_tf.models.logits import check_outputs
 
 _MEMBER = "class_names.json"
 _CLIP_MEMBER = "clip.json"
@@ -22,6 +24,7 @@ CLIP = {"sampling": "uniform", "short": "repeat_last", "fit": "stretch"}
 
 def check_members(model: keras.Model, names: Sequence[str], clip: Mapping[str, str]) -> None:
     """Raises ValueError for another number of names than outputs, or another setting of clips than those of `CLIP`."""
+    check_outputs(model)
     if len(names) != model.output_shape[-1]:
         raise ValueError(f"{model.output_shape[-1]} outputs need as many names. Received: {len(names)} names")
     if clip.keys() != CLIP.keys():
@@ -105,8 +108,8 @@ def _member(path: str | Path, name: str):
 def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:
     """Loads a classifier and its class names. Video Swin's layer is known here, as all of `har_tf.models` is imported.
 
-    The names come from inside the file, else from `class_names.json` beside it (a JSON list of strings), else they are
-    "class 0", "class 1", ...
+    The names come from inside the file, else from `class_names.json` beside it, else they are "class 0", "class 1", ...
+    A JSON file of names is a list in the order of the outputs, or a label map: {name: number} or {number: name}.
 
     Args:
         path: a `.keras` file.
@@ -116,7 +119,7 @@ def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not a Keras model, or other names than outputs.
+        ValueError: not a Keras model, one without one output (B, classes), or other names than outputs.
     """
     path = Path(path)
     if not path.is_file():
@@ -127,10 +130,54 @@ def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: not a model that Keras can load ({reason})") from error
+    try:
+        check_outputs(model)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    outputs, where = model.output_shape[-1], path
     if names is None and beside.is_file():
-        names = json.loads(beside.read_bytes())
-    outputs = model.output_shape[-1]
-    names = tuple(names) if names is not None else tuple(f"class {i}" for i in range(outputs))
+        where = beside
+        try:
+            names = json.loads(beside.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{beside}: not a JSON file of class names ({error})") from error
+        if names is None:
+            raise ValueError(f"{beside}: holds no class names. Received: null")
+    names = tuple(f"class {i}" for i in range(outputs)) if names is None else _ordered(names, where)
     if len(names) != outputs:
-        raise ValueError(f"{path}: {outputs} outputs, but {len(names)} class names")
+        raise ValueError(f"{where}: {outputs} outputs, but {len(names)} class names")
     return model, names
+
+
+def _ordered(names: Any, where: Path) -> tuple[str, ...]:
+    """Class names in the order of the outputs, of a list or a label map.
+
+    Raises:
+        ValueError: something else.
+    """
+    if isinstance(names, dict):
+        numbered = names if all(_is_number(number) for number in names.values()) else {v: k for k, v in _pairs(names)}
+        names = sorted(numbered, key=lambda name: int(numbered[name]))
+        if [int(numbered[name]) for name in names] != list(range(len(names))):
+            raise ValueError(
+                f"{where}: a label map numbers its classes from 0 on, each once. Received: {numbered}"[:500]
+            )
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError(f"{where}: class names are a list of strings, none of them empty. Received: {names!r}"[:500])
+    odd = next((name for name in names if any(unicodedata.category(letter) in _CONTROL for letter in name)), None)
+    if odd is not None:
+        raise ValueError(f"{where}: class names have no control characters. Received: {odd!r}"[:500])
+    return tuple(names)
+
+
+_CONTROL = ("Cc", "Cs")  # control characters and halves of characters, which terminals and drawing cannot show
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, str) and value.isdecimal()))
+
+
+def _pairs(names: dict) -> list[tuple[str, Any]]:
+    """The entries of {number: name}; nothing where that is not what it is."""
+    named = all(_is_number(number) and isinstance(name, str) for number, name in names.items())
+    return list(names.items()) if named and len(set(names.values())) == len(names) else [("-1", "")]

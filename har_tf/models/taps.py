@@ -1,13 +1,15 @@
 """Taps: the feature maps of a flat functional graph that can be explained, as (B, t, h, w, c)."""
 
 import functools
-import math
 import operator
+import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import keras
 
+from har_tf.models.flatten import flat, path_of
+from har_tf.models.layout import PLACES, WHOLE, Layout, Part, after
 from har_tf.models.logits import input_of
 from har_tf.names import closest
 
@@ -27,7 +29,9 @@ _JOINING_OPS = frozenset((
     "Gelu",
 ))
 # fmt: on
-_PREPROCESSING = (keras.layers.Rescaling, keras.layers.Normalization)
+# model -> (its output tensor, its taps with their tensors, what could not be followed)
+_found: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_UPRIGHT = (("b", *PLACES, "c"), ("b", "h", "w", "c"))  # orders in which a map can be read without moving its axes
 
 
 @dataclass(frozen=True)
@@ -39,29 +43,17 @@ class Tap:
             times the later maps are `name:1`, `name:2`, ...
         shape: (t, h, w, c) of one clip; None where the model leaves a size open.
         kind: class of that layer, as "Conv3D".
+        spans: ((begin, end) along time, height, width), the part of the clip that the map shows, as shares of it;
+            (0, 1) is all of it.
+        axes: what the axes of the tensor are, of "b", "t", "h", "w" and "c", where the model moved or joined them in
+            another order than clips have; "-h" runs backwards.
     """
 
     name: str
     shape: tuple[int | None, int | None, int | None, int]
     kind: str = ""
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How one tensor of the graph holds its clips.
-
-    Attributes:
-        rows: rows of the first axis for each clip; 1 as the model receives it, T once time is folded into the
-            batch; None where the graph does something else with that axis (cuts windows, moves it).
-        frames: whether these rows are the frames in their order.
-        grid: (t, h, w) of a tensor of tokens (B, t·h·w, c), else None.
-        learned: whether a layer with weights came before; what did not is preprocessing.
-    """
-
-    rows: int | None = 1
-    frames: bool = False
-    grid: tuple[int, int, int] | None = None
-    learned: bool = False
+    spans: tuple[tuple[float, float], ...] = field(default=(WHOLE, WHOLE, WHOLE), repr=False)
+    axes: tuple[str, ...] = field(default=(), repr=False)
 
 
 def taps(model: keras.Model) -> list[Tap]:
@@ -74,8 +66,10 @@ def taps(model: keras.Model) -> list[Tap]:
     (all before the first layer with weights), reshapes, padding, and dropout, which outside training repeats
     the map before it.
 
-    The list is read off the graph alone, so a model from `keras.models.load_model` has the same taps. A model
-    inside the model counts as one layer: its output is a tap, its inner layers are not.
+    The list is read off the graph alone, so a model from `keras.models.load_model` has the same taps. Those of a model
+    inside the model are named after both, as "mobilenetv2/block_13_expand_relu", see `har_tf.models.flatten`. Where a
+    map lies in the clip is followed through whatever moves it, see `har_tf.models.layout`; behind a layer that cannot
+    be followed there are no taps.
 
     Args:
         model: functional or sequential model with one input, a clip (B, T, H, W, C) or an image (B, H, W, C).
@@ -109,6 +103,7 @@ def find(model: keras.Model, tap: str | Tap | None = None) -> Tap:
     if tap is not None:
         return find_several(model, [tap])[0]
     found = _all(model)
+    _check_all_followed(model, found)
     return ([t for t in found if "Pooling" not in t.kind] or found)[-1]
 
 
@@ -130,6 +125,8 @@ def find_several(model: keras.Model, names: Sequence[str | Tap] | None) -> list[
     if not given:
         raise ValueError("at least one tap is needed. Received: taps=[]")
     found = {tap.name: tap for tap in _all(model)}
+    own = {name.rpartition("/")[2]: name for name in reversed(found)}  # a layer's own name will do
+    given = [name if name in found else own.get(name, name) for name in given]
     for name, tap in zip(given, names, strict=True):
         if name not in found:
             # A network may have 190 taps: what is likely meant comes before a long list.
@@ -162,6 +159,7 @@ def stages(model: keras.Model) -> list[Tap]:
         ValueError: as in `taps`, or the model has no tap.
     """
     every = _all(model)
+    _check_all_followed(model, every)
     counting = {tap.name for tap in every if "Pooling" not in tap.kind and tap.kind != "LayerNormalization"}
     counting = counting or {tap.name for tap in every}
     found = [(tap, tensor) for tap, tensor in symbolic(model) if tap.name in counting]
@@ -201,8 +199,22 @@ def _repeats(tensor: keras.KerasTensor, places: dict[int, int]) -> bool:
     return id(before) in places and len(readers) > 1
 
 
+def _check_all_followed(model: keras.Model, found: Sequence[Tap]) -> None:
+    """Raises ValueError where the taps to explain by default would be others than one expects."""
+    lost = _found[model][2]
+    if lost:
+        names = ", ".join(tap.name for tap in found)
+        raise ValueError(f"{_not_followed(lost)}, and maps lie behind it. Name one of the taps before it: {names}")
+
+
+def _not_followed(lost: str) -> str:
+    return f"what {lost!r} does to places and frames cannot be followed"
+
+
 def _all(model: keras.Model) -> list[Tap]:
-    found = taps(model)
+    found, lost = taps(model), _found[model][2]
+    if not found and lost:
+        raise ValueError(f"model {model.name!r} has no feature map whose place is known: {_not_followed(lost)}")
     if not found:
         raise ValueError(f"model {model.name!r} has no feature map with a place in the frame, so nothing to explain.")
     return found
@@ -210,11 +222,7 @@ def _all(model: keras.Model) -> list[Tap]:
 
 def _why_no_tap(model: keras.Model, name: str) -> str:
     """A sentence on a layer of this name that is there, but is no tap."""
-    for layer in model.layers:
-        inner = getattr(layer, "layer", layer)
-        if isinstance(inner, keras.Model) and any(deep.name == name for deep in inner._flatten_layers()):
-            return f" It is inside {inner.name!r}, a model within the model: build the graph flat to tap it."
-    layer = next((layer for layer in model.layers if layer.name == name), None)
+    layer = next((layer for layer in flat(model).layers if layer.name == name), None)
     if layer is None:
         return ""
     shape = tuple(getattr(layer.output, "shape", ()))
@@ -229,26 +237,33 @@ def symbolic(model: keras.Model) -> list[tuple[Tap, keras.KerasTensor]]:
     Each tensor reshaped to (-1, t, h, w, c) is its map: folding keeps the frames of a clip together.
     """
     graph = _graph(model)
+    known = _found.get(model)
+    if known is None or known[0] is not model.outputs[0]:  # a sequential model may have grown
+        known = _found[model] = (model.outputs[0], *_followed(flat(model), graph))
+    return known[1]
+
+
+def _followed(model: keras.Model, graph: keras.Function) -> tuple[list[tuple[Tap, keras.KerasTensor]], str]:
+    """The taps of a flat graph, and the operation behind which maps could not be followed; "" if there is none."""
     clip = graph.inputs[0]
-    layouts = {id(clip): _Layout()}
+    layouts = {id(clip): Layout.of_input(clip.shape)}
     calls: dict[str, int] = {}
-    found = []
+    found, lost = [], ""
     for node in _nodes(graph):
         operation = node.operation
         if getattr(operation, "data_format", None) == "channels_first":
             raise ValueError(
                 f"taps need channels-last maps. Received: layer {operation.name!r} of data_format='channels_first'"
             )
-        before = [(x, layouts[id(x)]) for x in node.input_tensors if id(x) in layouts]
-        call = calls[operation.name] = calls.get(operation.name, -1) + 1
-        for output in node.output_tensors:
-            layout = _after(operation, before, output.shape)
+        path = path_of(model, node.output_tensors[0], operation.name)
+        call = calls[path] = calls.get(path, -1) + 1
+        for output, layout in zip(node.output_tensors, after(operation, node, layouts), strict=True):
             layouts[id(output)] = layout
-            shape = _map_shape(output.shape, layout)
-            if shape is not None and layout.learned and _makes_maps(operation):
-                name = f"{operation.name}:{call}" if call else operation.name
-                found.append((Tap(name, shape, _kind(operation)), output))
-    return found
+            if layout.learned and _makes_maps(operation):
+                tap = _tap(f"{path}:{call}" if call else path, layout, output.shape, _kind(operation))
+                found += [] if tap is None else [(tap, output)]
+                lost = lost or (layout.lost if len(output.shape) in (4, 5) else "")
+    return found, lost
 
 
 def _nodes(graph: keras.Function):
@@ -268,55 +283,25 @@ def _graph(model: keras.Model) -> keras.Function:
         raise ValueError(
             f"taps need a model with one input, clips (B, T, H, W, C) or images (B, H, W, C). Received: inputs {shapes}"
         )
+    model = flat(model)
     return keras.Function(model.inputs, model.outputs)
 
 
-def _after(operation, before: list[tuple[keras.KerasTensor, _Layout]], shape: tuple) -> _Layout:
-    """The layout of an operation's output, of which `before` are the inputs that come from the clip."""
-    if not before:
-        return _Layout(rows=None)
-    source, layout = max(before, key=lambda pair: len(pair[0].shape))
-    learned = any(each.learned for _, each in before)
-    if isinstance(operation, keras.Layer) and operation.weights and not isinstance(operation, _PREPROCESSING):
-        learned = True
-    layout = replace(layout, learned=learned)
-    if type(operation).__name__ == "Reshape":  # the layer and the operation are both called so
-        return _reshaped(layout, tuple(source.shape), tuple(shape))
-    if type(operation).__name__ == "Transpose" and operation.axes and operation.axes[0] != 0:
-        return replace(layout, rows=None, frames=False, grid=None)
-    keeps_tokens = layout.grid and len(shape) == 3 and shape[1] == math.prod(layout.grid)
-    return layout if keeps_tokens else replace(layout, grid=None)
-
-
-def _reshaped(layout: _Layout, old: tuple, new: tuple) -> _Layout:
-    lost = replace(layout, rows=None, frames=False, grid=None)
-    if layout.rows is None or None in old[1:] or None in new[1:]:
-        return layout if old == new else lost
-    rows = layout.rows * math.prod(old[1:]) / math.prod(new[1:])
-    if rows != int(rows):
-        return lost
-    rows = int(rows)
-    if rows == layout.rows:
-        grid = _map_shape(old, layout)
-        tokens = rows == 1 and grid is not None and new[1:] == (math.prod(grid[:3]), grid[3])
-        return replace(layout, grid=grid[:3] if tokens else None)
-    folds_time = layout.rows == 1 and len(old) == 5 and new[1:] == old[2:]
-    return replace(layout, rows=rows, frames=folds_time, grid=None)
-
-
-def _map_shape(shape: tuple, layout: _Layout) -> tuple | None:
-    """(t, h, w, c) of a tensor that is a map, else None."""
-    per_clip = layout.rows == 1
-    if len(shape) == 5 and per_clip:
-        sizes = tuple(shape[1:])
-    elif len(shape) == 4 and (per_clip or layout.frames):
-        sizes = (layout.rows, *shape[1:])
-    elif layout.grid is not None and per_clip:
-        sizes = (*layout.grid, shape[-1])
-    else:
+def _tap(name: str, layout: Layout, shape: tuple, kind: str) -> Tap | None:
+    """The map that a tensor holds; None where it is none."""
+    order = tuple(part.name for part in layout.parts)
+    if layout.axes is None or layout.axes[-1] != (Part("c"),) or shape[-1] is None:
         return None
-    has_places = None in sizes[1:3] or sizes[1] * sizes[2] > 1
-    return sizes if has_places and sizes[3] is not None else None
+    if len(set(order)) < len(order) or not {"h", "w"} <= set(order) <= {"b", *PLACES, "c"}:
+        return None
+    parts = {part.name: part for part in layout.parts}
+    t, h, w = (parts[place].size if place in parts else 1 for place in PLACES)
+    if None not in (h, w) and h * w == 1:
+        return None
+    spans = [layout.span(parts[place]) if place in parts else WHOLE for place in PLACES]
+    backwards = {place for place, (begin, end) in zip(PLACES, spans, strict=True) if begin > end}
+    axes = () if order in _UPRIGHT and not backwards else tuple("-" * (part in backwards) + part for part in order)
+    return Tap(name, (t, h, w, shape[-1]), kind, tuple((min(span), max(span)) for span in spans), axes)
 
 
 def _kind(operation) -> str:

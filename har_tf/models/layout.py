@@ -1,0 +1,486 @@
+"""Which part of the clip a tensor of a graph shows: what each axis is, where it begins, and in which direction it runs.
+
+What layers with weights, pooling and activations do to places is known by their kind: a map covers what the map before
+it covered. Everything else, such as `Permute`, a slice, a crop, a `Lambda` or a layer of one's own, is tried: the
+coordinates of the clip are sent through it. Where it only moves values about (or averages neighbours, as resizing
+does), what comes out says where each value came from; where it computes, a change at one place must show at that place.
+What passes neither test is not followed any further, and the layer is named.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import keras
+import numpy as np
+from keras import tree
+
+PLACES = ("t", "h", "w")
+WHOLE = (0.0, 1.0)
+CLIPS = 2  # that operations are tried on
+_TOLERANCE = 0.51  # of a cell: resizing clamps at the edges
+
+# Layers of Keras whose map covers what the map before it covered, in the same order. A place is not moved by
+# convolution or pooling: as everywhere in this field, the cells of a map share the whole of the frame evenly.
+# fmt: off
+_KEEPING = frozenset((
+    "Conv2D", "Conv3D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "Conv3DTranspose",
+    "MaxPooling2D", "MaxPooling3D", "AveragePooling2D", "AveragePooling3D", "UpSampling2D", "UpSampling3D",
+    "BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization",
+    "SpectralNormalization", "Normalization", "Rescaling", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax",
+    "Dense", "EinsumDense", "Identity", "Masking", "ActivityRegularization",
+    "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout",
+    "GaussianNoise", "MultiHeadAttention", "GroupedQueryAttention",
+    "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum",
+    "Divide", "TrueDivide", "Power", "Relu", "Relu6", "Sigmoid", "Tanh", "Silu", "Gelu", "Elu", "Swish", "HardSwish",
+    "HardSigmoid", "LeakyRelu", "Cast", "Exp", "Sqrt", "Square", "Negative", "Absolute", "Clip", "Softplus",
+))
+_REDUCING = frozenset((
+    "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "Mean", "Max",
+    "Sum", "Amax", "Min", "Amin", "Var", "Std", "Logsumexp",
+))
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Part:
+    """What runs along an axis of a tensor, or a part of it where a reshape joined several.
+
+    Attributes:
+        name: "b" (clips), "t", "h", "w" or "c" (channels).
+        size: cells; None where the model leaves it open, and of clips and channels.
+        extent: what they cover from first to last, as a share of the clip's length, height or width; negative where the
+            axis runs backwards.
+    """
+
+    name: str
+    size: int | None = None
+    extent: float = 1.0
+
+
+Axis = tuple[Part, ...]  # the outermost part first; empty where nothing of the clip runs along the axis
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a tensor of a graph holds its clips.
+
+    Attributes:
+        axes: what runs along each axis of the tensor; None where that could not be followed.
+        begins: "t", "h" and "w" -> where the first cell begins, as a share of the clip's length, height or width.
+        padding: of each of them the cells of zeros that were put in front and behind and that no convolution took yet.
+        learned: whether a layer with weights came before; what did not is preprocessing.
+        lost: name of the operation that could not be followed, where `axes` is None for that and not because there is
+            no place left.
+    """
+
+    axes: tuple[Axis, ...] | None
+    begins: Mapping[str, float] = field(default_factory=dict)
+    padding: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    learned: bool = False
+    lost: str = ""
+
+    @classmethod
+    def of_input(cls, shape: Sequence[int | None]) -> Layout:
+        """Of clips (B, T, H, W, C) or images (B, H, W, C)."""
+        places = PLACES[5 - len(shape) :]
+        parts = (Part("b"), *map(Part, places, shape[1:-1]), Part("c"))
+        return cls(tuple((part,) for part in parts), dict.fromkeys(places, 0.0))
+
+    @property
+    def parts(self) -> list[Part]:
+        """All parts, in the order in which they lie in the tensor."""
+        return [part for axis in self.axes or () for part in axis]
+
+    def span(self, part: Part) -> tuple[float, float]:
+        """Where the cells of a part that is all there is of its name begin and end, as shares of the clip."""
+        begin = self.begins.get(part.name, 0.0)
+        return begin, round(begin + part.extent, 6)
+
+    def unknown(self, operation) -> Layout:
+        """That of what an operation makes that could not be followed."""
+        return Layout(None, learned=self.learned, lost=self.lost or operation.name)
+
+
+def after(operation, node, layouts: Mapping[int, Layout]) -> list[Layout]:
+    """The layouts of an operation's outputs.
+
+    Args:
+        operation: a layer or an operation of `keras.ops`.
+        node: its call in a graph.
+        layouts: id of a tensor -> layout, of those that come from the clip.
+    """
+    before = [(x, layouts[id(x)]) for x in node.input_tensors if id(x) in layouts]
+    outputs = node.output_tensors
+    if not before:  # a constant
+        return [Layout(None)] * len(outputs)
+    source, layout = max(before, key=lambda pair: (len(pair[0].shape), len(pair[1].parts)))
+    weights = isinstance(operation, keras.Layer) and operation.weights and not _preprocessing(operation)
+    layout = replace(layout, learned=bool(weights) or any(each.learned for _, each in before))
+    lost = next((each.lost for _, each in before if each.lost), "")
+    if lost:
+        return [replace(layout.unknown(operation), lost=lost)] * len(outputs)
+    if not {"h", "w"} <= {part.name for part in layout.parts}:
+        return [replace(layout, axes=None)] * len(outputs)  # behind the last map there is no place to follow
+    if len(outputs) == 1:
+        shape = tuple(outputs[0].shape)
+        if tuple(source.shape) == shape and type(operation).__name__ in ("Reshape", "Cast"):
+            return [layout]
+        known = _by_kind(operation, before, source, layout, shape)
+        if known is not None:
+            return [known]
+    return _tried(operation, node, layouts, layout)
+
+
+def _preprocessing(operation) -> bool:
+    return isinstance(operation, keras.layers.Rescaling | keras.layers.Normalization)
+
+
+def _kind(operation) -> str:
+    return type(getattr(operation, "layer", operation)).__name__  # TimeDistributed holds its layer as `.layer`
+
+
+def _of_keras(operation) -> bool:
+    return type(operation).__module__.startswith("keras.")
+
+
+def _by_kind(operation, before, source, layout: Layout, shape: tuple) -> Layout | None:
+    """The layout by what kind of operation it is; None where that does not say."""
+    kind, inner = _kind(operation), type(getattr(operation, "forward_layer", None)).__name__
+    if not _of_keras(getattr(operation, "layer", operation)) or Part("b") not in layout.axes[0]:
+        return None
+    if kind in _REDUCING:
+        return _reduced(operation, layout, shape)
+    recurrent = "ConvLSTM2D" in (kind, inner)
+    if recurrent and len(shape) == 4 and len(layout.axes) == 5:
+        layout = _without(layout, 1)  # the last state has seen all frames
+    elif kind == "ConvLSTM2D" and operation.go_backwards:
+        (time,) = layout.axes[1]
+        axes = (layout.axes[0], (replace(time, extent=-time.extent),), *layout.axes[2:])
+        layout = replace(layout, axes=axes, begins={**layout.begins, time.name: layout.span(time)[1]})
+    if len(shape) != len(layout.axes) or not (recurrent or kind in _KEEPING or kind == "Concatenate"):
+        return None
+    if kind == "Concatenate" and operation.axis not in (-1, len(shape) - 1):
+        return None
+    if not all(_fits(layout, each) for x, each in before if x is not source and len(x.shape) == len(shape)):
+        return None
+    weights = isinstance(operation, keras.Layer) and bool(operation.weights)
+    if layout.axes[-1] != (Part("c"),) and not weights:
+        return None
+    axes = [*layout.axes[:-1], (Part("c"),)]  # what ran along the last axis is a channel from here on
+    for i, size in enumerate(shape[:-1]):
+        if source.shape[i] == size:
+            continue
+        if len(axes[i]) != 1 or axes[i][0].name not in PLACES:
+            return None
+        axes[i] = (replace(axes[i][0], size=size),)
+    return _taken_by_kernel(operation, replace(layout, axes=tuple(axes)), layout)
+
+
+def _fits(layout: Layout, other: Layout) -> bool:
+    """Whether a tensor lies on another, or is broadcast over it."""
+    axes = zip(layout.axes, other.axes, strict=True)
+    names = {part.name for part in other.parts}
+    return all(b in (a, ()) for a, b in axes) and all(
+        layout.begins[k] == other.begins[k] for k in other.begins if k in names
+    )
+
+
+def _reduced(operation, layout: Layout, shape: tuple) -> Layout | None:
+    """Of a mean or a maximum over whole axes."""
+    rank = len(layout.axes)
+    gone = operation.axis if hasattr(operation, "axis") else tuple(range(1, rank - 1))
+    gone = range(rank) if gone is None else [gone] if isinstance(gone, int) else gone
+    gone = sorted((i % rank for i in gone), reverse=True)
+    if 0 in gone:
+        return None
+    for i in gone:
+        layout = _without(layout, i, kept=len(shape) == rank)
+    return layout if len(layout.axes) == len(shape) else None
+
+
+def _without(layout: Layout, i: int, kept: bool = False) -> Layout:
+    """The layout without an axis, over which was averaged; `kept`: it is still there, of size 1."""
+    return replace(layout, axes=(*layout.axes[:i], *(((),) if kept else ()), *layout.axes[i + 1 :]))
+
+
+def _taken_by_kernel(operation, layout: Layout, before: Layout) -> Layout:
+    """The layout behind a convolution or pooling: a "valid" one takes away the zeros that were put around its map."""
+    operation = getattr(operation, "layer", operation)
+    kernel = getattr(operation, "kernel_size", None) or getattr(operation, "pool_size", None)
+    if kernel is None or not layout.padding:
+        return layout
+    kernel = (kernel,) if isinstance(kernel, int) else kernel
+    dilation = getattr(operation, "dilation_rate", 1)
+    dilation = (dilation,) * len(kernel) if isinstance(dilation, int) else dilation
+    axes, begins = list(layout.axes), dict(layout.begins)
+    for i, width, step in zip(range(len(axes) - 1 - len(kernel), len(axes) - 1), kernel, dilation, strict=True):
+        if operation.padding != "valid" or len(axes[i]) != 1 or axes[i][0].name not in layout.padding:
+            continue
+        (part,) = axes[i]
+        front, behind = layout.padding[part.name]
+        reach = (width - 1) * step
+        front = min(front, reach)
+        behind = min(behind, reach - front)
+        cell = part.extent / before.axes[i][0].size
+        begins[part.name] = round(begins[part.name] + front * cell, 6)
+        axes[i] = (replace(part, extent=round(part.extent - (front + behind) * cell, 6)),)
+    return replace(layout, axes=tuple(axes), begins=begins, padding={})
+
+
+# --- operations that are tried -----------------------------------------------------------------------------------
+
+
+def _tried(operation, node, layouts: Mapping[int, Layout], layout: Layout) -> list[Layout]:
+    """The layouts of the outputs of an operation by what it does to coordinates, or to a change at a place."""
+    shapes = [tuple(x.shape) for x in (*node.input_tensors, *node.output_tensors)]
+    lost = [layout.unknown(operation)] * len(node.output_tensors)
+    if any(shape.count(None) != 1 for shape in shapes):
+        return lost  # sizes that the model leaves open, or clips that it counts
+    call = _Call(operation, node, layouts)
+    try:
+        found = call.moved(layout)
+        if found is None:
+            found = call.local(layout)
+    except Exception:  # whatever a layer that nobody knows does with numbers that it does not expect
+        return lost
+    return found or lost
+
+
+class _Call:
+    """A call of an operation in a graph that can be made on other tensors, two clips at a time."""
+
+    def __init__(self, operation, node, layouts: Mapping[int, Layout]):
+        self._operation, self._node = operation, node
+        self._inputs = [(x, layouts.get(id(x))) for x in node.input_tensors]
+        self._predicting = {}
+        if isinstance(operation, keras.Layer) and operation._call_has_training_arg:
+            self._predicting = {"training": False}
+
+    def _run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        tensors = {
+            id(x): keras.ops.convert_to_tensor(array.astype(_precise(x.dtype)))
+            for (x, _), array in zip(self._inputs, arrays, strict=True)
+        }
+        args, kwargs = self._node.arguments.fill_in(tensors)
+        # Not the layer's __call__, which may round coordinates to half precision.
+        made = self._operation.call(*args, **{**kwargs, **self._predicting})
+        return [np.asarray(keras.ops.convert_to_numpy(y), "float64") for y in tree.flatten(made)]
+
+    def _filled(self, value) -> list[np.ndarray]:
+        """An array for each input, made of its layout."""
+        return [
+            np.zeros((1, *x.shape[1:])) if layout is None else value(layout, _shape_of(x, layout))
+            for x, layout in self._inputs
+        ]
+
+    def moved(self, layout: Layout) -> list[Layout] | None:
+        """The layouts where the operation only moves values about or averages neighbours; None where it computes."""
+        ones = self._run(self._filled(lambda _, shape: np.ones(shape)))
+        zeros = self._run(self._filled(lambda _, shape: np.zeros(shape)))
+        inside = [np.abs(one - 1) < 1e-4 for one in ones]
+        if any(np.abs(zero).max() > 1e-4 for zero in zeros):
+            return None
+        if not all((yes | (np.abs(one) < 1e-4)).all() and yes.any() for yes, one in zip(inside, ones, strict=True)):
+            return None
+        coordinates: dict[str, list[np.ndarray]] = {}
+        for name in dict.fromkeys(part.name for part in layout.parts if part.name != "c"):
+            marked = self._filled(lambda each, shape, name=name: _coordinates(each, shape, name))
+            coordinates[name] = self._run(marked)
+            back = self._run([-array for array in marked])
+            if any(np.abs(x + y).max() > 1e-3 for x, y in zip(coordinates[name], back, strict=True)):
+                return None  # a maximum, say
+            squared = self._run([array**2 for array in marked])
+            spread = [y - x**2 for x, y in zip(coordinates[name], squared, strict=True)]
+            coordinates[f"{name} spread"] = spread
+        found = []
+        for i, shown in enumerate(inside):
+            own = {name: each[i] for name, each in coordinates.items()}
+            found.append(_read_off(layout, own, shown) or layout.unknown(self._operation))
+        return found
+
+    def local(self, layout: Layout) -> list[Layout] | None:
+        """The input's own layout, at the sizes of the output, where a change at a place shows at that place."""
+        outputs = self._node.output_tensors
+        shape = tuple(outputs[0].shape)
+        if Part("b") not in layout.axes[0]:
+            return None
+        if len(outputs) > 1 or len(shape) != len(layout.axes) or layout.axes[-1] != (Part("c"),):
+            return None
+        rng = np.random.default_rng(0)
+        usual = self._filled(lambda _, shape: rng.uniform(0, 1, shape))
+        (before,) = self._run(usual)
+        if before.shape[0] != CLIPS * _rows(layout):
+            return None
+        axes = list(layout.axes)
+        for axis in range(len(shape) - 1):
+            size = max(array.shape[axis] for array in usual if array.ndim == len(shape))
+            if before.shape[axis] != size:
+                if len(axes[axis]) != 1 or axes[axis][0].name not in PLACES:
+                    return None
+                axes[axis] = (replace(axes[axis][0], size=before.shape[axis]),)
+            for place in sorted({0, size - 1}):
+                changed = [array.copy() for array in usual]
+                for array in changed:
+                    if array.ndim == len(shape) and array.shape[axis] == size:
+                        view = np.moveaxis(array, axis, 0)
+                        view[place] = rng.uniform(0, 1, view[place].shape)
+                (now,) = self._run(changed)
+                change = np.abs(now - before).sum(axis=tuple(k for k in range(now.ndim) if k != axis))
+                expected = (place + 0.5) * len(change) / size - 0.5
+                if not np.isfinite(change).all() or change.max() <= 0 or abs(change.argmax() - expected) > 1:
+                    return None
+                if axis == 0 and np.delete(change, _of_clip(place, len(change))).max(initial=0) > 1e-6 * change.max():
+                    return None  # what one clip shows depends on another
+        return [replace(layout, axes=tuple(axes))]
+
+
+def _precise(dtype: str) -> str:
+    return "float32" if dtype in ("float16", "bfloat16") or not dtype.startswith("float") else dtype
+
+
+def _of_clip(row: int, rows: int) -> np.ndarray:
+    each = rows // CLIPS
+    return np.arange(each) + row // each * each
+
+
+def _size(part: Part) -> int:
+    return CLIPS if part.name == "b" else part.size
+
+
+def _rows(layout: Layout) -> int:
+    """Rows of the first axis for each clip."""
+    return math.prod(part.size for part in layout.axes[0] if part.name != "b")
+
+
+def _shape_of(tensor: keras.KerasTensor, layout: Layout) -> tuple[int, ...]:
+    if layout.axes is None:
+        return tuple(CLIPS if size is None else size for size in tensor.shape)
+    sizes = (math.prod(map(_size, axis)) if axis != (Part("c"),) else None for axis in layout.axes)
+    return tuple(own if size is None else size for own, size in zip(sizes, tensor.shape, strict=True))
+
+
+def _step(part: Part) -> float:
+    return 1.0 if part.name == "b" else part.extent / part.size
+
+
+def _finest(layout: Layout, name: str) -> float:
+    """Step from a cell to the next."""
+    return min((_step(part) for part in layout.parts if part.name == name), key=abs)
+
+
+def _coordinates(layout: Layout, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """An array in which every value is its own coordinate along one of the axes of the clip."""
+    if layout.axes is None or name not in {part.name for part in layout.parts}:
+        return np.zeros(shape)
+    first = 0.0 if name == "b" else layout.begins[name] + _finest(layout, name) / 2
+    array = np.full(shape, first)
+    for i, axis in enumerate(layout.axes):
+        line = np.zeros([_size(part) for part in axis if part.name != "c"])
+        for k, part in enumerate(axis):
+            if part.name == name:
+                line += (_step(part) * np.arange(_size(part))).reshape([-1 if j == k else 1 for j in range(line.ndim)])
+        if axis and axis != (Part("c"),):
+            array += line.reshape([-1 if k == i else 1 for k in range(len(shape))])
+    return array
+
+
+def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], shown: np.ndarray) -> Layout | None:
+    """The layout of a tensor by the coordinates of its values; None where they lie on no grid."""
+    # Zeros around the map have no coordinates: the map is a box within the tensor.
+    every = range(shown.ndim)
+    ranges = [np.flatnonzero(shown.any(axis=tuple(k for k in every if k != i))) for i in every]
+    box = tuple(slice(places[0], places[-1] + 1) for places in ranges)
+    if not shown[box].all():
+        return None
+    inner = {name: each[box] for name, each in coordinates.items()}
+    names = [name for name in inner if not name.endswith(" spread")]
+    corner = (0,) * shown.ndim
+    lines = [{} for _ in every]  # axis -> name -> how the coordinate grows along it
+    for name in names:
+        total = np.full(inner[name].shape, inner[name][corner])
+        for i in every:
+            line = inner[name][(*corner[:i], slice(None), *corner[i + 1 :])] - inner[name][corner]
+            total += line.reshape([-1 if k == i else 1 for k in every])
+            if np.abs(line).max() > 1e-6:
+                lines[i][name] = line
+        if np.abs(total - inner[name]).max() > 1e-3 * abs(_finest(layout, name)):
+            return None
+    axes: list[Axis] = []
+    padding, before = {}, {}
+    for i in every:
+        axis = _fit(lines[i], {name: _finest(layout, name) for name in lines[i]})
+        outside = int(ranges[i][0]), int(shown.shape[i] - 1 - ranges[i][-1])
+        if axis is None or (any(outside) and (len(axis) != 1 or axis[0].name == "b")):
+            return None
+        if any(outside):
+            (part,) = axis
+            padding[part.name], before[part.name] = outside, outside[0]
+            size = part.size + sum(outside)
+            axis = (Part(part.name, size, round(_step(part) * size, 6)),)
+        axes.append(axis)
+    if [part.name for axis in axes for part in axis].count("b") != 1:
+        return None
+    if not axes[-1]:
+        axes[-1] = (Part("c"),)
+    if any(not axis and shown.shape[i] != 1 for i, axis in enumerate(axes)):
+        return None  # channels along an axis of places
+    new = replace(layout, axes=tuple(axes), padding=padding)
+    begins = {}
+    for name in names:
+        if name == "b":
+            continue
+        here = [part for part in new.parts if part.name == name]
+        if here:
+            step = _finest(new, name)
+            alone = any(axis == tuple(here) for axis in new.axes)
+            first = _first(inner[name], lines, name) if alone else float(inner[name][corner])
+            begins[name] = round(first - step * (0.5 + before.get(name, 0)), 6) + 0.0
+        elif inner[f"{name} spread"].max() < 1e-6:  # one cell was picked, none averaged
+            step = abs(_finest(layout, name))
+            axes[0] = (*axes[0], Part(name, 1, round(step, 6)))
+            begins[name] = round(float(inner[name][corner]) - step / 2, 6) + 0.0
+    return replace(new, axes=tuple(axes), begins=begins)
+
+
+def _first(coordinates: np.ndarray, lines: Sequence[Mapping[str, np.ndarray]], name: str) -> float:
+    """The coordinate of the first cell; resizing clamps it at the edge, so that those between tell."""
+    (line,) = (line[name] for line in lines if name in line)
+    first = float(coordinates.flat[0])
+    step = float(np.median(np.diff(line)))
+    return first + float(np.median(line - step * np.arange(len(line)))) if len(line) > 3 else first
+
+
+def _fit(lines: dict[str, np.ndarray], finest: Mapping[str, float]) -> Axis | None:
+    """What lies along an axis, the outermost first."""
+    parts: list[Part] = []
+    left, every = dict(lines), len(next(iter(lines.values()), ()))
+    inside = 1  # values of the axis that lie within one step of the next part
+    while left:
+        moving = [name for name, line in left.items() if inside < every and abs(line[inside] - line[0]) > 1e-6]
+        if len(moving) != 1:
+            return None
+        (name,) = moving
+        whole = left.pop(name)
+        line = whole[::inside]
+        # With other parts outside of it, it begins again after as many cells as it has.
+        again = np.flatnonzero(np.diff(line) * (line[1] - line[0]) < 0)
+        size = int(again[0]) + 1 if left and len(again) else len(line)
+        if every % (inside * size):
+            return None
+        steps = np.diff(line[:size])
+        step = float(np.median(steps))
+        expected = np.tile(np.repeat(step * np.arange(size), inside), every // (inside * size))
+        away = whole - expected
+        if np.ptp(away) > 2 * _TOLERANCE * max(abs(step), abs(finest[name])):
+            return None
+        if name == "b":
+            if (round(step, 6), size) != (1, CLIPS):
+                return None
+            parts.append(Part("b"))
+        else:
+            parts.append(Part(name, size, round(step * size, 6)))
+        inside *= size
+    return tuple(reversed(parts)) if inside == every or not lines else None
