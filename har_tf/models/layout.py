@@ -4,7 +4,8 @@ What layers with weights, pooling and activations do to places is known by their
 it covered. Everything else, such as `Permute`, a slice, a crop, a `Lambda` or a layer of one's own, is tried: the
 coordinates of the clip are sent through it. Where it only moves values about (or averages neighbours, as resizing
 does), what comes out says where each value came from; where it computes, a change at one place must show at that place.
-What passes neither test is not followed any further, and the layer is named.
+What passes neither test is not followed any further, and the layer is named. A class of layers that mixes places and
+still gives each its own can say so: `keeps_places = True`.
 """
 
 from __future__ import annotations
@@ -149,7 +150,8 @@ def _of_keras(operation) -> bool:
 def _by_kind(operation, before, source, layout: Layout, shape: tuple) -> Layout | None:
     """The layout by what kind of operation it is; None where that does not say."""
     kind, inner = _kind(operation), type(getattr(operation, "forward_layer", None)).__name__
-    if not _of_keras(getattr(operation, "layer", operation)) or Part("b") not in layout.axes[0]:
+    keeps = getattr(type(operation), "keeps_places", False)
+    if not (keeps or _of_keras(getattr(operation, "layer", operation))) or Part("b") not in layout.axes[0]:
         return None
     if kind in _REDUCING:
         return _reduced(operation, layout, shape)
@@ -160,11 +162,12 @@ def _by_kind(operation, before, source, layout: Layout, shape: tuple) -> Layout 
         (time,) = layout.axes[1]
         axes = (layout.axes[0], (replace(time, extent=-time.extent),), *layout.axes[2:])
         layout = replace(layout, axes=axes, begins={**layout.begins, time.name: layout.span(time)[1]})
-    if len(shape) != len(layout.axes) or not (recurrent or kind in _KEEPING or kind == "Concatenate"):
+    if len(shape) != len(layout.axes) or not (recurrent or keeps or kind in _KEEPING or kind == "Concatenate"):
         return None
     if kind == "Concatenate" and operation.axis not in (-1, len(shape) - 1):
         return None
-    if not all(_fits(layout, each) for x, each in before if x is not source and len(x.shape) == len(shape)):
+    layout = _joined(layout, [each for x, each in before if x is not source and len(x.shape) == len(shape)])
+    if layout is None:
         return None
     weights = isinstance(operation, keras.Layer) and bool(operation.weights)
     if layout.axes[-1] != (Part("c"),) and not weights:
@@ -179,13 +182,22 @@ def _by_kind(operation, before, source, layout: Layout, shape: tuple) -> Layout 
     return _taken_by_kernel(operation, replace(layout, axes=tuple(axes)), layout)
 
 
-def _fits(layout: Layout, other: Layout) -> bool:
-    """Whether a tensor lies on another, or is broadcast over it."""
-    axes = zip(layout.axes, other.axes, strict=True)
-    names = {part.name for part in other.parts}
-    return all(b in (a, ()) for a, b in axes) and all(
-        layout.begins[k] == other.begins[k] for k in other.begins if k in names
-    )
+def _joined(layout: Layout, others: Sequence[Layout]) -> Layout | None:
+    """The layout of maps that lie on each other, or are broadcast over one; None where they show different places.
+
+    Less than a cell apart, as the four neighbours that Swin merges, they lie where they lie on average.
+    """
+    begins = {name: [begin] for name, begin in layout.begins.items()}
+    for other in others:
+        if any(b not in (a, ()) for a, b in zip(layout.axes, other.axes, strict=True)):
+            return None
+        for part in other.parts:
+            if part.name in PLACES:
+                begins[part.name].append(other.begins[part.name])
+    cells = {part.name: abs(_step(part)) if part.size else 0 for part in layout.parts if part.name in PLACES}
+    if any(max(values) - min(values) > 1.01 * cells.get(name, 0) for name, values in begins.items() if len(values) > 1):
+        return None
+    return replace(layout, begins={name: round(sum(v) / len(v), 6) for name, v in begins.items()})
 
 
 def _reduced(operation, layout: Layout, shape: tuple) -> Layout | None:
@@ -397,6 +409,10 @@ def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], shown: np.ndar
         return None
     inner = {name: each[box] for name, each in coordinates.items()}
     names = [name for name in inner if not name.endswith(" spread")]
+    for name in names:
+        along = [np.ptp(inner[name], axis=i).max() > 1e-6 for i in every]
+        if along[-1] and sum(along) > 1:  # neighbours that became channels: their cell lies around their mean
+            inner[name] = np.broadcast_to(inner[name].mean(axis=-1, keepdims=True), inner[name].shape)
     corner = (0,) * shown.ndim
     lines = [{} for _ in every]  # axis -> name -> how the coordinate grows along it
     for name in names:

@@ -262,8 +262,12 @@ def _followed(model: keras.Model, graph: keras.Function) -> tuple[list[tuple[Tap
             if layout.learned and _makes_maps(operation):
                 tap = _tap(f"{path}:{call}" if call else path, layout, output.shape, _kind(operation))
                 found += [] if tap is None else [(tap, output)]
-                lost = lost or (layout.lost if len(output.shape) in (4, 5) else "")
+                lost = lost or (layout.lost if _has_places(output.shape) else "")
     return found, lost
+
+
+def _has_places(shape: tuple) -> bool:
+    return len(shape) in (4, 5) and any(size is None or size > 1 for size in shape[-3:-1])
 
 
 def _nodes(graph: keras.Function):

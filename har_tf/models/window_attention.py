@@ -35,6 +35,8 @@ class WindowAttention(layers.Layer):
         ValueError: a window without places, channels that the heads do not divide, or sizes that are open.
     """
 
+    keeps_places = True  # see `har_tf.models.layout`
+
     def __init__(self, num_heads, window=(8, 7, 7), shifted=False, **kwargs):
         super().__init__(**kwargs)
         self.num_heads, self.window, self.shifted = num_heads, tuple(window), shifted

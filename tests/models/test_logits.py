@@ -1,8 +1,10 @@
 import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
-from har_tf.models.logits import input_of, logits_of
+from har_tf.models.logits import check_outputs, logits_of, probabilities
 
 FEATURES = layers.GlobalAveragePooling3D(name="features")
 
@@ -25,14 +27,51 @@ def model_of(end):
 )
 def test_logits_are_found_in_front_of_the_last_activation(end, dense, activation):
     found = logits_of(model_of(end))
-    assert found.activation == activation
-    assert (found.dense and found.dense.name) == dense
-    maker = found.tensor._keras_history.operation.name
-    assert maker == ("features" if dense else "top")
+    assert (found.activation, found.averaged, found.linear) == (activation, False, activation is None)
+    assert [layer.name for layer in found.layers if isinstance(layer, layers.Dense)] == ([dense] if dense else [])
+    if activation:
+        (tensor,) = found.tensors
+        assert tensor._keras_history.operation.name == ("features" if dense else "top")
 
 
-def test_another_activation_is_part_of_the_model():
-    model = model_of(layers.Dense(3, activation="relu", name="top"))
-    found = logits_of(model)
-    assert (found.tensor is model.output, found.dense, found.activation) == (True, None, None)
-    assert input_of(model.output) is input_of(keras.Model(model.input, model.output).output)
+@pytest.mark.parametrize(
+    ("end", "averaged"),
+    [
+        (lambda x: layers.Flatten()(layers.Dropout(0.5)(layers.Dense(3, activation="softmax")(x))), False),
+        (lambda x: layers.Reshape((3,))(layers.Dense(3, activation=tf.nn.softmax)(x)), False),
+        (lambda x: layers.Average()([layers.Dense(3, activation="softmax")(x) for _ in range(2)]), True),
+        (lambda x: ops.mean(layers.Dense(3, activation="softmax")(layers.RepeatVector(4)(x)), axis=1), True),
+    ],
+)
+def test_logits_behind_other_shapes_and_means(end, averaged):
+    found = logits_of(model_of(end))
+    assert (found.activation, found.averaged, len(found.tensors)) == ("softmax", averaged, 1)
+
+
+def test_another_activation_is_taken_for_a_softmax_and_compared():
+    assert logits_of(model_of(layers.Dense(3, activation="relu"))).activation == "softmax"
+    assert logits_of(model_of(layers.Dense(1, activation="relu"))).activation == "sigmoid"
+
+
+def test_outputs_become_probabilities():
+    logits = np.array([[1.0, 1.0, 1.0], [-50.0, 50.0, 0.0]], "float32")
+    softmax = np.array([[1 / 3, 1 / 3, 1 / 3], [0, 1, 0]])
+    np.testing.assert_allclose(probabilities(model_of(layers.Dense(3)), logits), softmax, atol=1e-6)
+    one = probabilities(model_of(layers.Dense(1)), np.array([[0.0], [-np.log(3.0)]]))
+    np.testing.assert_allclose(one, [[0.5], [0.25]], atol=1e-6)
+    same = np.array([[0.25, 0.75, 0.0]], "float32")
+    np.testing.assert_array_equal(probabilities(model_of(layers.Dense(3, activation="softmax")), same), same)
+    model = model_of(lambda x: layers.Activation("log_softmax")(layers.Dense(3)(x)))
+    np.testing.assert_allclose(probabilities(model, np.log([[0.25, 0.5, 0.25]])), [[0.25, 0.5, 0.25]], atol=1e-6)
+
+
+def test_models_of_several_outputs_or_an_output_a_frame_are_refused():
+    clip = keras.Input((2, 4, 4, 3))
+    two = keras.Model(
+        clip, [layers.Dense(3, name="action")(FEATURES(clip)), layers.Dense(2, name="who")(FEATURES(clip))]
+    )
+    with pytest.raises(ValueError, match=r"one output \(B, classes\).*Its outputs are action, who"):
+        check_outputs(two)
+    with pytest.raises(ValueError, match=r"Received: outputs \(None, 4, 3\)"):
+        check_outputs(model_of(lambda x: layers.RepeatVector(4)(layers.Dense(3)(x))))
+    check_outputs(model_of(layers.Dense(3)))

@@ -128,14 +128,13 @@ def test_a_shared_layer_has_a_tap_for_each_call():
     assert [t.name for t in taps(model)] == ["shared", "shared:1"]
 
 
-def test_a_nested_model_is_one_layer_and_the_error_says_so():
+def test_maps_inside_a_nested_model_are_named_after_it():
     inner = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3, name="deep")], name="encoder")
     clip = keras.Input((2, 8, 8, 3))
     x = layers.TimeDistributed(inner, name="frames")(clip)
     model = keras.Model(clip, layers.Dense(2)(layers.GlobalAveragePooling3D()(x)))
-    assert [(t.name, t.shape) for t in taps(model)] == [("frames", (2, 6, 6, 4))]
-    with pytest.raises(ValueError, match=r"'deep' is not in the model. It is inside 'encoder', a model within"):
-        find(model, "deep")
+    assert [(t.name, t.shape) for t in taps(model)] == [("encoder/deep", (2, 6, 6, 4))]
+    assert find(model, "deep") == find(model, "encoder/deep") == find(model)
 
 
 def test_what_is_no_graph_is_refused():

@@ -1,0 +1,133 @@
+"""Where maps lie in the clip, whatever the model did to the clip before."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from har_tf.explain import cam3d, gradcam
+from har_tf.models.taps import find, taps
+
+T, H, W = 4, 32, 48
+PATCH = (slice(2, 4), slice(8, 16), slice(28, 36))  # frames, rows and columns that are bright
+
+
+@pytest.fixture(scope="module")
+def clip():
+    clip = np.zeros((1, T, H, W, 3), np.uint8)
+    clip[(0, *PATCH)] = 255
+    return clip
+
+
+def brightness(before, frames=False):
+    """A model whose map shows what is bright, behind something that moves the clip about."""
+    x = before(layers.Rescaling(1 / 255)(clip := keras.Input((T, H, W, 3))))
+    conv = layers.Conv2D if frames else layers.Conv3D
+    x = conv(1, 1, activation="relu", kernel_initializer="ones", name="bright")(x)
+    pooled = (layers.GlobalMaxPooling2D if frames else layers.GlobalMaxPooling3D)()(x)
+    if frames:
+        pooled = ops.max(ops.reshape(pooled, (-1, pooled.shape[0] or T, 1)), axis=1)
+    kernel = keras.initializers.Constant([[1.0, -1.0]])
+    return keras.Model(clip, layers.Dense(2, kernel_initializer=kernel, name="predictions")(pooled))
+
+
+class Own(layers.Layer):
+    def __init__(self, function, **options):
+        super().__init__(**options)
+        self._function = function
+
+    def call(self, x):
+        return self._function(x)
+
+
+MOVED = {
+    "as it is": lambda x: x,
+    "Permute": layers.Permute((2, 3, 1, 4)),
+    "transposed and back": lambda x: ops.transpose(ops.transpose(x, (0, 3, 2, 1, 4)), (0, 3, 2, 1, 4)),
+    "time backwards": lambda x: ops.flip(x, axis=1),
+    "mirrored": lambda x: x[:, :, :, ::-1],
+    "CenterCrop": layers.TimeDistributed(layers.CenterCrop(20, 24)),
+    "Cropping3D": layers.Cropping3D(((1, 0), (4, 6), (10, 2))),
+    "a slice": lambda x: x[:, 1:, 6:20, 20:40],
+    "ZeroPadding3D": layers.ZeroPadding3D((1, 4, 6)),
+    "ops.pad": lambda x: ops.pad(x, ((0, 0), (0, 0), (5, 1), (0, 7), (0, 0))),
+    "own layer that crops": Own(lambda x: x[:, :, 4:-4, 8:-8]),
+    "own layer that mirrors": Own(lambda x: ops.flip(x, axis=2)),
+    "Lambda": layers.Lambda(lambda x: ops.swapaxes(x, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("method", [gradcam, cam3d])
+@pytest.mark.parametrize("name", MOVED)
+def test_the_map_lies_on_the_patch(clip, name, method):
+    model = brightness(MOVED[name])
+    found = method(model, clip, **({"taps": ["bright"]} if method is cam3d else {}))
+    inside = np.zeros(clip.shape[:4], bool)
+    inside[(0, *(slice(max(part.start - 1, 0), part.stop + 1) for part in PATCH))] = True
+    assert found.maps[0][PATCH].max() == pytest.approx(1, abs=1e-3)
+    assert found.maps[~inside].max() < 0.05
+
+
+FOLDED = {
+    "ops.reshape": lambda x: ops.reshape(x, (-1, H, W, 3)),
+    "own layer": Own(lambda x: ops.reshape(x, (-1, *x.shape[2:]))),
+    "Lambda": layers.Lambda(lambda x: ops.reshape(x, (-1, H, W, 3))),
+}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_frames_folded_by_any_layer_are_those_of_their_clip(clip, name):
+    fold = FOLDED[name]
+    x = fold(layers.Rescaling(1 / 255)(start := keras.Input((T, H, W, 3))))
+    x = layers.Conv2D(1, 1, kernel_initializer="ones", name="bright")(x)
+    x = ops.reshape(layers.GlobalMaxPooling2D()(x), (-1, T))
+    model = keras.Model(start, layers.Dense(2, kernel_initializer="ones")(x))
+    both = np.concatenate([clip, clip[:, ::-1]])
+    maps = gradcam(model, both).maps
+    assert maps.shape == both.shape[:4]
+    assert maps[0].max(axis=(1, 2)).round(3).tolist() == [0, 0, 1, 1]
+    assert maps[1].max(axis=(1, 2)).round(3).tolist() == [1, 1, 0, 0]
+
+
+def test_frames_outside_of_clips_order():
+    x = ops.transpose(layers.Rescaling(1 / 255)(start := keras.Input((T, H, W, 3))), (1, 0, 2, 3, 4))
+    x = layers.Conv2D(1, 1, kernel_initializer="ones", name="bright")(ops.reshape(x, (-1, H, W, 3)))
+    model = keras.Model(start, layers.GlobalMaxPooling2D()(x))  # its rows are frames: only the tap is looked at
+    (tap,) = taps(model)
+    assert (tap.shape, tap.axes) == ((T, H, W, 1), ("t", "b", "h", "w", "c"))
+
+
+def test_steps_in_time_and_padding_for_a_kernel():
+    model = brightness(lambda x: x[:, ::2])
+    assert find(model).spans == ((-0.125, 0.875), (0, 1), (0, 1))  # frames 0 and 2, the second begins at 3/8
+    start = keras.Input((T, H, W, 3))
+    x = layers.Conv3D(2, (1, 5, 5), name="valid")(layers.ZeroPadding3D((0, 2, 2))(start))
+    assert taps(keras.Model(start, layers.GlobalAveragePooling3D()(x)))[0].spans == ((0, 1), (0, 1), (0, 1))
+    x = layers.Conv3D(2, (1, 5, 5), padding="same", name="same")(layers.ZeroPadding3D((0, 4, 0))(start))
+    assert taps(keras.Model(start, layers.GlobalAveragePooling3D()(x)))[0].spans == ((0, 1), (-0.125, 1.125), (0, 1))
+
+
+def test_what_cannot_be_followed_is_refused_by_its_name(clip):
+    shuffled = Own(lambda x: ops.take(x, [0, 2, 1, 3], axis=1), name="shuffled")
+    model = brightness(shuffled)
+    with pytest.raises(ValueError, match=r"no feature map whose place is known: what 'shuffled' does to places"):
+        gradcam(model, clip)
+    start = keras.Input((T, H, W, 3))
+    x = shuffled(layers.Conv3D(2, 1, name="before")(start))
+    model = keras.Model(start, layers.Dense(2)(layers.GlobalAveragePooling3D()(layers.Conv3D(2, 1, name="behind")(x))))
+    with pytest.raises(ValueError, match=r"'shuffled' .* maps lie behind it. Name one of the taps before it: before"):
+        gradcam(model, clip)
+    assert gradcam(model, clip, tap="before").maps.shape == (1, T, H, W)
+
+
+def test_a_layer_that_computes_is_followed_where_a_change_shows_at_its_place(clip):
+    class Block(layers.Layer):
+        def __init__(self):
+            super().__init__(name="own_block")
+            self.conv = layers.Conv3D(3, 3, strides=(1, 2, 2), padding="same")
+
+        def call(self, x):
+            return ops.relu(self.conv(x))
+
+    model = brightness(Block())
+    assert [(tap.name, tap.shape) for tap in taps(model)] == [("own_block", (T, 16, 24, 3)), ("bright", (T, 16, 24, 1))]
