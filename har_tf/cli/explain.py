@@ -21,13 +21,15 @@ class Explain:
     """A .keras file of this project."""
     out: Path
     """The overlay video to write, ending in .mp4."""
-    method: str = "gradcam"
-    """gradcam, 3dcam or sum-gradcam; several, separated by commas, are shown side by side."""
+    method: Annotated[
+        str, tyro.conf.arg(help=f"One of {', '.join(METHODS)}; several, separated by commas, are shown side by side.")
+    ] = "gradcam"
     class_name: str | None = None
     """The class to explain. None: the predicted one."""
     tap: str | None = None
-    """The feature map at which gradcam explains. Several, separated by commas, are shown side by side; of a model that
-    fuses networks, the name of a network is its last map. None: the last one."""
+    """The feature map at which gradcam explains, such as conv3d, or mobilenetv2/out_relu inside a model within the model.
+    Several, separated by commas, are shown side by side; of a model that fuses networks, the name of a network is its
+    last map. None: the last one."""
     taps: str | None = None
     """The feature maps that 3dcam and sum-gradcam sum, separated by commas. None: the output of each stage."""
     counterfactual: bool = False
