@@ -27,7 +27,7 @@ class Explain:
     class_name: str | None = None
     """The class to explain. None: the predicted one."""
     tap: str | None = None
-    """The feature map at which gradcam explains, such as conv3d, or mobilenetv2/out_relu inside a model within the model.
+    """The feature map at which gradcam explains, such as conv3d, or mobilenetv2/out_relu of a model within the model.
     Several, separated by commas, are shown side by side; of a model that fuses networks, the name of a network is its
     last map. None: the last one."""
     taps: str | None = None
