@@ -370,7 +370,7 @@ def test_several_taps_in_one_pass_are_each_as_if_alone(pool):
 
     gradcam_at(model, clips, names, pool=pool, batch_size=2)
     assert (counted.forward, counted.backward) == (6, 6), "two batches"
-    (run,) = (run for (taps, _), run in _compiled[model][1].items() if len(taps) == 3)
+    (run,) = (run for (taps, *_), run in _compiled[model][1].items() if len(taps) == 3)
     assert run.experimental_get_tracing_count() == 1
 
 
