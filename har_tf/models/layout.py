@@ -411,7 +411,9 @@ def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], shown: np.ndar
     names = [name for name in inner if not name.endswith(" spread")]
     for name in names:
         along = [np.ptp(inner[name], axis=i).max() > 1e-6 for i in every]
-        if along[-1] and sum(along) > 1:  # neighbours that became channels: their cell lies around their mean
+        cells = sum(part.size for part in layout.parts if part.name == name) if name != "b" else CLIPS
+        if along[-1] and (sum(along) > 1 or shown.shape[-1] > cells):
+            # Neighbours that became channels: their cell lies around their mean.
             inner[name] = np.broadcast_to(inner[name].mean(axis=-1, keepdims=True), inner[name].shape)
     corner = (0,) * shown.ndim
     lines = [{} for _ in every]  # axis -> name -> how the coordinate grows along it
@@ -429,6 +431,10 @@ def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], shown: np.ndar
     for i in every:
         axis = _fit(lines[i], {name: _finest(layout, name) for name in lines[i]})
         outside = int(ranges[i][0]), int(shown.shape[i] - 1 - ranges[i][-1])
+        if axis == () and shown.ndim == len(layout.axes) and [part.size for part in layout.axes[i]] == [1]:
+            axis = layout.axes[i]  # along a single cell nothing changes
+        if i == shown.ndim - 1 and not axis:
+            outside = 0, 0  # channels of zeros
         if axis is None or (any(outside) and (len(axis) != 1 or axis[0].name == "b")):
             return None
         if any(outside):
@@ -463,10 +469,12 @@ def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], shown: np.ndar
 
 def _first(coordinates: np.ndarray, lines: Sequence[Mapping[str, np.ndarray]], name: str) -> float:
     """The coordinate of the first cell; resizing clamps it at the edge, so that those between tell."""
-    (line,) = (line[name] for line in lines if name in line)
     first = float(coordinates.flat[0])
+    (line,) = [line[name] for line in lines if name in line] or [np.zeros(1)]  # a single cell
+    if len(line) < 4:
+        return first
     step = float(np.median(np.diff(line)))
-    return first + float(np.median(line - step * np.arange(len(line)))) if len(line) > 3 else first
+    return first + float(np.median(line - step * np.arange(len(line))))
 
 
 def _fit(lines: dict[str, np.ndarray], finest: Mapping[str, float]) -> Axis | None:
