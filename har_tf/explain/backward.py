@@ -97,12 +97,13 @@ def evidence(
     output, by_probability = _by_probability.get(model, (None, False))
     known = output is model.outputs[0]
     run = _function(model, taps, rule, _build_by_probability if known and by_probability else _build)
-    signed, classes, score, probability, own, away = _in_batches(run, batch_size, clips, classes)
+    found = _in_batches(run, batch_size, clips, classes)
     if not known:
-        by_probability = not _has_logits(model, last, own, away)
+        by_probability = not _has_logits(model, last, *found[4:])
         _by_probability[model] = (model.outputs[0], by_probability)
-        if by_probability:
-            return evidence(model, clips, taps, rule, classes, batch_size)
+        if by_probability:  # with it the predicted classes may be others
+            found = _in_batches(_function(model, taps, rule, _build_by_probability), batch_size, clips, classes)
+    signed, classes, score, probability, *_ = found
     _check_finite(model, taps, signed, "gradient")
     score_of = "log-probability" if by_probability else "mean of logits" if last.averaged else "logit"
     return Evidence(signed, classes, score, probability, score_of)

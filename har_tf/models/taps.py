@@ -125,8 +125,9 @@ def find_several(model: keras.Model, names: Sequence[str | Tap] | None) -> list[
     if not given:
         raise ValueError("at least one tap is needed. Received: taps=[]")
     found = {tap.name: tap for tap in _all(model)}
-    own = {name.rpartition("/")[2]: name for name in reversed(found)}  # a layer's own name will do
-    given = [name if name in found else own.get(name, name) for name in given]
+    for i, name in enumerate(given):  # a layer's own name will do where it is the only one
+        inner = [each for each in found if each.rpartition("/")[2] == name]
+        given[i] = inner[0] if name not in found and len(inner) == 1 else name
     for name, tap in zip(given, names, strict=True):
         if name not in found:
             # A network may have 190 taps: what is likely meant comes before a long list.

@@ -411,6 +411,22 @@ def test_every_tap_of_a_loaded_baseline_in_one_pass(tmp_path):
         np.testing.assert_allclose(alone, found.signed, atol=1e-5 * max(1, np.abs(found.signed).max()))
 
 
+def test_an_end_that_is_not_understood_is_explained_by_its_probability():
+    def least(x):
+        return keras.ops.softmax(-x)
+
+    clip = keras.Input((2, 6, 6, 3))
+    x = layers.GlobalAveragePooling3D()(layers.Conv3D(2, 3, padding="same", name="c")(clip))
+    model = keras.Model(clip, layers.Dense(3, activation=least, bias_initializer="ones")(x))
+    clips = clips_of((3, 2, 6, 6, 3))
+    answers = model.predict(clips, verbose=0)
+    for _ in range(2):  # also once that is known
+        found = gradcam(model, clips)
+        assert found.settings["score"] == "log-probability"
+        np.testing.assert_array_equal(found.class_index, answers.argmax(axis=1))
+        np.testing.assert_allclose(found.probability, answers.max(axis=1), atol=1e-5)
+
+
 def test_open_sizes():
     clip = keras.Input((None, None, None, 3))
     x = layers.Conv3D(2, 3, padding="same", name="c")(clip)
