@@ -47,10 +47,8 @@ def flatten(model: keras.Model, shapes: Sequence[tuple] | None = None) -> keras.
         >>> flatten(model).get_layer("block_13_expand_relu").output.shape
         (None, 6, 6, 576)
     """
-    if isinstance(model, keras.Sequential) and model._functional is not None:
-        own, dtypes, names = model._functional, None, None
-    else:
-        own = model if isinstance(model, keras.Function) else None
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    own = graph if isinstance(graph, keras.Function) else None
     if own is None and shapes is None:
         raise ValueError(
             f"{type(model).__name__} {model.name!r} has no graph of its own, so the shape of its clips is needed: "
@@ -70,9 +68,9 @@ def flatten(model: keras.Model, shapes: Sequence[tuple] | None = None) -> keras.
     if own is None:
         own = _traced(model, inputs)
     outputs = _run(own, inputs, "", paths)
-    flat = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
-    _paths[flat] = paths
-    return flat
+    made = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
+    _paths[made] = paths
+    return made
 
 
 def flat(model: keras.Model) -> keras.Model:
@@ -116,7 +114,7 @@ def _run(function: keras.Function, inputs, prefix: str, paths: dict[int, str]):
 
 def _flat_call(operation, prefix: str, paths: dict[int, str], args, kwargs):
     """What an operation makes of symbolic tensors, as a part of the flat graph."""
-    inner = _graph_of(operation, args, kwargs)
+    inner = _graph_of(operation, args)
     if inner is not None:
         given = [
             x if x.dtype == want.dtype else ops.cast(x, want.dtype)
@@ -141,7 +139,7 @@ def _all_frames(wrapper: keras.layers.TimeDistributed, prefix: str, paths: dict[
     return tree.map_structure(lambda y: ops.reshape(y, (-1, time, *y.shape[1:])), made)
 
 
-def _graph_of(operation, args, kwargs) -> keras.Function | None:
+def _graph_of(operation, args) -> keras.Function | None:
     """The graph of a model that stands in another; None of a layer, or of a call that cannot be traced."""
     if not isinstance(operation, keras.Model) or len(args) != 1:
         return None
