@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -23,14 +23,15 @@ from har_tf.explain.backward import check_batch_size
 from har_tf.explain.windows import VideoExplanation, frames_of
 from har_tf.files.frame_counts import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
-from har_tf.models import saving
+from har_tf.models import pixels, saving
 from har_tf.models.fusion_gru import stream_taps
 from har_tf.models.logits import probabilities
 from har_tf.models.saving import CLIP
 from har_tf.models.taps import Tap, find_several, taps
-from har_tf.video import VideoError, read_clip
+from har_tf.video import VideoError, read_clip, read_still, still
 
 BATCH = 16  # clips that the model sees at once
+TAKEN = ("scaling", "num_frames", "size")  # what of a clip's settings becomes a part of the model
 
 Source = str | PathLike | Sequence[str | PathLike] | np.ndarray | tf.data.Dataset
 
@@ -117,14 +118,22 @@ class Classifier:
     """A video classifier that reads clips as it was trained on them.
 
     Args:
-        model: takes clips (B, T, H, W, 3) of uint8 RGB and gives (B, C) probabilities or logits.
-        class_names: the C names, in the order of the outputs.
-        clip: sampling, short and fit, the arguments of `read_clip` that the model's clips were taken with; None: as
-            they are by default.
+        model: any Keras model of clips (B, T, H, W, 3), or of images (B, H, W, 3), in RGB or grey (1 channel), that
+            gives (B, C) probabilities or logits.
+        class_names: the C names, in the order of the outputs. One output has two classes, its absence and its presence,
+            as labels 0 and 1; of one name the other is "not" that.
+        clip: how the model's clips are taken. sampling, short and fit are arguments of `read_clip`; scaling says how
+            pixels are scaled where the model does not show it: "0..1", "-1..1", "0..255", or "torch" and "caffe" of
+            `keras.applications`; num_frames and size (height, width) say what it is given where it takes any.
         provenance: where it comes from: weights, data, split, date, versions, as plain values.
+        output: name of the output that is meant, of a model of several.
+
+    Attributes:
+        model: what takes uint8 RGB clips of this size: the one that was given, or one on its weights.
 
     Raises:
-        ValueError: another number of names than outputs, or an unknown setting of clips.
+        ValueError: another number of names than classes, an unknown setting of clips, or one that the model does not
+            take.
 
     Example:
         >>> clf = Classifier.load("model.keras")
@@ -139,23 +148,33 @@ class Classifier:
         class_names: Sequence[str],
         clip: Mapping[str, str] | None = None,
         provenance: Mapping[str, Any] | None = None,
+        output: str | None = None,
     ):
-        self.model, self.class_names = model, tuple(class_names)
-        self.clip, self.provenance = CLIP | dict(clip or {}), dict(provenance or {})
+        clip = dict(clip or {})
+        taken = {name: clip.pop(name) for name in TAKEN if name in clip}
+        self.model = model = pixels.of_pixels(model, output=output, **taken)
+        self.class_names = saving.both(model, tuple(class_names))
+        self.clip, self.provenance = CLIP | clip, dict(provenance or {})
         saving.check_members(model, self.class_names, self.clip)
         self._where = "the model"
         self._answer: Callable[[np.ndarray], np.ndarray] = self._probabilities
 
     @classmethod
-    def load(cls, path: str | PathLike) -> Classifier:
+    def load(cls, path: str | PathLike, clip: Mapping[str, Any] | None = None, output: str | None = None) -> Classifier:
         """Loads what `save` wrote, or any `.keras` file of a classifier.
+
+        Args:
+            path: the file.
+            clip, output: as in `Classifier`, of a file that does not say it.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: not a Keras model, or other names than outputs.
         """
-        model, names = saving.load_model(path)
-        loaded = cls(model, names, saving.clip_settings(path), saving.provenance(path))
+        clip = dict(clip or {})
+        taken = {name: clip.pop(name) for name in TAKEN if name in clip}
+        model, names = saving.load_model(path, output=output, **taken)
+        loaded = cls(model, names, saving.clip_settings(path) | clip, saving.provenance(path))
         loaded._where = str(path)
         return loaded
 
@@ -165,15 +184,37 @@ class Classifier:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """The arguments of `read_clip` for clips as the model was trained on.
+        """The arguments of `read_clip` for clips as the model was trained on, or of `read_still` for images.
 
         Raises:
-            ValueError: the model does not take clips of one size.
+            ValueError: the model does not take clips of one size, or does not show how it wants pixels scaled.
         """
         shape = self.model.input_shape
-        if not isinstance(shape, tuple) or len(shape) != 5 or None in shape[1:] or shape[-1] != 3:
+        if not isinstance(shape, tuple) or len(shape) not in (4, 5) or shape[-1] != 3:
             raise ValueError(f"{self._where}: takes {shape}, not clips of (batch, time, height, width, 3)")
-        return {"num_frames": shape[1], "size": shape[2:4], **self.clip}
+        if None in shape[1:]:
+            raise ValueError(
+                f"{self._where}: takes clips of {shape}; say num_frames and size, where it leaves them open"
+            )
+        if not self._scales_pixels:
+            raise ValueError(f"{self._where}: {pixels.unsaid(self.model)}")
+        return {"num_frames": 1 if self._of_images else shape[1], "size": shape[-3:-1], **self.clip}
+
+    @property
+    def _of_images(self) -> bool:
+        return len(self.model.input_shape) == 4
+
+    @cached_property
+    def _scales_pixels(self) -> bool:
+        return pixels.scales_pixels(self.model)
+
+    def float_model(self) -> keras.Model:
+        """The same network from float32 pixels, 0 to 255, on, so that a gradient reaches them.
+
+        Example:
+            >>> saliency = tf_keras_vis.saliency.Saliency(clf.float_model(), ReplaceToLinear(), clone=True)
+        """
+        return pixels.of_floats(self.model)
 
     def predict(self, source: Source, batch_size: int = BATCH) -> Predictions:
         """The probabilities of all classes.
@@ -214,7 +255,7 @@ class Classifier:
         check_batch_size(batch_size)
         batch_size = min(batch_size, max(len(paths), 1))
         workers = 0 if len(paths) == 1 else 1
-        clips = outcomes(partial(read_clip, **self.reading), paths, workers, TIMEOUT, MEMORY)
+        clips = outcomes(self._reader(), paths, workers, TIMEOUT, MEMORY)
         named = zip(map(Path, paths), clips, strict=True)
         while batch := list(islice(named, batch_size)):
             read = [clip for _, clip in batch if not isinstance(clip, Failed)]
@@ -260,14 +301,20 @@ class Classifier:
             ValueError: an unknown class, method or tap, or arguments that do not go together.
         """
         methods = [method] if isinstance(method, str) else list(method)
+        index = None if class_name is None else self.index_of(class_name)
         settings = {
-            "class_index": None if class_name is None else self.index_of(class_name),
             "counterfactual": counterfactual,
             "tap": None if tap is None else self.taps_by_name(tap),
             "taps": None if taps is None else list(self.taps_by_name(taps).values()),
             "pool": pool,
         }
-        how = self.reading
+
+        def explained(clips: np.ndarray, normalize: str | None = None) -> dict[str, Explanation]:
+            chosen = index
+            if index is None and self.model.outputs[0].shape[-1] == 1:
+                chosen = self._answer(clips).argmax(axis=1)
+            return explain.by_method(self.model, clips, methods, class_index=chosen, normalize=normalize, **settings)
+
         if isinstance(source, np.ndarray):
             if windows:
                 raise ValueError("windows are taken of a video. Received: a clip")
@@ -276,19 +323,20 @@ class Classifier:
             found = explain.explain_video(
                 self.model,
                 source,
-                lambda clips: explain.by_method(self.model, clips, methods, normalize=None, **settings),
+                explained,
                 hop=hop,
                 stride=stride,
                 short=short or "error",
-                fit=how["fit"],
+                fit=self.clip["fit"],
                 normalize=normalize,
             )
             return self._of_windows(Path(source), found, "against " if counterfactual else "")
         else:
-            clip, title = read_clip(source, **how | ({"short": short} if short else {})), Path(source).name
+            clip, title = self._reader(**({"short": short} if short else {}))(source), Path(source).name
         self._check_clips(clip[None])
-        found = explain.by_method(self.model, clip[None], methods, normalize=normalize, **settings)
-        return ExplainedClip(clip, found, self.class_names, title)
+        found = explained(clip[None], normalize)
+        frames = clip[None] if self._of_images else clip
+        return ExplainedClip(frames, found, self.class_names, title)
 
     def features(self, source: Source, tap: str | None = None, batch_size: int = BATCH) -> np.ndarray:
         """What the model makes of clips: a feature map, averaged over time and space.
@@ -362,9 +410,10 @@ class Classifier:
         path = Path(source)
         if not path.is_dir():
             return [path]
-        found = sorted(walk.files(path, SUFFIXES))
+        found = sorted(walk.files(path, still.SUFFIXES if self._of_images else SUFFIXES))
         if not found:
-            raise FileNotFoundError(f"{path}: no video in this folder or below it")
+            what = "picture" if self._of_images else "video"
+            raise FileNotFoundError(f"{path}: no {what} in this folder or below it")
         return found
 
     def _rows(self, function: Callable[[np.ndarray], np.ndarray], source: Source, batch_size: int) -> np.ndarray:
@@ -374,12 +423,12 @@ class Classifier:
             elements = source.as_numpy_iterator()
             batches = (element[0] if isinstance(element, tuple) else element for element in elements)
         elif isinstance(source, np.ndarray):
-            clips = source[None] if source.ndim == 4 else source
+            clips = source[None] if source.ndim == len(self.model.inputs[0].shape) - 1 else source
             batch_size, batches = min(batch_size, max(len(clips), 1)), [clips]
         else:
             paths = self._paths(source)
             batch_size = min(batch_size, max(len(paths), 1))
-            read = (read_clip(path, **self.reading) for path in paths)
+            read = map(self._reader(), paths)
             batches = map(np.stack, iter(lambda: list(islice(read, batch_size)), []))
         rows = []
         for clips in batches:
@@ -390,17 +439,33 @@ class Classifier:
             raise ValueError("there are no clips. Received: an empty source")
         return np.concatenate(rows)
 
+    def _reader(self, **others: Any) -> Callable[[str | PathLike], np.ndarray]:
+        """The function from a video, or of a model of images a picture, to what the model takes of it."""
+        return partial(_picture if self._of_images else read_clip, **self.reading | others)
+
     def _probabilities(self, clips: np.ndarray) -> np.ndarray:
         return probabilities(self.model, self.model.predict_on_batch(clips))
 
     def _check_clips(self, clips: np.ndarray) -> None:
+        if len(self.model.inputs) > 1:
+            raise ValueError(
+                f"{self._where}: takes several inputs, {', '.join(x.name for x in self.model.inputs)}. "
+                "`har_tf.explain.gradcam` and the other methods explain such a model"
+            )
         wanted = tuple(self.model.input_shape)
+        kind = "uint8" if self._scales_pixels else str(self.model.inputs[0].dtype)
+        if kind != "uint8" and clips.dtype == np.uint8:
+            raise ValueError(f"{self._where}: {pixels.unsaid(self.model)}")
         if (
-            clips.dtype != np.uint8
+            clips.dtype != kind
             or clips.ndim != len(wanted)
             or any(side not in (None, given) for side, given in zip(wanted[1:], clips.shape[1:], strict=False))
         ):
-            raise ValueError(f"clips are uint8 of {wanted[1:]}. Received: {clips.dtype} of {clips.shape[1:]}")
+            raise ValueError(f"clips are {kind} of {wanted[1:]}. Received: {clips.dtype} of {clips.shape[1:]}")
+
+
+def _picture(path: str | PathLike, **how: Any) -> np.ndarray:
+    return read_still(path, **how)[0]
 
 
 def _padded(function: Callable[[np.ndarray], np.ndarray], clips: np.ndarray, size: int) -> np.ndarray:

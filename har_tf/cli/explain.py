@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from har_tf.cli.reading import note_short, open_classifier
+from har_tf.cli.reading import Foreign, note_short, open_classifier
 from har_tf.command import words
 from har_tf.explain.methods import METHODS
 
@@ -18,7 +18,7 @@ class Explain:
     video: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")]
     """A video file."""
     model: Path
-    """A .keras file of this project."""
+    """A .keras file. One of this project says how its clips are taken."""
     out: Path
     """The overlay video to write, ending in .mp4."""
     method: Annotated[
@@ -54,6 +54,7 @@ class Explain:
     """Whether saliency is scaled to the clip's maximum or to each frame's; with --windows, to the video's."""
     alpha: float = 0.5
     """Share of the colour where the saliency is largest."""
+    foreign: Foreign = Foreign()
 
     def run(self) -> None:
         methods = _checked_methods(self)
@@ -65,7 +66,7 @@ class Explain:
                 raise ValueError(f"The overlay would overwrite the video it explains. Received: {name} {path}")
             if path is not None:
                 _check_target(name, path)
-        classifier = open_classifier(self.model)
+        classifier = open_classifier(self.model, self.foreign)
         if self.class_name is not None and self.class_name not in classifier.class_names:
             known = ", ".join(classifier.class_names)
             raise ValueError(f"The model's classes are {known}. Received: --class-name {self.class_name}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from har_tf.cli.reading import note_short, open_classifier
+from har_tf.cli.reading import Foreign, note_short, open_classifier
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,18 @@ class Predict:
     ]
     """One or more video files."""
     model: Path
-    """A .keras file of this project: it says how many frames of what size it takes."""
+    """A .keras file. One of this project says how its clips are taken."""
     top: int = 5
     """Classes to print."""
     json: bool = False
     """Print one JSON object a video, with all probabilities."""
+    foreign: Foreign = Foreign()
 
     def run(self) -> None:
         if not self.videos:
             print("error: at least one video is needed", file=sys.stderr)
             sys.exit(2)
-        classifier = open_classifier(self.model)
+        classifier = open_classifier(self.model, self.foreign)
         how = classifier.reading
         if self.top < 1:
             raise ValueError(f"At least one class is printed. Received: --top {self.top}")

@@ -1,13 +1,36 @@
-"""What predict and explain do alike: open a model before TensorFlow's log lines, and tell of short videos."""
+"""What predict and explain do alike: open a model, also one made elsewhere, and tell of short videos."""
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 
-def open_classifier(path: Path):
+@dataclass(frozen=True)
+class Foreign:
+    """For a model made elsewhere, where its file does not say how it takes clips."""
+
+    scaling: Literal["0..255", "0..1", "-1..1", "torch", "caffe"] | None = None
+    """How the model wants pixels scaled: the range that it was trained on, or what keras.applications calls torch and
+    caffe. None: the model scales pixels from 0 to 255 itself."""
+    model_frames: int | None = None
+    """Frames of a clip, for a model that takes any number."""
+    model_size: tuple[int, int] | None = None
+    """Height and width, for a model that takes any."""
+    model_output: str | None = None
+    """Name of the output to use, of a model that has several."""
+
+    @property
+    def clip(self) -> dict[str, Any]:
+        """The argument of `Classifier.load`."""
+        given = {"scaling": self.scaling, "num_frames": self.model_frames, "size": self.model_size}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def open_classifier(path: Path, foreign: Foreign):
     """The `har_tf.classifier.Classifier` of a file; FileNotFoundError comes before TensorFlow is imported."""
     from har_tf import quiet
 
@@ -16,7 +39,7 @@ def open_classifier(path: Path):
     quiet.import_tensorflow()
     from har_tf.classifier import Classifier
 
-    return Classifier.load(path)
+    return Classifier.load(path, foreign.clip, foreign.model_output)
 
 
 def note_short(video: Path, clip: np.ndarray, how: Mapping) -> None:

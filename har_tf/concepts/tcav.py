@@ -22,6 +22,7 @@ from har_tf.concepts.cav import CavFit
 from har_tf.concepts.scores import Scores, random_names, relative_tcav
 from har_tf.concepts.significance import Criterion, Significance, significance
 from har_tf.explain.backward import checked_clips, evidence, features
+from har_tf.models.logits import classes_of
 from har_tf.models.taps import Tap, find_several
 
 # What is left of a map (t, h, w, c): the axes that are pooled.
@@ -40,7 +41,7 @@ def activations(
 
     Args:
         model: as in `har_tf.models.taps.taps`.
-        clips: (B, T, H, W, C) or (B, H, W, C), as the model takes them.
+        clips: (B, T, H, W, C) or (B, H, W, C), as the model takes them; of several inputs as in `evidence`.
         taps: names of taps, or taps of this model.
         pool: "mean" over time and space, D = c; "space", D = t·c, which keeps when; "full" keeps all, D = t·h·w·c.
         batch_size: clips that are in memory at once.
@@ -54,7 +55,8 @@ def activations(
             activations that are not finite.
     """
     chosen = _chosen(model, taps, pool)
-    _check_size(chosen, np.shape(clips), pool, max_gib)
+    clips = checked_clips(model, clips)
+    _check_size(chosen, len(next(iter(clips.values()))), pool, max_gib)
     found = features(model, clips, chosen, _feature_rule(pool), batch_size)
     return {tap.name: each for tap, each in zip(chosen, found, strict=True)}
 
@@ -86,7 +88,8 @@ def gradients(
     """
     chosen = _chosen(model, taps, pool)
     _check_class(model, class_index)
-    _check_size(chosen, np.shape(clips), pool, max_gib)
+    clips = checked_clips(model, clips)
+    _check_size(chosen, len(next(iter(clips.values()))), pool, max_gib)
     found = evidence(model, clips, chosen, _gradient_rule(pool), int(class_index), batch_size)
     return {tap.name: each for tap, each in zip(chosen, found.signed, strict=True)}
 
@@ -200,6 +203,11 @@ def score(
     classifier, criterion = classifier or CavFit(), criterion or Criterion()
     chosen = _chosen(model, taps, pool)
     _check_class(model, class_index)
+    if len(model.inputs) > 1:
+        raise ValueError(
+            f"model {model.name!r} takes several inputs, and concepts are sets of clips for one. Take `activations` "
+            "and `gradients`, which are given a clip for each input, with `relative_tcav` and `significance`"
+        )
     if len(concepts) < 2 or len(random_sets) < 2:
         raise ValueError(
             "scores and their tests take two or more concepts and two or more random sets (the paper has ten). "
@@ -211,14 +219,14 @@ def score(
     checked = {}
     for name, each in {**concepts, **dict(zip(randoms, random_sets, strict=True))}.items():
         try:
-            checked[name] = checked_clips(model, each)
+            (checked[name],) = checked_clips(model, each).values()
         except ValueError as error:
             raise ValueError(f"set {name!r}: {error}") from None
         smallest = max(2, classifier.folds or 2)
         if len(each) < smallest:
             why = "a test" if classifier.folds is None else f"{classifier.folds}-fold cross-validation"
             raise ValueError(f"set {name!r}: {why} takes {smallest} clips or more in each set. Received: {len(each)}")
-    _check_size(chosen, (sum(map(len, checked.values())) + len(clips),), pool, max_gib)
+    _check_size(chosen, sum(map(len, checked.values())) + len(clips), pool, max_gib)
     bank = Bank(model, chosen, pool, batch_size, max_gib)
     slopes = bank.gradients(clips, class_index)
     seen = {name: bank.activations(each) for name, each in checked.items()}
@@ -237,14 +245,13 @@ def _chosen(model, taps, pool) -> list[Tap]:
 
 
 def _check_class(model, class_index) -> None:
-    number = model.outputs[0].shape[-1]
+    number = classes_of(model)
     if isinstance(class_index, bool) or not isinstance(class_index, Integral) or not 0 <= class_index < number:
         raise ValueError(f"class_index is one class of the model, 0 to {number - 1}. Received: {class_index!r}")
 
 
-def _check_size(taps, clips_shape, pool, max_gib) -> None:
+def _check_size(taps, count, pool, max_gib) -> None:
     """Refuses what would not fit; sizes that the model leaves open are not counted."""
-    count = clips_shape[0] if clips_shape else 0
     numbers = {
         tap.name: math.prod(n or 1 for axis, n in enumerate(tap.shape, start=1) if axis not in POOLS[pool])
         for tap in taps

@@ -4,7 +4,7 @@ And the forward pass alone, which ends at the last of the taps.
 """
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from har_tf.models.flatten import flat
 from har_tf.models.folding import folded, without_activation
-from har_tf.models.logits import Logits, check_outputs, ends_in_logits, logits_of
+from har_tf.models.logits import Logits, check_outputs, classes_of, ends_in_logits, logits_of
 from har_tf.models.taps import Tap, symbolic
 
 # The gradient of a softmax is exactly 0 in float32 at a logit gap of 40, so explanations are of the logits.
@@ -65,11 +65,13 @@ def evidence(
 
     Args:
         model: as in `har_tf.models.taps`; its output is (B, classes).
-        clips: (B, T, H, W, C) or (B, H, W, C), as the model takes them.
+        clips: (B, T, H, W, C) or (B, H, W, C), as the model takes them; of a model of several inputs a list of arrays
+            in their order, or a dict by their names.
         taps: taps of this model.
         rule: function of float32 feature maps and gradients, both (B, t, h, w, c), to evidence (B, ...), such as maps
             (B, ..., t, h, w); always the same function object, as it is a key of the cache.
-        class_index: None (the predicted class), an int, or ints (B,).
+        class_index: None (the predicted class), an int, or ints (B,). Of a model with one output 1 is what it stands
+            for, which None means as well, and 0 that it is not there.
         batch_size: clips that are in memory at once.
         top: in place of `class_index`: so many of the most probable classes of every clip, each a row of its own.
 
@@ -81,28 +83,28 @@ def evidence(
     """
     check_batch_size(batch_size)
     check_outputs(model)
-    clips = checked_clips(model, clips)
-    number = model.outputs[0].shape[-1]
+    clips = list(checked_clips(model, clips).values())
+    number, count = classes_of(model), len(clips[0])
     if top is None:
-        classes = _checked_classes(class_index, len(clips), number)
+        classes = _checked_classes(class_index, count, model)
     else:
         if class_index is not None or isinstance(top, bool) or not 1 <= top <= number:
             raise ValueError(
                 f"top is the number of classes to explain, 1 to {number} here, in place of class_index. "
                 f"Received: {top=}, {class_index=}"
             )
-        classes = np.tile(_PREDICTED - np.arange(top), len(clips))
-        clips = np.repeat(clips, top, axis=0)
+        classes = np.tile(_PREDICTED - np.arange(top), count)
+        clips = [np.repeat(each, top, axis=0) for each in clips]
     last = logits_of(flat(model))
     output, by_probability = _by_probability.get(model, (None, False))
     known = output is model.outputs[0]
     run = _function(model, taps, rule, _build_by_probability if known and by_probability else _build)
-    found = _in_batches(run, batch_size, clips, classes)
+    found = _in_batches(run, batch_size, *clips, classes)
     if not known:
         by_probability = not _has_logits(model, last, *found[4:])
         _by_probability[model] = (model.outputs[0], by_probability)
         if by_probability:  # with it the predicted classes may be others
-            found = _in_batches(_function(model, taps, rule, _build_by_probability), batch_size, clips, classes)
+            found = _in_batches(_function(model, taps, rule, _build_by_probability), batch_size, *clips, classes)
     signed, classes, score, probability, *_ = found
     _check_finite(model, taps, signed, "gradient")
     score_of = "log-probability" if by_probability else "mean of logits" if last.averaged else "logit"
@@ -150,8 +152,7 @@ def features(
     """
     check_batch_size(batch_size)
     run = _function(model, taps, rule, _build_forward)
-    clips = checked_clips(model, clips)
-    found = _in_batches(run, batch_size, clips)
+    found = _in_batches(run, batch_size, *checked_clips(model, clips).values())
     _check_finite(model, taps, found, "feature")
     return found
 
@@ -190,12 +191,12 @@ def _function(model: keras.Model, taps: Sequence[Tap], rule, build):
 
 def _build_forward(model: keras.Model, names: tuple[str, ...], rule: FeatureRule):
     chosen, tensors = _chosen(model, names)
-    clip = flat(model).inputs[0]
-    probe = folded(clip, tensors)
+    inputs = flat(model).inputs
+    probe = folded(inputs, tensors)
 
-    @tf.function(input_signature=[tf.TensorSpec(clip.shape, clip.dtype)])
-    def run(clips):
-        return [rule(_grid(tap, x)) for tap, x in zip(chosen, probe(clips), strict=True)]
+    @tf.function(input_signature=[tf.TensorSpec(x.shape, x.dtype) for x in inputs])
+    def run(*clips):
+        return [rule(_grid(tap, x)) for tap, x in zip(chosen, probe(*clips), strict=True)]
 
     return run
 
@@ -205,22 +206,23 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
     model = flat(model)
     last = logits_of(model)
     to_logits = without_activation(last.tensors, model.outputs[0], last.layers)
-    to_probability = _TO_PROBABILITY.get(
-        last.activation, tf.sigmoid if model.outputs[0].shape[1] == 1 else tf.nn.softmax
-    )
-    clip = model.inputs[0]
-    probe = folded(clip, [*tensors, *last.tensors, model.outputs[0]])
+    single = model.outputs[0].shape[1] == 1
+    to_probability = _TO_PROBABILITY.get(last.activation, tf.sigmoid if single else tf.nn.softmax)
+    probe = folded(model.inputs, [*tensors, *last.tensors, model.outputs[0]])
+    clips = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
 
-    @tf.function(input_signature=[tf.TensorSpec(clip.shape, clip.dtype), tf.TensorSpec(clip.shape[:1], tf.int64)])
-    def run(clips, classes):
-        *maps, own = probe(clips)
+    @tf.function(input_signature=[*clips, tf.TensorSpec(clips[0].shape[:1], tf.int64)])
+    def run(*clips_and_classes):
+        *clips, classes = clips_and_classes
+        *maps, own = probe(*clips)
         maps, features = maps[: len(chosen)], maps[len(chosen) :]
         own = tf.cast(own, tf.float32)
-        own = tf.exp(own) if last.activation == "log_softmax" else own
+        own = _pair(1 - own, own) if single else tf.exp(own) if last.activation == "log_softmax" else own
         if by_probability:
             logits, every = tf.math.log(tf.maximum(own, _LEAST)), own
         else:
             logits = tf.cast(to_logits(features), tf.float32)
+            logits = _pair(-logits, logits) if single else logits
             every = own if last.averaged else to_probability(logits)
         ranked = tf.argsort(every if last.averaged else logits, axis=-1, direction="DESCENDING", stable=True)
         rank = tf.maximum(_PREDICTED - classes, 0)
@@ -240,6 +242,11 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
         return signed, classes, score, probability, own, away
 
     return run
+
+
+def _pair(absent: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+    """(B, 2), the two classes of a model with one output (B, 1)."""
+    return tf.concat([absent, present], axis=1)
 
 
 def _build_by_probability(model: keras.Model, names: tuple[str, ...], rule: Rule):
@@ -271,16 +278,44 @@ def _grid(tap: Tap, feature) -> tf.Tensor:
     return tf.reshape(feature, tf.stack([-1, t, h, w, c]))
 
 
-def checked_clips(model: keras.Model, clips) -> np.ndarray:
-    """Clips as the model takes them, or a ValueError that says what it takes."""
-    clips = np.asarray(clips)
-    clip = model.inputs[0]
+def checked_clips(model: keras.Model, clips) -> dict[str, np.ndarray]:
+    """Clips as the model takes them, by the names of its inputs.
+
+    Args:
+        model: of one input or several.
+        clips: an array; for several inputs a list of arrays in their order, or a dict by their names.
+
+    Raises:
+        ValueError: they are others than the model takes; the message says what it takes.
+    """
+    names = [x.name for x in model.inputs]
+    given = clips
+    if len(names) == 1 and not isinstance(clips, Mapping):
+        given = {names[0]: clips}
+    elif isinstance(clips, list | tuple) and len(clips) == len(names):
+        given = dict(zip(names, clips, strict=True))
+    if not isinstance(given, Mapping) or set(given) != set(names):
+        received = ", ".join(given) if isinstance(given, Mapping) else f"{type(given).__name__} of {len(given)}"
+        raise ValueError(
+            f"model {model.name!r} takes clips as a list of arrays for {', '.join(names)}, or a dict by these names. "
+            f"Received: {received}"
+        )
+    checked = {x.name: _checked_input(model, x, np.asarray(given[x.name])) for x in model.inputs}
+    counts = {len(each) for each in checked.values()}
+    if len(counts) > 1:
+        raise ValueError(f"every input is given as many clips. Received: {', '.join(map(str, sorted(counts)))}")
+    return checked
+
+
+def _checked_input(model: keras.Model, clip: keras.KerasTensor, clips: np.ndarray) -> np.ndarray:
     fits = clips.ndim == len(clip.shape) and all(
         want in (None, have) for want, have in zip(clip.shape, clips.shape, strict=True)
     )
     if not fits:
+        of_several = f" as {clip.name!r}" if len(model.inputs) > 1 else ""
         raise ValueError(
-            f"model {model.name!r} takes clips of shape {tuple(clip.shape)}. Received: clips of shape {clips.shape}"
+            f"model {model.name!r} takes clips of shape {tuple(clip.shape)}{of_several}. "
+            f"Received: clips of shape {clips.shape}"
         )
     if not len(clips):
         raise ValueError(f"there is no clip to explain. Received: clips of shape {clips.shape}")
@@ -295,9 +330,10 @@ def checked_clips(model: keras.Model, clips) -> np.ndarray:
     return clips.astype(clip.dtype, copy=False)
 
 
-def _checked_classes(class_index, clips: int, classes: int) -> np.ndarray:
+def _checked_classes(class_index, clips: int, model: keras.Model) -> np.ndarray:
+    classes = classes_of(model)
     if class_index is None:
-        return np.full(clips, _PREDICTED, "int64")
+        return np.full(clips, 1 if model.outputs[0].shape[-1] == 1 else _PREDICTED, "int64")
     index = np.asarray(class_index)
     if index.ndim > 1 or not np.issubdtype(index.dtype, np.integer) or (index.ndim == 1 and len(index) != clips):
         raise ValueError(

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf.explain.backward import Rule, evidence
+from har_tf.explain.backward import Rule, checked_clips, evidence
 from har_tf.explain.explanation import Explanation, Factors, products, saliency, scaled
 from har_tf.explain.methods import METHODS, Method, chosen
 from har_tf.explain.options import check
@@ -26,7 +26,7 @@ class Layerwise:
         taps: from the first to the last, as they were asked for.
         maps: what methods need (see `Method.needs`) -> tap's name -> float32 (B, t, h, w).
         class_index, score, probability: (B,), the explained class, its logit and its probability.
-        size: (T, H, W) of the clips.
+        sizes: name of an input ("" where there is one) -> (T, H, W) of its clips.
         options: channels and pool, as in `layerwise`.
         image: whether the model takes images, so that the maps are those of 2DCAM.
         score_of: "logit", or what was explained for want of one, see `har_tf.explain.backward.Evidence`.
@@ -37,7 +37,7 @@ class Layerwise:
     class_index: np.ndarray
     score: np.ndarray
     probability: np.ndarray
-    size: tuple[int, int, int]
+    sizes: dict[str, tuple[int, int, int]]
     options: dict[str, str]
     image: bool = False
     score_of: str = "logit"
@@ -76,7 +76,7 @@ class Layerwise:
         (name,) = self._names([self.taps[-1] if tap is None else tap])
         signed = functools.reduce(np.multiply, self._factors(method, name, counterfactual))
         settings = {"tap": name, **self._options(method), "normalize": normalize, "counterfactual": counterfactual}
-        maps = saliency(signed, self.size, normalize, *self._spans([name]))
+        maps = saliency(signed, self._size([name]), normalize, *self._spans([name]))
         return self._explanation(maps, signed, self._title(method), settings)
 
     def summed(
@@ -101,15 +101,16 @@ class Layerwise:
         align = method.align if align is None else align
         check(normalize=normalize, join=join, align=align)
         names = self._names(taps)
+        size = self._size(names)
         parts = [np.stack(self._factors(method, name, counterfactual), axis=1) for name in names]
         parts = tuple(np.maximum(each, 0) if method.rectified else each for each in parts)
-        signed, peaks = products(parts, self.size, align, self._spans(names))
+        signed, peaks = products(parts, size, align, self._spans(names))
         count = len(parts) if join == "average" else 1
         signed /= count
         several = {"sum": "Sum ", "average": "Average "}[join] if len(parts) > 1 else ""
         settings = {"taps": names, **self._options(method), "counterfactual": counterfactual}
         settings |= {"join": join, "align": align, "normalize": normalize}
-        factors = Factors(parts, peaks, self.size, align, count, self._spans(names))
+        factors = Factors(parts, peaks, size, align, count, self._spans(names))
         return self._explanation(scaled(signed, normalize), signed, several + self._title(method), settings, factors)
 
     gradcam = functools.partialmethod(at_tap, "gradcam")
@@ -128,6 +129,12 @@ class Layerwise:
     def _spans(self, names: Sequence[str]) -> tuple:
         spans = {tap.name: tap.spans for tap in self.taps}
         return tuple(spans[name] for name in names)
+
+    def _size(self, names: Sequence[str]) -> tuple[int, int, int]:
+        inputs = list(dict.fromkeys(tap.input for tap in self.taps if tap.name in names))
+        if len(inputs) > 1:
+            raise ValueError(f"taps of several inputs lie on different clips. Received: taps of {', '.join(inputs)}")
+        return self.sizes[inputs[0]]
 
     def _factors(self, method: Method, tap: str, counterfactual: bool) -> list[np.ndarray]:
         first, *others = (self.maps[need][tap] for need in method.needs)
@@ -253,7 +260,7 @@ def one_pass(
     options = {"channels": "sum", "pool": "spatiotemporal"} | options
     check(**options)
     needs = tuple(dict.fromkeys(need for method in methods for need in METHODS[method].needs))
-    clips = np.asarray(clips)
+    clips = checked_clips(model, clips)
     found = evidence(model, clips, taps, _rule(needs, **options), class_index, batch_size, top)
     return Layerwise(
         taps=tuple(taps),
@@ -264,11 +271,15 @@ def one_pass(
         class_index=found.class_index,
         score=found.score,
         probability=found.probability,
-        size=clips.shape[1:4] if clips.ndim == 5 else (1, *clips.shape[1:3]),
+        sizes={name if len(clips) > 1 else "": _size(each) for name, each in clips.items()},
         options=options,
-        image=clips.ndim == 4,
+        image=all(each.ndim != 5 for each in clips.values()),
         score_of=found.score_of,
     )
+
+
+def _size(clips: np.ndarray) -> tuple[int, int, int]:
+    return clips.shape[1:4] if clips.ndim == 5 else (1, *clips.shape[1:3])
 
 
 @functools.cache  # compiled functions are kept by their rule

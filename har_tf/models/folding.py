@@ -17,28 +17,32 @@ import tensorflow as tf
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.DepthwiseConv2D)
 
 
-def folded(clip: keras.KerasTensor, outputs: Sequence[keras.KerasTensor]) -> Callable[[tf.Tensor], list[tf.Tensor]]:
-    """The function from a batch of clips to tensors of the graph, as in prediction.
+def folded(
+    inputs: keras.KerasTensor | Sequence[keras.KerasTensor], outputs: Sequence[keras.KerasTensor]
+) -> Callable[..., list[tf.Tensor]]:
+    """The function from a batch of clips, or one for each input, to tensors of the graph, as in prediction.
 
     It reads the layers' present weights at every call and changes no layer. Every tensor has the value that the layers
     give it, up to rounding: a convolution and a BatchNormalization are only made one where nothing else, the outputs
     included, reads what lies between them. Where that or another condition fails, the layers run as they are.
 
     Args:
-        clip: the input of a functional model.
-        outputs: tensors that are computed from it.
+        inputs: the input of a functional model, or all of them.
+        outputs: tensors that are computed from them.
 
     Returns:
         A function, meant to be compiled: eagerly it would prepare the kernels anew at every call.
     """
-    graph = keras.Function([clip], list(outputs))
+    graph = keras.Function(keras.tree.flatten(inputs), list(outputs))
     stand_ins = {}
     for convolution, norm in pairs(graph):
         stand_ins[convolution] = partial(_convolve_and_normalize, convolution, norm)
         stand_ins[norm] = _unchanged
 
-    def run(clips):
-        return graph._run_through_graph([clips], lambda operation: stand_ins.get(operation) or _predicting(operation))
+    def run(*clips):
+        return graph._run_through_graph(
+            list(clips), lambda operation: stand_ins.get(operation) or _predicting(operation)
+        )
 
     return run
 

@@ -83,20 +83,28 @@ def ends_in_logits(last: Logits, outputs: np.ndarray) -> bool:
     return not (inside and (outputs.shape[1] == 1 or np.allclose(outputs.sum(axis=1), 1, atol=1e-3)))
 
 
+def classes_of(model: keras.Model) -> int:
+    """How many classes a classifier tells apart: as many as it has outputs, and two where it has one."""
+    return max(2, model.outputs[0].shape[-1])
+
+
 def probabilities(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
-    """float32 (B, C), of what a model gives: the same, or the softmax of logits; of one logit the sigmoid.
+    """float32 (B, classes), of what a model gives: the same, or the softmax of logits.
+
+    Of one output, a probability or a logit, these are those of its absence and its presence.
 
     Args:
-        model: with one output.
+        model: with one output tensor.
         outputs: (B, C), its answers.
     """
     last, outputs = logits_of(flat(model)), np.asarray(outputs, "float32")
     if last.activation == "log_softmax":
         return np.exp(outputs)
+    if outputs.shape[1] == 1:
+        outputs = 1 / (1 + np.exp(-outputs)) if ends_in_logits(last, outputs) else outputs
+        return np.concatenate([1 - outputs, outputs], axis=1)
     if not ends_in_logits(last, outputs):
         return outputs
-    if outputs.shape[1] == 1:
-        return 1 / (1 + np.exp(-outputs))
     exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
@@ -105,7 +113,7 @@ def check_outputs(model: keras.Model) -> None:
     """Raises ValueError for a model that does not give one answer (B, C) a clip."""
     shapes = [tuple(x.shape) for x in getattr(model, "outputs", None) or ()]
     if shapes and (len(shapes) != 1 or len(shapes[0]) != 2):
-        names = f" Its outputs are {', '.join(model.output_names)}: keras.Model(model.inputs, one of them) has one."
+        names = f" Its outputs are {', '.join(model.output_names)}: choose one by its name as `output`."
         raise ValueError(
             f"model {model.name!r}: a classifier has one output (B, classes), an answer a clip. "
             f"Received: outputs {', '.join(map(str, shapes))}.{names if len(shapes) > 1 else ''}"

@@ -12,7 +12,8 @@ import keras
 
 from har_tf.files.whole import whole_file
 from har_tf.models.grouped_conv import quicken
-from har_tf.models.logits import check_outputs
+from har_tf.models.logits import check_outputs, classes_of
+from har_tf.models.pixels import of_pixels
 
 _MEMBER = "class_names.json"
 _CLIP_MEMBER = "clip.json"
@@ -23,10 +24,12 @@ CLIP = {"sampling": "uniform", "short": "repeat_last", "fit": "stretch"}
 
 
 def check_members(model: keras.Model, names: Sequence[str], clip: Mapping[str, str]) -> None:
-    """Raises ValueError for another number of names than outputs, or another setting of clips than those of `CLIP`."""
+    """Raises ValueError for another number of names than classes, or another setting of clips than those of `CLIP`."""
     check_outputs(model)
-    if len(names) != model.output_shape[-1]:
-        raise ValueError(f"{model.output_shape[-1]} outputs need as many names. Received: {len(names)} names")
+    if len(names) != classes_of(model):
+        outputs = model.outputs[0].shape[-1]
+        need = "1 output needs two names" if outputs == 1 else f"{outputs} outputs need as many names"
+        raise ValueError(f"{need}. Received: {len(names)} names")
     if clip.keys() != CLIP.keys():
         raise ValueError(
             f"Clips are taken by {', '.join(CLIP)}. Received: {', '.join(sorted(clip.keys() - CLIP.keys()))}"
@@ -105,7 +108,7 @@ def _member(path: str | Path, name: str):
         raise ValueError(f"{path}: not a .keras model file ({error})") from error
 
 
-def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:
+def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, ...]]:
     """Loads a classifier and its class names. Video Swin's layer is known here, as all of `har_tf.models` is imported.
 
     The names come from inside the file, else from `class_names.json` beside it, else they are "class 0", "class 1", ...
@@ -113,6 +116,7 @@ def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:
 
     Args:
         path: a `.keras` file.
+        **taken: scaling, output, num_frames and size, as in `har_tf.models.pixels.of_pixels`.
 
     Returns:
         (model, class names).
@@ -131,10 +135,10 @@ def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: not a model that Keras can load ({reason})") from error
     try:
-        check_outputs(model)
+        model = of_pixels(model, **taken)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    outputs, where = model.output_shape[-1], path
+    where = path
     if names is None and beside.is_file():
         where = beside
         try:
@@ -143,10 +147,17 @@ def load_model(path: str | Path) -> tuple[keras.Model, tuple[str, ...]]:
             raise ValueError(f"{beside}: not a JSON file of class names ({error})") from error
         if names is None:
             raise ValueError(f"{beside}: holds no class names. Received: null")
-    names = tuple(f"class {i}" for i in range(outputs)) if names is None else _ordered(names, where)
-    if len(names) != outputs:
-        raise ValueError(f"{where}: {outputs} outputs, but {len(names)} class names")
+    names = tuple(f"class {i}" for i in range(classes_of(model))) if names is None else _ordered(names, where)
+    names = both(model, names)
+    if len(names) != classes_of(model):
+        raise ValueError(f"{where}: {model.outputs[0].shape[-1]} outputs, but {len(names)} class names")
     return model, names
+
+
+def both(model: keras.Model, names: Sequence[str]) -> tuple[str, ...]:
+    """The names of a model's classes, of which one that stands for a single output has its absence in front of it."""
+    single = len(names) == 1 and model.outputs[0].shape[-1] == 1
+    return (f"not {names[0]}", names[0]) if single else tuple(names)
 
 
 def _ordered(names: Any, where: Path) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ _JOINING_OPS = frozenset((
 # fmt: on
 # model -> (its output tensor, its taps with their tensors, what could not be followed)
 _found: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_RANKS = (4, 5)  # of images and clips
 _UPRIGHT = (("b", *PLACES, "c"), ("b", "h", "w", "c"))  # orders in which a map can be read without moving its axes
 
 
@@ -43,6 +44,7 @@ class Tap:
             times the later maps are `name:1`, `name:2`, ...
         shape: (t, h, w, c) of one clip; None where the model leaves a size open.
         kind: class of that layer, as "Conv3D".
+        input: name of the input whose clips the map shows, of a model that takes several, such as frames and flow.
         spans: ((begin, end) along time, height, width), the part of the clip that the map shows, as shares of it;
             (0, 1) is all of it.
         axes: what the axes of the tensor are, of "b", "t", "h", "w" and "c", where the model moved or joined them in
@@ -52,6 +54,7 @@ class Tap:
     name: str
     shape: tuple[int | None, int | None, int | None, int]
     kind: str = ""
+    input: str = ""
     spans: tuple[tuple[float, float], ...] = field(default=(WHOLE, WHOLE, WHOLE), repr=False)
     axes: tuple[str, ...] = field(default=(), repr=False)
 
@@ -69,16 +72,17 @@ def taps(model: keras.Model) -> list[Tap]:
     The list is read off the graph alone, so a model from `keras.models.load_model` has the same taps. Those of a model
     inside the model are named after both, as "mobilenetv2/block_13_expand_relu", see `har_tf.models.flatten`. Where a
     map lies in the clip is followed through whatever moves it, see `har_tf.models.layout`; behind a layer that cannot
-    be followed there are no taps.
+    be followed there are no taps. A model may take several clips, such as frames and flow in two streams, and other
+    inputs beside them: each map belongs to the first input that it shows, see `Tap.input`.
 
     Args:
-        model: functional or sequential model with one input, a clip (B, T, H, W, C) or an image (B, H, W, C).
+        model: functional or sequential model of clips (B, T, H, W, C) or images (B, H, W, C).
 
     Returns:
         The taps in the order in which the graph computes them.
 
     Raises:
-        ValueError: the model is no graph, has several inputs, or is channels-first.
+        ValueError: the model is no graph, takes neither clips nor images, or is channels-first.
 
     Example:
         >>> [tap.name for tap in taps(cnn_gru())][-2:]
@@ -91,20 +95,31 @@ def find(model: keras.Model, tap: str | Tap | None = None) -> Tap:
     """The tap of a given name, or the one to explain by default.
 
     The default is the last tap that is not a pooling layer: the last map before the recurrent or pooling
-    head, which is what Grad-CAM explains in the paper (section 3.2), at its full resolution.
+    head, which is what Grad-CAM explains in the paper (section 3.2), at its full resolution; of a model of several
+    inputs, that of the first one.
 
     Args:
         model: as in `taps`.
-        tap: a name, a `Tap` of this model, or None for the default.
+        tap: a name, a `Tap` of this model, the name of one of several inputs for the default of that one, or None for
+            the default.
 
     Raises:
         ValueError: the model has no such tap; the message lists those it has.
     """
     if tap is not None:
         return find_several(model, [tap])[0]
-    found = _all(model)
-    _check_all_followed(model, found)
-    return ([t for t in found if "Pooling" not in t.kind] or found)[-1]
+    return _last(_of_input(model, _checked(model)))
+
+
+def _last(found: Sequence[Tap]) -> Tap:
+    return ([tap for tap in found if "Pooling" not in tap.kind] or found)[-1]
+
+
+def _of_input(model: keras.Model, found: Sequence[Tap], name: str | None = None) -> list[Tap]:
+    """The taps that show the input of this name; None: the first input that has any."""
+    known = {tap.input for tap in found}
+    name = next(x.name for x in model.inputs if x.name in known or "" in known) if name is None else name
+    return [tap for tap in found if tap.input in ("", name)]
 
 
 def find_several(model: keras.Model, names: Sequence[str | Tap] | None) -> list[Tap]:
@@ -112,7 +127,7 @@ def find_several(model: keras.Model, names: Sequence[str | Tap] | None) -> list[
 
     Args:
         model: as in `taps`.
-        names: names, or taps of this model, each once; None: `stages(model)`.
+        names: names as in `find`, or taps of this model, each once; None: `stages(model)`.
 
     Raises:
         ValueError: the model has no such tap (the message lists those it has), one is named twice, or none is.
@@ -125,9 +140,13 @@ def find_several(model: keras.Model, names: Sequence[str | Tap] | None) -> list[
     if not given:
         raise ValueError("at least one tap is needed. Received: taps=[]")
     found = {tap.name: tap for tap in _all(model)}
+    inputs = {tap.input for tap in found.values()}
     for i, name in enumerate(given):  # a layer's own name will do where it is the only one
         inner = [each for each in found if each.rpartition("/")[2] == name]
-        given[i] = inner[0] if name not in found and len(inner) == 1 else name
+        if name not in found and name in inputs:
+            given[i] = _last(_of_input(model, _checked(model), name)).name
+        elif name not in found and len(inner) == 1:
+            given[i] = inner[0]
     for name, tap in zip(given, names, strict=True):
         if name not in found:
             # A network may have 190 taps: what is likely meant comes before a long list.
@@ -141,7 +160,7 @@ def find_several(model: keras.Model, names: Sequence[str | Tap] | None) -> list[
     return [found[name] for name in given]
 
 
-def stages(model: keras.Model) -> list[Tap]:
+def stages(model: keras.Model, input: str | None = None) -> list[Tap]:
     """The output of each stage of a model: at every resolution (t, h, w) the last map that all others go through.
 
     Of the maps of one resolution it is the last that lies on every path from the input to the last map, so the output
@@ -152,22 +171,25 @@ def stages(model: keras.Model) -> list[Tap]:
 
     Args:
         model: as in `taps`; maps of sizes that it leaves open count as one stage.
+        input: of a model of several inputs the name of the one whose stages are meant; None: the first.
 
     Returns:
         The taps, from input to output.
 
     Raises:
-        ValueError: as in `taps`, or the model has no tap.
+        ValueError: as in `taps`, or the model has no tap, or none of this input.
     """
-    every = _all(model)
-    _check_all_followed(model, every)
+    every = _of_input(model, _checked(model), input)
+    if not every:
+        raise ValueError(f"model {model.name!r} has no feature map of an input {input!r}. It takes {_inputs(model)}")
     counting = {tap.name for tap in every if "Pooling" not in tap.kind and tap.kind != "LayerNormalization"}
     counting = counting or {tap.name for tap in every}
     found = [(tap, tensor) for tap, tensor in symbolic(model) if tap.name in counting]
     places = {id(tensor): i for i, (_, tensor) in enumerate(found)}
     graph = _graph(model)
     # Sets of taps as bits of an int: those on some path to a tensor, and those on every path.
-    some, every_path = {id(graph.inputs[0]): 0}, {id(graph.inputs[0]): 0}
+    some = {id(clip): 0 for clip in graph.inputs if every[0].input in ("", clip.name)}
+    every_path = dict(some)
     for node in _nodes(graph):
         before = [id(x) for x in node.input_tensors if id(x) in some]
         if not before:
@@ -200,12 +222,14 @@ def _repeats(tensor: keras.KerasTensor, places: dict[int, int]) -> bool:
     return id(before) in places and len(readers) > 1
 
 
-def _check_all_followed(model: keras.Model, found: Sequence[Tap]) -> None:
-    """Raises ValueError where the taps to explain by default would be others than one expects."""
+def _checked(model: keras.Model) -> list[Tap]:
+    """All taps; ValueError where those to explain by default would be others than one expects."""
+    found = _all(model)
     lost = _found[model][2]
     if lost:
         names = ", ".join(tap.name for tap in found)
         raise ValueError(f"{_not_followed(lost)}, and maps lie behind it. Name one of the taps before it: {names}")
+    return found
 
 
 def _not_followed(lost: str) -> str:
@@ -246,10 +270,14 @@ def symbolic(model: keras.Model) -> list[tuple[Tap, keras.KerasTensor]]:
 
 def _followed(model: keras.Model, graph: keras.Function) -> tuple[list[tuple[Tap, keras.KerasTensor]], str]:
     """The taps of a flat graph, and the operation behind which maps could not be followed; "" if there is none."""
-    clip = graph.inputs[0]
-    layouts = {id(clip): Layout.of_input(clip.shape)}
+    several = len(graph.inputs) > 1
+    followed = [
+        (clip.name if several else "", {id(clip): Layout.of_input(clip.shape)})
+        for clip in graph.inputs
+        if len(clip.shape) in _RANKS
+    ]
     calls: dict[str, int] = {}
-    found, lost = [], ""
+    found, held, lost = [], set(), ""
     for node in _nodes(graph):
         operation = node.operation
         if getattr(operation, "data_format", None) == "channels_first":
@@ -258,11 +286,17 @@ def _followed(model: keras.Model, graph: keras.Function) -> tuple[list[tuple[Tap
             )
         path = path_of(model, node.output_tensors[0], operation.name)
         call = calls[path] = calls.get(path, -1) + 1
-        for output, layout in zip(node.output_tensors, after(operation, node, layouts), strict=True):
-            layouts[id(output)] = layout
-            if layout.learned and _makes_maps(operation):
-                tap = _tap(f"{path}:{call}" if call else path, layout, output.shape, _kind(operation))
-                found += [] if tap is None else [(tap, output)]
+        for name, layouts in followed:
+            if not any(id(x) in layouts for x in node.input_tensors):
+                continue
+            for output, layout in zip(node.output_tensors, after(operation, node, layouts), strict=True):
+                layouts[id(output)] = layout
+                if not layout.learned or not _makes_maps(operation) or id(output) in held:
+                    continue
+                tap = _tap(f"{path}:{call}" if call else path, layout, output.shape, _kind(operation), name)
+                if tap is not None:
+                    found.append((tap, output))
+                    held.add(id(output))
                 lost = lost or (layout.lost if _has_places(output.shape) else "")
     return found, lost
 
@@ -283,16 +317,19 @@ def _graph(model: keras.Model) -> keras.Function:
             "taps need a built functional or sequential model, whose graph shows its feature maps. "
             f"Received: {type(model).__name__} {getattr(model, 'name', '')!r}"
         )
-    if len(model.inputs) != 1 or len(model.inputs[0].shape) not in (4, 5):
-        shapes = [tuple(x.shape) for x in model.inputs]
+    if not any(len(x.shape) in _RANKS for x in model.inputs):
         raise ValueError(
-            f"taps need a model with one input, clips (B, T, H, W, C) or images (B, H, W, C). Received: inputs {shapes}"
+            f"taps need a model of clips (B, T, H, W, C) or images (B, H, W, C). Received: inputs {_inputs(model)}"
         )
     model = flat(model)
     return keras.Function(model.inputs, model.outputs)
 
 
-def _tap(name: str, layout: Layout, shape: tuple, kind: str) -> Tap | None:
+def _inputs(model: keras.Model) -> str:
+    return ", ".join(f"{x.name} {tuple(x.shape)}" for x in model.inputs)
+
+
+def _tap(name: str, layout: Layout, shape: tuple, kind: str, clip: str) -> Tap | None:
     """The map that a tensor holds; None where it is none."""
     order = tuple(part.name for part in layout.parts)
     if layout.axes is None or layout.axes[-1] != (Part("c"),) or shape[-1] is None:
@@ -306,7 +343,7 @@ def _tap(name: str, layout: Layout, shape: tuple, kind: str) -> Tap | None:
     spans = [layout.span(parts[place]) if place in parts else WHOLE for place in PLACES]
     backwards = {place for place, (begin, end) in zip(PLACES, spans, strict=True) if begin > end}
     axes = () if order in _UPRIGHT and not backwards else tuple("-" * (part in backwards) + part for part in order)
-    return Tap(name, (t, h, w, shape[-1]), kind, tuple((min(span), max(span)) for span in spans), axes)
+    return Tap(name, (t, h, w, shape[-1]), kind, clip, tuple((min(span), max(span)) for span in spans), axes)
 
 
 def _kind(operation) -> str:
