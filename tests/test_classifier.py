@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from har_tf.classifier import Classifier
 from har_tf.models.cnn_gru import cnn_gru
@@ -167,10 +168,103 @@ def test_what_does_not_fit_is_refused(model, options, words):
         Classifier(**{"model": model[0], "class_names": model[1], **options})
 
 
-def test_a_model_of_pictures_is_refused_where_it_is_asked(tmp_path):
+def test_a_model_of_pictures_reads_pictures(tmp_path):
+    keras.utils.set_random_seed(0)
     picture = keras.Input((32, 32, 3), dtype="uint8")
-    outputs = keras.layers.Dense(2, "softmax")(keras.layers.Flatten()(keras.layers.Rescaling(1.0)(picture)))
+    x = keras.layers.Conv2D(2, 3, name="conv")(keras.layers.Rescaling(1 / 255)(picture))
+    outputs = keras.layers.Dense(2, "softmax")(keras.layers.GlobalAveragePooling2D()(x))
     path = save_model(keras.Model(picture, outputs), tmp_path / "picture.keras", ("a", "b"))
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
     write_video(tmp_path / "a.mp4", np.zeros((2, 32, 32, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"picture.keras: takes \(None, 32, 32, 3\), not clips"):
-        Classifier.load(path).predict(tmp_path / "a.mp4")
+    loaded = Classifier.load(path)
+    expected = loaded.model.predict(pixels[None], verbose=0)
+    found = loaded.predict(tmp_path)
+    assert found.names == (str(tmp_path / "a.png"),)
+    for each in (found, loaded.predict(tmp_path / "a.png"), loaded.predict(pixels)):
+        np.testing.assert_allclose(each.probabilities, expected, atol=1e-6)
+    explained = loaded.explain(tmp_path / "a.png")
+    assert explained.frames.shape == (1, 32, 32, 3)
+    assert next(iter(explained.explanations.values())).maps.shape == (1, 1, 32, 32)
+    with pytest.raises(VideoError, match="a.mp4: not a picture"):
+        loaded.predict(tmp_path / "a.mp4")
+
+
+def foreign(before=lambda x: x, units=2, activation="softmax", shape=(10, 32, 48, 3)):
+    """A model that knows nothing of har_tf."""
+    keras.utils.set_random_seed(0)
+    clip = keras.Input(shape)
+    x = keras.layers.Conv3D(4, 3, activation="relu", name="conv")(before(clip))
+    x = keras.layers.Dense(units, activation)(keras.layers.GlobalAveragePooling3D()(x))
+    return keras.Model(clip, x)
+
+
+def test_a_model_that_does_not_show_its_scaling_takes_no_pixels_until_it_is_said(videos, clips, tmp_path):
+    model = foreign()
+    model.save(tmp_path / "theirs.keras")
+    silent = Classifier.load(tmp_path / "theirs.keras")
+    scaled = (clips / 255).astype("float32")
+    expected = model.predict(scaled, verbose=0)
+    for ask in (silent.predict, silent.explain, silent.features):
+        for source in (videos / "a.mp4", clips[0]):
+            with pytest.raises(ValueError, match="theirs.keras: .*does not show how it wants pixels scaled.* 0..1"):
+                ask(source)
+    np.testing.assert_allclose(silent.predict(scaled).probabilities, expected, atol=1e-6)
+    said = Classifier.load(tmp_path / "theirs.keras", clip={"scaling": "0..1", **HOW})
+    np.testing.assert_allclose(said.predict(videos).probabilities, expected, atol=1e-6)
+    assert Classifier.load(said.save(tmp_path / "ours.keras")).clip == HOW
+    np.testing.assert_allclose(
+        Classifier.load(tmp_path / "ours.keras").predict(videos).probabilities, expected, atol=1e-6
+    )
+    np.testing.assert_allclose(said.float_model().predict(clips.astype("float32"), verbose=0), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_one_output_has_two_classes(videos, clips, activation, tmp_path):
+    model = foreign(keras.layers.Rescaling(1 / 255), 1, activation)
+    p = model.predict(clips, verbose=0)[:, 0]
+    p = p if activation else 1 / (1 + np.exp(-p))
+    single = Classifier(model, ["fire"], HOW)
+    assert single.class_names == ("not fire", "fire")
+    np.testing.assert_allclose(single.predict(videos).probabilities, np.stack([1 - p, p], axis=1), atol=1e-6)
+    for name, wanted in (("fire", p[0]), ("not fire", 1 - p[0]), (None, max(p[0], 1 - p[0]))):
+        (found,) = single.explain(videos / "a.mp4", class_name=name).explanations.values()
+        assert found.probability[0] == pytest.approx(wanted, abs=1e-6)
+    maps = [
+        next(iter(single.explain(clips[0], class_name=name, counterfactual=against).explanations.values())).maps
+        for name, against in (("fire", False), ("not fire", True))
+    ]
+    np.testing.assert_allclose(*maps, atol=1e-6, err_msg="what speaks against the one speaks for the other")
+    assert single.explain(videos / "a.mp4", windows=True).windows
+    assert Classifier.load(single.save(tmp_path / "one.keras")).class_names == ("not fire", "fire")
+    with pytest.raises(ValueError, match="1 output needs two names. Received: 3 names"):
+        Classifier(model, ["a", "b", "c"])
+
+
+def test_sizes_that_a_model_leaves_open_are_said(videos, tmp_path):
+    model = foreign(keras.layers.Rescaling(1 / 255), shape=(None, None, None, 3))
+    model.save(tmp_path / "open.keras")
+    with pytest.raises(ValueError, match="open.keras: takes clips of .*None.*say num_frames and size"):
+        Classifier.load(tmp_path / "open.keras").predict(videos)
+    said = Classifier(model, ("a", "b"), clip={"num_frames": 10, "size": (32, 48)})
+    assert said.reading == {
+        "num_frames": 10,
+        "size": (32, 48),
+        "sampling": "uniform",
+        "short": "repeat_last",
+        "fit": "stretch",
+    }
+    assert Classifier.load(said.save(tmp_path / "said.keras")).predict(videos).probabilities.shape == (3, 2)
+
+
+def test_a_gradient_tape_of_others_reaches_the_pixels(classifier, clips):
+    from tf_keras_vis.saliency import Saliency
+    from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
+    from tf_keras_vis.utils.scores import CategoricalScore
+
+    network = classifier.float_model()
+    np.testing.assert_allclose(
+        network.predict(clips.astype("float32"), verbose=0), classifier.predict(clips).probabilities, atol=1e-5
+    )
+    found = Saliency(network, ReplaceToLinear(), clone=True)(CategoricalScore([1]), clips[:1].astype("float32"))
+    assert found.shape == (1, 10, 32, 48) and found.max() > 0

@@ -47,8 +47,8 @@ def note_short(video: Path, clip: np.ndarray, how: Mapping) -> None:
     from har_tf.video import probe
     from har_tf.video.sampling import frames_needed
 
-    if len({frame.tobytes() for frame in clip}) == len(clip):
-        return  # no frame comes twice; only where one does, the frames of the video need to be counted
+    if clip.ndim == 3 or len({frame.tobytes() for frame in clip}) == len(clip):
+        return  # no frame comes twice, as in a picture; where one does, those of the video need to be counted
     frames, needed = probe(video).frames, frames_needed(how["num_frames"], how["sampling"])
     if frames < needed:
         repeated = "they are repeated in turn" if how["short"] == "wrap" else "the last is repeated"

@@ -55,8 +55,7 @@ def activations(
             activations that are not finite.
     """
     chosen = _chosen(model, taps, pool)
-    clips = checked_clips(model, clips)
-    _check_size(chosen, len(next(iter(clips.values()))), pool, max_gib)
+    _check_size(chosen, _count(model, clips), pool, max_gib)
     found = features(model, clips, chosen, _feature_rule(pool), batch_size)
     return {tap.name: each for tap, each in zip(chosen, found, strict=True)}
 
@@ -88,8 +87,7 @@ def gradients(
     """
     chosen = _chosen(model, taps, pool)
     _check_class(model, class_index)
-    clips = checked_clips(model, clips)
-    _check_size(chosen, len(next(iter(clips.values()))), pool, max_gib)
+    _check_size(chosen, _count(model, clips), pool, max_gib)
     found = evidence(model, clips, chosen, _gradient_rule(pool), int(class_index), batch_size)
     return {tap.name: each for tap, each in zip(chosen, found.signed, strict=True)}
 
@@ -248,6 +246,13 @@ def _check_class(model, class_index) -> None:
     number = classes_of(model)
     if isinstance(class_index, bool) or not isinstance(class_index, Integral) or not 0 <= class_index < number:
         raise ValueError(f"class_index is one class of the model, 0 to {number - 1}. Received: {class_index!r}")
+
+
+def _count(model, clips) -> int:
+    """How many clips there are, of which a model of several inputs is given a list or a dict."""
+    if len(model.inputs) > 1:
+        clips = next(iter(clips.values() if isinstance(clips, Mapping) else clips), ())
+    return len(clips)
 
 
 def _check_size(taps, count, pool, max_gib) -> None:

@@ -208,8 +208,10 @@ def _reduced(operation, layout: Layout, shape: tuple) -> Layout | None:
     gone = sorted((i % rank for i in gone), reverse=True)
     if 0 in gone:
         return None
+    kept = len(shape) == rank
     for i in gone:
-        layout = _without(layout, i, kept=len(shape) == rank)
+        if not (kept and layout.axes[i] == (Part("c"),)):
+            layout = _without(layout, i, kept)
     return layout if len(layout.axes) == len(shape) else None
 
 

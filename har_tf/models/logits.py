@@ -113,11 +113,18 @@ def check_outputs(model: keras.Model) -> None:
     """Raises ValueError for a model that does not give one answer (B, C) a clip."""
     shapes = [tuple(x.shape) for x in getattr(model, "outputs", None) or ()]
     if shapes and (len(shapes) != 1 or len(shapes[0]) != 2):
-        names = f" Its outputs are {', '.join(model.output_names)}: choose one by its name as `output`."
+        names = f" Its outputs are {', '.join(outputs_by_name(model))}: choose one by its name as `output`."
         raise ValueError(
             f"model {model.name!r}: a classifier has one output (B, classes), an answer a clip. "
             f"Received: outputs {', '.join(map(str, shapes))}.{names if len(shapes) > 1 else ''}"
         )
+
+
+def outputs_by_name(model: keras.Model) -> dict[str, keras.KerasTensor]:
+    """The outputs of a model by the keys that it gives them, or the names of their layers."""
+    if isinstance(model.output, dict):
+        return model.output
+    return dict(zip(model.output_names, model.outputs, strict=True))
 
 
 def input_of(tensor: keras.KerasTensor) -> keras.KerasTensor:

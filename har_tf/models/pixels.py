@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers, ops
 
 from har_tf.models.flatten import flat, flatten
-from har_tf.models.logits import check_outputs
+from har_tf.models.logits import check_outputs, outputs_by_name
 
 # What the model was trained on: the range of its pixels, or what `keras.applications` calls "torch" (from 0 to 1, minus
 # the mean of ImageNet, divided by its deviation) and "caffe" (BGR from 0 to 255, minus the mean).
@@ -62,6 +62,7 @@ def of_pixels(
         )
     if (
         len(model.inputs) > 1
+        or len(clip.shape) not in (4, 5)
         or channels not in (1, 3)
         or (channels == 3 and (scaling is None or clip.dtype == "uint8"))
     ):
@@ -152,10 +153,10 @@ def _on(model: keras.Model, given: keras.KerasTensor, x: keras.KerasTensor) -> k
 
 
 def _of_output(model: keras.Model, name: str) -> keras.Model:
-    names = list(model.output) if isinstance(getattr(model, "output", None), dict) else list(model.output_names)
-    if name not in names:
-        raise ValueError(f"model {model.name!r} has the outputs {', '.join(names)}. Received: output={name!r}")
-    return keras.Model(model.inputs, model.outputs[names.index(name)], name=model.name)
+    outputs = outputs_by_name(model)
+    if name not in outputs:
+        raise ValueError(f"model {model.name!r} has the outputs {', '.join(outputs)}. Received: output={name!r}")
+    return keras.Model(model.inputs, outputs[name], name=model.name)
 
 
 def _of_size(model: keras.Model, num_frames: int | None, size: Sequence[int] | None) -> keras.Model:
@@ -169,7 +170,7 @@ def _of_size(model: keras.Model, num_frames: int | None, size: Sequence[int] | N
                 "num_frames and size"
             )
         return flatten(model, [(None, *shape)])
-    if len(model.inputs) > 1:
+    if len(model.inputs) > 1 or len(model.inputs[0].shape) not in (4, 5):
         return model
     own = tuple(model.inputs[0].shape[1:-1])
     wanted = given[:3] if len(own) == 3 else given[1:3]

@@ -23,7 +23,9 @@ def loaded(model_file):
 def opened_once(loaded, model_file, monkeypatch):
     """Commands find `model_file` loaded, so that what was compiled for it is not compiled once a command."""
     load = saving.load_model
-    monkeypatch.setattr(saving, "load_model", lambda path: loaded if path == model_file else load(path))
+    monkeypatch.setattr(
+        saving, "load_model", lambda path, **taken: loaded if path == model_file else load(path, **taken)
+    )
 
 
 @pytest.fixture(scope="module")

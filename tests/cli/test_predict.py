@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tasks
 from checks import failed, run_command
+from PIL import Image
 
 from har_tf.cli.app import Explain, Predict
+from har_tf.cli.reading import Foreign
 from har_tf.command import guarded
 from har_tf.datasets.stick_figures import ACTIONS
 from har_tf.models.saving import save_model
@@ -62,13 +64,30 @@ def test_predict_without_a_video_is_wrong_usage(model_file, capsys):
     assert capsys.readouterr().err == "error: at least one video is needed\n"
 
 
-def test_a_model_of_images_is_refused(tmp_path, video, capsys):
+def test_models_made_elsewhere_are_told_what_their_files_do_not_say(tmp_path, video, capsys):
     import keras
 
-    image = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    layers = keras.layers
+    image = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(2)])
     image.save(tmp_path / "image.keras")
     error = failed(Predict((video,), tmp_path / "image.keras"), capsys)
-    assert "image.keras: takes (None, 8, 8, 3), not clips" in error
+    assert "image.keras: model 'sequential" in error and "Say it as scaling: one of 0..255, 0..1" in error
+    assert "not a picture" in failed(Predict((video,), tmp_path / "image.keras", foreign=Foreign("0..1")), capsys)
+    picture = tmp_path / "grey.png"
+    Image.fromarray(np.full((8, 8, 3), 51, np.uint8)).save(picture)
+    run_command(Predict((picture,), tmp_path / "image.keras", json=True, foreign=Foreign("0..1")))
+    answer = json.loads(capsys.readouterr().out)["probabilities"]
+    logits = image.predict(np.full((1, 8, 8, 3), 0.2, "float32"), verbose=0)
+    np.testing.assert_allclose([answer["class 0"], answer["class 1"]], keras.ops.softmax(logits)[0], atol=1e-6)
+
+    clip = keras.Input((None, None, None, 3))
+    x = layers.GlobalAveragePooling3D()(layers.Conv3D(2, 3)(layers.Rescaling(1 / 255)(clip)))
+    several = keras.Model(clip, {name: layers.Dense(n)(x) for name, n in (("who", 2), ("what", 3))})
+    several.save(tmp_path / "several.keras")
+    foreign = Foreign(model_frames=4, model_size=(16, 24), model_output="what")
+    run_command(Predict((video,), tmp_path / "several.keras", json=True, foreign=foreign))
+    assert len(json.loads(capsys.readouterr().out)["probabilities"]) == 3
+    assert "choose one by its name" in failed(Predict((video,), tmp_path / "several.keras"), capsys)
 
 
 def test_short_videos_repeat_their_last_frame(model_file, loaded, tmp_path, capsys):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from checks import assert_survives_saving
 from keras import layers, ops
 
-from har_tf.explain import gradcam, gradcam_at
+from har_tf.explain import gradcam, gradcam_at, layerwise
 from har_tf.explain.backward import _compiled
 from har_tf.models.taps import taps
 
@@ -459,3 +459,63 @@ def test_a_sequential_model_that_grew_is_compiled_anew():
     grown = gradcam(model, clips, class_index=0).score
     np.testing.assert_allclose(grown, model(clips).numpy()[:, 0], atol=1e-6)
     assert not np.allclose(short, grown)
+
+
+def two_streams():
+    frames, flow = keras.Input((6, 16, 24, 3), name="frames"), keras.Input((4, 12, 12, 2), name="flow")
+    x = layers.GlobalAveragePooling3D()(layers.Conv3D(4, 3, activation="relu", name="see")(frames))
+    y = layers.TimeDistributed(layers.Conv2D(4, 3, activation="relu"), name="move")(flow)
+    x = layers.Concatenate()([x, layers.GlobalAveragePooling3D()(y)])
+    return keras.Model([frames, flow], layers.Dense(3, activation="softmax")(x))
+
+
+def test_each_of_two_inputs_is_explained_on_its_own_clips():
+    model = two_streams()
+    rng = np.random.default_rng(0)
+    frames, flow = rng.random((2, 6, 16, 24, 3), "float32"), rng.normal(size=(2, 4, 12, 12, 2)).astype("float32")
+    seen, moved = (
+        gradcam(model, [frames, flow]),
+        gradcam(model, {"flow": flow, "frames": frames}, "flow", class_index=1),
+    )
+    assert (seen.maps.shape, moved.maps.shape) == ((2, 6, 16, 24), (2, 4, 12, 12))
+    answers = model.predict([frames, flow], verbose=0)
+    np.testing.assert_allclose(seen.probability, answers.max(axis=1), atol=1e-6)
+    np.testing.assert_allclose(moved.probability, answers[:, 1], atol=1e-6)
+    # Behind a mean over 4 x 10 x 10 places the gradient is the dense layer's weight over their number.
+    maps = keras.Model(model.inputs, model.get_layer("move").output).predict([frames, flow], verbose=0)
+    weights = model.layers[-1].get_weights()[0][4:, 1]
+    np.testing.assert_allclose(moved.signed, maps @ weights / 400, atol=1e-6)
+    several = layerwise(model, [frames, flow], ["see", "move"])
+    with pytest.raises(
+        ValueError, match="taps of several inputs lie on different clips. Received: taps of frames, flow"
+    ):
+        several.cam3d()
+    assert several.cam3d(["move"]).maps.shape == (2, 4, 12, 12)
+
+
+def test_clips_for_several_inputs_are_checked_by_name():
+    model = two_streams()
+    frames, flow = np.zeros((2, 6, 16, 24, 3)), np.zeros((2, 4, 12, 12, 2))
+    for given, words in (
+        (frames, "list of arrays for frames, flow, or a dict by these names. Received: ndarray of 2"),
+        ([frames], "Received: list of 1"),
+        ({"frames": frames}, "Received: frames$"),
+        ([frames, flow[:1]], "every input is given as many clips. Received: 1, 2"),
+        ([flow, frames], r"takes clips of shape \(None, 6, 16, 24, 3\) as 'frames'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            gradcam(model, given)
+
+
+def test_of_one_output_class_1_is_its_presence_and_0_its_absence():
+    model = small_model(head="none", classes=1)
+    clips = clips_of((3, 3, 8, 10, 3))
+    present, absent, unsaid = (gradcam(model, clips, class_index=c, normalize=None) for c in (1, 0, None))
+    logits = model.predict(clips, verbose=0)[:, 0]
+    np.testing.assert_allclose(present.score, logits, atol=1e-6)
+    np.testing.assert_allclose(present.probability, 1 / (1 + np.exp(-logits)), atol=1e-6)
+    np.testing.assert_allclose(absent.probability, 1 - present.probability, atol=1e-6)
+    np.testing.assert_allclose(absent.signed, -present.signed, atol=1e-7)
+    np.testing.assert_array_equal(unsaid.signed, present.signed)
+    with pytest.raises(ValueError, match="class_index lies from 0 to 1"):
+        gradcam(model, clips, class_index=2)

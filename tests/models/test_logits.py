@@ -58,7 +58,7 @@ def test_outputs_become_probabilities():
     softmax = np.array([[1 / 3, 1 / 3, 1 / 3], [0, 1, 0]])
     np.testing.assert_allclose(probabilities(model_of(layers.Dense(3)), logits), softmax, atol=1e-6)
     one = probabilities(model_of(layers.Dense(1)), np.array([[0.0], [-np.log(3.0)]]))
-    np.testing.assert_allclose(one, [[0.5], [0.25]], atol=1e-6)
+    np.testing.assert_allclose(one, [[0.5, 0.5], [0.75, 0.25]], atol=1e-6, err_msg="its absence and its presence")
     same = np.array([[0.25, 0.75, 0.0]], "float32")
     np.testing.assert_array_equal(probabilities(model_of(layers.Dense(3, activation="softmax")), same), same)
     model = model_of(lambda x: layers.Activation("log_softmax")(layers.Dense(3)(x)))

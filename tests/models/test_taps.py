@@ -3,7 +3,7 @@ import pytest
 from checks import assert_survives_saving, random_clip
 from keras import layers, ops
 
-from har_tf.models.taps import Tap, find, taps
+from har_tf.models.taps import Tap, find, find_several, stages, taps
 
 
 def folded_model():
@@ -145,7 +145,7 @@ def test_what_is_no_graph_is_refused():
     with pytest.raises(ValueError, match=r"functional or sequential model.*Received: Subclassed"):
         taps(Subclassed())
     flat = keras.Input((7,))
-    with pytest.raises(ValueError, match=r"Received: inputs \[\(None, 7\)\]"):
+    with pytest.raises(ValueError, match=r"Received: inputs .*\(None, 7\)"):
         taps(keras.Model(flat, layers.Dense(2)(flat)))
 
 
@@ -155,3 +155,46 @@ def test_cnn_gru():
     model = cnn_gru(input_shape=(3, 64, 96, 3), num_classes=4)
     assert taps(model)[0].name == "conv2d_1"
     assert find(model) == Tap("conv3d", (3, 2, 3, 50), "Conv3D")
+
+
+def two_streams(joined=False):
+    """Frames and their flow, each through a convolution; `joined`: they meet as maps."""
+    frames, flow = keras.Input((6, 16, 24, 3), name="frames"), keras.Input((5, 16, 24, 2), name="flow")
+    x = layers.Conv3D(4, (2, 3, 3), activation="relu", name="see")(frames)
+    y = layers.TimeDistributed(layers.Conv2D(4, 3, activation="relu"), name="move")(flow)
+    if joined:
+        x = layers.Add(name="meet")([x, y])
+        x = layers.GlobalAveragePooling3D()(x)
+    else:
+        x = layers.Concatenate()([layers.GlobalAveragePooling3D()(x), layers.GlobalAveragePooling3D()(y)])
+    return keras.Model([frames, flow], layers.Dense(3, activation="softmax")(x))
+
+
+def test_each_of_several_inputs_has_its_own_taps():
+    model = two_streams()
+    assert {tap.name: (tap.input, tap.shape) for tap in taps(model)} == {
+        "see": ("frames", (5, 14, 22, 4)),
+        "move": ("flow", (5, 14, 22, 4)),
+    }
+    assert (find(model).name, find(model, "flow").name) == ("see", "move")
+    assert [tap.name for tap in stages(model)] == ["see"]
+    assert [tap.name for tap in stages(model, "flow")] == ["move"]
+    assert [tap.name for tap in find_several(model, ["flow", "see"])] == ["move", "see"]
+    with pytest.raises(ValueError, match=r"no feature map of an input 'sound'. It takes frames .*, flow"):
+        stages(model, "sound")
+
+
+def test_where_streams_meet_the_map_shows_the_first_of_them():
+    model = two_streams(joined=True)
+    assert {tap.name: tap.input for tap in taps(model)} == {"see": "frames", "move": "flow", "meet": "frames"}
+    assert find(model).name == "meet" and [tap.name for tap in stages(model)] == ["meet"]
+
+
+def test_other_inputs_beside_the_clip_are_no_clips():
+    clip, mask = keras.Input((4, 8, 8, 3), name="clip"), keras.Input((4,), name="mask")
+    x = layers.GlobalAveragePooling3D()(layers.Conv3D(2, 3, name="conv")(clip))
+    model = keras.Model([clip, mask], layers.Dense(2)(layers.Concatenate()([x, mask])))
+    assert [(tap.name, tap.input) for tap in taps(model)] == [("conv", "clip")]
+    features = keras.Input((4, 7))
+    with pytest.raises(ValueError, match=r"taps need a model of clips .*Received: inputs .*\(None, 4, 7\)"):
+        taps(keras.Model(features, layers.LSTM(2)(features)))
