@@ -1,6 +1,6 @@
 """python -m har_tf explain: a video that shows where and when a model looked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -54,7 +54,7 @@ class Explain:
     """Whether saliency is scaled to the clip's maximum or to each frame's; with --windows, to the video's."""
     alpha: float = 0.5
     """Share of the colour where the saliency is largest."""
-    foreign: Foreign = Foreign()
+    foreign: Foreign = field(default_factory=Foreign)
 
     def run(self) -> None:
         methods = _checked_methods(self)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +27,7 @@ class Predict:
     """Classes to print."""
     json: bool = False
     """Print one JSON object a video, with all probabilities."""
-    foreign: Foreign = Foreign()
+    foreign: Foreign = field(default_factory=Foreign)
 
     def run(self) -> None:
         if not self.videos:
