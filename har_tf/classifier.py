@@ -196,8 +196,7 @@ class Classifier:
             raise ValueError(
                 f"{self._where}: takes clips of {shape}; say num_frames and size, where it leaves them open"
             )
-        if not self._scales_pixels:
-            raise ValueError(f"{self._where}: {pixels.unsaid(self.model)}")
+        self.check_pixels()
         return {"num_frames": 1 if self._of_images else shape[1], "size": shape[-3:-1], **self.clip}
 
     @property
@@ -207,6 +206,11 @@ class Classifier:
     @cached_property
     def _scales_pixels(self) -> bool:
         return pixels.scales_pixels(self.model)
+
+    def check_pixels(self) -> None:
+        """Raises ValueError where neither the model nor `clip` says how pixels from 0 to 255 are scaled."""
+        if not self._scales_pixels:
+            raise ValueError(f"{self._where}: {pixels.unsaid(self.model)}")
 
     def float_model(self) -> keras.Model:
         """The same network from float32 pixels, 0 to 255, on, so that a gradient reaches them.
@@ -454,8 +458,8 @@ class Classifier:
             )
         wanted = tuple(self.model.input_shape)
         kind = "uint8" if self._scales_pixels else str(self.model.inputs[0].dtype)
-        if kind != "uint8" and clips.dtype == np.uint8:
-            raise ValueError(f"{self._where}: {pixels.unsaid(self.model)}")
+        if clips.dtype == np.uint8:
+            self.check_pixels()
         if (
             clips.dtype != kind
             or clips.ndim != len(wanted)

@@ -159,7 +159,9 @@ class Model:
         from har_tf.models.zoo import named
 
         if self.model is not None:
-            return Subject(self.model.stem, self.model.name, Classifier.load(self.model))
+            classifier = Classifier.load(self.model)
+            classifier.check_pixels()
+            return Subject(self.model.stem, self.model.name, classifier)
         if self.weights is not None:
             return published(self.weights, shape, self.class_names, known, small.name)
         if self.network is None:

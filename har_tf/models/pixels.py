@@ -117,7 +117,8 @@ def unsaid(model: keras.Model) -> str:
     """What is missing where nobody says how pixels are scaled."""
     return (
         f"model {model.name!r} takes {model.inputs[0].dtype} and does not show how it wants pixels scaled. Say it as "
-        f"scaling: one of {', '.join(get_args(Scaling))}"
+        f"scaling, one of {', '.join(get_args(Scaling))}: --scaling of predict and explain, or "
+        "Classifier(model, names, clip={'scaling': ...}), whose save() keeps it"
     )
 
 

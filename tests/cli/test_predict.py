@@ -71,7 +71,7 @@ def test_models_made_elsewhere_are_told_what_their_files_do_not_say(tmp_path, vi
     image = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(2)])
     image.save(tmp_path / "image.keras")
     error = failed(Predict((video,), tmp_path / "image.keras"), capsys)
-    assert "image.keras: model 'sequential" in error and "Say it as scaling: one of 0..255, 0..1" in error
+    assert "image.keras: model 'sequential" in error and "Say it as scaling, one of 0..255, 0..1" in error
     assert "not a picture" in failed(Predict((video,), tmp_path / "image.keras", foreign=Foreign("0..1")), capsys)
     picture = tmp_path / "grey.png"
     Image.fromarray(np.full((8, 8, 3), 51, np.uint8)).save(picture)

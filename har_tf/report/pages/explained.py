@@ -116,9 +116,10 @@ def class_sheet(
     from har_tf.explain import by_method, overlay
 
     top = min(top, len(class_names))
+    given = clip if len(model.inputs[0].shape) == 4 else clip[None]  # a picture is a clip of one frame
     rows = [("the clip", clip)]
     for count, against in ((top, False), (1, True)):
-        explanations = by_method(model, clip[None], [method], top=count, counterfactual=against, **options)
+        explanations = by_method(model, given, [method], top=count, counterfactual=against, **options)
         if len(explanations) != 1:
             raise ValueError(f"A sheet shows one explanation a class. Received: {', '.join(explanations)}")
         (explanation,) = explanations.values()
