@@ -36,7 +36,7 @@ def sign_count(along: np.ndarray) -> np.ndarray:
 def magnitude(along: np.ndarray) -> np.ndarray:
     """Share of the positive derivatives in the sum of all sizes, in [0, 1]: what raises the logit much counts more.
 
-    As Captum's magnitude score, sum(max(S, 0)) / sum(|S|); 0.5 where every derivative is zero.
+    sum(max(S, 0)) / sum(|S|), as Captum documents its magnitude score; 0.5 where every derivative is zero.
     """
     along = np.asarray(along)
     total = np.abs(along).sum(axis=-1)

@@ -1,8 +1,10 @@
 """Paired tests against probabilities worked out by hand."""
 
+import itertools
 import json
 import math
 
+import numpy as np
 import pytest
 
 from har_tf.evaluate.comparison import Comparison, Verdict, over_clips, over_seeds, probability
@@ -25,6 +27,18 @@ def test_ranks_with_ties_and_zeros_are_exact():
     assert result.wilcoxon == pytest.approx(2 / 16)
     # One small loss, ranks -1 and 2 to 5: W- = 1; sums 0 and 1 have one sign pattern each: 4 of 32, both sides.
     assert over_seeds([0.49, 0.52, 0.53, 0.54, 0.55], [0.5] * 5).wilcoxon == pytest.approx(4 / 32)
+
+
+def test_fifteen_seeds_with_ties_are_exact_too():
+    steps = np.array([1, -1, 2, -2, 2, 3, -3, 1, -1, 1, 4, -5, 0, 2, -3])
+    # Every way to give the ranks of the 14 that are not zero a sign, counted: no formula, no library.
+    sizes = np.abs(steps[steps != 0])
+    ranks = np.array([(sizes < size).sum() + ((sizes == size).sum() + 1) / 2 for size in sizes])
+    sums = np.array(list(itertools.product((0, 1), repeat=len(ranks)))) @ ranks
+    seen = ranks[steps[steps != 0] > 0].sum()
+    expected = min(1, 2 * min((sums <= seen).mean(), (sums >= seen).mean()))
+    assert over_seeds(0.5 + steps / 100, [0.5] * 15).wilcoxon == pytest.approx(expected, abs=1e-12)
+    assert over_seeds(0.5 - steps / 100, [0.5] * 15).wilcoxon == pytest.approx(expected, abs=1e-12)
 
 
 def test_where_there_is_no_spread_there_is_no_t_test():
