@@ -5,6 +5,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from har_tf.files.whole import whole_file
 from har_tf.models.grouped_conv import quicken
 from har_tf.models.logits import check_outputs, classes_of
 from har_tf.models.pixels import of_pixels
+from har_tf.models.versions import lean, newer
 
 _MEMBER = "class_names.json"
 _CLIP_MEMBER = "clip.json"
@@ -70,6 +72,7 @@ def save_model(
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
     members = {_MEMBER: names, _CLIP_MEMBER: clip} | ({_PROVENANCE: dict(provenance)} if provenance else {})
     with whole_file(path) as temporary:
+        bare.get_config = partial(lean, bare.get_config())
         bare.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             for name, value in members.items():
@@ -132,7 +135,7 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
     try:
         model = quicken(keras.models.load_model(path, compile=False))
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = newer(path) or (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: not a model that Keras can load ({reason})") from error
     try:
         model = of_pixels(model, **taken)
