@@ -369,6 +369,8 @@ class Classifier:
         """The output of a class; ValueError where there is none of this name."""
         if class_name not in self.class_names:
             raise ValueError(f"The model's classes are {', '.join(self.class_names)}. Received: {class_name}")
+        if self.class_names.count(class_name) > 1:
+            raise ValueError(f"The model has several classes of this name. Received: {class_name}")
         return self.class_names.index(class_name)
 
     def taps_by_name(self, names: str | Sequence[str]) -> dict[str, Tap]:

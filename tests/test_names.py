@@ -2,7 +2,34 @@
 
 import pytest
 
-from har_tf.names import closest, index_of
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.errors import DatasetError
+from har_tf.names import check_names, closest, csv_cell, index_of
+from har_tf.report.tables import Table
+
+
+@pytest.mark.parametrize("name", ["Übung", "打网球", "حركة", "a = b", "-1", "$x$", "<b>", "wave 👋🏽", "क्षण\u200d"])
+def test_names_of_any_language_are_kept(name):
+    assert check_names([name, "b"], "names.json") == (name, "b")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "  ", "a\nb", "a\x1b[31mb", "a\u202eb", "a\u2028b", "a\ud800", "a\x00", "a\x9b2Jb", "\u2067a", "a\rb"]
+)
+def test_names_that_a_terminal_obeys_or_nothing_can_show_are_refused_with_the_file(name, tmp_path):
+    with pytest.raises(ValueError, match="^names.json: class names ") as refused:
+        check_names(["a", name], "names.json")
+    assert str(refused.value).isprintable()
+    with pytest.raises(DatasetError, match=f"^{tmp_path}: class names"):
+        ActionDataset("own", tmp_path, (), ("a", name))
+
+
+def test_a_name_is_no_formula_in_a_spreadsheet():
+    names = ("=1+1", "+a", "-a", "@a", "a=1", "throw")
+    assert [csv_cell(name) for name in names] == ["'=1+1", "'+a", "'-a", "'@a", "a=1", "throw"]
+    assert [csv_cell(value) for value in (-1.5, None, -2)] == [-1.5, None, -2], "numbers stay numbers"
+    table = Table("t", ("class", "change"), [("=cmd|' /C calc'!A0", -0.25)])
+    assert table.csv().splitlines()[1] == "'=cmd|' /C calc'!A0,-0.25"
 
 
 def test_the_closest_names_keep_their_spelling():

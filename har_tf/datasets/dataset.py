@@ -15,7 +15,7 @@ from har_tf.datasets import splits
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import Tube, VideoRecord
 from har_tf.datasets.splits import OverlapReport
-from har_tf.names import closest
+from har_tf.names import check_names, closest
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,12 @@ class ActionDataset:
     class_names: tuple[str, ...]
     official: tuple[frozenset[Path], frozenset[Path]] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        try:
+            check_names(self.class_names, str(self.root))
+        except ValueError as error:
+            raise DatasetError(str(error)) from None
 
     def __len__(self) -> int:
         return len(self.records)

@@ -1,7 +1,6 @@
 """A `.keras` file that knows its class names and how its clips were taken, and nothing else unexpected by Keras."""
 
 import json
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from har_tf.models.grouped_conv import quicken
 from har_tf.models.logits import check_outputs, classes_of
 from har_tf.models.pixels import of_pixels
 from har_tf.models.versions import lean, newer
+from har_tf.names import check_names
 
 _MEMBER = "class_names.json"
 _CLIP_MEMBER = "clip.json"
@@ -28,6 +28,7 @@ CLIP = {"sampling": "uniform", "short": "repeat_last", "fit": "stretch"}
 def check_members(model: keras.Model, names: Sequence[str], clip: Mapping[str, str]) -> None:
     """Raises ValueError for another number of names than classes, or another setting of clips than those of `CLIP`."""
     check_outputs(model)
+    check_names(names, f"model {model.name!r}")
     if len(names) != classes_of(model):
         outputs = model.outputs[0].shape[-1]
         need = "1 output needs two names" if outputs == 1 else f"{outputs} outputs need as many names"
@@ -176,15 +177,7 @@ def _ordered(names: Any, where: Path) -> tuple[str, ...]:
             raise ValueError(
                 f"{where}: a label map numbers its classes from 0 on, each once. Received: {numbered}"[:500]
             )
-    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
-        raise ValueError(f"{where}: class names are a list of strings, none of them empty. Received: {names!r}"[:500])
-    odd = next((name for name in names if any(unicodedata.category(letter) in _CONTROL for letter in name)), None)
-    if odd is not None:
-        raise ValueError(f"{where}: class names have no control characters. Received: {odd!r}"[:500])
-    return tuple(names)
-
-
-_CONTROL = ("Cc", "Cs")  # control characters and halves of characters, which terminals and drawing cannot show
+    return check_names(names, str(where))
 
 
 def _is_number(value: Any) -> bool:

@@ -38,7 +38,7 @@ def _written(draw: Callable[..., Figure]) -> Callable[..., Path]:
 
     @functools.wraps(draw)
     def write(*arguments, **named) -> Path:
-        with style.context("default"):
+        with style.context(["default", {"text.parse_math": False}]):  # a name with a $ is no formula
             return save(draw(*arguments, **named), signature.bind(*arguments, **named).arguments["path"])
 
     return write

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from har_tf import __version__
 from har_tf.files.whole import whole_file
+from har_tf.names import csv_cell
 from har_tf.report.publish import publish
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "av", "opencv-python", "scikit-learn")
@@ -77,9 +78,11 @@ class RunFolder:
         """Writes `skipped.csv`: the files that were left out, each with the reason."""
         with (
             whole_file(self.path / "skipped.csv") as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
+            temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
-            csv.writer(file).writerows([("path", "reason"), *skipped.items()])
+            csv.writer(file).writerows(
+                [("path", "reason"), *((csv_cell(str(path)), csv_cell(why)) for path, why in skipped.items())]
+            )
 
     def keep(self, file: Path) -> Path:
         """Copies a file into the run folder."""

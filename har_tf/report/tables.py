@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from har_tf.files.whole import whole_file
+from har_tf.names import csv_cell
 
 Cell = str | float | int | None
 
@@ -152,9 +153,9 @@ class Table:
         """Returns header and rows as CSV for programs: numbers in full, None as an empty cell, no title."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(self.columns)
+        writer.writerow(map(csv_cell, self.columns))
         for row in self.rows:
-            writer.writerow(["" if cell is None else cell for cell in row])
+            writer.writerow(["" if value is None else csv_cell(value) for value in row])
         return buffer.getvalue()
 
     def latex(self, label: str | None = None) -> str:

@@ -349,3 +349,10 @@ def test_what_cannot_be_drawn_is_refused_and_nothing_written(tmp_path, call, mes
     with pytest.raises(ValueError, match=message):
         call(tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_with_a_dollar_are_no_formulas(tmp_path):
+    names = ["$\\frac$", "<b> $x"]
+    assert plots.confusion_matrix([[1, 2], [3, 4]], names, tmp_path / "matrix.png").is_file()
+    frames = np.zeros((2, 16, 16, 3), np.uint8)
+    assert plots.frame_strip([("$\\bad$", frames)], tmp_path / "strip.png", "$\\title$").is_file()
