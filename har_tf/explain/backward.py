@@ -196,7 +196,7 @@ def _build_forward(model: keras.Model, names: tuple[str, ...], rule: FeatureRule
 
     @tf.function(input_signature=[tf.TensorSpec(x.shape, x.dtype) for x in inputs])
     def run(*clips):
-        return [rule(_grid(tap, x)) for tap, x in zip(chosen, probe(*clips), strict=True)]
+        return [rule(_grid(tap, x, tf.shape(clips[0])[0])) for tap, x in zip(chosen, probe(*clips), strict=True)]
 
     return run
 
@@ -214,6 +214,7 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
     @tf.function(input_signature=[*clips, tf.TensorSpec(clips[0].shape[:1], tf.int64)])
     def run(*clips_and_classes):
         *clips, classes = clips_and_classes
+        count = tf.shape(classes)[0]
         *maps, own = probe(*clips)
         maps, features = maps[: len(chosen)], maps[len(chosen) :]
         own = tf.cast(own, tf.float32)
@@ -238,7 +239,7 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
         gradients = tf.gradients(scale * score, maps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         signed = []
         for tap, feature, gradient in zip(chosen, maps, gradients, strict=True):
-            signed.append(rule(_grid(tap, feature), _grid(tap, gradient) / scale))
+            signed.append(rule(_grid(tap, feature, count), _grid(tap, gradient, count) / scale))
         return signed, classes, score, probability, own, away
 
     return run
@@ -260,22 +261,21 @@ def _chosen(model: keras.Model, names: tuple[str, ...]) -> tuple[list[Tap], list
     return list(taps), list(tensors)
 
 
-def _grid(tap: Tap, feature) -> tf.Tensor:
-    """float32 (B, t, h, w, c), upright, where sizes that the model leaves open are read off the tensor."""
+def _grid(tap: Tap, feature, count) -> tf.Tensor:
+    """float32 (B, t, h, w, c), upright, of so many clips, where sizes that the model leaves open are read off."""
     t, h, w, c = tap.shape
     feature = tf.cast(feature, tf.float32)
     if tap.axes:
         sizes = {"b": -1, "t": t, "h": h, "w": w, "c": c}
         order = [axis.removeprefix("-") for axis in tap.axes]
-        feature = tf.reshape(feature, [sizes[axis] for axis in order])
+        if None not in sizes.values():  # else the map lies in axes of its own
+            feature = tf.reshape(feature, [sizes[axis] for axis in order])
         feature = tf.reverse(feature, [i for i, axis in enumerate(tap.axes) if axis.startswith("-")])
         feature = tf.transpose(feature, [order.index(axis) for axis in sizes if axis in order])
-    elif None in (t, h, w):  # such a map is (B, t, h, w, c), or (B·T, h, w, c) with T known
-        actual = tf.shape(feature)
-        t = actual[1] if t is None else t
-        h = actual[-3] if h is None else h
-        w = actual[-2] if w is None else w
-    return tf.reshape(feature, tf.stack([-1, t, h, w, c]))
+    elif None in (t, h, w):  # such a map is (B, t, h, w, c), or (B·T, h, w, c)
+        h, w = (size if size is not None else tf.shape(feature)[axis] for size, axis in ((h, -3), (w, -2)))
+        t = -1 if t is None else t
+    return tf.reshape(feature, tf.stack([count, t, h, w, c]))
 
 
 def checked_clips(model: keras.Model, clips) -> dict[str, np.ndarray]:

@@ -6,24 +6,59 @@ a recurrent layer. The flat graph holds the same layers in the same order with
 - models within the model in the place where they are called;
 - `TimeDistributed` as a reshape that folds time into the batch, the layer or model within it, and a reshape back, which
   computes all frames at once where Keras computes one after the other;
-- subclassed models as the layers and `keras.ops` that their `call` uses, where Keras can trace it symbolically.
+- subclassed models, and layers of one's own that hold layers, as the layers and `keras.ops` that their `call` uses,
+  where Keras can trace it symbolically.
 
-All other layers stay as they are, `Bidirectional` and `ConvLSTM2D` among them; so do layers that are shared.
+All other layers stay as they are, `Bidirectional` and `ConvLSTM2D` among them; so do layers that are shared, those with
+weights of their own and those that make or read masks.
 """
 
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import keras
 from keras import ops, tree
 
-# What tracing a `call` may end in that was not written for symbolic tensors.
-_UNTRACEABLE = (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError, KeyError)
-
-# A flat graph -> {id of a tensor: path of the layer that made it}
+# A flat graph -> where its tensors come from
 _paths: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 # model -> (its output tensor, its flat graph or None where it is flat itself)
 _flat: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """`makers`: id of a tensor -> path of the layer that made it; `ends`: path of a layer -> what it gave."""
+
+    makers: dict[int, str] = field(default_factory=dict)
+    ends: dict[str, keras.KerasTensor] = field(default_factory=dict)
+
+    def add(self, path: str, made) -> None:
+        for tensor in tree.flatten(made):
+            self.makers.setdefault(id(tensor), path)
+            self.ends.setdefault(path, tensor)
+
+
+@keras.saving.register_keras_serializable("har_tf")
+class FoldTime(keras.Layer):
+    """(B, T, ...) -> (B·T, ...), of any number of frames."""
+
+    def call(self, x):
+        return ops.reshape(x, (-1, *ops.shape(x)[2:]))
+
+    def compute_output_shape(self, x_shape):
+        return (None, *x_shape[2:])
+
+
+@keras.saving.register_keras_serializable("har_tf")
+class UnfoldTime(keras.Layer):
+    """(B·T, ...) and what was folded (B, T, ...) -> (B, T, ...)."""
+
+    def call(self, x, unfolded):
+        return ops.reshape(x, (*ops.shape(unfolded)[:2], *ops.shape(x)[1:]))
+
+    def compute_output_shape(self, x_shape, unfolded_shape):
+        return (*unfolded_shape[:2], *x_shape[1:])
 
 
 def flatten(model: keras.Model, shapes: Sequence[tuple] | None = None) -> keras.Model:
@@ -32,7 +67,7 @@ def flatten(model: keras.Model, shapes: Sequence[tuple] | None = None) -> keras.
     Args:
         model: functional, sequential, with models inside, or subclassed with a `call` of layers and `keras.ops`.
         shapes: shape of each input, the batch's axis included, such as that of the clips at hand; None: those of the
-            model, which a subclassed model does not have and a `TimeDistributed` over any number of frames needs.
+            model, which a subclassed model does not have.
 
     Returns:
         A functional model. As in prediction its outputs equal the model's own up to rounding; masks that layers hand on
@@ -64,9 +99,9 @@ def flatten(model: keras.Model, shapes: Sequence[tuple] | None = None) -> keras.
         keras.Input(batch_shape=(None, *shape[1:]), dtype=dtype, name=name)
         for shape, dtype, name in zip(shapes, dtypes, names, strict=True)
     ]
-    paths: dict[int, str] = {}
+    paths = _Paths()
     if own is None:
-        own = _traced(model, inputs)
+        own = _traced(model, [inputs[0] if len(inputs) == 1 else inputs])
     outputs = _run(own, inputs, "", paths)
     made = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
     _paths[made] = paths
@@ -83,7 +118,20 @@ def flat(model: keras.Model) -> keras.Model:
 
 
 def _nested(layer: keras.Layer) -> bool:
-    return isinstance(layer, keras.Model) or type(layer) is keras.layers.TimeDistributed
+    return isinstance(layer, keras.Model) or type(layer) is keras.layers.TimeDistributed or _of_layers(layer)
+
+
+def _of_layers(operation) -> bool:
+    """Whether an operation is a layer of someone's own, made of layers."""
+    return (
+        isinstance(operation, keras.Layer)
+        and not type(operation).__module__.startswith("keras.")
+        and bool(operation._layers)
+        and not operation._trainable_variables
+        and not operation._non_trainable_variables
+        and type(operation).compute_mask is keras.Layer.compute_mask
+        and not getattr(type(operation), "keeps_places", False)
+    )
 
 
 def path_of(model: keras.Model, tensor: keras.KerasTensor, name: str) -> str:
@@ -94,17 +142,21 @@ def path_of(model: keras.Model, tensor: keras.KerasTensor, name: str) -> str:
         tensor: of its graph.
         name: of the layer, which is the answer where nothing was flattened.
     """
-    return _paths.get(model, {}).get(id(tensor), name)
+    return _paths[model].makers.get(id(tensor), name) if model in _paths else name
 
 
-def _run(function: keras.Function, inputs, prefix: str, paths: dict[int, str]):
+def end_of(model: keras.Model, path: str) -> keras.KerasTensor | None:
+    """What a layer or model gives that a flat graph holds in parts; None: there is none of this path."""
+    return _paths[model].ends.get(path) if model in _paths else None
+
+
+def _run(function: keras.Function, inputs, prefix: str, paths: _Paths):
     """The outputs of a graph on other inputs, with everything in it flat."""
 
     def flat(operation):
         def call(*args, **kwargs):
             made = _flat_call(operation, prefix, paths, args, kwargs)
-            for tensor in tree.flatten(made):
-                paths.setdefault(id(tensor), prefix + operation.name)
+            paths.add(prefix + operation.name, made)
             return made
 
         return call
@@ -112,57 +164,71 @@ def _run(function: keras.Function, inputs, prefix: str, paths: dict[int, str]):
     return function._run_through_graph(inputs, flat)
 
 
-def _flat_call(operation, prefix: str, paths: dict[int, str], args, kwargs):
+def _flat_call(operation, prefix: str, paths: _Paths, args, kwargs):
     """What an operation makes of symbolic tensors, as a part of the flat graph."""
-    inner = _graph_of(operation, args)
+    inner = _graph_of(operation, args, kwargs)
     if inner is not None:
         given = [
             x if x.dtype == want.dtype else ops.cast(x, want.dtype)
-            for x, want in zip(tree.flatten(args[0]), tree.flatten(inner.inputs), strict=True)
+            for x, want in zip(tree.flatten(args), tree.flatten(inner.inputs), strict=True)
         ]
         return _run(inner, given, f"{prefix}{operation.name}/", paths)
-    if type(operation) is keras.layers.TimeDistributed and None not in args[0].shape[1:] and len(args) == 1:
+    if type(operation) is keras.layers.TimeDistributed and len(args) == 1:
         return _all_frames(operation, prefix, paths, args[0], kwargs)
     return operation(*args, **kwargs)
 
 
-def _all_frames(wrapper: keras.layers.TimeDistributed, prefix: str, paths: dict[int, str], x, kwargs):
+def _all_frames(wrapper: keras.layers.TimeDistributed, prefix: str, paths: _Paths, x, kwargs):
     """`TimeDistributed` over frames that lie in the batch, (B, T, ...) -> (B·T, ...) -> (B, T, ...)."""
-    time = x.shape[1]
-    frames = ops.reshape(x, (-1, *x.shape[2:]))
+    open_sizes = None in x.shape[1:]
+    frames = FoldTime(autocast=False)(x) if open_sizes else ops.reshape(x, (-1, *x.shape[2:]))
     takes_training = wrapper.layer._call_has_training_arg and kwargs.get("training") is not None
     made = _flat_call(
         wrapper.layer, prefix, paths, (frames,), {"training": kwargs["training"]} if takes_training else {}
     )
-    for tensor in tree.flatten(made):
-        paths.setdefault(id(tensor), prefix + wrapper.name)
-    return tree.map_structure(lambda y: ops.reshape(y, (-1, time, *y.shape[1:])), made)
+    paths.add(prefix + wrapper.name, made)
+
+    def by_clip(y):
+        return UnfoldTime(autocast=False)(y, x) if open_sizes else ops.reshape(y, (-1, x.shape[1], *y.shape[1:]))
+
+    return tree.map_structure(by_clip, made)
 
 
-def _graph_of(operation, args) -> keras.Function | None:
-    """The graph of a model that stands in another; None of a layer, or of a call that cannot be traced."""
-    if not isinstance(operation, keras.Model) or len(args) != 1:
-        return None
+def _graph_of(operation, args, kwargs) -> keras.Function | None:
+    """The graph of a model, or of a layer of layers, that stands in another; None of what cannot be traced."""
     if isinstance(operation, keras.Sequential):
         return operation._functional
     if isinstance(operation, keras.Function):
         return operation
-    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in tree.flatten(args[0])]
+    tensors = tree.flatten(args)
+    if (
+        not (isinstance(operation, keras.Model) or _of_layers(operation))
+        or not all(isinstance(x, keras.KerasTensor) for x in tensors)
+        or any(getattr(x, "_keras_mask", None) is not None for x in tensors)
+        or any(value is not None for name, value in kwargs.items() if name != "training")
+    ):
+        return None
+    cast = operation.compute_dtype if operation.autocast else None
+    inputs = tree.map_structure(
+        lambda x: keras.Input(batch_shape=x.shape, dtype=cast if cast and x.dtype.startswith("float") else x.dtype),
+        args,
+    )
     try:
-        return _traced(operation, inputs)
+        graph = _traced(operation, inputs)
     except ValueError:
         return None
+    seen = {id(weight) for each in graph.operations for weight in getattr(each, "weights", ())}
+    return graph if all(id(weight) in seen for weight in operation.weights) else None
 
 
-def _traced(model: keras.Model, inputs: list[keras.KerasTensor]) -> keras.Function:
-    """The graph of what a subclassed model's `call` does in prediction."""
-    predicting = {"training": False} if model._call_has_training_arg else {}
-    given = inputs if len(inputs) > 1 else inputs[0]
+def _traced(operation: keras.Layer, args: Sequence) -> keras.Function:
+    """The graph of what the `call` of a subclassed model or layer does in prediction."""
     try:
-        return keras.Function(given, model.call(given, **predicting))
-    except _UNTRACEABLE as error:
+        with keras.StatelessScope():
+            return keras.Function(tree.flatten(args), operation.call(*args))
+    except Exception as error:  # whatever a call that was not written for symbolic tensors ends in
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise ValueError(
-            f"the call of {type(model).__name__} {model.name!r} cannot be traced ({reason}). Write it with layers and "
-            "`keras.ops` in place of `tf` functions, or build the same layers as a functional model"
+            f"the call of {type(operation).__name__} {operation.name!r} cannot be traced ({reason}). Write it with "
+            "layers and `keras.ops` in place of `tf` functions, or build the same layers as a functional model"
         ) from error

@@ -18,9 +18,12 @@ import keras
 import numpy as np
 from keras import tree
 
+from har_tf.models.flatten import FoldTime, UnfoldTime
+
 PLACES = ("t", "h", "w")
 WHOLE = (0.0, 1.0)
 CLIPS = 2  # that operations are tried on
+_ASSUMED = {"t": 5, "h": 20, "w": 28}  # sizes to try operations on where the model leaves them open
 _TOLERANCE = 0.51  # of a cell: resizing clamps at the edges
 
 # Layers of Keras whose map covers what the map before it covered, in the same order. A place is not moved by
@@ -73,6 +76,7 @@ class Layout:
         begins: "t", "h" and "w" -> where the first cell begins, as a share of the clip's length, height or width.
         padding: of each of them the cells of zeros that were put in front and behind and that no convolution took yet.
         learned: whether a layer with weights came before; what did not is preprocessing.
+        moved: whether it is one other tensor whose values were only moved about or all scaled alike.
         lost: name of the operation that could not be followed, where `axes` is None for that and not because there is
             no place left.
     """
@@ -81,6 +85,7 @@ class Layout:
     begins: Mapping[str, float] = field(default_factory=dict)
     padding: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     learned: bool = False
+    moved: bool = False
     lost: str = ""
 
     @classmethod
@@ -119,10 +124,13 @@ def after(operation, node, layouts: Mapping[int, Layout]) -> list[Layout]:
         return [Layout(None)] * len(outputs)
     source, layout = max(before, key=lambda pair: (len(pair[0].shape), len(pair[1].parts)))
     weights = isinstance(operation, keras.Layer) and operation.weights and not _preprocessing(operation)
-    layout = replace(layout, learned=bool(weights) or any(each.learned for _, each in before))
+    layout = replace(layout, learned=bool(weights) or any(each.learned for _, each in before), moved=False)
     lost = next((each.lost for _, each in before if each.lost), "")
     if lost:
         return [replace(layout.unknown(operation), lost=lost)] * len(outputs)
+    if isinstance(operation, FoldTime | UnfoldTime):
+        layout = replace(layouts[id(node.input_tensors[0])], learned=layout.learned)
+        return [_folded(layout) if isinstance(operation, FoldTime) else _unfolded(layout)]
     if not {"h", "w"} <= {part.name for part in layout.parts}:
         return [replace(layout, axes=None)] * len(outputs)  # behind the last map there is no place to follow
     if len(outputs) == 1:
@@ -135,23 +143,39 @@ def after(operation, node, layouts: Mapping[int, Layout]) -> list[Layout]:
     return _tried(operation, node, layouts, layout)
 
 
+def _folded(layout: Layout) -> Layout:
+    """The layout where an open number of frames is folded into the batch."""
+    if layout.axes is None:
+        return layout
+    clips, time, *others = layout.axes
+    return replace(layout, axes=((*clips, *time), *others))
+
+
+def _unfolded(layout: Layout) -> Layout:
+    if layout.axes is None:
+        return layout
+    (clips, *time), *others = layout.axes
+    return replace(layout, axes=((clips,), tuple(time), *others))
+
+
 def _preprocessing(operation) -> bool:
     return isinstance(operation, keras.layers.Rescaling | keras.layers.Normalization)
 
 
-def _kind(operation) -> str:
-    return type(getattr(operation, "layer", operation)).__name__  # TimeDistributed holds its layer as `.layer`
+def wrapped(operation):
+    """The layer that one of Keras, such as `TimeDistributed`, is wrapped around; else the operation itself."""
+    return operation.layer if isinstance(operation, keras.layers.Wrapper) and of_keras(operation) else operation
 
 
-def _of_keras(operation) -> bool:
+def of_keras(operation) -> bool:
     return type(operation).__module__.startswith("keras.")
 
 
 def _by_kind(operation, before, source, layout: Layout, shape: tuple) -> Layout | None:
     """The layout by what kind of operation it is; None where that does not say."""
-    kind, inner = _kind(operation), type(getattr(operation, "forward_layer", None)).__name__
+    kind, inner = type(wrapped(operation)).__name__, type(getattr(operation, "forward_layer", None)).__name__
     keeps = getattr(type(operation), "keeps_places", False)
-    if not (keeps or _of_keras(getattr(operation, "layer", operation))) or Part("b") not in layout.axes[0]:
+    if not (keeps or of_keras(wrapped(operation))) or Part("b") not in layout.axes[0]:
         return None
     if kind in _REDUCING:
         return _reduced(operation, layout, shape)
@@ -172,14 +196,15 @@ def _by_kind(operation, before, source, layout: Layout, shape: tuple) -> Layout 
     weights = isinstance(operation, keras.Layer) and bool(operation.weights)
     if layout.axes[-1] != (Part("c"),) and not weights:
         return None
-    axes = [*layout.axes[:-1], (Part("c"),)]  # what ran along the last axis is a channel from here on
+    mixed = _in_one_cell(layout, layout.axes[-1])
+    axes = [*mixed.axes[:-1], (Part("c"),)]  # what ran along the last axis is a channel from here on
     for i, size in enumerate(shape[:-1]):
         if source.shape[i] == size:
             continue
         if len(axes[i]) != 1 or axes[i][0].name not in PLACES:
             return None
         axes[i] = (replace(axes[i][0], size=size),)
-    return _taken_by_kernel(operation, replace(layout, axes=tuple(axes)), layout)
+    return _taken_by_kernel(operation, replace(mixed, axes=tuple(axes)), layout)
 
 
 def _joined(layout: Layout, others: Sequence[Layout]) -> Layout | None:
@@ -189,6 +214,8 @@ def _joined(layout: Layout, others: Sequence[Layout]) -> Layout | None:
     """
     begins = {name: [begin] for name, begin in layout.begins.items()}
     for other in others:
+        if other.axes is None:
+            continue  # a gate of what was seen everywhere
         if any(b not in (a, ()) for a, b in zip(layout.axes, other.axes, strict=True)):
             return None
         for part in other.parts:
@@ -217,12 +244,24 @@ def _reduced(operation, layout: Layout, shape: tuple) -> Layout | None:
 
 def _without(layout: Layout, i: int, kept: bool = False) -> Layout:
     """The layout without an axis, over which was averaged; `kept`: it is still there, of size 1."""
+    layout = _in_one_cell(layout, layout.axes[i])
     return replace(layout, axes=(*layout.axes[:i], *(((),) if kept else ()), *layout.axes[i + 1 :]))
+
+
+def _in_one_cell(layout: Layout, parts: Sequence[Part]) -> Layout:
+    """The layout where frames that are a part of the clip became one: their extent is kept."""
+    for part in parts:
+        span = sorted(layout.span(part))
+        if part.name == "t" and tuple(span) != WHOLE and part.size is not None:
+            cell = Part("t", 1, round(span[1] - span[0], 6))
+            axes = ((*layout.axes[0], cell), *layout.axes[1:])
+            layout = replace(layout, axes=axes, begins={**layout.begins, "t": span[0]})
+    return layout
 
 
 def _taken_by_kernel(operation, layout: Layout, before: Layout) -> Layout:
     """The layout behind a convolution or pooling: a "valid" one takes away the zeros that were put around its map."""
-    operation = getattr(operation, "layer", operation)
+    operation = wrapped(operation)
     kernel = getattr(operation, "kernel_size", None) or getattr(operation, "pool_size", None)
     if kernel is None or not layout.padding:
         return layout
@@ -234,10 +273,10 @@ def _taken_by_kernel(operation, layout: Layout, before: Layout) -> Layout:
         if operation.padding != "valid" or len(axes[i]) != 1 or axes[i][0].name not in layout.padding:
             continue
         (part,) = axes[i]
-        front, behind = layout.padding[part.name]
+        zeros_in_front, zeros_behind = layout.padding[part.name]
         reach = (width - 1) * step
-        front = min(front, reach)
-        behind = min(behind, reach - front)
+        behind = min(zeros_behind, reach - min(zeros_in_front, (reach + 1) // 2))
+        front = min(zeros_in_front, reach - behind)
         cell = part.extent / before.axes[i][0].size
         begins[part.name] = round(begins[part.name] + front * cell, 6)
         axes[i] = (replace(part, extent=round(part.extent - (front + behind) * cell, 6)),)
@@ -249,18 +288,40 @@ def _taken_by_kernel(operation, layout: Layout, before: Layout) -> Layout:
 
 def _tried(operation, node, layouts: Mapping[int, Layout], layout: Layout) -> list[Layout]:
     """The layouts of the outputs of an operation by what it does to coordinates, or to a change at a place."""
-    shapes = [tuple(x.shape) for x in (*node.input_tensors, *node.output_tensors)]
     lost = [layout.unknown(operation)] * len(node.output_tensors)
-    if any(shape.count(None) != 1 for shape in shapes):
-        return lost  # sizes that the model leaves open, or clips that it counts
-    call = _Call(operation, node, layouts)
+    if any(None not in x.shape for x in (*node.input_tensors, *node.output_tensors)):
+        return lost  # it counts the clips
+    layouts = {id(x): _with_sizes(layouts[id(x)]) for x in node.input_tensors if id(x) in layouts}
+    call, sized = _Call(operation, node, layouts), _with_sizes(layout)
     try:
-        found = call.moved(layout)
+        found = call.moved(sized)
         if found is None:
-            found = call.local(layout)
+            found = call.local(sized)
     except Exception:  # whatever a layer that nobody knows does with numbers that it does not expect
         return lost
-    return found or lost
+    open_sizes = {part.name for part in layout.parts if part.size is None}
+    return [_opened(each, open_sizes) or layout.unknown(operation) for each in found or lost]
+
+
+def _with_sizes(layout: Layout) -> Layout:
+    """The layout with sizes, to be tried, where the model leaves them open."""
+
+    def sized(part: Part) -> Part:
+        return replace(part, size=_ASSUMED[part.name]) if part.size is None and part.name in _ASSUMED else part
+
+    return replace(layout, axes=layout.axes and tuple(tuple(map(sized, axis)) for axis in layout.axes))
+
+
+def _opened(layout: Layout, open_sizes: set[str]) -> Layout | None:
+    """The layout without assumed sizes; None where what it shows depends on them."""
+    for part in layout.parts:
+        if part.name in open_sizes & set(PLACES):
+            if part.size != _ASSUMED[part.name] or tuple(sorted(layout.span(part))) != WHOLE:
+                return None
+            opened = replace(part, size=None)
+            axes = (tuple(opened if each == part else each for each in axis) for axis in layout.axes)
+            layout = replace(layout, axes=tuple(axes))
+    return layout
 
 
 class _Call:
@@ -280,8 +341,11 @@ class _Call:
         }
         args, kwargs = self._node.arguments.fill_in(tensors)
         # Not the layer's __call__, which may round coordinates to half precision.
-        made = self._operation.call(*args, **{**kwargs, **self._predicting})
-        return [np.asarray(keras.ops.convert_to_numpy(y), "float64") for y in tree.flatten(made)]
+        made = tree.flatten(self._operation.call(*args, **{**kwargs, **self._predicting}))
+        for y, expected in zip(made, self._node.output_tensors, strict=True):
+            if any(want not in (None, have) for want, have in zip(expected.shape, y.shape, strict=True)):
+                raise ValueError(f"{self._operation.name} says that it gives {expected.shape}, but gives {y.shape}")
+        return [np.asarray(keras.ops.convert_to_numpy(y), "float64") for y in made]
 
     def _filled(self, value) -> list[np.ndarray]:
         """An array for each input, made of its layout."""
@@ -291,28 +355,42 @@ class _Call:
         ]
 
     def moved(self, layout: Layout) -> list[Layout] | None:
-        """The layouts where the operation only moves values about or averages neighbours; None where it computes."""
-        ones = self._run(self._filled(lambda _, shape: np.ones(shape)))
+        """The layouts where the operation moves values about, averages neighbours, or scales all by the same numbers.
+
+        None where it computes anything else. Values at the edge of zeros, which resizing mixes with them, count as
+        outside.
+        """
+        fixed = bool(getattr(self._operation, "weights", None))
         zeros = self._run(self._filled(lambda _, shape: np.zeros(shape)))
-        inside = [np.abs(one - 1) < 1e-4 for one in ones]
-        if any(np.abs(zero).max() > 1e-4 for zero in zeros):
+        ones = self._run(self._filled(lambda _, shape: np.ones(shape)))
+        if fixed and any(np.abs(zero).max() > 1e-4 for zero in zeros):
             return None
-        if not all((yes | (np.abs(one) < 1e-4)).all() and yes.any() for yes, one in zip(inside, ones, strict=True)):
+        scales = [_scale(one - zero, fixed) for one, zero in zip(ones, zeros, strict=True)]
+
+        def moving(arrays):
+            return [(y - zero) / scale for y, zero, scale in zip(self._run(arrays), zeros, scales, strict=True)]
+
+        shares = [(one - zero) / scale for one, zero, scale in zip(ones, zeros, scales, strict=True)]
+        if not all((y > -1e-4).all() and (y < 1 + 1e-4).all() and (y > 1 - 1e-4).any() for y in shares):
             return None
         coordinates: dict[str, list[np.ndarray]] = {}
         for name in dict.fromkeys(part.name for part in layout.parts if part.name != "c"):
             marked = self._filled(lambda each, shape, name=name: _coordinates(each, shape, name))
-            coordinates[name] = self._run(marked)
-            back = self._run([-array for array in marked])
+            coordinates[name] = moving(marked)
+            back = moving([-array for array in marked])
             if any(np.abs(x + y).max() > 1e-3 for x, y in zip(coordinates[name], back, strict=True)):
                 return None  # a maximum, say
-            squared = self._run([array**2 for array in marked])
+            squared = moving([array**2 for array in marked])
             spread = [y - x**2 for x, y in zip(coordinates[name], squared, strict=True)]
+            if any(each[share > 1 - 1e-4].min() < -1e-3 for each, share in zip(spread, shares, strict=True)):
+                return None  # a difference of neighbours, say
             coordinates[f"{name} spread"] = spread
         found = []
-        for i, shown in enumerate(inside):
+        for i, share in enumerate(shares):
             own = {name: each[i] for name, each in coordinates.items()}
-            found.append(_read_off(layout, own, shown) or layout.unknown(self._operation))
+            averaged = len(self._inputs) > 1 or any(own[name].max() > 1e-6 for name in own if name.endswith("spread"))
+            shown = _read_off(layout, own, share)
+            found.append(replace(shown, moved=not averaged) if shown else layout.unknown(self._operation))
         return found
 
     def local(self, layout: Layout) -> list[Layout] | None:
@@ -335,7 +413,7 @@ class _Call:
                 if len(axes[axis]) != 1 or axes[axis][0].name not in PLACES:
                     return None
                 axes[axis] = (replace(axes[axis][0], size=before.shape[axis]),)
-            for place in sorted({0, size - 1}):
+            for place in sorted({0, size // 3, size // 2, size - 1}):
                 changed = [array.copy() for array in usual]
                 for array in changed:
                     if array.ndim == len(shape) and array.shape[axis] == size:
@@ -349,6 +427,15 @@ class _Call:
                 if axis == 0 and np.delete(change, _of_clip(place, len(change))).max(initial=0) > 1e-6 * change.max():
                     return None  # what one clip shows depends on another
         return [replace(layout, axes=tuple(axes))]
+
+
+def _scale(weight: np.ndarray, fixed: bool) -> np.ndarray:
+    """What all values are multiplied by, which may be another number for each channel."""
+    if fixed:
+        return np.ones(1)
+    channels = weight.reshape(-1, weight.shape[-1])
+    largest = channels[np.abs(channels).argmax(axis=0), np.arange(channels.shape[1])]
+    return np.where(np.abs(largest) > 1e-6, largest, 1)
 
 
 def _precise(dtype: str) -> str:
@@ -401,9 +488,12 @@ def _coordinates(layout: Layout, shape: tuple[int, ...], name: str) -> np.ndarra
     return array
 
 
-def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], shown: np.ndarray) -> Layout | None:
-    """The layout of a tensor by the coordinates of its values; None where they lie on no grid."""
-    # Zeros around the map have no coordinates: the map is a box within the tensor.
+def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], share: np.ndarray) -> Layout | None:
+    """The layout of a tensor by the coordinates of its values, and how much of each is one; None: they lie on no grid.
+
+    Zeros around the map have no coordinates: the map is a box within the tensor.
+    """
+    shown = share > 1 - 1e-4
     every = range(shown.ndim)
     ranges = [np.flatnonzero(shown.any(axis=tuple(k for k in every if k != i))) for i in every]
     box = tuple(slice(places[0], places[-1] + 1) for places in ranges)
@@ -416,7 +506,10 @@ def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], shown: np.ndar
         cells = sum(part.size for part in layout.parts if part.name == name) if name != "b" else CLIPS
         if along[-1] and (sum(along) > 1 or shown.shape[-1] > cells):
             # Neighbours that became channels: their cell lies around their mean.
-            inner[name] = np.broadcast_to(inner[name].mean(axis=-1, keepdims=True), inner[name].shape)
+            squares = (inner[f"{name} spread"] + inner[name] ** 2).mean(axis=-1, keepdims=True)
+            mean = inner[name].mean(axis=-1, keepdims=True)
+            inner[name] = np.broadcast_to(mean, inner[name].shape)
+            inner[f"{name} spread"] = squares - mean**2
     corner = (0,) * shown.ndim
     lines = [{} for _ in every]  # axis -> name -> how the coordinate grows along it
     for name in names:
@@ -441,7 +534,9 @@ def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], shown: np.ndar
             return None
         if any(outside):
             (part,) = axis
-            padding[part.name], before[part.name] = outside, outside[0]
+            zeros = np.flatnonzero((share > 1e-4).any(axis=tuple(k for k in every if k != i)))
+            padding[part.name] = int(zeros[0]), int(shown.shape[i] - 1 - zeros[-1])
+            before[part.name] = outside[0]
             size = part.size + sum(outside)
             axis = (Part(part.name, size, round(_step(part) * size, 6)),)
         axes.append(axis)
@@ -451,6 +546,9 @@ def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], shown: np.ndar
         axes[-1] = (Part("c"),)
     if any(not axis and shown.shape[i] != 1 for i, axis in enumerate(axes)):
         return None  # channels along an axis of places
+    parts, now = _single(layout.parts), _single([part for axis in axes for part in axis])
+    kept = {name for name, part in now.items() if _alike(part, parts.get(name))}
+    padding = {name: zeros for name, zeros in layout.padding.items() if name in kept} | padding
     new = replace(layout, axes=tuple(axes), padding=padding)
     begins = {}
     for name in names:
@@ -462,11 +560,31 @@ def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], shown: np.ndar
             alone = any(axis == tuple(here) for axis in new.axes)
             first = _first(inner[name], lines, name) if alone else float(inner[name][corner])
             begins[name] = round(first - step * (0.5 + before.get(name, 0)), 6) + 0.0
-        elif inner[f"{name} spread"].max() < 1e-6:  # one cell was picked, none averaged
+            if name in kept and abs(begins[name] - layout.begins[name]) < 1e-2 * abs(step):  # but for rounding
+                begins[name] = layout.begins[name]
+        else:  # one cell was picked, or some were averaged, of which the spread tells how many
             step = abs(_finest(layout, name))
-            axes[0] = (*axes[0], Part(name, 1, round(step, 6)))
-            begins[name] = round(float(inner[name][corner]) - step / 2, 6) + 0.0
+            extent = round(step * math.sqrt(max(0.0, 12 * float(inner[f"{name} spread"].max()) / step**2) + 1), 6)
+            begin = round(float(inner[name][corner]) - extent / 2, 6) + 0.0
+            if begin > 1e-4 or extent < 1 - 1e-4:
+                axes[0], begins[name] = (*axes[0], Part(name, 1, extent)), begin
+    axes = [tuple(parts[part.name] if part.name in kept else part for part in axis) for axis in axes]
     return replace(new, axes=tuple(axes), begins=begins)
+
+
+def _single(parts: Sequence[Part]) -> dict[str, Part]:
+    """The parts that are all there is of their name, by their names."""
+    return {part.name: part for part in parts if [each.name for each in parts].count(part.name) == 1}
+
+
+def _alike(part: Part, other: Part | None) -> bool:
+    """Whether two parts are the same but for rounding."""
+    return (
+        other is not None
+        and part.name in PLACES
+        and (part.name, part.size) == (other.name, other.size)
+        and abs(part.extent - other.extent) < 1e-2 * abs(_step(other))
+    )
 
 
 def _first(coordinates: np.ndarray, lines: Sequence[Mapping[str, np.ndarray]], name: str) -> float:

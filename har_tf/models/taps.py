@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import keras
 
-from har_tf.models.flatten import flat, path_of
-from har_tf.models.layout import PLACES, WHOLE, Layout, Part, after
+from har_tf.models.flatten import end_of, flat, path_of
+from har_tf.models.layout import PLACES, WHOLE, Layout, Part, after, wrapped
 from har_tf.models.logits import input_of
 from har_tf.names import closest
 
@@ -147,6 +147,8 @@ def find_several(model: keras.Model, names: Sequence[str | Tap] | None) -> list[
             given[i] = _last(_of_input(model, _checked(model), name)).name
         elif name not in found and len(inner) == 1:
             given[i] = inner[0]
+        elif name not in found:
+            given[i] = _given_by(model, name) or name
     for name, tap in zip(given, names, strict=True):
         if name not in found:
             # A network may have 190 taps: what is likely meant comes before a long list.
@@ -158,6 +160,15 @@ def find_several(model: keras.Model, names: Sequence[str | Tap] | None) -> list[
     if len(set(given)) < len(given):
         raise ValueError(f"each tap is named once. Received: taps={given}")
     return [found[name] for name in given]
+
+
+def _given_by(model: keras.Model, name: str) -> str | None:
+    """The tap that a model or layer gives whose inner maps are taps; None: it gives none."""
+    names, end = {id(tensor): tap.name for tap, tensor in symbolic(model)}, end_of(flat(model), name)
+    while end is not None and id(end) not in names:
+        rearranged = type(end._keras_history.operation).__name__ in _REARRANGING - {"InputLayer"}
+        end = input_of(end) if rearranged else None
+    return None if end is None else names[id(end)]
 
 
 def stages(model: keras.Model, input: str | None = None) -> list[Tap]:
@@ -291,7 +302,7 @@ def _followed(model: keras.Model, graph: keras.Function) -> tuple[list[tuple[Tap
                 continue
             for output, layout in zip(node.output_tensors, after(operation, node, layouts), strict=True):
                 layouts[id(output)] = layout
-                if not layout.learned or not _makes_maps(operation) or id(output) in held:
+                if not layout.learned or layout.moved or not _makes_maps(operation) or id(output) in held:
                     continue
                 tap = _tap(f"{path}:{call}" if call else path, layout, output.shape, _kind(operation), name)
                 if tap is not None:
@@ -347,7 +358,7 @@ def _tap(name: str, layout: Layout, shape: tuple, kind: str, clip: str) -> Tap |
 
 
 def _kind(operation) -> str:
-    return type(getattr(operation, "layer", operation)).__name__  # TimeDistributed holds its layer as `.layer`
+    return type(wrapped(operation)).__name__
 
 
 def _makes_maps(operation) -> bool:

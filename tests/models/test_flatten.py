@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 from har_tf.explain import gradcam
 from har_tf.models.flatten import flat, flatten
-from har_tf.models.taps import taps
+from har_tf.models.taps import find, taps
 
 CLIP = (4, 16, 24, 3)
 
@@ -83,6 +84,100 @@ def test_inner_maps_are_taps_of_the_model_itself():
     found = gradcam(model, clips, tap="deep")
     np.testing.assert_allclose(found.probability, model.predict(clips, verbose=0).max(axis=1), atol=1e-5)
     assert found.maps.shape == (2, 4, 16, 24)
+
+
+@pytest.mark.parametrize("size", [(None, 16, 24, 3), (None, None, None, 3)])
+def test_any_number_of_frames(size):
+    cnn = keras.Sequential([keras.Input(size[1:]), layers.ZeroPadding2D(1), layers.Conv2D(4, 3, name="deep")])
+    cnn.add(layers.GlobalMaxPooling2D())
+    model = keras.Sequential(
+        [keras.Input(size), layers.Rescaling(1 / 255), layers.TimeDistributed(cnn), layers.GRU(3), layers.Dense(2)]
+    )
+    if None in size[1:]:  # where padding lies depends on the size
+        with pytest.raises(ValueError, match="what 'zero_padding2d.*' does to places"):
+            gradcam(model, np.zeros((1, 2, 16, 24, 3)))
+        model = keras.Sequential(
+            [keras.Input(size), layers.TimeDistributed(cnn.layers[1]), layers.GlobalMaxPooling3D()]
+        )
+    else:
+        assert [(tap.name, tap.shape) for tap in taps(model)] == [(f"{cnn.name}/deep", (None, 16, 24, 4))]
+    for frames in (2, 5):
+        clips = np.random.default_rng(0).uniform(0, 255, (3, frames, 16, 24, 3)).astype("float32")
+        np.testing.assert_allclose(flatten(model)(clips), model(clips), atol=1e-5)
+        found = gradcam(model, clips)
+        assert found.maps.shape == (3, frames, 16, 24)
+        alone = [gradcam(model, clip[None]).maps[0] for clip in clips]
+        np.testing.assert_allclose(found.maps, alone, atol=1e-4)
+
+
+class Block(layers.Layer):
+    """A layer of one's own, made of layers."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.seq = keras.Sequential([layers.Conv3D(4, 3, padding="same", name="conv"), layers.LayerNormalization()])
+        self.drop = layers.Dropout(0.5)
+
+    def call(self, x, training=None):
+        return self.drop(ops.relu(self.seq(x)) + x, training=training)
+
+
+def test_maps_inside_layers_of_layers_are_taps():
+    x = layers.Conv3D(4, 1, name="stem")(start := keras.Input(CLIP))
+    model = keras.Model(start, layers.Dense(2)(layers.GlobalAveragePooling3D()(Block(name="block")(x))))
+    found = [tap.name for tap in taps(model)]
+    assert [name.rpartition("/")[2].rstrip("_0123456789") for name in found] == [
+        "stem", "conv", "layer_normalization", "relu", "add"
+    ]  # fmt: skip
+    assert all(name.startswith("block/") for name in found[1:])
+    assert find(model, "block").name == found[-1]  # what the block gives
+
+
+class ClassToken(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.norm = layers.LayerNormalization()
+
+    def build(self, shape):
+        self.token = self.add_weight(shape=(1, 1, 4), initializer="ones")
+        self.norm.build(shape)
+
+    def call(self, x):
+        return self.norm(x + self.token)
+
+
+class Positions(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.embedding = layers.Embedding(4, 4)
+
+    def call(self, x):
+        return x + self.embedding(tf.range(4))
+
+
+class Masks(layers.Layer):
+    supports_masking = True
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(4)
+
+    def call(self, x, mask=None):
+        return self.dense(x) if mask is None else self.dense(x) * ops.cast(mask, x.dtype)[..., None]
+
+
+@pytest.mark.parametrize("layer", [ClassToken, Positions, Masks])
+def test_layers_with_weights_of_their_own_constants_or_masks_stay_whole(layer):
+    x = layers.TimeDistributed(encoder())(start := keras.Input(CLIP))
+    x = layers.Masking()(x) if layer is Masks else x
+    model = keras.Model(start, layers.Dense(2)(layers.GRU(3)(layer()(x))))
+    clips = np.random.default_rng(0).uniform(0, 1, (2, *CLIP)).astype("float32")
+    one = flatten(model)
+    assert any(isinstance(each, layer) for each in one.layers)
+    for weight in model.weights:
+        weight.assign_add(0.1 * np.ones(weight.shape))
+    np.testing.assert_allclose(one(clips), model(clips), atol=1e-5)
+    assert {id(weight) for weight in one.weights} == {id(weight) for weight in model.weights}
 
 
 def test_what_is_flat_stays_as_it_is():

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 from har_tf.explain import cam3d, gradcam
@@ -54,6 +55,13 @@ MOVED = {
     "own layer that crops": Own(lambda x: x[:, :, 4:-4, 8:-8]),
     "own layer that mirrors": Own(lambda x: ops.flip(x, axis=2)),
     "Lambda": layers.Lambda(lambda x: ops.swapaxes(x, 2, 3)),
+    "Lambda that scales and crops": layers.Lambda(lambda x: x[:, :, 2:, :-4] / 2 + 0.5 * x[:, :, 2:, :-4]),
+    "Resizing that crops": layers.TimeDistributed(layers.Resizing(32, 32, crop_to_aspect_ratio=True)),
+    "Resizing that pads": layers.TimeDistributed(layers.Resizing(48, 48, pad_to_aspect_ratio=True)),
+    "channels gated": lambda x: x * ops.sigmoid(layers.GlobalAveragePooling3D(keepdims=True)(x) + 20),
+    "standardised": layers.Lambda(
+        lambda x: (x - ops.mean(x, (1, 2, 3, 4), keepdims=True)) / ops.std(x, (1, 2, 3, 4), keepdims=True)
+    ),
 }
 
 
@@ -107,6 +115,39 @@ def test_steps_in_time_and_padding_for_a_kernel():
     assert taps(keras.Model(start, layers.GlobalAveragePooling3D()(x)))[0].spans == ((0, 1), (-0.125, 1.125), (0, 1))
 
 
+def test_frames_that_become_one_keep_their_extent():
+    start = keras.Input((T, H, W, 3))
+    spans = {
+        "all as channels": ops.reshape(ops.transpose(start, (0, 2, 3, 1, 4)), (-1, H, W, T * 3)),
+        "two as channels": ops.reshape(ops.transpose(start[:, 1:3], (0, 2, 3, 1, 4)), (-1, H, W, 2 * 3)),
+        "the mean of two": ops.mean(start[:, 2:], axis=1),
+        "one": layers.Lambda(lambda x: x[:, 1])(start),
+    }
+    found = {name: taps(keras.Model(start, layers.Conv2D(2, 3)(x)))[0].spans[0] for name, x in spans.items()}
+    assert found == {
+        "all as channels": (0, 1), "two as channels": (0.25, 0.75), "the mean of two": (0.5, 1), "one": (0.25, 0.5)
+    }  # fmt: skip
+
+
+def test_a_layer_that_only_moves_a_map_is_no_tap_of_its_own():
+    x = layers.Conv3D(2, 3, name="conv")(start := keras.Input((T, H, W, 3)))
+    x = layers.Conv2D(2, 3, name="middle")(layers.Lambda(lambda x: x[:, 1])(x))
+    assert [tap.name for tap in taps(keras.Model(start, x))] == ["conv", "middle"]
+
+
+def test_a_size_that_a_layer_says_and_does_not_give_is_refused_by_its_name():
+    class Wrong(layers.Layer):
+        def call(self, x):
+            return x[:, :, 1:]
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    x = layers.Conv3D(2, 3)(Wrong(name="says_so")(start := keras.Input((T, H, W, 3))))
+    with pytest.raises(ValueError, match="what 'says_so' does to places"):
+        find(keras.Model(start, x))
+
+
 def test_what_cannot_be_followed_is_refused_by_its_name(clip):
     shuffled = Own(lambda x: ops.take(x, [0, 2, 1, 3], axis=1), name="shuffled")
     model = brightness(shuffled)
@@ -127,7 +168,7 @@ def test_a_layer_that_computes_is_followed_where_a_change_shows_at_its_place(cli
             self.conv = layers.Conv3D(3, 3, strides=(1, 2, 2), padding="same")
 
         def call(self, x):
-            return ops.relu(self.conv(x))
+            return tf.nn.relu(self.conv(x))  # of which Keras cannot make a graph
 
     model = brightness(Block())
     assert [(tap.name, tap.shape) for tap in taps(model)] == [("own_block", (T, 16, 24, 3)), ("bright", (T, 16, 24, 1))]
