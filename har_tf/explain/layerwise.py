@@ -43,6 +43,11 @@ class Layerwise:
     score_of: str = "logit"
 
     @property
+    def size(self) -> tuple[int, int, int]:
+        """(T, H, W) of the clips; of several inputs those of the first tap's."""
+        return self.sizes[self.taps[0].input]
+
+    @property
     def gradients(self) -> dict[str, np.ndarray]:
         """Tap's name -> (B, t, h, w), beta of 3DCAM's equation (1): the gradient of the logit, summed over channels."""
         return self.maps["cam3d.beta"]
