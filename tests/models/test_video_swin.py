@@ -328,6 +328,78 @@ def test_weights_of_other_networks(tiny):
 def test_a_file_tells_its_network(tiny):
     arrays = state_dict(tiny)
     assert published.options(checkpoints.from_mapping(arrays)) == {**TINY, "patch": (2, 4, 4)}
+
+
+# --- torchvision's names for the same network ------------------------------------------------------------------------
+
+
+def torchvision_dict(model):
+    """The model's weights as torchvision.models.video.swin3d_t names them."""
+    rows = {f"layers.{i}.blocks.": f"features.{2 * i}." for i in range(4)}
+    rows |= {f"layers.{i}.downsample.": f"features.{2 * i + 1}." for i in range(3)}
+    rows |= {"mlp.fc1": "mlp.0", "mlp.fc2": "mlp.3", "cls_head.fc_cls": "head", "backbone.": ""}
+    renamed = {}
+    for name, array in state_dict(model).items():
+        for old, new in rows.items():
+            name = name.replace(old, new)
+        renamed[name] = array
+    return renamed
+
+
+def test_torchvision_s_names_give_equal_answers(tiny):
+    arrays = torchvision_dict(tiny)
+    for name in ("features.0.1.attn.relative_position_index", "features.1.reduction.weight", "features.6.0.mlp.3.bias",
+                 "features.5.norm.weight", "patch_embed.norm.bias", "norm.weight", "head.weight"):  # fmt: skip
+        assert name in arrays
+    told = published.options(checkpoints.from_mapping(arrays))
+    assert told == {**TINY, "patch": (2, 4, 4)}
+    clip = random_clip(2, *SHAPE[:3])
+    for saved in (
+        arrays,
+        {"epoch": 3, "model_state_dict": {f"module.{name}": array for name, array in arrays.items()}},
+        {"state_dict": {f"model._orig_mod.{name}": array for name, array in arrays.items()}, "hyper": {"lr": 0.1}},
+    ):
+        model = import_weights(video_swin(input_shape=SHAPE, **told), saved)
+        np.testing.assert_array_equal(logits(model, clip), logits(tiny, clip))
+    bare = import_weights(video_swin(input_shape=SHAPE, include_top=False, **TINY), arrays)
+    np.testing.assert_array_equal(bare.get_layer("norm").gamma, tiny.get_layer("norm").gamma)
+
+
+def test_differences_are_listed_by_torchvision_s_names(tiny):
+    model = video_swin(input_shape=(2, 16, 16, 3), **TINY)
+    arrays = torchvision_dict(tiny)
+    del arrays["features.2.0.attn.qkv.bias"]
+    arrays["features.0.0.attn.relative_position_index"] = np.zeros((18, 18), "i8")
+    with pytest.raises(ValueError, match=r"1 missing: features\.2\.0\.attn\.qkv\.bias$"):
+        import_weights(model, arrays)
+    with pytest.raises(ValueError, match="no weights of a Video Swin among features.0.0.weight"):
+        published.options(
+            checkpoints.from_mapping({"features.0.0.weight": np.zeros((96, 3, 4, 4), "f4")})
+        )  # of pictures
+
+
+@pytest.mark.parametrize("size", [(8, 48, 48), (5, 33, 46)])
+def test_answers_of_torchvision(size, tmp_path):
+    torch = pytest.importorskip("torch", reason="needs torchvision, whose answers these are")
+    pytest.importorskip("torchvision", reason="needs torchvision, whose answers these are")
+    from torchvision.models.video.swin_transformer import SwinTransformer3d
+
+    options = {**TINY, "depths": (2, 2, 1, 1)}
+    torch.manual_seed(0)
+    names = {"window": "window_size", "patch": "patch_size"}
+    theirs = {names.get(key, key): list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+    module = SwinTransformer3d(patch_size=[2, 4, 4], **theirs).eval()
+    for name, parameter in module.named_parameters():
+        spread = 0.3 if parameter.ndim == 1 else 0.5 if name.endswith("table") else parameter[0].numel() ** -0.5
+        torch.nn.init.normal_(parameter, 1 if "norm" in name and name.endswith("weight") else 0, spread)
+    torch.save({"model_state_dict": module.state_dict(), "epoch": 3}, path := tmp_path / "swin3d.pth")
+    told = video_swin_options(path)
+    assert told == {**options, "patch": (2, 4, 4)}
+    clip = random_clip(2, *size)
+    expected = torch_logits(torch, module, clip)
+    assert np.ptp(expected, axis=0).max() > 1e-2
+    model = video_swin(input_shape=(*size, 3), weights=path, **told)
+    np.testing.assert_allclose(logits(model, clip), expected, atol=1e-4)
     for window in ((8, 7, 7), (16, 7, 7), (1, 7, 7)):
         rows = int(np.prod([2 * n - 1 for n in window]))
         assert published._window(rows, None) == published._window(rows, (np.prod(window),)) == window

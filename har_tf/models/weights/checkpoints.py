@@ -52,9 +52,9 @@ def existing(path: str | Path) -> Path:
 
 
 def from_mapping(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Tensors of a mapping from names to arrays, NumPy's or torch's."""
+    """Tensors of a mapping from names to arrays, NumPy's or torch's, which may be wrapped as in a file of torch."""
     tensors = {}
-    for name, value in arrays.items():
+    for name, value in torch_file.unwrapped(arrays).items():
         if hasattr(value, "detach"):  # of torch
             value = value.detach().cpu()
             value = value.float() if value.is_floating_point() else value

@@ -29,6 +29,10 @@ class Slot:
     convert: Callable[[np.ndarray], np.ndarray]
 
 
+# Where a script may have held the network when it saved the weights: torch.compile, DataParallel, Lightning.
+_ATTRIBUTES = r"((_orig_mod|module|model|net|network)\.)*"
+
+
 class Form(ABC):
     """One published form of one network.
 
@@ -36,7 +40,7 @@ class Form(ABC):
         title: the call that builds the model, as "googlenet(variant='bvlc')".
         network: regular expression for the beginning of a layer's name that only this network has.
         form: the same for the published name of a tensor that only this form has.
-        front: regular expression for what a script that saved the file may have put in front of the published names.
+        front: regular expression for what may stand in front of the published names, beyond what scripts put there.
         parts: beginnings of the names of tensors that are left out where the model was built without that part.
     """
 
@@ -69,7 +73,7 @@ class Form(ABC):
 
     def name(self, name: str) -> str:
         """The published name of a tensor."""
-        return re.sub(f"^({self.front})", "", name)
+        return re.sub(f"^{_ATTRIBUTES}({self.front})", "", name)
 
     def refuses(self, model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
         """Why tensors of these shapes are none for the model, where words say it better than differences; else None."""

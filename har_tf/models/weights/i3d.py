@@ -71,7 +71,7 @@ class _PyTorch(_I3D):
     title = "i3d(batch_norm_scale=True)"
     first, channels = "Conv3d_1a_7x7.conv3d.weight", 1
     scale, parts = "Conv3d_1a_7x7.bn.weight", ("logits.",)
-    form, front = rf"{_STAGE}\w*\.", r"module\."  # of torch.nn.DataParallel
+    form = rf"{_STAGE}\w*\."
 
     def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
         if layer.name == "predictions":

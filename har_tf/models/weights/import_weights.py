@@ -24,6 +24,7 @@ from har_tf.models.weights.form import Form, Slot
 LOG = logging.getLogger(__name__)
 FORMS: tuple[Form, ...] = (
     googlenet.CAFFE, googlenet.TORCHVISION, i3d.TENSORFLOW, i3d.PYTORCH, resnext3d.HARA, video_swin.MMACTION,
+    video_swin.TORCHVISION,
 )  # fmt: skip
 _SHOWN = 10
 
@@ -40,12 +41,15 @@ def import_weights(model: keras.Model, source: str | Path | Mapping[str, Any]) -
         model: `googlenet(variant="bvlc")` for Caffe's weights, `googlenet(variant="batchnorm")` for torchvision's, with
             or without top; `i3d(batch_norm_scale=False)` for DeepMind's, `i3d()` for those of
             pytorch-i3d, each of the modality of the file; `resnext3d()` for those of
-            3D-ResNets-PyTorch, of the file's depth; `video_swin()` for those of Video-Swin-Transformer, of the file's
-            size and window and any size of clips; for `.h5` and `.keras` any model of the same architecture.
+            3D-ResNets-PyTorch, of the file's depth; `video_swin()` for those of Video-Swin-Transformer and of
+            torchvision's `swin3d_t`, `swin3d_s` and `swin3d_b`, of the file's size and window and any size of clips;
+            for `.h5` and `.keras` any model of the same architecture.
         source: a `.npz` with `<caffe layer>/weights` as (height, width, in, out) and `<caffe layer>/biases`; a
             `.caffemodel`; a `.pth` of torchvision, pytorch-i3d, 3D-ResNets-PyTorch or Video-Swin-Transformer; a
             checkpoint of TensorFlow, as `model.ckpt` or `model.ckpt.index`; a `.h5`, `.weights.h5` or `.keras` of
-            Keras; or a mapping from the names in any of the first four to arrays.
+            Keras; or a mapping from the names in any of the first four to arrays. The tensors of a `.pth` and of a
+            mapping may stand in a dict beside others, as under "state_dict" or "model_state_dict", and have "module.",
+            "model." or the like in front of their names.
 
     Returns:
         The model.

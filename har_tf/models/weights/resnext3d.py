@@ -11,13 +11,13 @@ _STEM = {"conv3d_1a_7x7_conv": "conv1", "conv3d_1a_7x7_bn": "bn1", "predictions"
 
 
 class _Hara(Form):
-    """`conv1`, `bn1`, `layer1.0.conv1`, ..., `fc`; in the release of 2018 behind `module.`, which DataParallel adds.
+    """`conv1`, `bn1`, `layer1.0.conv1`, ..., `fc`; in the release of 2018 behind `module.`.
 
     The code of 2020 has the same names, but twice the filters in its first convolution: another network.
     """
 
     title = "resnext3d()"
-    network, form, front = "layer1_0_conv2", r"layer1\.0\.conv2\.weight", r"module\."
+    network, form = "layer1_0_conv2", r"layer1\.0\.conv2\.weight"
     parts = ("fc.",)
 
     def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:

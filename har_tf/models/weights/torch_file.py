@@ -11,7 +11,7 @@ import mmap
 import re
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ _LITERALS = frozenset((
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING",
     "SHORT_BINSTRING",
 ))  # fmt: skip
-_WRAPPERS = ("state_dict", "model")  # keys under which training scripts keep the weights
+# Keys under which training scripts keep the weights, the likeliest first.
+_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params")
 # What the readers of zip archives, pickles and arrays raise when the bytes are none.
 DAMAGE = (
     ValueError, TypeError, KeyError, IndexError, OverflowError, OSError, EOFError, NotImplementedError,
@@ -72,7 +73,7 @@ def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a state dict by name.
 
     Args:
-        path: a file made by `torch.save(model.state_dict(), path)`, or of a dict with it as "state_dict" or "model".
+        path: a file made by `torch.save(model.state_dict(), path)`, or of a dict that `unwrapped` opens.
 
     Returns:
         Tensors in the order of the file; bfloat16 is read as float32.
@@ -82,15 +83,36 @@ def read(path: Path) -> dict[str, Tensor]:
             anything else than tensors and containers.
     """
     try:
-        found = _read_zip(path) if zipfile.is_zipfile(path) else _read_old(path)
-        for key in _WRAPPERS:
-            if isinstance(found, dict) and isinstance(found.get(key), dict):
-                found = found[key]
+        found = unwrapped(_read_zip(path) if zipfile.is_zipfile(path) else _read_old(path))
         if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
             raise ValueError("it holds no dict of tensors; save model.state_dict()")
     except DAMAGE as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{path}: not a state dict that torch saved, or a damaged one ({reason})") from error
+    return found
+
+
+def unwrapped(found: Any) -> Any:
+    """The state dict in what a training script saved, as {"epoch": 3, "model_state_dict": ...}; else what was given.
+
+    It stands under one of the usual keys, or is the only dict of tensors among the others.
+
+    Raises:
+        ValueError: there are several, and none under a usual key.
+    """
+    for _ in range(9):  # and not for ever, as a dict in a file may hold itself
+        if not isinstance(found, Mapping):
+            break
+        inner = {key: value for key, value in found.items() if isinstance(value, Mapping)}
+        usual = [key for key in _WRAPPERS if inner.get(key)]
+        others = [
+            key for key, value in inner.items() if value and all(hasattr(each, "shape") for each in value.values())
+        ]
+        if not usual and len(others) > 1:
+            raise ValueError(f"it holds several state dicts, {', '.join(map(str, others))}; save the one that is meant")
+        if not usual and not others:
+            break
+        found = inner[(usual or others)[0]]
     return found
 
 

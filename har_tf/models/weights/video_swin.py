@@ -1,4 +1,4 @@
-"""Video Swin's weights as SwinTransformer/Video-Swin-Transformer publishes them."""
+"""Video Swin's weights as SwinTransformer/Video-Swin-Transformer and as torchvision publish them: one network."""
 
 import math
 import re
@@ -17,7 +17,7 @@ SIZES = {
     "base": (128, (2, 2, 18, 2), (4, 8, 16, 32), 0.3),
 }
 _NAMES = {"patch_embed_proj": "patch_embed.proj", "patch_embed": "patch_embed.norm", "predictions": "cls_head.fc_cls"}
-_BUFFER = re.compile(r"(.*\.attn\.)relative_position_index|(layers\.\d+\.blocks\.\d+\.)attn_mask")
+_BUFFER = re.compile(r"(.*\.attn\.)relative_position_index|((?:layers|features)\..*\.)attn_mask")
 _TABLE = "layers.0.blocks.0.attn.relative_position_bias_table"
 _INDEX = "layers.0.blocks.0.attn.relative_position_index"
 
@@ -25,20 +25,24 @@ _INDEX = "layers.0.blocks.0.attn.relative_position_index"
 class _MMAction(Form):
     """`backbone.patch_embed.proj.weight`, `backbone.layers.0.blocks.0.attn.qkv.weight`, ..., `cls_head.fc_cls.weight`.
 
-    A script may have put `module.` in front, which DataParallel adds, or have left out `backbone.`. MMAction2 since its
-    version 1 calls the last LayerNorm `norm3` for `norm`. The indices and masks of the windows stand in the file as
-    buffers, which follow from the window's size.
+    A script may have left out `backbone.`. MMAction2 since its version 1 calls the last LayerNorm `norm3` for `norm`.
+    The indices and masks of the windows stand in the file as buffers, which follow from the window's size.
     """
 
     title = "video_swin()"
-    network, form, front = "layer1_0_attn", re.escape(_TABLE), r"(module\.)?(backbone\.)?"
+    network, form, front = "layer1_0_attn", re.escape(_TABLE), r"(backbone\.)?"
     parts = ("cls_head.",)
+    block, stages = r"layers\.([0-3])\.blocks\.(\d+)\.", "0123"  # of a tensor's name; the numbers of the stages in it
 
     def name(self, name: str) -> str:
         return re.sub(r"^norm3\.", "norm.", super().name(name))
 
+    def spelt(self, name: str) -> str:
+        """What this form calls the tensor of one of the authors' names."""
+        return name
+
     def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
-        name = _published(layer.name)
+        name = self.spelt(_published(layer.name))
         if isinstance(layer, WindowAttention):
             table = {f"{name}.relative_position_bias_table": same(layer.relative_position_bias_table)}
             return table | torch_layer(layer.qkv, f"{name}.qkv") | torch_layer(layer.proj, f"{name}.proj")
@@ -48,7 +52,7 @@ class _MMAction(Form):
 
     def refuses(self, model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
         window = model.get_layer("layer1_0_attn").window
-        places = shapes.get(_INDEX, (math.prod(window),))[0]
+        places = shapes.get(self.spelt(_INDEX), (math.prod(window),))[0]
         if places != math.prod(window):
             return f"its windows have {places} places. Received: a model of window={window}"
         return None
@@ -61,7 +65,24 @@ class _MMAction(Form):
         return super().leaves_out(name, slots)
 
 
-MMACTION = _MMAction()
+class _Torchvision(_MMAction):
+    """`patch_embed.proj.weight`, `features.0.0.attn.qkv.weight`, `features.1.reduction.weight`, ..., `head.weight`.
+
+    The stages and what lies between them are numbered in one row, and the layers of a perceptron by their places. The
+    network is the authors' in every step, with the same mean and deviation of the channels.
+    """
+
+    form, front = r"features\.0\.0\.attn\.relative_position_bias_table", ""
+    parts = ("head.",)
+    block, stages = r"features\.([0246])\.(\d+)\.", "0246"
+
+    def spelt(self, name: str) -> str:
+        name = re.sub(r"^layers\.(\d)\.blocks", lambda found: f"features.{2 * int(found[1])}", name)
+        name = re.sub(r"^layers\.(\d)\.downsample", lambda found: f"features.{2 * int(found[1]) + 1}", name)
+        return name.replace("mlp.fc1", "mlp.0").replace("mlp.fc2", "mlp.3").replace("cls_head.fc_cls", "head")
+
+
+MMACTION, TORCHVISION = _MMAction(), _Torchvision()
 
 
 def _published(layer: str) -> str:
@@ -75,18 +96,25 @@ def _published(layer: str) -> str:
 
 def options(tensors: Mapping[str, Tensor]) -> dict:
     """The arguments of `video_swin` for the network whose tensors, by their names in a file, these are."""
-    shapes = {MMACTION.name(name): tensor.shape for name, tensor in tensors.items()}
-    kernel, top = shapes.get("patch_embed.proj.weight", ()), shapes.get("cls_head.fc_cls.weight", ())
-    if not MMACTION.holds(shapes) or len(kernel) != 5 or len(top) != 2 or len(shapes[_TABLE]) != 2:
+    holding = (form for form in (MMACTION, TORCHVISION) if form.holds(list(map(form.name, tensors))))
+    form = next(holding, MMACTION)
+    shapes = {form.name(name): tensor.shape for name, tensor in tensors.items()}
+    kernel, top, *tables = (
+        shapes.get(form.spelt(name), ())
+        for name in (
+            "patch_embed.proj.weight",
+            "cls_head.fc_cls.weight",
+            *(_TABLE.replace("layers.0", f"layers.{stage}") for stage in range(4)),
+        )
+    )
+    if len(kernel) != 5 or len(top) != 2 or any(len(table) != 2 for table in tables):
         raise ValueError(f"no weights of a Video Swin among {', '.join(list(tensors)[:10])}")
-    blocks = blocks_of(shapes, r"layers\.([0-3])\.blocks\.(\d+)\.", "0123")
-    heads = [shapes.get(_TABLE.replace("layers.0", f"layers.{stage}"), (0, 0)) for stage in range(4)]
-    network = (kernel[0], blocks, tuple(shape[-1] for shape in heads))
+    network = (kernel[0], blocks_of(shapes, form.block, form.stages), tuple(table[1] for table in tables))
     sizes = [size for size, usual in SIZES.items() if usual[:3] == network]
     return {
         **({"size": sizes[0]} if sizes else {}),
         **dict(zip(("embed_dim", "depths", "num_heads"), network, strict=True)),
-        "window": _window(shapes[_TABLE][0], shapes.get(_INDEX)),
+        "window": _window(tables[0][0], shapes.get(form.spelt(_INDEX))),
         "patch": tuple(kernel[2:]),
         "num_classes": top[0],
     }

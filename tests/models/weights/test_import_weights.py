@@ -422,6 +422,41 @@ def test_pickles_that_are_no_state_dict_are_refused(tmp_path, capsys, value, mes
     assert not capsys.readouterr().out
 
 
+def test_state_dicts_are_found_in_what_training_scripts_save(tmp_path):
+    """Under any of the usual keys, beside the optimiser's, or as the only dict of tensors."""
+    arrays = {"a.weight": np.arange(6, dtype="f4").reshape(2, 3), "x": np.zeros(2, "f4")}
+    path = tmp_path / "a.pth"
+
+    def tensor(key, items):
+        storage = Storage(key, Named("torch", "FloatStorage"), items)
+        return Call(Named("torch._utils", "_rebuild_tensor_v2"), storage, 0, (items,), (1,), False, None)
+
+    inner = {"a.weight": tensor("0", 6)}
+    optimizer = {"state": {0: {"step": tensor("1", 2)}}, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.99)}]}
+    for wrapped in (
+        {
+            "model_state_dict": inner,
+            "optimizer_state_dict": optimizer,
+            "epoch": 3,
+            "best": 0.5,
+            "ema_state_dict": inner,
+        },
+        {"model": {"state_dict": inner}, "optimizer": optimizer},
+        {"net": inner, "acc": 1.0},
+        {"student": inner, "optimizer": optimizer, "args": None},
+    ):
+        path.write_bytes(torch_zip(arrays, wrapped))
+        assert list(read_all(path)) == ["a.weight"]
+    path.write_bytes(torch_zip(arrays, {"generator": inner, "critic": inner}))
+    with pytest.raises(ValueError, match="a.pth: .* several state dicts, generator, critic; save the one"):
+        checkpoints.read(path)
+    endless = {}
+    endless["model"] = endless
+    path.write_bytes(torch_zip(arrays, endless))
+    with pytest.raises(ValueError, match="no dict of tensors"):
+        checkpoints.read(path)
+
+
 def test_compressed_archives_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", torch_pickle({}))
