@@ -39,7 +39,6 @@ TESTED_BY = {
     "evaluate.options": "evaluate/test_boxed_clips.py",
     "evaluate.repeats": "experiments/test_fusion_gru.py",
     "evaluate.videos": "experiments/test_gated_recognition.py",
-    "explain.backward": "explain/test_gradcam.py",
     "explain.options": "explain/test_methods.py",
     "models.kinetics": "experiments/test_gated_recognition.py",
     "models.weights.checkpoints": "models/weights/test_import_weights.py",

@@ -95,20 +95,43 @@ def evidence(
             )
         classes = np.tile(_PREDICTED - np.arange(top), count)
         clips = [np.repeat(each, top, axis=0) for each in clips]
-    last = logits_of(flat(model))
+    last = logits_of(model)
     output, by_probability = _by_probability.get(model, (None, False))
-    known = output is model.outputs[0]
-    run = _function(model, taps, rule, _build_by_probability if known and by_probability else _build)
+    by_probability = by_probability and output is model.outputs[0]
+    if output is not model.outputs[0]:
+        _check_flat(model, clips)
+    run = _function(model, taps, rule, _build_by_probability if by_probability else _build)
     found = _in_batches(run, batch_size, *clips, classes)
-    if not known:
-        by_probability = not _has_logits(model, last, *found[4:])
-        _by_probability[model] = (model.outputs[0], by_probability)
-        if by_probability:  # with it the predicted classes may be others
-            found = _in_batches(_function(model, taps, rule, _build_by_probability), batch_size, *clips, classes)
+    has_logits = _has_logits(model, last, *found[4:])
+    if not by_probability and not has_logits:  # without logits the predicted classes may be others
+        by_probability = True
+        found = _in_batches(_function(model, taps, rule, _build_by_probability), batch_size, *clips, classes)
+    _by_probability[model] = (model.outputs[0], by_probability)
     signed, classes, score, probability, *_ = found
     _check_finite(model, taps, signed, "gradient")
     score_of = "log-probability" if by_probability else "mean of logits" if last.averaged else "logit"
     return Evidence(signed, classes, score, probability, score_of)
+
+
+def _check_flat(model: keras.Model, clips: Sequence[np.ndarray]) -> None:
+    """Raises ValueError where the flat graph of a model gives other answers than the model itself."""
+    if flat(model) is model:
+        return
+
+    def answer(graph: keras.Model) -> np.ndarray:
+        first = keras.tree.pack_sequence_as(graph.input, [each[:1] for each in clips])
+        return keras.ops.convert_to_numpy(graph(first, training=False))
+
+    own = answer(model)
+    try:
+        same = np.allclose(answer(flat(model)), own, atol=_SAME * max(1, np.abs(own).max()))
+    except (ValueError, tf.errors.InvalidArgumentError):  # of another size
+        same = False
+    if not same:
+        raise ValueError(
+            f"model {model.name!r} gives other answers than its layers, one after the other: one of them hands on a "
+            "mask, or gives another size than it says"
+        )
 
 
 def _has_logits(model: keras.Model, last: Logits, own: np.ndarray, away: np.ndarray) -> bool:
@@ -123,15 +146,7 @@ def _has_logits(model: keras.Model, last: Logits, own: np.ndarray, away: np.ndar
     Raises:
         ValueError: they are not, and the answers are no probabilities either.
     """
-    if away.max() <= _SAME if last.activation else ends_in_logits(last, own):
-        return True
-    if (own < 0).any() or (own > 1).any():
-        end = flat(model).outputs[0]._keras_history.operation.name
-        raise ValueError(
-            f"model {model.name!r}: what its end, {end!r}, makes of the logits is not understood. "
-            f"Received: answers from {own.min():.4g} to {own.max():.4g}"
-        )
-    return False
+    return ends_in_logits(model, last, own) or (last.activation is not None and bool(away.max() <= _SAME))
 
 
 def features(
@@ -203,11 +218,10 @@ def _build_forward(model: keras.Model, names: tuple[str, ...], rule: FeatureRule
 
 def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probability: bool = False):
     chosen, tensors = _chosen(model, names)
-    model = flat(model)
-    last = logits_of(model)
+    last, model = logits_of(model), flat(model)
     to_logits = without_activation(last.tensors, model.outputs[0], last.layers)
     single = model.outputs[0].shape[1] == 1
-    to_probability = _TO_PROBABILITY.get(last.activation, tf.sigmoid if single else tf.nn.softmax)
+    to_probability = _TO_PROBABILITY.get(last.activation, tf.sigmoid if single or last.labels else tf.nn.softmax)
     probe = folded(model.inputs, [*tensors, *last.tensors, model.outputs[0]])
     clips = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
 
@@ -225,12 +239,13 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
             logits = tf.cast(to_logits(features), tf.float32)
             logits = _pair(-logits, logits) if single else logits
             every = own if last.averaged else to_probability(logits)
+        away = tf.reduce_max(tf.abs(every - own), axis=1)
+        every = to_probability(logits) if last.linear else own
         ranked = tf.argsort(every if last.averaged else logits, axis=-1, direction="DESCENDING", stable=True)
         rank = tf.maximum(_PREDICTED - classes, 0)
         classes = tf.where(classes < 0, tf.cast(tf.gather(ranked, rank, batch_dims=1), tf.int64), classes)
         score = tf.gather(logits, classes, batch_dims=1)
         probability = tf.gather(every, classes, batch_dims=1)
-        away = tf.reduce_max(tf.abs(every - own), axis=1)
         # In float16 the gradient of a pooled logit is too small a number; it is exact to enlarge it by a
         # power of two.
         scale = 256.0 if any(m.dtype == tf.float16 for m in maps) else 1.0

@@ -63,7 +63,7 @@ def without_activation(
 
     def plain(layer):
         def call(x, *args, **kwargs):
-            if not isinstance(layer, keras.layers.Dense):
+            if getattr(layer, "kernel", None) is None:  # nothing but an activation
                 return x
             return variant(layer, tf.cast(x, layer.variable_dtype), activation=keras.activations.linear)
 

@@ -294,9 +294,10 @@ def _tried(operation, node, layouts: Mapping[int, Layout], layout: Layout) -> li
     layouts = {id(x): _with_sizes(layouts[id(x)]) for x in node.input_tensors if id(x) in layouts}
     call, sized = _Call(operation, node, layouts), _with_sizes(layout)
     try:
-        found = call.moved(sized)
-        if found is None:
-            found = call.local(sized)
+        with np.errstate(all="ignore"):
+            found = call.moved(sized)
+            if found is None:
+                found = call.local(sized)
     except Exception:  # whatever a layer that nobody knows does with numbers that it does not expect
         return lost
     open_sizes = {part.name for part in layout.parts if part.size is None}

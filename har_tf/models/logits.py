@@ -4,17 +4,35 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+from keras import layers
 
 from har_tf.models.flatten import flat
+from har_tf.models.layout import of_keras
 
 # Activations that turn logits into probabilities, and the layers that are nothing but an activation or a cast.
 _TO_PROBABILITY = ("softmax", "log_softmax", "sigmoid")
 _BY_KIND = {"Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid"}
 _ONLY_ACTIVATION = frozenset(("Activation", "Identity", "Cast", *_BY_KIND))
-# What may stand behind the activation: the same numbers in another shape, or means of several answers.
-_MOVING = frozenset(("Flatten", "Reshape", "Dropout", "Squeeze", "ExpandDims", "Permute", "Transpose"))
-_AVERAGING = frozenset(("Average", "Add", "Mean", "GlobalAveragePooling1D"))
+_HOLDING = (layers.Dense, layers.EinsumDense, layers.Conv1D, layers.Conv2D, layers.Conv3D)
+# What may stand behind the activation: the same numbers elsewhere, or means of several answers.
+# fmt: off
+_MOVING = frozenset((
+    "Flatten", "Reshape", "Dropout", "Squeeze", "ExpandDims", "Permute", "Transpose", "Concatenate", "Flip", "Take",
+    "GetItem",
+))
+_AVERAGING = frozenset((
+    "Average", "Add", "Mean", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
+))
 _SCALING = frozenset(("Multiply", "Divide", "TrueDivide"))  # by a number: of two tensors they are no mean
+# What makes logits of logits, besides.
+_OF_LOGITS = frozenset((
+    "Subtract", "Sum", "Max", "Logsumexp", "BatchNormalization", "LayerNormalization",
+    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D",
+))
+# fmt: on
+_ANSWERS = ("sparsemax", "hard_sigmoid", "softmax over another axis")  # in [0, 1], but of no logits that are known
+_UNKNOWN = "unknown"
+_ROUNDING = 2e-3  # of probabilities in half precision
 
 
 @dataclass(frozen=True)
@@ -26,7 +44,10 @@ class Logits:
         layers: those that hold the activation, of which several may be averaged.
         activation: "softmax", "log_softmax" or "sigmoid", what is taken of the logits; None: nothing that is known.
         averaged: whether the answers are means of what the activation gives, so that they are not that of the logits.
-        linear: whether the graph ends with a Dense layer without activation, so with logits.
+        linear: whether the graph ends with layers without activation, or the loss that the model is compiled with takes
+            what it gives for logits; so whether it gives logits.
+        labels: whether several outputs are logits of a sigmoid each, as the loss says.
+        others: activations that it ends with and that make no probabilities, as "tanh".
     """
 
     tensors: tuple[keras.KerasTensor, ...]
@@ -34,15 +55,18 @@ class Logits:
     activation: str | None = None
     averaged: bool = False
     linear: bool = False
+    labels: bool = False
+    others: tuple[str, ...] = ()
 
 
 def logits_of(model: keras.Model) -> Logits:
-    """The logits of a flat model with one output, whose activation is a layer of its own or within a Dense.
+    """The logits of a model with one output, whose activation is a layer of its own or within a layer with weights.
 
-    An activation by another name, such as `tf.nn.softmax`, is taken for a softmax (of one output for a sigmoid): who
-    uses the logits compares what they give with the model's answers.
+    An activation by a name that Keras does not have, such as `tf.nn.softmax`, or a layer that may be one, is taken for
+    a softmax (of one output for a sigmoid): who uses the logits compares what they give with the model's answers.
+    Logits become probabilities by a softmax, or, where the model is compiled with a binary loss of logits, by sigmoids.
     """
-    output = model.outputs[0]
+    output = flat(model).outputs[0]
     found: list[tuple[keras.KerasTensor, object, str]] = []
     averaged, waiting, seen = False, [output], set()
     while waiting:
@@ -53,34 +77,67 @@ def logits_of(model: keras.Model) -> Logits:
         operation = tensor._keras_history.operation
         kind, activation = type(operation).__name__, _activation(operation)
         inputs = inputs_of(tensor)
-        holds = isinstance(operation, keras.layers.Dense) or kind in _ONLY_ACTIVATION
-        if holds and activation != "linear":
+        if activation != "linear":
             unknown = "sigmoid" if output.shape[-1] == 1 else "softmax"
-            found.append((tensor, operation, activation if activation in _TO_PROBABILITY else unknown))
+            activation = unknown if activation == _UNKNOWN else activation
+            found.append((tensor, operation, activation))
         elif kind in _MOVING | _AVERAGING | _ONLY_ACTIVATION or (kind in _SCALING and len(inputs) == 1):
             averaged = averaged or kind in _AVERAGING | _SCALING
             waiting += inputs
         else:
             found.clear()
             break
-    if not found or len({activation for *_, activation in found}) > 1:
-        last = output
-        while type(last._keras_history.operation).__name__ in ("Identity", "Cast", "Activation"):
-            last = input_of(last)
-        return Logits((output,), linear=isinstance(last._keras_history.operation, keras.layers.Dense))
+    kinds = {activation for *_, activation in found}
+    if len(kinds) != 1 or not kinds <= set(_TO_PROBABILITY):
+        trained = _activation_of(getattr(model, "loss", None))
+        labels = trained == "sigmoid" and output.shape[-1] > 1
+        others = tuple(sorted(kinds - {*_TO_PROBABILITY, *_ANSWERS}))
+        return Logits((output,), linear=bool(trained) or _is_linear(output), labels=labels, others=others)
     tensors = tuple({id(x): x for x in (input_of(tensor) for tensor, *_ in found)}.values())
     return Logits(tensors, tuple(layer for _, layer, _ in found), found[0][2], averaged)
 
 
-def ends_in_logits(last: Logits, outputs: np.ndarray) -> bool:
+def _is_linear(output: keras.KerasTensor) -> bool:
+    """Whether all that a tensor is made of are layers without activation."""
+    operation = output._keras_history.operation
+    kind, activation, inputs = type(operation).__name__, _activation(operation), inputs_of(output)
+    if isinstance(operation, _HOLDING) or activation != "linear":
+        return activation == "linear"
+    if kind in _MOVING | _AVERAGING | _ONLY_ACTIVATION | _OF_LOGITS:
+        return all(map(_is_linear, inputs))
+    return kind in _SCALING and any(map(_is_linear, inputs))
+
+
+def _activation_of(loss) -> str | None:
+    """The activation that a loss puts behind a model's answers; None: none, or not known."""
+    if not getattr(loss, "from_logits", False):
+        return None
+    return "sigmoid" if type(loss).__name__.startswith("Binary") else "softmax"
+
+
+def ends_in_logits(model: keras.Model, last: Logits, outputs: np.ndarray) -> bool:
     """Whether outputs (B, C) of a model whose graph ends so are logits, not probabilities.
 
-    Where the graph does not tell, outputs that lie in [0, 1] and, of several classes, sum to 1 are probabilities.
+    Raises:
+        ValueError: the graph does not tell, and they are no probabilities, as they do not lie in [0, 1] or need not.
     """
-    if last.activation is not None or last.linear:
-        return last.activation is None
-    inside = (outputs >= 0).all() and (outputs <= 1).all()
-    return not (inside and (outputs.shape[1] == 1 or np.allclose(outputs.sum(axis=1), 1, atol=1e-3)))
+    if last.linear or last.activation == "log_softmax":
+        return last.linear
+    if last.others or outputs.min(initial=0) < -_ROUNDING or outputs.max(initial=0) > 1 + _ROUNDING:
+        end = flat(model).outputs[0]._keras_history.operation.name
+        raise ValueError(
+            f"model {model.name!r}: what its end, {end!r}, makes of the logits is not understood. If these are logits, "
+            "say so: keras.Model(model.inputs, keras.layers.Softmax()(model.output)). "
+            f"Received: answers from {outputs.min():.4g} to {outputs.max():.4g}"
+        )
+    return False
+
+
+def with_sigmoids(model: keras.Model) -> keras.Model:
+    """The model with a sigmoid behind each of several logits, where it is compiled with a loss that has them."""
+    if not getattr(model, "inputs", None) or len(model.outputs) > 1 or not logits_of(model).labels:
+        return model
+    return keras.Model(model.inputs, layers.Activation("sigmoid", name="sigmoid")(model.outputs[0]), name=model.name)
 
 
 def classes_of(model: keras.Model) -> int:
@@ -96,14 +153,19 @@ def probabilities(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
     Args:
         model: with one output tensor.
         outputs: (B, C), its answers.
+
+    Raises:
+        ValueError: as in `ends_in_logits`.
     """
-    last, outputs = logits_of(flat(model)), np.asarray(outputs, "float32")
+    last, outputs = logits_of(model), np.asarray(outputs, "float32")
     if last.activation == "log_softmax":
         return np.exp(outputs)
+    logits = ends_in_logits(model, last, outputs)
+    if logits and (last.labels or outputs.shape[1] == 1):
+        outputs, logits = 1 / (1 + np.exp(-outputs)), False
     if outputs.shape[1] == 1:
-        outputs = 1 / (1 + np.exp(-outputs)) if ends_in_logits(last, outputs) else outputs
         return np.concatenate([1 - outputs, outputs], axis=1)
-    if not ends_in_logits(last, outputs):
+    if not logits:
         return outputs
     exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -139,7 +201,17 @@ def inputs_of(tensor: keras.KerasTensor) -> list[keras.KerasTensor]:
 
 
 def _activation(operation) -> str:
-    kind, function = type(operation).__name__, getattr(operation, "activation", None)
-    if kind in _BY_KIND or function is None:
-        return _BY_KIND.get(kind, "linear")
-    return getattr(function, "__name__", type(function).__name__.lower())
+    """The name of the activation that an operation ends with."""
+    kind = type(operation).__name__
+    if of_keras(operation) and kind in _BY_KIND:
+        axis, rank = getattr(operation, "axis", -1), len(operation.output.shape) if hasattr(operation, "output") else 0
+        return _BY_KIND[kind] if axis in (-1, rank - 1) else "softmax over another axis"
+    if isinstance(operation, layers.Lambda) or (isinstance(operation, keras.Layer) and not of_keras(operation)):
+        (node, *_), known = operation._inbound_nodes, operation.weights
+        shapes = [tuple(x.shape) for x in (*node.input_tensors, *node.output_tensors)]
+        return _UNKNOWN if not known and len(shapes) == 2 and shapes[0] == shapes[1] else "linear"
+    function = operation.activation if isinstance(operation, (*_HOLDING, layers.Activation)) else None
+    if function is None:
+        return "linear"
+    known = getattr(function, "__module__", "").startswith("keras.")
+    return getattr(function, "__name__", type(function).__name__.lower()) if known else _UNKNOWN

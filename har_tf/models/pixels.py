@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers, ops
 
 from har_tf.models.flatten import flat, flatten
-from har_tf.models.logits import check_outputs, outputs_by_name
+from har_tf.models.logits import check_outputs, outputs_by_name, with_sigmoids
 
 # What the model was trained on: the range of its pixels, or what `keras.applications` calls "torch" (from 0 to 1, minus
 # the mean of ImageNet, divided by its deviation) and "caffe" (BGR from 0 to 255, minus the mean).
@@ -48,8 +48,7 @@ def of_pixels(
         ValueError: an unknown scaling or output, a size that the model does not take, or one of pixels from 0 to 255
             that are to be scaled.
     """
-    if output is not None:
-        model = _of_output(model, output)
+    model = with_sigmoids(model) if output is None else _of_output(model, output)
     model = _of_size(model, num_frames, size)
     check_outputs(model)
     clip = model.inputs[0]

@@ -135,6 +135,7 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
     names, beside = _member(path, _MEMBER), path.with_name(_MEMBER)
     try:
         model = quicken(keras.models.load_model(path, compile=False))
+        model.loss = _loss(path)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
         reason = newer(path) or (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: not a model that Keras can load ({reason})") from error
@@ -156,6 +157,12 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
     if len(names) != classes_of(model):
         raise ValueError(f"{where}: {model.outputs[0].shape[-1]} outputs, but {len(names)} class names")
     return model, names
+
+
+def _loss(path: Path) -> keras.losses.Loss | None:
+    """The loss of Keras that a saved model was compiled with; None: none, or one of someone's own."""
+    loss = ((_member(path, "config.json") or {}).get("compile_config") or {}).get("loss")
+    return keras.losses.deserialize(loss) if isinstance(loss, dict) and loss.get("module") == "keras.losses" else None
 
 
 def both(model: keras.Model, names: Sequence[str]) -> tuple[str, ...]:

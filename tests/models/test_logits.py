@@ -5,6 +5,8 @@ import tensorflow as tf
 from keras import layers, ops
 
 from har_tf.models.logits import check_outputs, logits_of, probabilities
+from har_tf.models.pixels import of_pixels
+from har_tf.models.saving import load_model
 
 FEATURES = layers.GlobalAveragePooling3D(name="features")
 
@@ -48,9 +50,47 @@ def test_logits_behind_other_shapes_and_means(end, averaged):
     assert (found.activation, found.averaged, len(found.tensors)) == ("softmax", averaged, 1)
 
 
-def test_another_activation_is_taken_for_a_softmax_and_compared():
-    assert logits_of(model_of(layers.Dense(3, activation="relu"))).activation == "softmax"
-    assert logits_of(model_of(layers.Dense(1, activation="relu"))).activation == "sigmoid"
+@pytest.mark.parametrize("activation", [tf.nn.softmax, lambda x: keras.ops.softmax(3 * x)])
+def test_an_activation_that_keras_does_not_name_is_taken_for_a_softmax_and_compared(activation):
+    assert logits_of(model_of(layers.Dense(3, activation=activation))).activation == "softmax"
+    assert logits_of(model_of(layers.Dense(1, activation=activation))).activation == "sigmoid"
+    lambda_behind = model_of(lambda x: layers.Lambda(activation)(layers.Dense(3)(x)))
+    assert logits_of(lambda_behind).activation == "softmax"
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "softplus"])
+def test_an_end_that_makes_no_probabilities_is_refused_by_its_name(activation):
+    model = model_of(layers.Dense(3, activation=activation, name="end"))
+    for answers in (np.array([[0.5, -0.5, 0]]), np.array([[0.5, 0.5, 0]])):
+        with pytest.raises(ValueError, match=r"its end, 'end', .*keras.layers.Softmax\(\)\(model.output\)"):
+            probabilities(model, answers)
+
+
+def test_what_lies_in_0_to_1_is_no_logit_where_the_graph_does_not_say_so():
+    heads = model_of(lambda x: layers.Concatenate()([layers.Dense(2, activation="softmax")(x) for _ in range(2)]))
+    answers = np.array([[0.25, 0.75, 0.5, 0.5]], "float32")
+    np.testing.assert_array_equal(probabilities(heads, answers), answers)
+    logits = model_of(lambda x: layers.Concatenate()([layers.Dense(2)(x) for _ in range(2)]))
+    np.testing.assert_allclose(probabilities(logits, answers).sum(), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_several_logits_of_a_binary_loss_are_a_sigmoid_each(saved, tmp_path):
+    model = model_of(layers.Dense(3))
+    logits = np.array([[0.0, np.log(3), -np.log(3)]], "float32")
+    assert probabilities(model, logits).sum() == pytest.approx(1)
+    model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    np.testing.assert_allclose(probabilities(model, logits), [[0.5, 0.75, 0.25]], atol=1e-6)
+    if saved:
+        model.save(tmp_path / "model.keras")
+        answered, _ = load_model(tmp_path / "model.keras")
+    else:
+        answered = of_pixels(model)
+    answers = answered.predict(np.ones((1, 2, 4, 4, 3)), verbose=0)
+    np.testing.assert_allclose(
+        answers, 1 / (1 + np.exp(-model.predict(np.ones((1, 2, 4, 4, 3)), verbose=0))), atol=1e-6
+    )
+    np.testing.assert_array_equal(probabilities(answered, answers), answers)
 
 
 def test_outputs_become_probabilities():

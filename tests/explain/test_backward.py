@@ -1,0 +1,151 @@
+"""Heads of all kinds: the probability is what the model itself answers, and the map shows where that comes from."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+from har_tf.explain import gradcam
+from har_tf.models.logits import probabilities
+
+T, H, W = 4, 16, 24
+KERNEL = keras.initializers.Constant([[4.0, -4.0, 1.0]])
+MAX3D, MAX2D = layers.GlobalMaxPooling3D, layers.GlobalMaxPooling2D
+
+
+@pytest.fixture(scope="module")
+def clips():
+    clips = np.zeros((2, T, H, W, 3), np.uint8)
+    clips[:, :, 4:8, 15:19] = np.array([255, 40])[:, None, None, None, None]
+    return clips
+
+
+class Smoothed(layers.Layer):
+    def call(self, p):
+        return 0.9 * p + 0.1 / 3
+
+
+class Temperature(layers.Layer):
+    def build(self, shape):
+        self.temperature = self.add_weight(shape=(), initializer=keras.initializers.Constant(2.0))
+
+    def call(self, x):
+        return x / self.temperature
+
+
+def dense(x, activation=None):
+    return layers.Dense(3, activation, kernel_initializer=KERNEL)(x)
+
+
+def weak(x, activation=None):
+    return layers.Dense(3, activation)(layers.GlobalAveragePooling3D()(x))
+
+
+def of_frames(x, activation=None):
+    return dense(layers.TimeDistributed(MAX2D())(x), activation)
+
+
+def nested(x):
+    return keras.Sequential([keras.Input((1,)), layers.Dense(3, kernel_initializer=KERNEL), layers.Softmax()])(
+        MAX3D()(x)
+    )
+
+
+LOGITS = {
+    "softmax": lambda x: dense(MAX3D()(x), "softmax"),
+    "tf.nn.softmax": lambda x: dense(MAX3D()(x), tf.nn.softmax),
+    "Lambda": lambda x: layers.Lambda(lambda v: tf.nn.softmax(v))(dense(MAX3D()(x))),
+    "nested": nested,
+    "temperature": lambda x: layers.Softmax()(dense(MAX3D()(x)) / 2.5),
+    "learned temperature": lambda x: layers.Softmax()(Temperature()(dense(MAX3D()(x)))),
+    "softmax of a sum": lambda x: layers.Softmax()(dense(MAX3D()(x)) + weak(x)),
+    "log_softmax": lambda x: dense(MAX3D()(x), "log_softmax"),
+    "Dense behind a softmax": lambda x: dense(dense(MAX3D()(x), "softmax")[:, :1], "softmax"),
+    "Dropout and Reshape": lambda x: layers.Reshape((3,))(layers.Dropout(0.5)(dense(MAX3D()(x), "softmax"))),
+    "classes in another order": lambda x: ops.take(dense(MAX3D()(x), "softmax"), [2, 0, 1], axis=1),
+    "the last frame": lambda x: of_frames(x, "softmax")[:, -1],
+    "EinsumDense": lambda x: layers.EinsumDense("bc,cd->bd", 3, "softmax", kernel_initializer=KERNEL)(MAX3D()(x)),
+    "Conv3D": lambda x: layers.Flatten()(layers.Conv3D(3, (T, H, W), activation="softmax")(x)),
+    "half precision": lambda x: layers.Dense(3, "softmax", kernel_initializer=KERNEL, dtype="float16")(MAX3D()(x)),
+    "sigmoids": lambda x: dense(MAX3D()(x), "sigmoid"),
+    "sigmoids of heads": lambda x: layers.Concatenate()([dense(MAX3D()(x), "sigmoid"), weak(x, "sigmoid")]),
+    "from_logits": lambda x: dense(MAX3D()(x)),
+    "scaled logits": lambda x: 10 * dense(MAX3D()(x)),
+    "mean of logits over frames": lambda x: layers.GlobalAveragePooling1D()(of_frames(x)),
+}
+MEANS = {
+    "Average": lambda x: layers.Average()([dense(MAX3D()(x), "softmax"), weak(x, "softmax")]),
+    "weighted": lambda x: 0.7 * dense(MAX3D()(x), "softmax") + 0.3 * weak(x, "softmax"),
+    "over frames": lambda x: ops.mean(of_frames(x, "softmax"), axis=1),
+}
+PROBABILITIES = {
+    "sparsemax": lambda x: dense(MAX3D()(x), "sparsemax"),
+    "label smoothing": lambda x: Smoothed()(dense(MAX3D()(x), "softmax")),
+    "product of experts": lambda x: layers.Multiply()([dense(MAX3D()(x), "softmax"), weak(x, "softmax")]),
+    "softmaxes of two heads": lambda x: layers.Concatenate()([dense(MAX3D()(x), "softmax"), weak(x, "softmax")]),
+    "without the background": lambda x: dense(MAX3D()(x), "softmax")[:, :2],
+    "largest over frames": lambda x: layers.GlobalMaxPooling1D()(of_frames(x, "softmax")),
+    "softmax over frames": lambda x: ops.mean(layers.Softmax(axis=1)(of_frames(x)), axis=1),
+    "shares of evidence": lambda x: (e := dense(MAX3D()(x), "softplus")) / ops.sum(e, axis=-1, keepdims=True),
+    "one minus": lambda x: 1 - layers.Dense(1, "sigmoid", kernel_initializer="ones")(MAX3D()(x)),
+}
+REFUSED = {
+    "tanh": lambda x: dense(MAX3D()(x), "tanh"),
+    "one hinge": lambda x: layers.Dense(1, "tanh", kernel_initializer="ones")(MAX3D()(x)),
+    "GRU": lambda x: layers.GRU(3)(layers.TimeDistributed(MAX2D())(x)),
+    "cosines": lambda x: layers.UnitNormalization()(dense(MAX3D()(x))),
+}
+SAYS = {name: "logit" for name in LOGITS} | {name: "mean of logits" for name in MEANS}
+HEADS = LOGITS | MEANS | PROBABILITIES
+
+
+def model_of(head):
+    keras.utils.set_random_seed(0)
+    x = layers.Rescaling(1 / 255)(clip := keras.Input((T, H, W, 3)))
+    x = layers.Conv3D(1, 1, activation="relu", kernel_initializer="ones", name="bright")(x)
+    return keras.Model(clip, head(x))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_probability_is_the_models_own_answer(name, clips):
+    model = model_of(HEADS[name])
+    answers = probabilities(model, model.predict(clips, verbose=0))
+    found = gradcam(model, clips)
+    assert found.settings.get("score", "logit") == SAYS.get(name, "log-probability")
+    np.testing.assert_allclose(found.probability, answers[range(2), found.class_index], atol=1e-5)
+    if answers.shape[1] > 2:
+        np.testing.assert_allclose(found.probability, answers.max(axis=1), atol=1e-5)
+    if name in LOGITS | MEANS and name != "Conv3D" and found.class_index[0] == 0:
+        assert found.maps[0, :, 4:8, 15:19].min() > 0.9  # also where the probability is 1.0 in float32
+        assert found.maps[0].sum() == pytest.approx(found.maps[0, :, 4:8, 15:19].sum())
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_answers_that_are_no_probabilities_are_refused(name, clips):
+    with pytest.raises(ValueError, match="makes of the logits is not understood. If these are logits, say so"):
+        gradcam(model_of(REFUSED[name]), clips)
+
+
+def test_a_head_that_agrees_on_some_clips_is_found_out_on_others(clips):
+    model = model_of(lambda x: dense(MAX3D()(x), lambda v: ops.sparsemax(v)))
+    assert gradcam(model, clips[:1]).settings.get("score", "logit") == "logit"  # both say 1.0
+    found = gradcam(model, clips[1:] // 4)
+    assert found.settings["score"] == "log-probability"
+    np.testing.assert_allclose(found.probability, model.predict(clips[1:] // 4, verbose=0).max(axis=1), atol=1e-6)
+
+
+def test_a_flat_graph_that_gives_other_answers_is_refused(clips):
+    class Halved(layers.Layer):
+        def call(self, x):
+            return x[:, 8:]
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    x = layers.TimeDistributed(Halved())(layers.Conv3D(2, 1, name="before")(start := keras.Input((T, H, W, 3))))
+    model = keras.Model(start, layers.Dense(2)(layers.GlobalAveragePooling3D()(layers.Conv3D(2, 1)(x))))
+    with pytest.raises(
+        ValueError, match="other answers than its layers, one after the other: .*another size than it says"
+    ):
+        gradcam(model, clips, tap="before")
