@@ -1,8 +1,11 @@
 """Names of classes: which can be shown anywhere, and what to answer when one is not among those that are known."""
 
 import difflib
+import json
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 # What a terminal, a picture or a page obeys or cannot show: control characters, halves of characters, ends of lines.
@@ -22,11 +25,67 @@ def check_names(names: Any, where: str) -> tuple[str, ...]:
         ValueError: something else, an empty name, or one with control characters.
     """
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name.strip() for name in names):
-        raise ValueError(f"{where}: class names are a list of strings, none of them empty. Received: {names!r}"[:500])
+        raise ValueError(f"{where}: class names are a list of strings, none of them empty. Received: {names!a}"[:500])
     for name in names:
         if any(unicodedata.category(letter) in _UNSHOWN or letter in _TURNING for letter in name):
             raise ValueError(f"{where}: class names have no control characters. Received: {name!a}"[:500])
     return tuple(names)
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Class names in the order of a model's outputs, of a file.
+
+    Args:
+        path: a `.json` file that `ordered_names` takes, or a text file with a name a line. Where every line begins with
+            a number, as in UCF101's `classInd.txt`, the numbers from 0 or 1 on are the order.
+
+    Raises:
+        ValueError: it holds something else.
+        OSError: it cannot be read.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        if path.suffix.lower() == ".json":
+            names = json.loads(text)
+        else:
+            names = [line.strip() for line in text.rstrip().split("\n")]
+    except (ValueError, RecursionError) as error:
+        kind = "JSON" if path.suffix.lower() == ".json" else "text"
+        raise ValueError(f"{path}: not a {kind} file of class names ({error})") from error
+    if path.suffix.lower() != ".json":
+        numbered = [re.fullmatch(r"(\d{1,6})[ \t,:]+(.*)", name) for name in names]
+        if all(numbered):
+            by_number = sorted((int(found[1]), found[2]) for found in numbered)
+            if [number - by_number[0][0] for number, _ in by_number] == list(range(len(names))) and by_number[0][0] < 2:
+                names = [name for _, name in by_number]
+    return ordered_names(names, str(path))
+
+
+def ordered_names(names: Any, where: str) -> tuple[str, ...]:
+    """Class names in the order of a model's outputs, of a list or a label map: {name: number} or {number: name}.
+
+    Raises:
+        ValueError: something else; the message says `where`.
+    """
+    if isinstance(names, dict):
+        numbered = names if all(_is_number(number) for number in names.values()) else {v: k for k, v in _pairs(names)}
+        names = sorted(numbered, key=lambda name: int(numbered[name]))
+        if [int(numbered[name]) for name in names] != list(range(len(names))):
+            raise ValueError(
+                f"{where}: a label map numbers its classes from 0 on, each once. Received: {numbered!a}"[:500]
+            )
+    return check_names(names, where)
+
+
+def _is_number(value: Any) -> bool:
+    digits = isinstance(value, str) and value.isdecimal() and len(value) < 10
+    return digits or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _pairs(names: dict) -> list[tuple[str, Any]]:
+    """The entries of {number: name}; nothing where that is not what it is."""
+    named = all(_is_number(number) and isinstance(name, str) for number, name in names.items())
+    return list(names.items()) if named and len(set(names.values())) == len(names) else [("-1", "")]
 
 
 def csv_cell(value: Any) -> Any:

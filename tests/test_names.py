@@ -4,7 +4,7 @@ import pytest
 
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
-from har_tf.names import check_names, closest, csv_cell, index_of
+from har_tf.names import check_names, closest, csv_cell, index_of, read_names
 from har_tf.report.tables import Table
 
 
@@ -22,6 +22,51 @@ def test_names_that_a_terminal_obeys_or_nothing_can_show_are_refused_with_the_fi
     assert str(refused.value).isprintable()
     with pytest.raises(DatasetError, match=f"^{tmp_path}: class names"):
         ActionDataset("own", tmp_path, (), ("a", name))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("names.txt", "walk\r\njump high\r\nécrire\r\n"),
+        ("names.txt", "\ufeffwalk\njump high\nécrire"),
+        ("classInd.txt", "1 walk\n2 jump high\n3 écrire\n"),
+        ("labels.csv", "1,jump high\n0,walk\n2,écrire\n"),
+        ("names.json", '["walk", "jump high", "écrire"]'),
+        ("names.json", '{"jump high": 1, "walk": 0, "écrire": 2}'),
+        ("names.json", '{"0": "walk", "2": "écrire", "1": "jump high"}'),
+    ],
+)
+def test_files_of_class_names_are_put_in_the_order_of_the_outputs(tmp_path, file, content):
+    (path := tmp_path / file).write_text(content, encoding="utf-8", newline="")
+    assert read_names(path) == ("walk", "jump high", "écrire")
+
+
+def test_numbers_that_are_no_order_belong_to_the_names(tmp_path):
+    (path := tmp_path / "names.txt").write_text("1 person\n2 people\n4 people\n")
+    assert read_names(path) == ("1 person", "2 people", "4 people")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("names.txt", b"a\n\nb\n", "none of them empty"),
+        ("names.txt", b"", "none of them empty"),
+        ("names.txt", b"a\n\xff\n", "not a text file of class names"),
+        ("names.txt", b"a\x1b[31m\nb", "no control characters"),
+        ("names.json", b'["a", 3]', "list of strings"),
+        ("names.json", b"null", "list of strings"),
+        ("names.json", b"[" * 100_000, "not a JSON file"),
+        ("names.json", b'{"a": 1, "b": 2}', "from 0 on, each once"),
+        ("names.json", b'{"a": 0, "b": "%s"}' % (b"9" * 5000), "from 0 on, each once|list of strings"),
+        ("names.json", b'{"\\u001b[2J": 5}', "from 0 on, each once"),
+    ],
+)
+def test_other_files_of_class_names_are_refused_by_name(tmp_path, file, content, message):
+    (path := tmp_path / file).write_bytes(content)
+    with pytest.raises(ValueError, match=message) as refused:
+        read_names(path)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert str(refused.value).isprintable()
 
 
 def test_a_name_is_no_formula_in_a_spreadsheet():

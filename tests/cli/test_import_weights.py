@@ -1,5 +1,7 @@
 """python -m har_tf import-weights."""
 
+from dataclasses import replace
+
 import numpy as np
 from checks import failed, run_command
 
@@ -51,6 +53,31 @@ def test_import_weights_builds_the_3d_resnext_that_the_file_holds(tmp_path, caps
     assert "holds 5 classes. Received: --num-classes 6" in failed(
         ImportWeights("resnext3d", file, tmp_path / "6.keras", num_classes=6), capsys
     )
+
+
+def test_import_weights_names_the_classes(tmp_path, capsys):
+    """Of torchvision's form, in what its training script saves, which is built as the file says."""
+    from har_tf.models.video_swin import video_swin
+    from har_tf.models.weights.video_swin import TORCHVISION
+
+    small = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "num_classes": 3}
+    tensors = random_tensors(video_swin(input_shape=(2, 16, 16, 3), **small), TORCHVISION)
+    np.savez(file := tmp_path / "swin3d.npz", **{f"module.{name}": array for name, array in tensors.items()})
+    (names := tmp_path / "labels.txt").write_text("walk\njump high\nécrire\n", encoding="utf-8")
+    command = ImportWeights("video_swin", file, tmp_path / "a.keras", class_names=names, frames=2, size=(16, 16))
+    run_command(command)
+    model, given = load_model(tmp_path / "a.keras")
+    assert given == ("walk", "jump high", "écrire")
+    np.testing.assert_array_equal(model.get_layer("predictions").kernel, tensors["head.weight"].T)
+    capsys.readouterr()
+
+    names.write_text("walk\njump\n")
+    error = failed(replace(command, out=tmp_path / "b.keras"), capsys)
+    assert error == f"error: {names}: 2 class names. Received: a network of 3 classes"
+    names.write_text("walk\n\x1b[2J\nrun\n")
+    assert f"{names}: class names have no control characters" in failed(command, capsys)
+    assert "has no classes" in failed(replace(command, top=False), capsys)
+    assert not (tmp_path / "b.keras").exists()
 
 
 def test_import_weights_builds_the_video_swin_that_the_file_holds(tmp_path, capsys):
