@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from har_tf.command import words
+from har_tf.files.keras_file import check_keras_file
 
 if TYPE_CHECKING:  # without TensorFlow, so that an experiment can list its options
     import keras
@@ -134,6 +135,8 @@ class Model:
             path = getattr(self, option)
             if path is not None and not path.is_file():
                 raise FileNotFoundError(f"{path}: no such file for --{option.replace('_', '-')}")
+        if self.model is not None:
+            check_keras_file(self.model)
 
     def subject(
         self,

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from har_tf.files.keras_file import check_keras_file
+
 
 @dataclass(frozen=True)
 class Foreign:
@@ -31,11 +33,10 @@ class Foreign:
 
 
 def open_classifier(path: Path, foreign: Foreign):
-    """The `har_tf.classifier.Classifier` of a file; FileNotFoundError comes before TensorFlow is imported."""
+    """The `har_tf.classifier.Classifier` of a file; that it is none is told before TensorFlow is imported."""
     from har_tf import quiet
 
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such model file")
+    check_keras_file(path)
     quiet.import_tensorflow()
     from har_tf.classifier import Classifier
 

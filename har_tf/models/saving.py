@@ -1,6 +1,7 @@
 """A `.keras` file that knows its class names and how its clips were taken, and nothing else unexpected by Keras."""
 
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import keras
 
+from har_tf.files.keras_file import check_keras_file
 from har_tf.files.whole import whole_file
 from har_tf.models.grouped_conv import quicken
 from har_tf.models.logits import check_outputs, classes_of
@@ -134,15 +136,13 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
         ValueError: not a Keras model, one without one output (B, classes), or other names than outputs.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such model file")
+    check_keras_file(path)
     names, beside = _member(path, _MEMBER), path.with_name(_MEMBER)
     try:
         model = quicken(keras.models.load_model(path, compile=False))
         model.loss = _loss(path)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        reason = newer(path) or (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: not a model that Keras can load ({reason})") from error
+        raise ValueError(f"{path}: not a model that Keras can load ({newer(path) or _reason(error)})") from error
     try:
         model = of_pixels(model, **taken)
     except ValueError as error:
@@ -161,6 +161,24 @@ def _loss(path: Path) -> keras.losses.Loss | None:
     """The loss of Keras that a saved model was compiled with; None: none, or one of someone's own."""
     loss = ((_member(path, "config.json") or {}).get("compile_config") or {}).get("loss")
     return keras.losses.deserialize(loss) if isinstance(loss, dict) and loss.get("module") == "keras.losses" else None
+
+
+def _reason(error: Exception) -> str:
+    """Why Keras could not load a file, and what helps, in a sentence."""
+    unknown = re.search(r"Could not locate (class|function) '([^']{1,100})'", str(error))
+    if unknown:
+        return (
+            f"it needs the {unknown[1]} {unknown[2]!r}, which is not one of Keras. Load it where that is defined, by "
+            "keras.models.load_model, and give the model to har_tf.Classifier(model, class_names)"
+        )
+    if "deserialization of a `Lambda` layer" in str(error):
+        return (
+            "it holds Python code in a Lambda layer, which is not run. If you trust the file, give "
+            "keras.models.load_model(path, safe_mode=False) to har_tf.Classifier(model, class_names)"
+        )
+    while error.__cause__ or error.__context__:  # the innermost says what is wrong, the others that something is
+        error = error.__cause__ or error.__context__
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def both(model: keras.Model, names: Sequence[str]) -> tuple[str, ...]:

@@ -92,3 +92,23 @@ def test_how_clips_are_taken_travels_with_the_model(model, tmp_path):
     (tmp_path / "text.keras").write_text("text")
     with pytest.raises(ValueError, match="text.keras: not a .keras model file"):
         clip_settings(tmp_path / "text.keras")
+
+
+def test_what_keras_cannot_load_by_itself_is_named_with_what_helps(tmp_path):
+    class Doubling(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    def doubled(x):
+        return 2 * x
+
+    for name, layer, words in (
+        ("own", Doubling(), "it needs the class 'Doubling', which is not one of Keras. Load it where that is defined"),
+        ("code", keras.layers.Lambda(lambda x: 2 * x), r"holds Python code in a Lambda layer.*safe_mode=False"),
+        ("function", keras.layers.Activation(doubled), "it needs the function 'doubled', which is not one of Keras"),
+    ):
+        clip = keras.Input((7,))
+        keras.Model(clip, keras.layers.Dense(2)(layer(clip))).save(tmp_path / f"{name}.keras")
+        with pytest.raises(ValueError, match=f"{name}.keras: not a model that Keras can load.*{words}") as refused:
+            load_model(tmp_path / f"{name}.keras")
+        assert "\n" not in str(refused.value)

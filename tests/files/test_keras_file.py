@@ -1,0 +1,23 @@
+import zipfile
+
+import h5py
+import pytest
+
+from har_tf.files.keras_file import check_keras_file
+
+
+def test_what_is_no_keras_file_is_told_with_what_helps(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none.keras: no such model file"):
+        check_keras_file(tmp_path / "none.keras")
+    with pytest.raises(ValueError, match="a folder, not a .keras file. A SavedModel"):
+        check_keras_file(tmp_path)
+    with h5py.File(tmp_path / "old.h5", "w"):
+        pass
+    with pytest.raises(ValueError, match="old.h5: a file of HDF5, not a .keras file.*save"):
+        check_keras_file(tmp_path / "old.h5")
+    (tmp_path / "text.keras").write_text("no archive")
+    with pytest.raises(ValueError, match="text.keras: not a .keras model file"):
+        check_keras_file(tmp_path / "text.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    check_keras_file(tmp_path / "model.keras")
