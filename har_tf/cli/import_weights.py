@@ -8,6 +8,13 @@ from typing import Annotated, Literal
 
 import tyro
 
+# How the publishers took the clips that the networks were trained on.
+_CLIPS = {
+    "resnext3d": {"sampling": "dense", "fit": "crop"},
+    "i3d": {"sampling": "dense", "fit": "crop"},
+    "video_swin": {"sampling": "strided", "fit": "crop"},
+}
+
 
 @dataclass(frozen=True)
 class ImportWeights:
@@ -74,7 +81,7 @@ class ImportWeights:
             raise ValueError(
                 f"{self.class_names}: {len(names)} class names. Received: a network of {model.output_shape[-1]} classes"
             )
-        save_model(model, self.out, names)
+        save_model(model, self.out, names, _CLIPS.get(self.name))
         print(f"{title}: {model.count_params():,} parameters")
         print(self.out)
 

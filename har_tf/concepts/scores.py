@@ -36,7 +36,8 @@ def sign_count(along: np.ndarray) -> np.ndarray:
 def magnitude(along: np.ndarray) -> np.ndarray:
     """Share of the positive derivatives in the sum of all sizes, in [0, 1]: what raises the logit much counts more.
 
-    sum(max(S, 0)) / sum(|S|), as Captum documents its magnitude score; 0.5 where every derivative is zero.
+    sum(max(S, 0)) / sum(|S|); 0.5 where every derivative is zero. So Captum's documentation defines its magnitude
+    score; its code returns another number, the mean of S.
     """
     along = np.asarray(along)
     total = np.abs(along).sum(axis=-1)

@@ -6,7 +6,7 @@ import numpy as np
 from checks import failed, run_command
 
 from har_tf.cli.app import ImportWeights
-from har_tf.models.saving import load_model
+from har_tf.models.saving import clip_settings, load_model
 
 
 def test_import_weights_writes_the_published_network(shared, tmp_path, capsys):
@@ -68,6 +68,7 @@ def test_import_weights_names_the_classes(tmp_path, capsys):
     run_command(command)
     model, given = load_model(tmp_path / "a.keras")
     assert given == ("walk", "jump high", "écrire")
+    assert clip_settings(tmp_path / "a.keras") == {"sampling": "strided", "short": "repeat_last", "fit": "crop"}
     np.testing.assert_array_equal(model.get_layer("predictions").kernel, tensors["head.weight"].T)
     capsys.readouterr()
 
@@ -154,3 +155,17 @@ def test_import_weights_fails_in_one_line_and_writes_nothing(tmp_path, capsys):
         assert words in failed(ImportWeights(name, other, out, **change), capsys)
     assert "end in .keras" in failed(ImportWeights("googlenet", other, tmp_path / "g.h5"), capsys)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.npz", "rubbish.pth"]
+
+
+def test_the_real_i3d_names_what_it_sees(shared, tmp_path, capsys):
+    """On fewer and smaller frames than it was trained on, which it still knows."""
+    from har_tf.classifier import Classifier
+
+    weights, out = shared / "weights", tmp_path / "i3d.keras"
+    file, names = weights / "i3d_rgb_kinetics400.npz", weights / "kinetics400_labels.txt"
+    run_command(ImportWeights("i3d", file, out, class_names=names, frames=32, size=(160, 160)))
+    classifier = Classifier.load(out)
+    videos = [shared / f"data/ucf10/{name}/v_{name}_g01_c01.avi" for name in ("PlayingViolin", "PullUps")]
+    (violin, first), (pulls, second) = (answer[0] for answer in classifier.predict(videos).top(1))
+    assert (violin, pulls) == ("playing violin", "pull ups")
+    assert min(first, second) > 0.9
