@@ -1,6 +1,6 @@
 """Fusion-GRU: two ImageNet networks' frame features into two wide GRU layers; Tables I to III and Figures 8 to 19.
 
-    python -m experiments.fusion_gru                                      # embedded data set, under 5 min on two cores
+    python -m experiments.fusion_gru                                      # embedded data set
     python -m experiments.fusion_gru --dataset ucf101 --data-dir UCF-101 --weights-dir W       # the paper, three splits
     python -m experiments.fusion_gru --dataset hmdb51 --data-dir HMDB51 --weights-dir W
     python -m experiments.fusion_gru --dataset VIDEOS --lists LISTS --splits 1 --seeds 0,1,2,3,4   # part of UCF101
@@ -34,9 +34,11 @@ from har_tf.experiment import (
     Output,
     Split,
     Training,
+    audited,
     begin,
     check_options,
     open_run,
+    readable,
     run_cli,
     strictest_protocol,
 )
@@ -110,6 +112,7 @@ def main(recipe: Recipe) -> None:
     check(recipe)
     numbers, seeds = split_numbers(recipe), whole_numbers("--seeds", recipe.seeds)
     loaded = {number: recipe.data.listed(number) for number in numbers}
+    splits = {} if recipe.data.embedded else split_up(recipe, loaded, seeds)
     begin(recipe)
 
     import numpy as np
@@ -118,7 +121,7 @@ def main(recipe: Recipe) -> None:
     from har_tf.models.fusion_gru import fine_taps
     from har_tf.models.saving import save_model
     from har_tf.report.pages.explained import ClipPredictions, class_strips, overlay_sections
-    from har_tf.report.pages.fusion_gru import end_to_end_line
+    from har_tf.report.pages.fusion_gru import NUMBERED, end_to_end_line
     from har_tf.store import features
     from har_tf.store.prepare import prepare
     from har_tf.trial import Parts, run_rows, train_on_frames
@@ -131,11 +134,8 @@ def main(recipe: Recipe) -> None:
     if recipe.data.embedded:
         drawn = recipe.embedded.draw(recipe.output, recipe.data.class_names, size=(128, 128))
         loaded = dict.fromkeys(numbers, drawn)
-    dataset = loaded[numbers[0]]
-    protocol = recipe.protocol or strictest_protocol(dataset)
-    splits = {n: Split.of(part, protocol, n, recipe.training.validation, seeds) for n, part in loaded.items()}
-    if protocol == "official" and len({part.official for part in loaded.values()}) < len(numbers):
-        raise ValueError(f"{dataset.root}: has one official split. Received: --splits {','.join(map(str, numbers))}")
+        splits = split_up(recipe, loaded, seeds)
+    dataset, protocol = loaded[numbers[0]], splits[numbers[0]].protocol
 
     prefix = f"{dataset.name}-{protocol}{'+'.join(map(str, numbers))}"
     notes = list(dict.fromkeys(note for part in loaded.values() for note in part.notes))
@@ -146,12 +146,14 @@ def main(recipe: Recipe) -> None:
         )  # fmt: skip
         run.keep(prepared.path / "skipped.csv")
         splits = {number: split.readable(prepared.skipped) for number, split in splits.items()}
+        left = readable(dataset, prepared.skipped, "video")
+        manifest = None if recipe.data.embedded else audited(left, run, recipe.output.workers)
         results = {
             "dataset": described(dataset, protocol, numbers, len(prepared.skipped), notes),
             "paper": {"table_1": PAPER_TABLE_1, "table_3": PAPER_TABLE_3},
             "protocol": protocol, "seeds": seeds, "epochs": recipe.training.epochs,
             "validation": recipe.training.validation, "trained_on_frames": networks.untrained, "features": {},
-            "splits": {str(number): split.measured() for number, split in splits.items()}, "pictures": [],
+            "splits": {str(number): split.measured(found=manifest) for number, split in splits.items()}, "pictures": [],
         }  # fmt: skip
 
         # Section III: the networks are frozen, so each frame's features are computed once.
@@ -215,7 +217,8 @@ def main(recipe: Recipe) -> None:
         elif recipe.export_end_to_end:
             (run.path / "model.keras").unlink(missing_ok=True)  # of a run before
         of_all = prepared.subset([record for split in splits.values() for record in split.test.records])
-        pictures = class_strips(ClipPredictions(None, of_all, np.concatenate(probabilities[shown])), run.figures, 18)
+        answered = ClipPredictions(None, of_all, np.concatenate(probabilities[shown]))
+        pictures = class_strips(answered, run.figures, 18, numbered=dataset.name in NUMBERED)
         if model is not None:  # it knows the test clips of other splits, so the overlays are of the first alone
             explained = ClipPredictions(model, test, probabilities[shown][0], fine_taps(model))
             pictures += overlay_sections(explained, run.overlays, recipe.output.overlays)
@@ -229,6 +232,15 @@ def check(recipe: Recipe) -> None:
     """Raises ValueError for options that are out of their range or do not go together."""
     check_options(recipe, size=(32, None), frame_size=(32, None), frame_epochs=(1, None), clips=(10, None))
     recipe.networks.check({"split": split_numbers(recipe), "seed": whole_numbers("--seeds", recipe.seeds)})
+
+
+def split_up(recipe: Recipe, loaded: dict, seeds: list[int]) -> dict[int, Split]:
+    """Number -> the data set in the two parts of that split."""
+    dataset = next(iter(loaded.values()))
+    protocol = recipe.protocol or strictest_protocol(dataset)
+    if protocol == "official" and len({part.official for part in loaded.values()}) < len(loaded):
+        raise ValueError(f"{dataset.root}: has one official split. Received: --splits {','.join(map(str, loaded))}")
+    return {n: Split.of(part, protocol, n, recipe.training.validation, seeds) for n, part in loaded.items()}
 
 
 def split_numbers(recipe: Recipe) -> list[int]:

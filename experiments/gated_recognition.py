@@ -46,6 +46,7 @@ from har_tf.experiment import (
     Output,
     Split,
     Training,
+    audited,
     begin,
     check_options,
     open_run,
@@ -124,6 +125,7 @@ PRESETS = {
 def main(recipe: Recipe) -> None:
     check(recipe)
     listed = recipe.data.listed(recipe.split)
+    split = split_up(recipe, listed) if listed else None
     begin(recipe)
 
     from har_tf.datasets import DatasetError
@@ -146,8 +148,8 @@ def main(recipe: Recipe) -> None:
     dataset = listed or recipe.embedded.draw(
         recipe.output, recipe.data.class_names, size=(64, 64), frames=2 * recipe.num_frames
     )
-    protocol = recipe.protocol or strictest_protocol(dataset)
-    split = Split.of(dataset, protocol, recipe.split, recipe.training.validation, seeds)
+    split = split or split_up(recipe, dataset)
+    protocol = split.protocol
 
     with open_run(EXPERIMENT, recipe, f"{dataset.name}-{protocol}{recipe.split}", dataset, "videos") as run:
         # Only videos of the split: of HMDB51 others are in none.
@@ -167,6 +169,8 @@ def main(recipe: Recipe) -> None:
         if not len(train) or not len(test):
             raise DatasetError(f"{dataset.root}: no video of one part of the {protocol} split can be read")
         split = replace(split, train=train, test=test)
+        of_both = dataset.subset(train.records + test.records)
+        found = None if recipe.data.embedded else audited(of_both, run, recipe.output.workers)
         results = {
             "dataset": {
                 "name": dataset.name, "classes": list(dataset.class_names),
@@ -177,7 +181,7 @@ def main(recipe: Recipe) -> None:
             "paper": {"9": PAPER_TABLE_9, "10": PAPER_TABLE_10},
             "protocol": protocol, "split": recipe.split, "seeds": seeds, "epochs": recipe.training.epochs,
             "validation": recipe.training.validation, "augmented": None if augment is None else asdict(augment),
-            **split.measured("video"),
+            **split.measured("video", found),
         }  # fmt: skip
 
         # Tables 9 and 10.
@@ -223,6 +227,12 @@ def check(recipe: Recipe) -> None:
     )  # fmt: skip
     whole_numbers("--seeds", recipe.seeds)
     recipe.networks.check()
+
+
+def split_up(recipe: Recipe, dataset) -> Split:
+    """The data set in two parts."""
+    protocol, seeds = recipe.protocol or strictest_protocol(dataset), whole_numbers("--seeds", recipe.seeds)
+    return Split.of(dataset, protocol, recipe.split, recipe.training.validation, seeds)
 
 
 def as_in_paper(recipe: Recipe, dataset, protocol: str) -> bool:

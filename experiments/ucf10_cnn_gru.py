@@ -1,6 +1,6 @@
 """CNN-GRU with Grad-CAM on ten actions: Table 1, Table 2 and Figures 4 to 8 of Hossain et al. 2025.
 
-    python -m experiments.ucf10_cnn_gru                                # embedded data set, under 5 min on two cores
+    python -m experiments.ucf10_cnn_gru                                # embedded data set
     python -m experiments.ucf10_cnn_gru --data-dir UCF-101 --classes Archery,Billiards,Bowling,...
     python -m experiments.ucf10_cnn_gru --data-dir UCF-101 --classes ... --protocol random,official
 
@@ -17,6 +17,7 @@ model that ignores the order of frames cannot exceed 70 % there: compare the row
 network with an average over time in place of its GRU layers.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,7 @@ from har_tf.experiment import (
     Output,
     Split,
     Training,
+    audited,
     begin,
     check_options,
     open_run,
@@ -133,9 +135,11 @@ PRESETS = {
 def main(recipe: Recipe) -> None:
     check(recipe)
     dataset = recipe.data.listed()
+    split_up(recipe, dataset)
     begin(recipe)
 
     from har_tf.report.pages.explained import ClipPredictions, sections
+    from har_tf.report.pages.ucf10_cnn_gru import is_numbered
     from har_tf.store.prepare import prepare
     from har_tf.trial import Parts, run_rows
 
@@ -143,8 +147,7 @@ def main(recipe: Recipe) -> None:
     trainer = recipe.training.trainer(recipe.augmentation.augment())
     models, protocols, seed = built(recipe), words(recipe.protocol), recipe.seed
     dataset = dataset or recipe.embedded.draw(recipe.output, recipe.data.class_names, size=recipe.size, seed=seed)
-    for protocol in protocols:
-        Split.of(dataset, protocol, seed, recipe.training.validation, [seed])
+    split_up(recipe, dataset)
 
     with open_run(EXPERIMENT, recipe, f"{dataset.name}-{'+'.join(protocols)}", dataset) as run:
         if dataset.official is not None and "official" not in protocols:
@@ -155,6 +158,7 @@ def main(recipe: Recipe) -> None:
         )  # fmt: skip
         run.keep(prepared.path / "skipped.csv")
         dataset = readable(dataset, prepared.skipped, "video")
+        found = None if recipe.data.embedded else audited(dataset, run, recipe.output.workers)
         results = {
             "dataset": described(dataset, len(prepared.skipped), recipe.num_frames),
             "paper": {"table_1": PAPER_TABLE_1, "table_2": PAPER_TABLE_2},
@@ -170,11 +174,10 @@ def main(recipe: Recipe) -> None:
             return outcome.as_dict()
 
         # Table 1.
-        for protocol in protocols:
-            split = Split.of(dataset, protocol, seed, recipe.training.validation, [seed])
+        for protocol, split in split_up(recipe, dataset).items():
             train, validation, _ = split.parts(seed)
             counts = {"training_clips": len(train), "validation_clips": len(validation)}
-            results["protocols"][protocol] = measured = split.measured() | counts
+            results["protocols"][protocol] = measured = split.measured(found=found) | counts
             _, measured["models"] = run_rows(models, [protocol], [seed], trial)
             for model in models:
                 row = measured["models"][model.name]
@@ -191,7 +194,8 @@ def main(recipe: Recipe) -> None:
         run.keep(shown.folder / "model.keras")
         run.keep(shown.folder / "history.csv")
         answered = ClipPredictions(shown.model, shown.test, shown.probabilities)
-        pictures = sections(answered, run.figures, run.overlays, first_number=6, videos=recipe.output.overlays)
+        numbered = is_numbered(results["dataset"])
+        pictures = sections(answered, run.figures, run.overlays, 6, recipe.output.overlays, numbered)
         results["pictures"] = stored(pictures, run.path)
         run.publish(results)
 
@@ -204,6 +208,12 @@ def check(recipe: Recipe) -> None:
     check_options(recipe, gru_dropout=(0, 0.9))
     if min(recipe.size) < 16:
         raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {recipe.size[0]} x {recipe.size[1]}")
+
+
+def split_up(recipe: Recipe, dataset) -> dict[str, Split]:
+    """Protocol -> the data set in two parts; of one that is not drawn yet none."""
+    protocols = words(recipe.protocol) if dataset else ()
+    return {p: Split.of(dataset, p, recipe.seed, recipe.training.validation, [recipe.seed]) for p in protocols}
 
 
 def built(recipe: Recipe) -> list:
@@ -233,7 +243,10 @@ def model_options(settings: Model, model) -> dict:
 def described(dataset, skipped: int, num_frames: int) -> dict:
     """The data as `results.json` has them."""
     embedded = dataset.name == "figures"
-    of_ucf101 = not embedded and all(r.path.name.startswith("v_") and r.group for r in dataset.records)
+    of_ucf101 = not embedded and all(
+        re.fullmatch(rf"v_{re.escape(r.path.parent.name)}_g\d\d_c\d\d", r.path.stem, re.IGNORECASE)
+        for r in dataset.records
+    )
     ten = len(dataset.class_names) == 10
     # Sampled frames of a pair are each other's reverse where the step between them is whole.
     whole_steps = num_frames > 1 and (Figures.frames - 1) % (num_frames - 1) == 0

@@ -7,7 +7,7 @@ recipe have a field of one name.
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -430,13 +430,55 @@ class Split:
         train, test = (readable(part, skipped, f"{name} clip of the {self.name}") for name, part in named)
         return replace(self, train=train, test=test)
 
-    def measured(self, unit: str = "clip") -> dict:
-        """Prints how large the parts are and what they share; returns it as `results.json` has it."""
-        overlap = splits.overlap(self.train, self.test)
-        text = overlap.sentence(unit)
+    @property
+    def most_frequent_class(self) -> float:
+        """The accuracy of always answering the most frequent class of the training part."""
+        train, test = self.train.counts, self.test.counts
+        return max(test[name] for name in train if train[name] == max(train.values())) / len(self.test)
+
+    def measured(self, unit: str = "clip", found: Any = None) -> dict:
+        """Prints how large the parts are and what they share; returns it as `results.json` has it.
+
+        Args:
+            unit: what the parts are made of, "clip" or "video".
+            found: of `audited`; None: files are not compared.
+        """
+        if found is None:
+            overlap = splits.overlap(self.train, self.test)
+        else:
+            from har_tf.audit.overlap import overlap as compared
+
+            overlap = compared(self.train, self.test, found)
+        text, chance = overlap.sentence(unit), self.most_frequent_class
         print(f"{self.name}: {len(self.train)} training {unit}s; {text}", flush=True)
+        print(f"always answering the most frequent class of the training part: accuracy {chance:.4f}", flush=True)
         counts = {f"training_{unit}s": len(self.train), f"test_{unit}s": len(self.test)}
-        return counts | {"overlap": asdict(overlap), "overlap_text": text}
+        return counts | {"overlap": asdict(overlap), "overlap_text": text, "most_frequent_class": chance}
+
+
+def audited(dataset, run: RunFolder, workers: int | None):
+    """The manifest with which `Split.measured` finds what is on both sides.
+
+    It takes two decodes of every video, once for a run: what was read lies in its folder `training`. Experiments leave
+    it out for the embedded data, which are drawn without copies.
+
+    Args:
+        dataset: an `ActionDataset`.
+        run: where it is kept.
+        workers: see `har_tf.audit.check.check`.
+    """
+    from har_tf.audit.manifest import Manifest
+    from har_tf.audit.overlap import inspected
+
+    file = run.training / "manifest.csv"
+    if file.is_file():
+        found = Manifest.read(file)
+        with suppress(DatasetError):  # of other videos
+            found.rows_of(dataset)
+            return found
+    found = inspected(dataset, workers)
+    found.write(file)
+    return found
 
 
 def begin(recipe: Any) -> None:

@@ -4,10 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from har_tf import datasets, experiment
-from har_tf.audit import overlap
 from har_tf.classifier import Classifier
 from har_tf.datasets import ActionDataset
 from har_tf.experiment import Augmentation, Split, Training
@@ -98,16 +95,16 @@ def train(
         >>> result.classifier.predict("clip.mp4").top(1)
     """
     recipe, out, options = recipe or Training(), Path(out), dict(options or {})
-    chosen = named(model, weights, None if weights_dir is None else Path(weights_dir), finetune)
-    if chosen.missing:
-        raise FileNotFoundError(chosen.missing)
     augment = (augmentation or Augmentation()).augment()
     trainer = recipe.trainer(augment)
     check_writable(out)
     dataset = data if isinstance(data, ActionDataset) else datasets.load(data)
-    chosen.build((num_frames, *size, 3), len(dataset.class_names), **options)  # what does not fit shows now
     protocol = protocol or experiment.strictest_protocol(dataset)
     Split.of(dataset, protocol, seed, recipe.validation, [seed])
+    chosen = named(model, weights, None if weights_dir is None else Path(weights_dir), finetune)
+    if chosen.missing:
+        raise FileNotFoundError(chosen.missing)
+    chosen.build((num_frames, *size, 3), len(dataset.class_names), **options)  # what does not fit shows now
 
     run = RunFolder(out, "train")
     run.begin({"model": model, "data": str(dataset.root), "protocol": protocol, "seed": seed, "num_frames": num_frames,
@@ -117,25 +114,21 @@ def train(
     prepared = prepare(dataset, out.parent / "prepared", num_frames, size, short=short, fit=fit, workers=workers)
     run.keep(prepared.path / "skipped.csv")
     dataset = experiment.readable(dataset, prepared.skipped, "video")
-    split = Split.of(dataset, protocol, seed, recipe.validation, [seed]).parts(seed)
-    known = dataset.subset([*split[0].records, *split[1].records])
-    audited = overlap.overlap(known, split[2], workers=workers)
-    print(f"{protocol} split: {len(known)} clips to learn from; {audited}", flush=True)
+    split = Split.of(dataset, protocol, seed, recipe.validation, [seed])
+    measured = split.measured(found=experiment.audited(dataset, run, workers))
+    split = split.parts(seed)
     parts = Parts.of(prepared, *split)
     outcome = trainer.train(chosen, parts, run.training, seed, **options)
     classifier = Classifier.load(run.keep(run.training / "model.keras"))
     run.keep(run.training / "history.csv")
-    counts = np.bincount(parts.test.labels, minlength=len(dataset.class_names))
     answered = ClipPredictions(outcome.model, outcome.test, outcome.probabilities)
     results = {
         "dataset": {"name": dataset.name, "classes": list(dataset.class_names), "clips": len(dataset),
                     "skipped": len(prepared.skipped), "notes": list(dataset.notes)},
         "protocol": protocol,
         "clips": dict(zip(("training", "validation", "test"), map(len, split), strict=True)),
-        "overlap": asdict(audited),
-        "overlap_text": str(audited),
+        **{name: measured[name] for name in ("overlap", "overlap_text", "most_frequent_class")},
         "model": {"name": model, "starts_from": chosen.start, **outcome.as_dict()},
-        "most_frequent_class": float(counts.max() / counts.sum()),
         "pictures": stored(sections(answered, run.figures, run.overlays, first_number=1, videos=overlays), run.path),
     }  # fmt: skip
     run.publish(results)

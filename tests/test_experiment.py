@@ -1,6 +1,7 @@
 """What experiments share: options by name, presets on the command line, the folder of a run."""
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from har_tf import experiment
+from har_tf.audit import overlap
 from har_tf.datasets import ActionDataset, DatasetError, VideoRecord
 from har_tf.experiment import (
     Augmentation,
@@ -17,12 +19,14 @@ from har_tf.experiment import (
     Output,
     Split,
     Training,
+    audited,
     changed,
     check_options,
     open_run,
     options,
     run_cli,
 )
+from har_tf.report.run_folder import RunFolder
 from har_tf.store.prepare import prepare
 
 
@@ -202,6 +206,12 @@ def test_a_split_holds_out_with_every_seed_and_says_what_its_parts_share(miniatu
     measured = split.measured("video")
     assert (measured["training_videos"], measured["test_videos"]) == (len(split.train), len(test))
     assert f"group split 1: {len(split.train)} training videos; 0 of {len(test)} test videos" in capsys.readouterr().out
+    assert measured["most_frequent_class"] == pytest.approx(1 / 3) and measured["overlap"]["identical"] is None
+    uneven = [*split.train.records, *(record for record in dataset.records if record.label == 2)]
+    assert (
+        replace(split, train=dataset.subset(uneven), test=dataset.subset(dataset.records[:25])).most_frequent_class
+        == 0.2
+    )
     skipped = [SimpleNamespace(path=record.path) for record in dataset.records[:3]]
     left = split.readable(skipped)
     assert len(left.train) + len(left.test) == 27
@@ -210,6 +220,25 @@ def test_a_split_holds_out_with_every_seed_and_says_what_its_parts_share(miniatu
         split.readable(skipped)
     with pytest.raises(DatasetError, match="no validation part"):
         replace(split, train=dataset.subset(dataset.records[:1]))
+
+
+def test_what_is_on_both_sides_is_read_once_a_run(miniature, tmp_path, monkeypatch):
+    shutil.copytree(miniature, tmp_path / "videos")
+    copied = tmp_path / "videos" / "Archery" / "v_Archery_g01_c01.mp4"
+    shutil.copy(copied, copied.with_name("v_Archery_g09_c01.mp4"))
+    dataset, run = Data(str(tmp_path / "videos")).listed(), RunFolder(tmp_path / "run", "any")
+    copies = {Path("v_Archery_g01_c01.mp4"), Path("v_Archery_g09_c01.mp4")}
+    test = dataset.subset(record for record in dataset if record.path.name.startswith("v_Archery_g09"))
+    train = dataset.subset(record for record in dataset if record not in test.records)
+    split = Split("group", "group split 0", train, test, 0, [0])
+    found = audited(dataset, run, 0)
+    (pair,) = split.measured(found=found)["overlap"]["identical"]
+    assert {Path(name).name for name in pair[:2]} == {path.name for path in copies} and pair[2] == 0
+    monkeypatch.setattr(overlap, "inspected", lambda *_: pytest.fail("read again"))
+    assert audited(dataset, run, 0) == found
+    copied.write_bytes(b"another video")
+    monkeypatch.setattr(overlap, "inspected", lambda *_: found)
+    assert audited(dataset, run, 0) is found, "read anew"
 
 
 def test_unreadable_segments_are_left_out_one_by_one(make_video, numbered, tmp_path):

@@ -127,7 +127,7 @@ class Manifest:
         """The row of a file, given by its path in the manifest or by any path on disk that ends in it."""
         parts = PurePath(name_of(path)).parts
         for start in range(len(parts)):  # the longest ending first
-            row = self._by_path.get("/".join(parts[start:]))
+            row = self._by_path.get(PurePath(*parts[start:]).as_posix())
             if row is not None:
                 return row
         return None

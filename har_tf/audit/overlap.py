@@ -177,14 +177,17 @@ def overlap(
     )
 
 
+def inspected(records: Iterable[VideoRecord], workers: int | None = None) -> Manifest:
+    """The manifest of these videos, with hashes of their frames; takes two decodes of each."""
+    paths = dict.fromkeys(record.path for record in records)
+    return Manifest(tuple(inspect([Task(str(path), manifest.name_of(path), hashes=True) for path in paths], workers)))
+
+
 def _rows(records: Sequence[VideoRecord], found: Manifest | None, workers: int | None) -> dict[Path, Row]:
     records = list({record.path: record for record in records}.values())
-    if found is not None:
-        rows = found.rows_of(records)
-        hashed(rows)
-    else:
-        tasks = [Task(str(record.path), manifest.name_of(record.path), hashes=True) for record in records]
-        rows = inspect(tasks, workers)
+    found = inspected(records, workers) if found is None else found
+    rows = found.rows_of(records)
+    hashed(rows)
     return {record.path: row for record, row in zip(records, rows, strict=True)}
 
 

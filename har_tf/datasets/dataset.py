@@ -151,7 +151,7 @@ class ActionDataset:
             raise DatasetError(
                 f"{self.root}: {len(without)} of {len(self)} videos name no group, first {without[0].path.name}. "
                 f"Expected a group of every video; in a folder of videos it is the _gNN_ of the file name. "
-                f"Received: protocol='group'"
+                f"Where nobody knows them, split at random (--protocol random). Received: protocol='group'"
             )
 
 

@@ -205,7 +205,7 @@ def _load(backbone: Backbone, weights, input_shape, options) -> keras.Model:
         raise WeightsUnavailable(
             "GoogLeNet: Keras has no ImageNet weights of this network to download; fetch bvlc_googlenet.caffemodel "
             "(github.com/BVLC/caffe, models/bvlc_googlenet) or torchvision's googlenet-1378be20.pth "
-            "(download.pytorch.org/models) and give its folder as --weights-dir"
+            "(download.pytorch.org/models) and give its folder as --weights-dir (in Python, weights_dir=)"
         )
     if weights == "imagenet":
         try:
@@ -217,7 +217,7 @@ def _load(backbone: Backbone, weights, input_shape, options) -> keras.Model:
                 raise
             raise WeightsUnavailable(
                 f"{backbone.name}: ImageNet weights could not be downloaded; "
-                "--weights-dir takes a folder with their .h5 file"
+                "--weights-dir (in Python, weights_dir=) takes a folder with their .h5 file"
             ) from error
     path = existing(weights)
     if build is googlenet and path.suffix != ".h5":

@@ -15,6 +15,8 @@ from har_tf import __version__
 from har_tf.files.whole import whole_file
 from har_tf.report.tables import Table
 
+PAIRS = 20  # of clips that look alike, which are named
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -115,6 +117,43 @@ def data_line(data: Mapping) -> str:
     """The data in words, such as "60 clips of 10 classes of figures"."""
     skipped = f" ({data['skipped']} unreadable left out)" if data["skipped"] else ""
     return f"{data['clips']} clips of {len(data['classes'])} classes of {data['name']}{skipped}"
+
+
+def headed(number: str, words: str, numbered: bool) -> str:
+    """A heading as in the paper, "Table 1: classification", or, of data that are not the paper's, "Classification"."""
+    return f"{number}: {words}" if numbered else words[0].upper() + words[1:]
+
+
+def both_sides(parts: Mapping[str, Mapping]) -> list[Section]:
+    """The test clips that look like a training clip.
+
+    Args:
+        parts: name of a split -> what `har_tf.experiment.Split.measured` gave.
+
+    Returns:
+        A section with a table; none where no clip does, or where none was looked for.
+    """
+    pairs = [
+        {"split": name, "test": test, "training": training, "distance": distance}
+        for name, part in parts.items()
+        for kind in ("identical", "near_identical")
+        for test, training, distance in part["overlap"][kind] or ()
+    ]
+    columns = {"Test clip": "test", "Training clip": "training", "Distance": "distance"}
+    table = Table.of(
+        f"Test clips that look like a training clip ({len(pairs)} pairs)", pairs[:PAIRS],
+        {"Split": "split", **columns} if len(parts) > 1 else columns,
+        notes=["Distance: median share of differing bits of the frames' hashes; 0: the same content."],
+        formats={"Distance": ".3f"},
+    )  # fmt: skip
+    return [Section("The same on both sides", tables=[table])] if pairs else []
+
+
+def split_line(part: Mapping) -> str:
+    """What a split of `har_tf.experiment.Split.measured` makes easy, in words."""
+    chance = part.get("most_frequent_class")  # which runs of before do not have
+    always = "" if chance is None else f"; always answering the most frequent class reaches {chance:.4f}"
+    return part["overlap_text"] + always
 
 
 def write_page(

@@ -31,7 +31,7 @@ def results(tiny_run):
 def test_the_run_folder_is_complete(tiny_run):
     expected = {
         "recipe.json", "environment.json", "results.json", "skipped.csv", "model.keras", "report.html",
-        "tables/table_1.md", "tables/table_1.csv", "tables/table_1.tex", "tables/table_2.md",
+        "tables/table_1.md", "tables/table_1.csv", "tables/table_1.tex",
         "figures/figure_4_curves.png", "figures/figure_5_confusion.png", "figures/figure_8_misclassified.png",
         "history.csv", "training/group_CNN-GRU/history.csv", "training/random_Frame-CNN/state.npz",
     }  # fmt: skip
@@ -57,7 +57,7 @@ def test_the_page_refers_only_to_files_beside_it(tiny_run):
     links = re.findall(r'(?:src|poster)="([^"]+)"', page)
     assert len(links) >= 4
     assert all((tiny_run / link).is_file() for link in links)
-    for heading in ("Table 1", "Table 2", "Figure 4", "Figure 5", "Overlay videos"):
+    for heading in ("Table 1", "Figure 4", "Figure 5", "Overlay videos"):
         assert heading in page
 
 
@@ -172,6 +172,9 @@ def test_an_unreadable_video_is_listed_and_the_rest_goes_on(tiny_recipe, tmp_pat
     assert "v_wave_g0009_c01.mp4" in (run / "skipped.csv").read_text()
     results = json.loads((run / "results.json").read_text())
     assert (results["dataset"]["clips"], results["dataset"]["skipped"]) == (12, 1)
+    page = (run / "report.html").read_text()
+    assert "always answering the most frequent class reaches 0.5" in page and "Table" not in page
+    assert results["protocols"]["group"]["overlap"]["near_identical"] is not None, "looked for"
     part = results["protocols"]["group"]
     assert sum(part[f"{name}_clips"] for name in ("training", "validation", "test")) == 12
     assert load_model(run / "model.keras")[0].get_layer("conv3d").compute_dtype == "bfloat16"
@@ -246,6 +249,15 @@ def test_wrong_options_end_in_one_line_before_any_work(tiny_recipe, tmp_path, ca
     assert words in error[0]
     assert not list(tmp_path.rglob("results.json"))
     assert change.keys() & {"classes"} or not (tmp_path / "figures").exists(), "nothing was drawn"
+
+
+def test_names_without_groups_are_told_before_models_are_built(tiny_recipe, empty_videos, monkeypatch, capsys):
+    monkeypatch.setattr(ucf10_cnn_gru, "begin", lambda recipe: pytest.fail("TensorFlow, then downloads"))
+    root = empty_videos("videos", {name: [f"{name}{i}.mp4" for i in range(4)] for name in ("a", "b")})
+    recipe = changed(tiny_recipe, dataset=None, data_dir=str(root), protocol="group")
+    assert guarded(lambda: ucf10_cnn_gru.main(recipe)) == 1
+    error = capsys.readouterr().err
+    assert "8 of 8 videos name no group, first a0.mp4" in error and "--protocol random" in error
 
 
 def test_an_output_folder_that_cannot_be_written_is_named(tiny_recipe, tmp_path, capsys):

@@ -135,7 +135,9 @@ def class_sheet(
     plots.frame_strip(rows, path, f"{title}: {found.method}" if title else found.method, frames)
 
 
-def class_strips(answered: ClipPredictions, figures: Path, first_number: int, count: int = 3) -> list[page.Section]:
+def class_strips(
+    answered: ClipPredictions, figures: Path, first_number: int, count: int = 3, numbered: bool = True
+) -> list[page.Section]:
     """Frames of a clip of each of the best and of the worst recognised classes, as in Figures 18 and 19 of Fusion-GRU.
 
     Of a best class the surest correct clip is drawn, of a worst one the surest wrong one; a class without any wrong
@@ -146,6 +148,7 @@ def class_strips(answered: ClipPredictions, figures: Path, first_number: int, co
         figures: folder for `figure_<number>_best.png` and `figure_<number + 1>_worst.png`.
         first_number: number of the first figure.
         count: classes a figure, at most.
+        numbered: whether headings have the number, as in the paper.
     """
     labels, names = answered.test.labels, answered.test.class_names
     ranked, correct, wrong = answered.ranked_classes(), answered.correct(), answered.misclassified()
@@ -164,12 +167,13 @@ def class_strips(answered: ClipPredictions, figures: Path, first_number: int, co
         plots.frame_strip(rows, path)
         which = f"class {what} recognised" if len(chosen) == 1 else f"{len(chosen)} classes {what} recognised"
         caption = f"A clip of the {which}, of all test clips."
-        found.append(page.Section(f"Figure {number}: {what} recognised", figures=[page.Figure(path, caption)]))
+        title = page.headed(f"Figure {number}", f"{what} recognised", numbered)
+        found.append(page.Section(title, figures=[page.Figure(path, caption)]))
     return found
 
 
 def sections(
-    answered: ClipPredictions, figures: Path, overlays: Path, first_number: int, videos: int = 4
+    answered: ClipPredictions, figures: Path, overlays: Path, first_number: int, videos: int = 4, numbered: bool = True
 ) -> list[page.Section]:
     """Frame strips across classes, of a right answer and of wrong ones, and overlay videos of both.
 
@@ -179,6 +183,7 @@ def sections(
         overlays: folder for the videos.
         first_number: number of the first figure.
         videos: videos of correct clips, and as many of misclassified ones.
+        numbered: whether headings have the number, as in the paper.
     """
     right, wrong = answered.correct(), answered.misclassified()
     strips = (
@@ -190,7 +195,8 @@ def sections(
     for number, (what, heading, chosen) in enumerate(strips, start=first_number):
         if chosen:
             figure = frame_strip(answered, chosen, figures / f"figure_{number}_{what}.png")
-            found.append(page.Section(f"Figure {number}: Grad-CAM, {heading}", figures=[figure]))
+            title = page.headed(f"Figure {number}", f"Grad-CAM, {heading}", numbered)
+            found.append(page.Section(title, figures=[figure]))
     return [*found, *overlay_sections(answered, overlays, videos)]
 
 

@@ -6,25 +6,28 @@ from pathlib import Path
 import numpy as np
 
 from har_tf.report import plots
-from har_tf.report.page import Figure, Page, Section, data_line, restored
+from har_tf.report.page import Figure, Page, Section, both_sides, data_line, headed, restored, split_line
 from har_tf.report.tables import Table, interval
 
+# Data whose tables and figures have the paper's numbers: the paper's, and the embedded ones in their place.
+NUMBERED = ("ucf101", "hmdb51", "figures")
 TITLES = {"ucf101": "UCF-101", "hmdb51": "HMDB-51", "figures": "the embedded data set"}
 
 
 def page(results: Mapping, figures: Path) -> Page:
     """The page of a run."""
-    tables = {
-        "table_1": table_1(results), "table_2": table_2(results), "table_3": table_3(results),
-        "classes": table_classes(results),
-    }  # fmt: skip
+    data, numbered = results["dataset"], results["dataset"]["name"] in NUMBERED
+    tables = {"table_1": table_1(results), "table_2": table_2(results), "classes": table_classes(results)}
+    literature = []
+    if data["name"] in results["paper"]["table_1"]:
+        tables["table_3"] = table_3(results)
+        literature = [Section("Table III: the literature", tables=[tables["table_3"]])]
     shown, compared = results["shown"], results["comparison"]
     verdict = compared["sentences"] if compared else ["Training diverged; there is nothing to compare."]
     facts = {
-        "data": data_line(results["dataset"]),
+        "data": data_line(data),
         "protocol": "; ".join(
-            f"{results['protocol']} split {number}: {split['overlap_text']}"
-            for number, split in results["splits"].items()
+            f"{results['protocol']} split {number}: {split_line(split)}" for number, split in results["splits"].items()
         ),
         "accuracy": f"{results['networks'][shown]['accuracy']:.4f} ({shown}, {_splits_line(results)})",
         "fusion": verdict[0],
@@ -36,9 +39,10 @@ def page(results: Mapping, figures: Path) -> Page:
         "This page shows the whole path, not what networks with ImageNet weights reach."
     )
     sections = [
-        Section("Table I: data", tables=[tables["table_1"]]),
-        Section("Table II: the networks and their fusion", tables=[tables["table_2"]]),
-        Section("Table III: the literature", tables=[tables["table_3"]]),
+        Section(headed("Table I", "data", numbered), tables=[tables["table_1"]]),
+        Section(headed("Table II", "the networks and their fusion", numbered), tables=[tables["table_2"]]),
+        *literature,
+        *both_sides(results["splits"]),
         *_curves(results, figures),
         *_confusions(results, figures),
         Section("Classes", tables=[tables["classes"]]),
@@ -58,7 +62,8 @@ def _curves(results: Mapping, figures: Path) -> list[Section]:
     for number, metric in enumerate(("accuracy", "loss"), start=10 if results["dataset"]["name"] == "hmdb51" else 8):
         path = plots.metric_by_epoch(histories, prefix + metric, figures / f"figure_{number}_{metric}.png")
         caption = f"{metric.capitalize()} on {part} clips by epoch: {spread}."
-        sections.append(Section(f"Figure {number}: {metric}", figures=[Figure(path, caption)]))
+        title = headed(f"Figure {number}", metric, results["dataset"]["name"] in NUMBERED)
+        sections.append(Section(title, figures=[Figure(path, caption)]))
     return sections
 
 
@@ -72,7 +77,7 @@ def _confusions(results: Mapping, figures: Path) -> list[Section]:
         title = f"{name}: {np.sum(matrix)} test clips of {_splits_line(results)}, seed {results['seeds'][0]}"
         path = figures / f"{f'figure_{number}_' if number else ''}confusion_{name}.png"
         plots.confusion_matrix(matrix, results["dataset"]["classes"], path, title=title)
-        heading = f"Figure {number}: confusion of {name}" if number else f"Confusion of {name}"
+        heading = headed(f"Figure {number}", f"confusion of {name}", number is not None)
         caption = f"Confusion matrix of {name}. Select it to see it at its full size."
         sections.append(Section(heading, figures=[Figure(path, caption)]))
     return sections
@@ -88,7 +93,8 @@ def confusion_numbers(results: Mapping) -> dict[str, int | None]:
     *single, fusion = results["networks"]
     order = [fusion, *sorted(reversed(single), key=lambda name: places.get(name, 1))]
     first = 15 if results["dataset"]["name"] == "hmdb51" else 12
-    return {name: first + place if len(order) == 3 else None for place, name in enumerate(order)}
+    numbered = len(order) == 3 and results["dataset"]["name"] in NUMBERED
+    return {name: first + place if numbered else None for place, name in enumerate(order)}
 
 
 def end_to_end_line(results: Mapping) -> str:
@@ -107,15 +113,17 @@ def table_1(results: Mapping) -> Table:
     """Table I: the data sets, counted here and in the paper."""
     data = results["dataset"]
     rows = [(TITLES.get(data["name"], data["name"]), data["clips"], len(data["classes"]), "counted here")]
-    rows += [(TITLES[name], *counts, "the paper") for name, counts in results["paper"]["table_1"].items()]
+    if data["name"] in NUMBERED:
+        rows += [(TITLES[name], *counts, "the paper") for name, counts in results["paper"]["table_1"].items()]
     notes = [
         f"{results['protocol']} split {number}: {split['training_clips']} training and {split['test_clips']} test "
-        f"clips; {split['overlap_text']}."
+        f"clips; {split_line(split)}."
         for number, split in results["splits"].items()
     ]
     notes += [f"{data['skipped']} unreadable videos are left out."] if data["skipped"] else []
     columns = ["Data set", "Clips", "Categories", "Source"]
-    return Table("Table I. Video data sets", columns, rows, [*notes, *data["notes"]], formats={"Clips": ","})
+    title = headed("Table I", "video data sets", data["name"] in NUMBERED)
+    return Table(title, columns, rows, [*notes, *data["notes"]], formats={"Clips": ","})
 
 
 def table_2(results: Mapping) -> Table:
@@ -136,7 +144,7 @@ def table_2(results: Mapping) -> Table:
         columns["Paper: minutes"] = lambda row: (row["paper"] or [None])[-1]
     rows = [{"name": name, **row} for name, row in results["networks"].items()]
     formats = {"Training (min)": ".1f", "Extraction (min)": ".1f", "Parameters": ","}
-    title = "Table II. The networks and their fusion"
+    title = headed("Table II", "the networks and their fusion", results["dataset"]["name"] in NUMBERED)
     return Table.of(title, rows, columns, notes=_notes_2(results), formats=formats, highest=["Accuracy"])
 
 
@@ -156,7 +164,7 @@ def _notes_2(results: Mapping) -> list[str]:
         if results["features"]
         else "Trained from frames, the networks included."
     )
-    if not results["dataset"]["as_in_paper"]:
+    if results["dataset"]["name"] in NUMBERED and not results["dataset"]["as_in_paper"]:
         notes.append("The paper's figures were measured on other data or other splits and are not set beside these.")
     notes += [f"{name}: {row['reason']}." for name, row in networks.items() if row["reason"]]
     starts = [f"{name}: {row['starts_from']}" for name, row in networks.items() if row["status"] == "run"]

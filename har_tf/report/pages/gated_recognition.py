@@ -5,7 +5,7 @@ from pathlib import Path
 
 from har_tf.evaluate.comparison import Verdict
 from har_tf.report import plots
-from har_tf.report.page import Figure, Page, Section, restored
+from har_tf.report.page import Figure, Page, Section, both_sides, headed, restored, split_line
 from har_tf.report.tables import Table, interval
 
 NETWORKS = {9: "3D ResNeXt", 10: "I3D"}  # by table
@@ -23,7 +23,7 @@ def page(results: Mapping, figures: Path) -> Page:
     sections = [Section("Does gating help?", text="\n\n".join(texts))]
     for number, network in NETWORKS.items():
         if _rows(results, number):
-            title = f"Table {number}: {network}, with and without gates"
+            title = headed(f"Table {number}", f"{network}, with and without gates", _numbered(results))
             sections.append(Section(title, tables=[tables[f"table_{number}"]]))
             sections.append(Section(f"{network}: curves", figures=_curves(results, number, figures)))
     shown = results["rows"][results["shown"]]
@@ -32,12 +32,12 @@ def page(results: Mapping, figures: Path) -> Page:
         "Gated recognition",
         {
             "data": _data_line(results),
-            "protocol": f"{_split_line(results)}: {results['overlap_text']}",
+            "protocol": f"{_split_line(results)}: {split_line(results)}",
             "accuracy": f"{shown['video_accuracy']:.4f} video-wise, {shown['clip_accuracy']:.4f} clip-wise "
             f"({shown['label']})",
             "gating": " ".join(helps) or "Nothing to compare.",
         },
-        [*sections, *restored(results["pictures"])],
+        [*sections, *both_sides({_split_line(results): results}), *restored(results["pictures"])],
         "Networks that start from random weights: this page shows the whole path, not what the paper measured."
         if random
         else None,
@@ -100,15 +100,17 @@ def table_of(results: Mapping, number: int) -> Table:
         else:
             notes.append(f"{_name(row)}: {row['status']}, {row['reason']}.")
     notes += [f"From {start}: {'; '.join(of)}." for start, of in starts.items()]
-    notes.append(
-        "The paper does not say which data, split and starting weights its figures are of; UCF101, split 1, is the "
-        "likeliest."
-        if as_in_paper
-        else "The paper's figures were measured on other data or other networks and are not set beside these."
-    )
+    if as_in_paper:
+        notes.append(
+            "The paper does not say which data, split and starting weights its figures are of; UCF101, split 1, is the "
+            "likeliest."
+        )
+    elif _numbered(results):
+        notes.append("The paper's figures were measured on other data or other networks and are not set beside these.")
     return Table.of(
-        f"Table {number}. {NETWORKS[number]} with and without gates", rows, columns, notes=notes,
-        formats={"Parameters": ",", "Training (min)": ".1f"}, highest=["Clip-wise", "Video-wise"],
+        headed(f"Table {number}", f"{NETWORKS[number]} with and without gates", _numbered(results)),
+        rows, columns, notes=notes, formats={"Parameters": ",", "Training (min)": ".1f"},
+        highest=["Clip-wise", "Video-wise"],
     )  # fmt: skip
 
 
@@ -127,6 +129,11 @@ def _curves(results: Mapping, number: int, figures: Path) -> list[Figure]:
         path = plots.metric_by_epoch(histories, prefix + metric, figures / f"table_{number}_{metric}.png")
         curves.append(Figure(path, f"{metric.capitalize()} on {part} clips by epoch: {spread}."))
     return curves
+
+
+def _numbered(results: Mapping) -> bool:
+    """Whether tables have the paper's numbers: of the data its figures may be of, and of the embedded ones."""
+    return results["dataset"]["name"] in ("ucf101", "figures")
 
 
 def _rows(results: Mapping, number: int) -> dict[str, Mapping]:

@@ -4,28 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from har_tf.report import plots
-from har_tf.report.page import Figure, Page, Section, data_line, restored
+from har_tf.report.page import Figure, Page, Section, both_sides, data_line, restored
 from har_tf.report.tables import Table, interval
-
-PAIRS = 20  # that are named
 
 
 def page(results: Mapping, figures: Path) -> Page:
     """The page of a run."""
     model, clips = results["model"], results["clips"]
     tables = {"classification": classification(results), "classes": by_class(results)}
-    pairs = [*(results["overlap"]["identical"] or ()), *(results["overlap"]["near_identical"] or ())]
-    if pairs:
-        tables["alike"] = Table.of(
-            f"Test clips that look like a training clip ({len(pairs)} pairs)",
-            [{"test": test, "training": training, "distance": distance} for test, training, distance in pairs[:PAIRS]],
-            {"Test clip": "test", "Training clip": "training", "Distance": "distance"},
-            notes=["Distance: median share of differing bits of the frames' hashes; 0: the same content."],
-            formats={"Distance": ".3f"},
-        )
+    alike = both_sides({results["protocol"]: results})
+    if alike:
+        (tables["alike"],) = alike[0].tables
     curves = plots.curves({model["name"]: model["history"]}, figures / "curves.png")
     confusion = plots.confusion_matrix(model["confusion"], model["class_names"], figures / "confusion.png")
-    alike = [Section("The same on both sides", tables=[tables["alike"]])] if pairs else []
     return Page(
         f"{model['name']} on {results['dataset']['name']}",
         {

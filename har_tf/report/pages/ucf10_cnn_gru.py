@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from har_tf.report import plots
-from har_tf.report.page import Figure, Page, Section, data_line, restored
+from har_tf.report.page import Figure, Page, Section, both_sides, data_line, headed, restored, split_line
 from har_tf.report.tables import Table, interval
 
 
@@ -13,7 +13,11 @@ def page(results: Mapping, figures: Path) -> Page:
     name, protocol = results["shown"]["model"], results["shown"]["protocol"]
     shown = f"{name}, {protocol} split"
     row = results["protocols"][protocol]["models"][name]
-    tables = {"table_1": table_1(results), "table_2": table_2(results)}
+    numbered = is_numbered(results["dataset"])
+    tables, literature = {"table_1": table_1(results)}, []
+    if results["dataset"]["ucf101"]:
+        tables["table_2"] = table_2(results)
+        literature = [Section("Table 2: the literature", tables=[tables["table_2"]])]
     histories = {
         model if len(results["protocols"]) == 1 else f"{model}, {part}": row["history"]
         for part, measured in results["protocols"].items()
@@ -25,23 +29,30 @@ def page(results: Mapping, figures: Path) -> Page:
         row["confusion"], row["class_names"], figures / "figure_5_confusion.png",
         title=f"{shown}: {row['clips']} test clips",
     )  # fmt: skip
+    matrix = f"Confusion matrix of {shown}."
     return Page(
-        "CNN-GRU with Grad-CAM",
+        "CNN-GRU with Grad-CAM" if numbered else f"{name} on {results['dataset']['name']}",
         {
             "data": data_line(results["dataset"]),
-            "protocol": "; ".join(f"{part}: {p['overlap_text']}" for part, p in results["protocols"].items()),
+            "protocol": "; ".join(f"{part}: {split_line(p)}" for part, p in results["protocols"].items()),
             "accuracy": f"{row['accuracy']:.4f} ({shown})",
         },
         [
-            Section("Table 1: classification", tables=[tables["table_1"]]),
-            Section("Table 2: the literature", tables=[tables["table_2"]]),
-            Section("Figure 4: training", figures=[Figure(curves, "Loss and accuracy by epoch.")]),
-            Section("Figure 5: confusion", figures=[Figure(confusion, f"Confusion matrix of {shown}.")]),
+            Section(headed("Table 1", "classification", numbered), tables=[tables["table_1"]]),
+            *literature,
+            *both_sides(results["protocols"]),
+            Section(headed("Figure 4", "training", numbered), figures=[Figure(curves, "Loss and accuracy by epoch.")]),
+            Section(headed("Figure 5", "confusion", numbered), figures=[Figure(confusion, matrix)]),
             *restored(results["pictures"]),
         ],
         tables=tables,
         printed=[tables["table_1"].markdown()],
     )
+
+
+def is_numbered(data: Mapping) -> bool:
+    """Whether tables and figures have the paper's numbers: of its data, and of the embedded ones in their place."""
+    return data["ucf101"] or data["name"] == "figures"
 
 
 def table_1(results: Mapping) -> Table:
@@ -67,8 +78,9 @@ def table_1(results: Mapping) -> Table:
     highest = [name for name in columns if name in ("Accuracy", "Precision", "Recall", "F1") or "split" in name]
     for i, metric in enumerate(("accuracy", "precision", "recall", "F1") if paper else ()):
         columns[f"Paper: {metric}"] = lambda row, i=i: paper.get(row["name"], [None] * 4)[i]
+    title = headed("Table 1", "classification performance", is_numbered(results["dataset"]))
     return Table.of(
-        "Table 1. Classification performance", rows, columns, notes=_notes(results, names), highest=highest,
+        title, rows, columns, notes=_notes(results, names), highest=highest,
         formats={"Parameters": ",", "Minutes": ".1f"},
     )  # fmt: skip
 
@@ -78,13 +90,13 @@ def _notes(results: Mapping, names: list[str]) -> list[str]:
     data, protocols = results["dataset"], results["protocols"]
     first, part = next(iter(protocols.items()))
     notes = [f"Measured on {data_line(data)}."]
-    notes += [f"{name} split: {p['test_clips']} test clips; {p['overlap_text']}." for name, p in protocols.items()]
+    notes += [f"{name} split: {p['test_clips']} test clips; {split_line(p)}." for name, p in protocols.items()]
     if data["order_blind_ceiling"] and "group" in protocols:
         notes.append(
             "Three pairs of actions are each other's reverse: under the group split, Frame-CNN and the ImageNet "
             f"networks, which average over time, cannot exceed {data['order_blind_ceiling']:.2f}."
         )
-    if not (data["as_in_paper"] and first == "random"):
+    if is_numbered(data) and not (data["as_in_paper"] and first == "random"):
         notes.append("The paper's figures were measured on other data or another split and are not set beside these.")
     for protocol, measured in protocols.items():
         notes += [f"{name}, {protocol}: {row['reason']}" for name, row in measured["models"].items() if row["reason"]]
@@ -98,16 +110,13 @@ def _notes(results: Mapping, names: list[str]) -> list[str]:
 
 
 def table_2(results: Mapping) -> Table:
-    """Table 2: the literature's figures as the paper quotes them, with the classes that each was measured on."""
+    """Table 2, of runs on UCF101: the literature's figures as the paper quotes them, with their number of classes."""
     rows = [(model, classes, accuracy, "quoted") for model, classes, accuracy in results["paper"]["table_2"]]
     notes = ["Quoted figures are the paper's, not measured here. Those on 101 classes do not compare with ten."]
     data, name, protocol = results["dataset"], results["shown"]["model"], results["shown"]["protocol"]
-    if data["ucf101"]:
-        accuracy = results["protocols"][protocol]["models"][name]["accuracy"]
-        source = f"measured on {data['clips']} clips, {protocol} split"
-        rows.append((f"{name} (this run)", len(data["classes"]), 100 * accuracy, source))
-    else:
-        notes.append(f"This run was not on UCF101 but on {data['name']}; its accuracy has no place beside these.")
+    accuracy = results["protocols"][protocol]["models"][name]["accuracy"]
+    source = f"measured on {data['clips']} clips, {protocol} split"
+    rows.append((f"{name} (this run)", len(data["classes"]), 100 * accuracy, source))
     columns = ["Model", "Classes", "Accuracy (%)", "Source"]
     title = "Table 2. Against the literature on UCF101"
     return Table(title, columns, rows, notes, formats={"Accuracy (%)": ".2f"})

@@ -47,7 +47,7 @@ def fake_results(name="my_videos", as_in_paper=False, seeds=(0,), splits="123", 
 
 
 def test_confusion_matrices_have_the_paper_s_numbers():
-    def numbers(*names, data="ucf101"):
+    def numbers(*names, data="figures"):
         return confusion_numbers({"dataset": {"name": data}, "networks": dict.fromkeys([*names, FUSION])})
 
     paper = {FUSION: 12, "InceptionResNetV2": 13, "GoogLeNet": 14}
@@ -88,8 +88,9 @@ def test_table_3_keeps_other_data_apart():
 
 
 def test_table_1_counts_and_quotes():
-    rows = table_1(fake_results()).rows
-    assert rows[0] == ("my_videos", 13320, 3, "counted here")
+    assert table_1(fake_results()).rows == (("my_videos", 13320, 3, "counted here"),)
+    rows = table_1(fake_results("figures")).rows
+    assert rows[0] == ("the embedded data set", 13320, 3, "counted here")
     assert rows[1:] == (("UCF-101", 13320, 101, "the paper"), ("HMDB-51", 6766, 51, "the paper"))
 
 

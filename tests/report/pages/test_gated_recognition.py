@@ -47,6 +47,8 @@ def fake_results(as_in_paper=False, weights="a.pth", **statuses):
         "split": 1,
         "paper": {"9": PAPER_TABLE_9, "10": PAPER_TABLE_10},
         "overlap_text": "none",
+        "overlap": {"identical": None, "near_identical": None},
+        "most_frequent_class": 0.01,
         "comparisons": [],
         "seeds": [0, 1],
         "epochs": 100,

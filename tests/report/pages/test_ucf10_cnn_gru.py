@@ -1,7 +1,8 @@
 """The tables of the first experiment, from results alone."""
 
 from experiments.ucf10_cnn_gru import PAPER_TABLE_1, PAPER_TABLE_2
-from har_tf.report.pages.ucf10_cnn_gru import table_1, table_2
+from har_tf.report.page import both_sides
+from har_tf.report.pages.ucf10_cnn_gru import page, table_1, table_2
 
 
 def fake_results(name, protocol, as_in_paper=True):
@@ -10,7 +11,9 @@ def fake_results(name, protocol, as_in_paper=True):
     row |= dict.fromkeys(("accuracy", "precision", "recall", "f1"), 0.5)
     dataset = {"name": name, "classes": list("abcdefghij"), "clips": 1000, "skipped": 0, "as_in_paper": as_in_paper}
     dataset |= {"ucf101": name == "ucf101", "order_blind_ceiling": None}
-    part = {"test_clips": 200, "overlap_text": "", "models": {"CNN-GRU": row}}
+    overlap = {"identical": [["a/1.mp4", "b/2.mp4", 0.0]], "near_identical": None}
+    part = {"test_clips": 200, "overlap_text": "none", "overlap": overlap, "most_frequent_class": 0.125}
+    part["models"] = {"CNN-GRU": row}
     paper = {"table_1": PAPER_TABLE_1, "table_2": PAPER_TABLE_2}
     shown = {"model": "CNN-GRU", "protocol": protocol}
     return {"dataset": dataset, "protocols": {protocol: part}, "paper": paper, "shown": shown}
@@ -26,18 +29,34 @@ def test_the_paper_s_figures_stand_only_beside_the_paper_s_data():
         assert "Paper: accuracy" not in table_1(other).columns
 
 
-def test_table_2_keeps_the_embedded_data_apart():
+def test_the_literature_s_figures_stand_only_in_runs_on_ucf101(tmp_path):
     real = table_2(fake_results("ucf101", "random"))
     assert real.rows[-1] == ("CNN-GRU (this run)", 10, 50.0, "measured on 1000 clips, random split")
-    for other in ("figures", "my_videos"):
-        embedded = table_2(fake_results(other, "group"))
-        assert [row[3] for row in embedded.rows] == ["quoted"] * 6
+    history = {"loss": [1.0], "accuracy": [0.5]}
+    for data, literature in (("ucf101", True), ("figures", False), ("my_videos", False)):
+        results = fake_results(data, "group", as_in_paper=False) | {"pictures": []}
+        row = results["protocols"]["group"]["models"]["CNN-GRU"]
+        row |= {"history": history, "confusion": [[1, 0], [0, 1]], "class_names": ["a", "b"], "clips": 2}
+        made = page(results, tmp_path)
+        assert ("table_2" in made.tables) is literature
+        shown = [made.title, *(s.title for s in made.sections), *(table.title for table in made.tables.values())]
+        numbered = [title for title in shown if "Table" in title or "Figure" in title or "with Grad-CAM" in title]
+        assert bool(numbered) is (data != "my_videos")
+        assert not any("paper" in note for note in made.tables["table_1"].notes) or data != "my_videos"
+
+
+def test_the_page_says_what_chance_is_and_names_what_is_on_both_sides(tmp_path):
+    table = table_1(fake_results("my_videos", "group"))
+    assert "group split: 200 test clips; none; always answering the most frequent class reaches 0.1250." in table.notes
+    (section,) = both_sides(fake_results("my_videos", "group")["protocols"])
+    assert section.tables[0].rows == (("a/1.mp4", "b/2.mp4", 0.0),)
+    assert both_sides({"random": {"overlap": {"identical": [], "near_identical": None}}}) == []
 
 
 def test_a_diverged_row_says_why_and_the_others_stand():
     results = fake_results("ucf101", "random", as_in_paper=False)
     results["protocols"]["official"] = {
-        "test_clips": 9, "overlap_text": "",
+        "test_clips": 9, "overlap_text": "", "most_frequent_class": 0.1,
         "models": {"CNN-GRU": {"status": "diverged", "reason": "The loss is nan", "starts_from": ""}},
     }  # fmt: skip
     table = table_1(results)
