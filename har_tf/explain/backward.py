@@ -119,6 +119,7 @@ def _check_flat(model: keras.Model, clips: Sequence[np.ndarray]) -> None:
         return
 
     def answer(graph: keras.Model) -> np.ndarray:
+        graph = graph._functional if isinstance(graph, keras.Sequential) else graph
         first = keras.tree.pack_sequence_as(graph.input, [each[:1] for each in clips])
         return keras.ops.convert_to_numpy(graph(first, training=False))
 

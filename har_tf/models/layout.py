@@ -137,7 +137,8 @@ def after(operation, node, layouts: Mapping[int, Layout]) -> list[Layout]:
         shape = tuple(outputs[0].shape)
         if tuple(source.shape) == shape and type(operation).__name__ in ("Reshape", "Cast"):
             return [layout]
-        known = _by_kind(operation, before, source, layout, shape)
+        known = _rearranged(operation, node, source, layout, shape)
+        known = known or _by_kind(operation, before, source, layout, shape)
         if known is not None:
             return [known]
     return _tried(operation, node, layouts, layout)
@@ -205,6 +206,103 @@ def _by_kind(operation, before, source, layout: Layout, shape: tuple) -> Layout 
             return None
         axes[i] = (replace(axes[i][0], size=size),)
     return _taken_by_kernel(operation, replace(mixed, axes=tuple(axes)), layout)
+
+
+def _rearranged(operation, node, source, layout: Layout, shape: tuple) -> Layout | None:
+    """The layout behind what moves values about, where that is worked out quicker than tried; else None."""
+    kind = type(operation).__name__
+    if not of_keras(operation) or layout.axes[0][:1] != (Part("b"),):
+        return None
+    if kind == "Reshape":
+        return _regrouped(layout, source.shape[-1], shape)
+    if kind == "Permute" or (kind == "Transpose" and operation.axes):
+        order = (0, *operation.dims) if kind == "Permute" else operation.axes
+        return replace(layout, axes=tuple(layout.axes[i] for i in order), moved=True)
+    if kind.startswith(("ZeroPadding", "Cropping")):
+        sides = operation.padding if kind.startswith("Zero") else [(-a, -b) for a, b in operation.cropping]
+        return _padded(layout, [(0, 0), *sides, (0, 0)]) if len(sides) == len(shape) - 2 else None
+    if kind == "GetItem" and len(node.input_tensors) == 1:
+        _, key = node.arguments.args
+        return _sliced(layout, key) if isinstance(key, tuple) else None
+    return None
+
+
+def _regrouped(layout: Layout, channels: int, shape: tuple) -> Layout | None:
+    """The layout behind a reshape that joins or cuts parts, as a fold of time into the batch."""
+    waiting, axes = list(layout.parts), []
+    if shape[0] is not None or None in shape[1:]:
+        return None
+    for size in reversed(shape[1:]):
+        axis: Axis = ()
+        while size > 1 and len(waiting) > 1:
+            part = waiting.pop()
+            cells = (channels if part == Part("c") else part.size) or 0
+            if cells > size and cells % size == 0 and part.name in PLACES:
+                waiting.append(replace(part, size=cells // size))
+                part, cells = replace(part, size=size, extent=round(_step(part) * size, 6)), size
+            if not cells or size % cells:
+                return None
+            size //= cells
+            axis = (replace(part, size=part.size * axis[0].size), *axis[1:]) if _cut(part, axis[:1]) else (part, *axis)
+        if size > 1:
+            return None
+        axes.append(axis)
+    *axes, last = (tuple(waiting), *reversed(axes))
+    if Part("c") not in last:
+        return replace(layout, axes=(*axes, last), moved=True)
+    kept = [part for axis in axes for part in axis]
+    for part in last:  # neighbours become channels, or all frames do
+        outer = [each for each in kept if each.name == part.name]
+        if outer and not (len(outer) == 1 and _cut(outer[0], (part,))):
+            return None
+        layout = layout if outer else _in_one_cell(replace(layout, axes=(*axes, last)), (part,))
+        axes = axes if outer else list(layout.axes[:-1])
+    return replace(layout, axes=(*axes, (Part("c"),)), moved=True)
+
+
+def _cut(outer: Part, inner: Axis) -> bool:
+    """Whether two parts are neighbouring cells that were one part before."""
+    return bool(inner) and outer.name == inner[0].name in PLACES and abs(_step(outer) - inner[0].extent) < 1e-5
+
+
+def _sliced(layout: Layout, key: tuple) -> Layout | None:
+    """The layout of some cells along each axis, `x[key]`."""
+    if not all(each is Ellipsis or isinstance(each, slice) for each in key) or key.count(Ellipsis) > 1:
+        return None
+    if Ellipsis in key:
+        i = key.index(Ellipsis)
+        key = (*key[:i], *[slice(None)] * (len(layout.axes) - len(key) + 1), *key[i + 1 :])
+    axes, begins, padding = list(layout.axes), dict(layout.begins), dict(layout.padding)
+    for i, cells in enumerate(key):
+        if cells == slice(None) or axes[i] == (Part("c"),):
+            continue
+        if len(axes[i]) != 1 or axes[i][0].name not in PLACES or axes[i][0].size is None:
+            return None
+        (part,) = axes[i]
+        chosen = range(part.size)[cells]
+        if not chosen:
+            return None
+        step = _step(part) * chosen.step
+        begins[part.name] = round(begins[part.name] + _step(part) * (chosen.start + 0.5) - step / 2, 6) + 0.0
+        padding.pop(part.name, None)
+        axes[i] = (Part(part.name, len(chosen), round(step * len(chosen), 6)),)
+    return replace(layout, axes=tuple(axes), begins=begins, padding=padding, moved=True)
+
+
+def _padded(layout: Layout, sides: Sequence[tuple[int, int]]) -> Layout | None:
+    """The layout with so many cells of zeros in front of and behind each axis, or fewer cells."""
+    axes, begins, padding = [], dict(layout.begins), dict(layout.padding)
+    for axis, (front, behind) in zip(layout.axes, sides, strict=True):
+        if front or behind:
+            if len(axis) != 1 or axis[0].name not in PLACES or axis[0].size is None:
+                return None
+            (part,) = axis
+            size, old = part.size + front + behind, padding.get(part.name, (0, 0))
+            begins[part.name] = round(begins[part.name] - front * _step(part), 6)
+            padding[part.name] = max(0, old[0] + front), max(0, old[1] + behind)
+            axis = (replace(part, size=size, extent=round(_step(part) * size, 6)),)
+        axes.append(axis)
+    return replace(layout, axes=tuple(axes), begins=begins, padding=padding, moved=True)
 
 
 def _joined(layout: Layout, others: Sequence[Layout]) -> Layout | None:

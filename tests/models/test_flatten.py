@@ -97,7 +97,7 @@ def test_any_number_of_frames(size):
         with pytest.raises(ValueError, match="what 'zero_padding2d.*' does to places"):
             gradcam(model, np.zeros((1, 2, 16, 24, 3)))
         model = keras.Sequential(
-            [keras.Input(size), layers.TimeDistributed(cnn.layers[1]), layers.GlobalMaxPooling3D()]
+            [keras.Input(size), layers.TimeDistributed(cnn.layers[1]), layers.GlobalMaxPooling3D(), layers.Dense(2)]
         )
     else:
         assert [(tap.name, tap.shape) for tap in taps(model)] == [(f"{cnn.name}/deep", (None, 16, 24, 4))]
