@@ -8,6 +8,8 @@ from typing import Any
 
 import tyro
 
+from har_tf.names import shown
+
 FAILED = 1
 
 
@@ -64,7 +66,7 @@ def guarded(action: Callable[[], Any]) -> int:
     except Exception as error:
         if os.environ.get("HAR_TF_TRACEBACK"):
             raise
-        print(f"error: {_reason(error)}", file=sys.stderr)
+        print(f"error: {shown(_reason(error))}", file=sys.stderr)
         return FAILED
     return 0
 

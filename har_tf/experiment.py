@@ -18,6 +18,7 @@ from har_tf.command import check_name, check_ranges, words
 from har_tf.datasets import splits
 from har_tf.datasets.errors import DatasetError, IncompleteError
 from har_tf.datasets.stick_figures import Figures
+from har_tf.names import shown
 from har_tf.report.run_folder import RunFolder, check_writable, run_name
 
 R = TypeVar("R")
@@ -349,9 +350,9 @@ def announce(dataset, unit: str = "clips", notes: Iterable[str] | None = None) -
         notes: None: those of the data set.
     """
     count = f"{len(dataset)} {unit} of {len(dataset.class_names)} classes"
-    print(f"{dataset.name}: {count} in {dataset.root}", flush=True)
+    print(shown(f"{dataset.name}: {count} in {dataset.root}"), flush=True)
     for note in dataset.notes if notes is None else notes:
-        print(f"note: {note}", flush=True)
+        print(f"note: {shown(note)}", flush=True)
 
 
 def readable(part, skipped: Iterable, what: str):

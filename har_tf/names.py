@@ -1,4 +1,4 @@
-"""Names of classes: which can be shown anywhere, and what to answer when one is not among those that are known."""
+"""Names of classes and files: which can be shown anywhere, and what to answer when one is not known."""
 
 import difflib
 import json
@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-# What a terminal, a picture or a page obeys or cannot show: control characters, halves of characters, ends of lines.
-_UNSHOWN = frozenset(("Cc", "Cs", "Zl", "Zp"))
-# Characters that turn the direction of the text around them, so that a name reads as another.
-_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# What a terminal, a picture or a page obeys or cannot show: control characters, halves of characters, ends of lines,
+# and marks that nobody sees, some of which turn the text around them so that a name reads as another.
+_UNSHOWN = frozenset(("Cc", "Cs", "Zl", "Zp", "Cf"))
+_JOINERS = frozenset("\u200c\u200d")  # which Persian, Hindi and emoji are written with
 
 
 def check_names(names: Any, where: str) -> tuple[str, ...]:
@@ -27,7 +27,7 @@ def check_names(names: Any, where: str) -> tuple[str, ...]:
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError(f"{where}: class names are a list of strings, none of them empty. Received: {names!a}"[:500])
     for name in names:
-        if any(unicodedata.category(letter) in _UNSHOWN or letter in _TURNING for letter in name):
+        if any(map(_is_unshown, name)):
             raise ValueError(f"{where}: class names have no control characters. Received: {name!a}"[:500])
     return tuple(names)
 
@@ -86,6 +86,18 @@ def _pairs(names: dict) -> list[tuple[str, Any]]:
     """The entries of {number: name}; nothing where that is not what it is."""
     named = all(_is_number(number) and isinstance(name, str) for number, name in names.items())
     return list(names.items()) if named and len(set(names.values())) == len(names) else [("-1", "")]
+
+
+def shown(text: Any) -> str:
+    r"""A text as a terminal may have it: what it would obey or cannot show is an escape such as `\x1b`."""
+    return "".join(
+        letter.encode("unicode_escape").decode() if _is_unshown(letter) and letter not in "\n\t" else letter
+        for letter in str(text)
+    )
+
+
+def _is_unshown(letter: str) -> bool:
+    return unicodedata.category(letter) in _UNSHOWN and letter not in _JOINERS
 
 
 def csv_cell(value: Any) -> Any:

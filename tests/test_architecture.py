@@ -8,7 +8,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Packages and modules of har_tf from left to right. Each imports only from those of earlier lines; where several stand
 # in a line, they do not import each other.
 LAYERS = (
-    ("names", "quiet", "command", "video"),
+    ("names", "quiet"),
+    ("command", "video"),
     ("files",),
     ("datasets", "models", "training"),
     ("audit", "explain", "pipeline"),

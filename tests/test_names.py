@@ -1,10 +1,13 @@
 """Names that are close to one that is not known."""
 
+from pathlib import Path
+
 import pytest
 
+from har_tf.command import guarded
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
-from har_tf.names import check_names, closest, csv_cell, index_of, read_names
+from har_tf.names import check_names, closest, csv_cell, index_of, read_names, shown
 from har_tf.report.tables import Table
 
 
@@ -14,7 +17,22 @@ def test_names_of_any_language_are_kept(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "  ", "a\nb", "a\x1b[31mb", "a\u202eb", "a\u2028b", "a\ud800", "a\x00", "a\x9b2Jb", "\u2067a", "a\rb"]
+    "name",
+    [
+        "",
+        "  ",
+        "a\nb",
+        "a\x1b[31mb",
+        "a\u202eb",
+        "a\u2028b",
+        "a\ud800",
+        "a\x00",
+        "a\x9b2Jb",
+        "\u2067a",
+        "a\rb",
+        "a\u200bb",
+        "\ufeffa",
+    ],
 )
 def test_names_that_a_terminal_obeys_or_nothing_can_show_are_refused_with_the_file(name, tmp_path):
     with pytest.raises(ValueError, match="^names.json: class names ") as refused:
@@ -67,6 +85,17 @@ def test_other_files_of_class_names_are_refused_by_name(tmp_path, file, content,
         read_names(path)
     assert str(refused.value).startswith(f"{path}: ")
     assert str(refused.value).isprintable()
+
+
+def test_what_a_terminal_would_obey_is_shown_as_an_escape(capsys):
+    assert shown(Path("a\x1b[31m\udcff/Übung 打网球.avi")) == "a\\x1b[31m\\udcff/Übung 打网球.avi"
+    assert shown("a\u202egpj.avi\nb") == "a\\u202egpj.avi\nb"
+
+    def fail():
+        raise ValueError("clips/\x1b]0;title\x07\udcff.avi: no video")
+
+    assert guarded(fail) == 1
+    assert capsys.readouterr().err == "error: clips/\\x1b]0;title\\x07\\udcff.avi: no video\n"
 
 
 def test_a_name_is_no_formula_in_a_spreadsheet():

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from har_tf.cli.loading import loader_options
+from har_tf.names import shown
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class Check:
             }
             print(json.dumps(report))
         else:
-            print(summary(found))
+            print(shown(summary(found)))
             if self.audit:
-                print(audit.summary(found, pairs))
+                print(shown(audit.summary(found, pairs)))
             if self.out is not None:
                 print(self.out)
         counts = {

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from har_tf.names import shown
+
 
 @dataclass(frozen=True)
 class Mine:
@@ -74,7 +76,7 @@ class Mine:
         _print_concepts(found)
         problems = [source for source in found.sources if source.problem]
         for source in problems:
-            print(f"left out: {source.path}: {source.problem}")
+            print(shown(f"left out: {source.path}: {source.problem}"))
         tracks, frames = (sum(getattr(source, name) for source in found.sources) for name in ("tracks", "frames"))
         print(
             f"{len(found.sources) - len(problems)} videos, {frames} frames, {tracks} tracks, {len(found.clips)} clips"
@@ -131,6 +133,6 @@ def _print_concepts(found) -> None:
             others += counts.total()
             continue
         verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("accepted", "rejected", "undecided"))
-        print(f"{name}, {kind}: {counts.total()} clips ({verdicts})")
+        print(f"{shown(name)}, {kind}: {counts.total()} clips ({verdicts})")
     if others:
         print(f"other classes: {others} clips")

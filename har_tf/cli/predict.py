@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from har_tf.cli.reading import Foreign, note_short, open_classifier
+from har_tf.names import shown
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Predict:
                 ranked = {names[i]: float(answer[i]) for i in order}
                 print(json.dumps({"video": str(video), "class": names[order[0]], "probabilities": ranked}))
             else:
-                print(video)
+                print(shown(video))
                 for i in order[: self.top]:
                     print(f"  {answer[i]:6.4f}  {names[i]}")
         if failed:
