@@ -11,7 +11,9 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,9 +22,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf.files.whole import whole_file
+from har_tf.files.whole import sync, whole_file
 
 Train = Callable[[range], tf.data.Dataset]
+
+# What reading a file ends in that a disk has damaged.
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 LONG_SAVE = 1.0  # seconds; a state that is written faster is written after every epoch
 
@@ -149,8 +154,9 @@ def fit(
 
     The best epoch is the one with the highest validation accuracy (of equal ones, the lowest validation loss), or the
     last where there is no validation data. Validation clips are to be taken from the training part, never from the
-    test set. `run_dir` receives `history.csv`, `tensorboard/`, `best.npz` and `state.npz`; a run that finds a
-    `state.npz` goes on from there, and one that is complete returns at once.
+    test set. `run_dir` receives `history.csv`, `tensorboard/`, `best.npz` and `state.npz`, and what these were
+    before; a run that finds a state goes on from the last one that can be read, and one that is complete returns at
+    once.
 
     Under a mirrored strategy a batch is dealt out to the devices and their mean losses count alike, so of a last batch
     that does not split evenly some clips weigh more than others.
@@ -280,28 +286,74 @@ class _State(keras.callbacks.Callback):
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def restore(self) -> None:
-        """Puts the model where the last epoch on disk left it; does nothing where there is none."""
-        if not self.path.is_file():
+        """Puts the model where the last epoch on disk left it; does nothing where there is none.
+
+        Where the last state cannot be read, the one before it is taken, and that is said.
+
+        Raises:
+            ValueError: the run has other settings, or neither state can be read.
+        """
+        known = [path for path in (self.path, _before(self.path)) if path.is_file()]
+        if not known:
             self.next_best_path.unlink(missing_ok=True)
             return
-        with np.load(self.path) as stored:
-            about = json.loads(str(stored["about"]))
-            if about["identity"] != self.identity:
-                raise ValueError(
-                    f"{self.run_dir}: holds a run with other settings "
-                    f"({_difference(about['identity'], self.identity)}); choose another folder or remove this one"
-                )
-            for i, variable in enumerate(self._variables()):
-                variable.assign(stored[f"v{i}"])
+        reasons = []
+        for path in known:
+            try:
+                about, variables = self._read(path, "v", self._variables())
+                about = json.loads(str(about))
+                best = self._best_of(about)
+                break
+            except _UNREADABLE as error:
+                reasons.append(f"{path}: cannot be read ({(str(error) or type(error).__name__).splitlines()[0]})")
+        else:
+            raise ValueError(f"{'; '.join(reasons)}; remove the folder to train anew")
+        if about["identity"] != self.identity:
+            raise ValueError(
+                f"{self.run_dir}: holds a run with other settings "
+                f"({_difference(about['identity'], self.identity)}); choose another folder or remove this one"
+            )
+        if reasons:
+            print(f"{reasons[0]}; continues from the state before it", file=sys.stderr, flush=True)
+        if best != self.best_path:
+            best.replace(self.best_path)
+        if path != self.path:
+            path.replace(self.path)
+        for variable, value in zip(self._variables(), variables, strict=True):
+            variable.assign(value)
         self.history = History(about["history"], about["best_epoch"])
         self.next_epoch = about["next_epoch"]
-        self._take_next_best()
+        self.next_best_path.unlink(missing_ok=True)
+
+    def _best_of(self, about: dict) -> Path:
+        """The file with the weights of a state's best epoch.
+
+        Raises:
+            ValueError: there is none that can be read.
+        """
+        for path in (self.next_best_path, self.best_path, _before(self.best_path)):
+            if path.is_file():
+                try:
+                    epoch, _ = self._read(path, "w", self.model.weights)
+                except _UNREADABLE:
+                    continue
+                if int(epoch) == about["best_epoch"]:
+                    return path
+        raise ValueError(f"the weights of its best epoch, {about['best_epoch'] + 1}, are not in {self.best_path.name}")
+
+    @staticmethod
+    def _read(path: Path, letter: str, variables: Sequence) -> tuple[np.ndarray, list[np.ndarray]]:
+        """What a file says of itself, and the values of variables."""
+        with np.load(path) as stored:
+            about = stored["about" if letter == "v" else "epoch"]
+            values = [stored[f"{letter}{i}"] for i in range(sum(name.startswith(letter) for name in stored.files))]
+        return about, values
 
     def restore_best(self) -> None:
         """Puts the weights of the best epoch into the model."""
-        with np.load(self.best_path) as stored:
-            for i, weight in enumerate(self.model.weights):
-                weight.assign(stored[f"w{i}"])
+        _, values = self._read(self.best_path, "w", self.model.weights)
+        for weight, value in zip(self.model.weights, values, strict=True):
+            weight.assign(value)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._started = time.perf_counter()
@@ -342,7 +394,7 @@ class _State(keras.callbacks.Callback):
         """Writes the last complete epoch, if it is not on disk yet.
 
         The best weights lie beside the old ones until there is a state that speaks of them: a run that is killed in
-        between may find another best epoch.
+        between may find another best epoch. The state before, and the best weights that it speaks of, are kept.
         """
         if self._unwritten is None:
             return
@@ -351,23 +403,23 @@ class _State(keras.callbacks.Callback):
         if best_weights is not None:
             with whole_file(self.next_best_path) as temporary:
                 np.savez(temporary, epoch=about["best_epoch"], **_numbered("w", best_weights))
+        if self.path.is_file():
+            self.path.replace(_before(self.path))
         with whole_file(self.path) as temporary:
             np.savez(temporary, about=json.dumps(about), **_numbered("v", variables))
-        self._take_next_best()
+        if best_weights is not None:
+            if self.best_path.is_file():
+                self.best_path.replace(_before(self.best_path))
+            self.next_best_path.replace(self.best_path)
+            sync(self.run_dir)
         self._unwritten = self._best_weights = None
         self._saved = time.perf_counter()
         self._seconds = self._saved - begin
 
-    def _take_next_best(self) -> None:
-        """Makes `next_best.npz` the best weights if the state on disk speaks of them, and else removes it."""
-        if not self.next_best_path.is_file():
-            return
-        with np.load(self.next_best_path) as stored, np.load(self.path) as state:
-            spoken_of = int(stored["epoch"]) == json.loads(str(state["about"]))["best_epoch"]
-        if spoken_of:
-            self.next_best_path.replace(self.best_path)
-        else:
-            self.next_best_path.unlink()
+
+def _before(path: Path) -> Path:
+    """Where the state, or the best weights, before those of `path` are kept: a disk may lose what it has written."""
+    return path.with_name(f"{path.stem}_before.npz")
 
 
 def _copied(variables) -> list[np.ndarray]:

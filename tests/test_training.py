@@ -3,6 +3,7 @@
 import csv
 import functools
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -186,7 +187,48 @@ def test_killed_between_its_two_files_the_best_weights_stay_those_of_the_best_ep
     assert history.best_epoch == 1
     for weight, expected in zip(continued.weights, seen[1], strict=True):
         np.testing.assert_array_equal(weight, expected)
-    assert sorted(path.name for path in tmp_path.glob("*.npz")) == ["best.npz", "state.npz"]
+    assert not (tmp_path / "next_best.npz").exists()
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def rising(epoch, logs):
+    """The last epoch is the best one, and the one before was so before."""
+    logs["val_accuracy"] = 0.1 * epoch
+
+
+@pytest.fixture(scope="module")
+def risen(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("risen")
+    return *train(data, folder, with_callback(build(), on_epoch_end=rising)), folder
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("state", flipped), ("state", lambda content: content[: len(content) // 2]), ("best", lambda content: b"")],
+)
+def test_a_damaged_file_is_named_and_the_state_before_it_is_taken(data, risen, tmp_path, capsys, name, damage):
+    expected, history, original = risen
+    folder = shutil.copytree(original, tmp_path / "run")
+    broken = folder / f"{name}.npz"
+    broken.write_bytes(damage(broken.read_bytes()))
+    model, again = train(data, folder, with_callback(build(), on_epoch_end=rising))
+    assert f"{folder / 'state.npz'}: cannot be read" in capsys.readouterr().err
+    assert again.best_epoch == history.best_epoch == 3
+    for first, second in zip(expected.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert train(data, folder)[1] == again and not capsys.readouterr().err, "what was written then is whole"
+
+
+def test_where_no_state_can_be_read_both_are_named(data, whole, tmp_path):
+    folder = shutil.copytree(whole[2], tmp_path / "run")
+    for name in ("state", "state_before"):
+        (folder / f"{name}.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"state.npz: cannot be read .*state_before.npz: cannot be read .*train anew"):
+        train(data, folder)
 
 
 def test_an_interrupted_run_keeps_the_epochs_that_were_not_written_yet(data, whole, tmp_path, monkeypatch):

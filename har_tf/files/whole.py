@@ -16,21 +16,22 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def whole_file(path, synced: bool = False) -> Iterator[Path]:
+def whole_file(path) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to, and moves it into place if all went well.
 
-    A reader of `path` sees the old file or the new one, never half of one, and a failure leaves no trace. The temporary
-    name keeps the ending, by which many writers choose the format.
+    A reader of `path` sees the old file or the new one, never half of one, and a failure leaves no trace. When this
+    returns, the file and its name are on the disk, where a power cut leaves them. The temporary name keeps the ending,
+    by which many writers choose the format.
 
     Args:
         path: the file to be written; its folder is made where it is missing.
-        synced: return only when the file and its name are on the disk, where a power cut leaves them.
 
     Yields:
         The temporary path, in the same folder.
 
     Raises:
-        OSError: the folder cannot be made or written to.
+        OSError: the folder cannot be made or written to; where the disk is full, with what was written and what is
+            free.
     """
     path = Path(path)
     with _named(path):
@@ -39,11 +40,9 @@ def whole_file(path, synced: bool = False) -> Iterator[Path]:
         part = _part(path)
         try:
             yield part
-            if synced:
-                sync(part)
+            sync(part)
             part.replace(path)
-            if synced:
-                sync(path.parent)
+            sync(path.parent)
         finally:
             part.unlink(missing_ok=True)
 
@@ -72,8 +71,11 @@ def whole_folder(path, alike: bool = True) -> Iterator[Path]:
         try:
             part.mkdir()
             yield part
+            for inner in (*part.rglob("*"), part):
+                sync(inner)
             try:
                 part.rename(path)
+                sync(path.parent)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
@@ -161,6 +163,18 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, f"{os.strerror(error.errno)}{_room(path)}", str(path)) from error
         if error.filename is not None and Path(os.fsdecode(error.filename)) == _part(path):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def _room(path: Path) -> str:
+    """How much of a file was written, and how much is free, in words."""
+    try:
+        free = shutil.disk_usage(path.parent).free
+        written = sum(each.stat().st_size for each in (_part(path), *_part(path).rglob("*")) if each.is_file())
+    except OSError:
+        return ""
+    return f" ({written / 1e6:.1f} MB of it were written, {free / 1e6:.1f} MB are free)"

@@ -87,7 +87,7 @@ def write_shards(
     # A file rather than elements: runners limit the size of a pipeline, and the records of a large data set exceed it.
     plan = work / "plan"
     content = pickle.dumps([_absolute(shard) for shard in shards])
-    with whole_file(plan, synced=True) as part:
+    with whole_file(plan) as part:
         part.write_bytes(content)
     write = functools.partial(_write, plan=str(plan), digest=hashlib.sha256(content).hexdigest(), timeout=timeout)
     try:

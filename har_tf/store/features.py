@@ -390,7 +390,7 @@ def _listed(array: _Array, notes: Path, spans: Collection[tuple[int, int]]) -> d
 
 def _list(notes: Path, parts: dict[tuple[int, int], tuple[int, float]]) -> None:
     """Lists the parts that are complete: (first clip, first clip of the next) -> (checksum, seconds)."""
-    with whole_file(notes, synced=True) as temporary:
+    with whole_file(notes) as temporary:
         temporary.write_text("".join(json.dumps([*span, *told]) + "\n" for span, told in parts.items()))
 
 

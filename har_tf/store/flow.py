@@ -120,7 +120,7 @@ def _fill(store: Store, prepared: PreparedDataset, method: str) -> None:
             for row, clip in zip(part, threads.map(flow_of, part), strict=True):
                 flow[str(row)] = clip
                 progress.update(1)
-            with whole_file(file, synced=True) as temporary:
+            with whole_file(file) as temporary:
                 np.savez(temporary, **flow)
     np.savez_compressed(store.parts / "index.npz", **prepared.columns)
     about = {

@@ -151,7 +151,7 @@ def write_shard(shard: Shard, clips: Iterator[np.ndarray | Failed]) -> Notes:
     import tensorflow as tf
 
     rows, skipped, size = [], [], 0
-    with whole_file(shard.file, synced=True) as part:
+    with whole_file(shard.file) as part:
         with as_os_error(part), tf.io.TFRecordWriter(str(part)) as file:
             for item in shard.items:
                 clip = next(clips) if item.problem is None else Failed(item.problem)
@@ -168,7 +168,7 @@ def write_shard(shard: Shard, clips: Iterator[np.ndarray | Failed]) -> Notes:
             raise OSError(errno.EIO, f"{written} bytes arrived of {size}", str(part))
         checksum = _checksum(part)
     notes = Notes(size, checksum, rows, skipped)
-    with whole_file(shard.notes, synced=True) as part:
+    with whole_file(shard.notes) as part:
         part.write_text(json.dumps(asdict(notes)))
     return notes
 

@@ -1,9 +1,11 @@
 """Files are there whole or not at all."""
 
+import errno
 import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +103,30 @@ def test_a_folder_named_by_dots(tmp_path, monkeypatch):
     with whole_folder(".") as part:
         (part / "a.txt").touch()
     assert [path.name for path in (tmp_path / "empty").iterdir()] == ["a.txt"]
+
+
+def test_a_power_cut_leaves_the_old_file_or_the_new_one(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda part, path: (done.append("moved"), replace(part, path)))
+    with whole_file(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert [Path(name).name for name in done] == [temporary.name, "moved", tmp_path.name]
+    done.clear()
+    with whole_folder(tmp_path / "folder") as part:
+        (part / "inner").mkdir()
+        (part / "inner" / "b.txt").write_text("b")
+    names = [Path(name).name for name in done]
+    assert set(names[:-1]) == {"inner", "b.txt", part.name} and names[-1] == tmp_path.name
+
+
+def test_a_full_disk_is_told_with_the_file_and_what_was_written(tmp_path):
+    with pytest.raises(
+        OSError, match=r"No space left on device \(2.0 MB of it were written, .* MB are free\)"
+    ) as raised:
+        with whole_file(tmp_path / "state.npz") as temporary:
+            temporary.write_bytes(bytes(2_000_000))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as NumPy and h5py do, without a name
+    assert raised.value.filename == str(tmp_path / "state.npz")
+    assert list(tmp_path.iterdir()) == []
