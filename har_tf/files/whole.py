@@ -39,10 +39,11 @@ def whole_file(path) -> Iterator[Path]:
         _remove_abandoned(path)
         part = _part(path)
         try:
-            yield part
-            sync(part)
-            part.replace(path)
-            sync(path.parent)
+            with _told_if_full(path):
+                yield part
+                sync(part)
+                part.replace(path)
+                sync(path.parent)
         finally:
             part.unlink(missing_ok=True)
 
@@ -70,9 +71,10 @@ def whole_folder(path, alike: bool = True) -> Iterator[Path]:
         part = _part(path)
         try:
             part.mkdir()
-            yield part
-            for inner in (*part.rglob("*"), part):
-                sync(inner)
+            with _told_if_full(path):
+                yield part
+                for inner in (*part.rglob("*"), part):
+                    sync(inner)
             try:
                 part.rename(path)
                 sync(path.parent)
@@ -163,18 +165,20 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(error.errno, f"{os.strerror(error.errno)}{_room(path)}", str(path)) from error
         if error.filename is not None and Path(os.fsdecode(error.filename)) == _part(path):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
-def _room(path: Path) -> str:
-    """How much of a file was written, and how much is free, in words."""
+@contextmanager
+def _told_if_full(path: Path) -> Iterator[None]:
+    """The error of a full disk, which may name no file, as one with the file, what was written and what is free."""
     try:
-        free = shutil.disk_usage(path.parent).free
-        written = sum(each.stat().st_size for each in (_part(path), *_part(path).rglob("*")) if each.is_file())
-    except OSError:
-        return ""
-    return f" ({written / 1e6:.1f} MB of it were written, {free / 1e6:.1f} MB are free)"
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        part, free = _part(path), shutil.disk_usage(path.parent).free
+        written = sum(each.stat().st_size for each in (part, *part.rglob("*")) if each.is_file())
+        room = f"{written / 1e6:.1f} MB of it were written, {free / 1e6:.1f} MB are free"
+        raise OSError(error.errno, f"{os.strerror(error.errno)} ({room})", str(path)) from error

@@ -107,7 +107,7 @@ def test_a_folder_named_by_dots(tmp_path, monkeypatch):
 
 def test_a_power_cut_leaves_the_old_file_or_the_new_one(tmp_path, monkeypatch):
     done = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
     replace = Path.replace
     monkeypatch.setattr(Path, "replace", lambda part, path: (done.append("moved"), replace(part, path)))
     with whole_file(tmp_path / "a.txt") as temporary:
@@ -122,11 +122,13 @@ def test_a_power_cut_leaves_the_old_file_or_the_new_one(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_told_with_the_file_and_what_was_written(tmp_path):
-    with pytest.raises(
-        OSError, match=r"No space left on device \(2.0 MB of it were written, .* MB are free\)"
-    ) as raised:
-        with whole_file(tmp_path / "state.npz") as temporary:
-            temporary.write_bytes(bytes(2_000_000))
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as NumPy and h5py do, without a name
+    with (
+        pytest.raises(
+            OSError, match=r"No space left on device \(2.0 MB of it were written, .* MB are free\)"
+        ) as raised,
+        whole_file(tmp_path / "state.npz") as temporary,
+    ):
+        temporary.write_bytes(bytes(2_000_000))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as NumPy and h5py do, without a name
     assert raised.value.filename == str(tmp_path / "state.npz")
     assert list(tmp_path.iterdir()) == []
