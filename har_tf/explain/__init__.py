@@ -12,6 +12,7 @@ from har_tf.explain.methods import METHODS
 _HOMES = {
     "Explanation": "har_tf.explain.explanation",
     "Layerwise": "har_tf.explain.layerwise",
+    "Sampled": "har_tf.explain.sampled",
     "Tap": "har_tf.models.taps",
     "VideoExplanation": "har_tf.explain.windows",
     "by_method": "har_tf.explain.layerwise",

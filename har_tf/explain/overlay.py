@@ -1,18 +1,43 @@
 """Overlays: saliency painted on the frames it explains, as pictures and as a video with captions."""
 
+import functools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from har_tf.explain import captions
 from har_tf.explain.explanation import Explanation
-from har_tf.video import write_video
+from har_tf.explain.options import check
+from har_tf.explain.sampled import Sampled, laid
+from har_tf.video import VideoError
+from har_tf.video.animation import write_any
+from har_tf.video.reader import UNKNOWN_RATE, play
+from har_tf.video.segment import frame_rate
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_PAPER, _INK, _GREY = (255, 255, 255), (20, 20, 20), (110, 110, 110)
+PERCENTILE = 99.5  # where the colour scale ends, so that a map whose mass lies in few pixels is seen
+WIDEST = 4096  # pixels: players and their chips take no wider video
+_NARROWEST = 320  # pixels: a narrower picture has no room for its caption
 _GAP = 4  # pixels between pictures that stand side by side
+_COARSE = 8  # cells along the shorter side: what a map of fewer shows lies up to an eighth of the picture away
+_PIXELS = 2**24  # whose percentile is taken; of more, evenly chosen ones
+
+
+class ScaleEnd(NamedTuple):
+    """Where a colour scale ends, and what lies there.
+
+    Attributes:
+        values: float32 (B, T), the saliency that is shown as 1 in each frame.
+        meaning: in words, such as "strongest 0.5 % of this clip".
+    """
+
+    values: np.ndarray
+    meaning: str
 
 
 def overlay(
@@ -21,6 +46,7 @@ def overlay(
     alpha: float = 0.4,
     colormap: str = "jet",
     blend: str = "saliency",
+    scale: str = "percentile",
 ) -> np.ndarray:
     """Paints the saliency of each frame over the frame.
 
@@ -30,61 +56,95 @@ def overlay(
     regions turn blue.
 
     Args:
-        clips: (B, T, H, W, 3) RGB in [0, 255], uint8 or float; (B, H, W, 3) for images. Height and width may
-            differ from those of the maps, which are then resized.
+        clips: (B, T, H, W, 3) or (B, T, H, W, 1), uint8, or numbers in [0, 255], in [0, 1] or in [-1, 1]; (B, H, W, 3)
+            for images. Height and width may differ from those of the maps, which are then resized.
         explanation: of these clips, with maps in [0, 1].
-        alpha: share of the colour where the saliency is 1.
+        alpha: share of the colour where the colour scale ends.
         colormap: name of an OpenCV colour map, as "jet", "turbo", "viridis".
         blend: "saliency" or "uniform".
+        scale: where the colour scale ends, see `scale_end`.
 
     Returns:
         uint8 (B, T, H, W, 3).
 
     Raises:
         ValueError: another number of clips or frames than maps, unscaled maps, `alpha` outside [0, 1], or an
-            unknown colour map or blend.
+            unknown colour map, blend or scale.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha lies in [0, 1]. Received: {alpha=}")
     if blend not in ("saliency", "uniform"):
         raise ValueError(f"blend is 'saliency' or 'uniform'. Received: {blend=}")
     clips = np.asarray(clips)
     clips = clips[:, None] if clips.ndim == 4 else clips
-    if clips.ndim != 5 or clips.shape[-1] != 3:
+    if clips.ndim != 5 or clips.shape[-1] not in (1, 3):
         raise ValueError(f"clips are (B, T, H, W, 3). Received: shape {clips.shape}")
-    maps = _checked_maps(explanation)
+    maps = _checked(explanation, alpha)
     if clips.shape[:2] != maps.shape[:2]:
         raise ValueError(
             f"an explanation of {maps.shape[0]} clips of {maps.shape[1]} frames needs these clips. "
             f"Received: clips of shape {clips.shape}"
         )
-    colours = _colours(colormap)
+    clips, ends, colours = pixels(clips), scale_end(explanation, scale).values, _colours(colormap)
     painted = np.empty(clips.shape, "uint8")
     for i in np.ndindex(clips.shape[:2]):
-        painted[i] = _painted(clips[i], maps[i], alpha, colours, blend)
+        saliency = np.minimum(_resized(maps[i], clips.shape[2:4]) / ends[i], 1)
+        painted[i] = _painted(clips[i], saliency, alpha, colours, blend)
     return painted
 
 
-def _checked_maps(explanation: Explanation) -> np.ndarray:
+def pixels(clips: np.ndarray) -> np.ndarray:
+    """Clips (..., 3) or (..., 1) as uint8 RGB (..., 3): of numbers in [0, 1] or [-1, 1] as in [0, 255].
+
+    Raises:
+        ValueError: other numbers.
+    """
+    clips = np.asarray(clips)
+    if clips.dtype != np.uint8:
+        low, high = float(clips.min(initial=0)), float(clips.max(initial=0))
+        if -1 <= low < 0 and high <= 1:
+            clips = (clips + 1.0) * 127.5
+        elif low == 0 and high <= 1 and clips.dtype.kind == "f":
+            clips = clips * 255.0
+        elif not (low == 0 and high <= 255):
+            raise ValueError(f"pixels lie in [0, 255], [0, 1] or [-1, 1]. Received: from {low:.4g} to {high:.4g}")
+        clips = np.rint(clips).astype("uint8")
+    return clips if clips.shape[-1] == 3 else np.repeat(clips, 3, axis=-1)
+
+
+def scale_end(explanation: Explanation, scale: str = "percentile", of: str = "clip") -> ScaleEnd:
+    """Where the colour scale of each clip ends, or of each frame where maps are scaled frame by frame.
+
+    Args:
+        explanation: with maps (B, T, H, W).
+        scale: "percentile": at the 99.5th percentile of the saliency, or where that is 0, because less than 0.5 % of
+            the pixels have any, at the largest; "max": at the largest.
+        of: what it is the percentile of, in the words.
+
+    Raises:
+        ValueError: another scale.
+    """
+    check(scale=scale)
     maps = explanation.maps
-    if maps.max(initial=0) > 1:
-        raise ValueError(
-            "an overlay needs maps in [0, 1], from normalize='clip' or 'frame'. "
-            f"Received: maps up to {maps.max():.4g}, normalize={explanation.settings.get('normalize')!r}"
-        )
-    return maps
+    framewise = explanation.settings.get("normalize") == "frame"
+    parts = maps.reshape(-1, 1 if framewise else maps.shape[1], *maps.shape[2:])
+    largest = np.array([part.max(initial=0) for part in parts])
+    ends = np.array([_percentile(part) for part in parts]) if scale == "percentile" else largest
+    usual = scale == "percentile" and not ((ends == 0) & (largest > 0)).any()
+    ends = np.where(ends > 0, ends, np.where(largest > 0, largest, 1)).astype("float32")
+    ends = np.broadcast_to(ends.reshape(len(maps), -1), maps.shape[:2])
+    what = f"strongest {100 - PERCENTILE:g} %" if usual else "strongest point"
+    return ScaleEnd(ends, f"{what} of {'each frame' if framewise else f'this {of}'}")
 
 
-def _painted(frame, saliency, alpha, colours, blend="saliency") -> np.ndarray:
-    saliency = _resized(saliency, frame.shape[:2])
-    weight = alpha * saliency[..., None] if blend == "saliency" else alpha
-    tint = colours[np.rint(saliency * 255).astype("uint8")]
-    return np.rint((1 - weight) * frame + weight * tint).astype("uint8")
+def _percentile(part: np.ndarray) -> float:
+    step = -(-part.size // _PIXELS)
+    while step > 1 and math.gcd(step, part.shape[-1]) > 1:  # not the same columns of every row
+        step += 1
+    return float(np.percentile(part.reshape(-1)[::step], PERCENTILE))
 
 
 def save_overlay(
     path: str | PathLike,
-    clip: np.ndarray | Iterable[np.ndarray],
+    clip: np.ndarray | Iterable[np.ndarray] | Sampled,
     explanation: Explanation | Mapping[str, Explanation],
     index: int = 0,
     fps: float = 5,
@@ -95,28 +155,37 @@ def save_overlay(
     alpha: float = 0.5,
     colormap: str = "jet",
     headings: Sequence[str] | None = None,
+    scale: str = "percentile",
+    size: int | None = None,
 ) -> Path:
-    """Writes one clip and its overlay, side by side and with captions, as an H.264 video.
+    """Writes one clip and its overlay, side by side and with captions, as a video or an animation.
 
-    Above the pictures stand `title`, the explained class and its probability; below them the frame's number
-    or time, the colour scale, and how the map was made, with the size of the tap's own map (t x h x w). Several
-    explanations of the clip, such as one for each stream of a model, stand side by side, each under its name. Each
-    has its own scale: 1 is the largest saliency of its map.
+    Above the pictures stand the explained class, its probability and the method, and `title`; below them the time, the
+    colour scale and what its end is, and what keeps a map from being read as it looks: no evidence, or a coarse grid.
+    Several explanations of the clip, such as one for each stream of a model, stand side by side, each under its name
+    and with its own scale.
+
+    Of a clip that was sampled from a video (`Sampled`) all frames of the video are shown, at their size, shape and
+    times. Maps are interpolated between the frames that were sampled, and lie where the model's picture lay; frames
+    before the first and after the last have none.
 
     Args:
-        path: file to write, ending in .mp4.
-        clip: (T, H, W, 3) RGB in [0, 255], or the batch (B, T, H, W, 3) of which `index` is taken; or the T frames
-            one by one, so that those of a long video need not be in memory.
+        path: file to write, ending in .mp4 (H.264), .gif or .webp.
+        clip: (T, H, W, 3) with pixels as in `overlay`, or the batch (B, T, H, W, 3) of which `index` is taken; or the T
+            frames one by one, uint8, so that those of a long video need not be in memory; or a `Sampled`.
         explanation: of the batch; or several of them, of the same classes, by the names to show.
         index: which clip of the explanation.
-        fps: frames per second.
+        fps: frames per second; a video has its own.
         class_names: names of the model's classes; None shows the class's number.
-        title: first line, as the true class or the file; None: no such line.
+        title: second line, as the true class or the file; None: no such line.
         times: second of the video at which each frame stands; None shows the frame's number alone.
         min_side: frames smaller than this on their shorter side are enlarged to it, so that people can watch
-            them.
+            them; those of a video are not.
         alpha, colormap: as in `overlay`; a little stronger here, as a video passes quickly.
         headings: for each frame what stands in place of the explained class and its probability.
+        scale: where colour scales end, see `scale_end`.
+        size: of a video the shorter side of its pictures in pixels. None: its own; enlarged by a whole number where
+            captions would have no room, made smaller where all pictures side by side would be wider than 4096 pixels.
 
     Returns:
         The path.
@@ -124,10 +193,13 @@ def save_overlay(
     Raises:
         ValueError: as in `overlay`, an `index` that is not in the explanation, no explanation, or several that explain
             different classes.
-        har_tf.video.VideoError: the path cannot be written.
+        har_tf.video.VideoError: the path cannot be written, or the video cannot be read.
     """
-    frames = captioned(clip, explanation, index, class_names, title, times, min_side, alpha, colormap, headings)
-    return write_video(path, frames, fps=fps)
+    shown = (explanation, index, class_names, title)
+    how = {"alpha": alpha, "colormap": colormap, "headings": headings, "scale": scale}
+    if isinstance(clip, Sampled):
+        return write_any(path, over_video(clip, *shown, size=size, **how), fps=_rate(clip.path))
+    return write_any(path, captioned(clip, *shown, times, min_side, **how), fps=fps)
 
 
 def captioned(
@@ -141,8 +213,108 @@ def captioned(
     alpha=0.5,
     colormap="jet",
     headings=None,
+    scale="percentile",
 ) -> Iterator[np.ndarray]:
-    """The frames that `save_overlay` writes, one by one, uint8 (height, width, 3); arguments as there."""
+    """The frames that `save_overlay` writes of a clip, one by one, uint8 (height, width, 3); arguments as there."""
+    several = _one_of_each(explanation, index)
+    all_maps = [_checked(each, alpha)[0] for each in several.values()]
+    count = len(all_maps[0])
+    if isinstance(clip, np.ndarray):
+        clip = clip[index] if clip.ndim == 5 else clip
+        if len(clip) != count:
+            raise ValueError(f"an explanation of {count} frames needs these. Received: a clip of {len(clip)} frames")
+        clip = pixels(clip)
+    for name, given, what in (("times", times, "number"), ("headings", headings, "text")):
+        if given is not None and len(given) != count:
+            raise ValueError(f"{name} holds one {what} a frame, {count}. Received: {len(given)} {what}s")
+    sheet, t = None, 0
+    for t, frame in enumerate(clip, start=1):
+        if t > count:
+            break
+        if sheet is None:
+            zoom = max(1, min_side / min(frame.shape[:2]))
+            panel = (round(frame.shape[0] * zoom), round(frame.shape[1] * zoom))
+            sheet = _Sheet(panel, several, class_names, title, colormap, scale, alpha)
+        moment = f"frame {t}/{count}" + (f", {times[t - 1]:.2f} s" if times is not None else "")
+        maps = [_resized(each[t - 1], panel) / end[t - 1] for each, end in zip(all_maps, sheet.ends, strict=True)]
+        yield sheet.with_frame(_resized(frame, panel), maps, headings and headings[t - 1], moment)
+    if t != count:
+        raise ValueError(f"an explanation of {count} frames needs these. Received: {'fewer' if t < count else 'more'}")
+
+
+def over_video(
+    clip: Sampled,
+    explanation,
+    index=0,
+    class_names=None,
+    title=None,
+    size=None,
+    alpha=0.5,
+    colormap="jet",
+    headings=None,
+    scale="percentile",
+) -> Iterator[tuple[np.ndarray, float]]:
+    """The frames and seconds that `save_overlay` writes of a video, one by one; arguments as there."""
+    several = _one_of_each(explanation, index)
+    all_maps = [_checked(each, alpha)[0] for each in several.values()]
+    if len(all_maps[0]) != len(clip.frames):
+        raise ValueError(f"maps of {len(clip.frames)} sampled frames are needed. Received: {len(all_maps[0])}")
+    displayed, panel = panel_of(clip, len(several), size)
+    place = clip.place(displayed, panel)
+    cropped = place != (slice(0, panel[0]), slice(0, panel[1]))
+    sheet = _Sheet(panel, several, class_names, title, colormap, scale, alpha, "video", place if cropped else None)
+    ends = [clip.in_order(end[:, None, None]) for end in sheet.ends]
+    all_maps = [clip.in_order(each) for each in all_maps]
+    headings = headings and [headings[i] for i in _firsts(clip)]
+    for number, (frame, second) in enumerate(play(clip.path, panel)):
+        around, heading, moment = clip.between(number), None, f"{second:.2f} s"
+        if around is None:
+            moment += ", not seen by the model"
+            maps = [None] * len(several)
+        else:
+            left, right, share = around
+            heading = headings and headings[left if share < 0.5 else right]
+            maps = [
+                laid((1 - share) * each[left] / end[left] + share * each[right] / end[right], place, panel)
+                for each, end in zip(all_maps, ends, strict=True)
+            ]
+        yield sheet.with_frame(frame, maps, heading, moment), second
+
+
+def panel_of(clip: Sampled, explanations: int, size: int | None = None) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height, width) at which a video is displayed, and those of its pictures beside so many explanations."""
+    with closing(play(clip.path)) as frames:
+        displayed = next(frames)[0].shape[:2]
+    columns = 1 + explanations
+    if size is not None:
+        zoom = size / min(displayed)
+    else:
+        room = (WIDEST - (columns - 1) * _GAP) / columns
+        zoom = min(room / displayed[1], -(-_NARROWEST // (columns * displayed[1])))
+    # Even sides, which H.264 needs.
+    return displayed, tuple(max(2, 2 * round(side * zoom / 2)) for side in displayed)
+
+
+def cells(explanation: Explanation) -> list[tuple[int, int, int]]:
+    """The (t, h, w) of the maps that an explanation was made of, at the taps' own sizes; empty where not known."""
+    if explanation.factors is not None:
+        return [part.shape[2:] for part in explanation.factors.parts]
+    return [explanation.signed.shape[1:]] if "tap" in explanation.settings else []
+
+
+def _rate(path: str | PathLike) -> float:
+    try:
+        return min(float(frame_rate(path)), 1000)
+    except VideoError:
+        return UNKNOWN_RATE
+
+
+def _firsts(clip: Sampled) -> np.ndarray:
+    """Where each of the clip's frames in order stands in it first."""
+    return np.unique(clip.frames, return_index=True)[1]
+
+
+def _one_of_each(explanation, index: int) -> dict[str, Explanation]:
     several = explanation if isinstance(explanation, Mapping) else {"": explanation}
     several = {name: each.only(index) for name, each in several.items()}
     if not several:
@@ -150,37 +322,81 @@ def captioned(
     classes = {name: int(each.class_index[0]) for name, each in several.items()}
     if len(set(classes.values())) > 1:
         raise ValueError(f"Explanations that stand side by side are of one class. Received: classes {classes}")
-    all_maps = [_checked_maps(each)[0] for each in several.values()]
-    count = len(all_maps[0])
-    if isinstance(clip, np.ndarray):
-        clip = clip[index] if clip.ndim == 5 else clip
-        if len(clip) != count:
-            raise ValueError(f"an explanation of {count} frames needs these. Received: a clip of {len(clip)} frames")
-    for name, given, what in (("times", times, "number"), ("headings", headings, "text")):
-        if given is not None and len(given) != count:
-            raise ValueError(f"{name} holds one {what} a frame, {count}. Received: {len(given)} {what}s")
-    headings = [_heading(several, class_names)] * count if headings is None else headings
-    colours = _colours(colormap)
-    t = 0
-    for t, frame in enumerate(clip, start=1):
-        if t > count:
-            break
-        zoom = max(1, min_side / min(frame.shape[:2]))
-        size = (round(frame.shape[0] * zoom), round(frame.shape[1] * zoom))
-        scale, columns = size[0] / 256, 1 + len(several)
-        across = columns * size[1] + (columns - 1) * _GAP
-        plain = _resized(np.asarray(frame), size)
-        painted = [_painted(plain, maps[t - 1], alpha, colours) for maps in all_maps]
-        above = [_line(title, across, scale)] if title else []
-        above.append(_line(headings[t - 1], across, scale))
+    return several
+
+
+def _checked(explanation: Explanation, alpha: float) -> np.ndarray:
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha lies in [0, 1]. Received: {alpha=}")
+    maps = explanation.maps
+    if maps.max(initial=0) > 1:
+        raise ValueError(
+            "an overlay needs maps in [0, 1], from normalize='clip' or 'frame'. "
+            f"Received: maps up to {maps.max():.4g}, normalize={explanation.settings.get('normalize')!r}"
+        )
+    return maps
+
+
+class _Sheet:
+    """The pictures of one moment side by side with what stands above and below them; made once, filled by frame."""
+
+    def __init__(self, panel, several, class_names, title, colormap, scale, alpha, of="clip", seen=None):
+        self.panel, self.alpha, self.seen, self.colours = panel, alpha, seen, _colours(colormap)
+        found = [scale_end(each, scale, of) for each in several.values()]
+        self.ends = [each.values[0] for each in found]
+        self.columns = 1 + len(several)
+        self.across = self.columns * panel[1] + (self.columns - 1) * _GAP
+        self.letters = min(max(round(min(panel) / 24), 12), 36)
+        self.small = max(round(0.85 * self.letters), captions.SMALLEST)
+        self.heading = _heading(several, class_names)
+        self.method = ", " + next(iter(several.values())).method if len(several) == 1 else ""
+        small = functools.partial(captions.line, across=self.across, letters=self.small, ink=captions.GREY)
+        self.above = [small(title)] if title else []
         if any(several):
-            above.append(_side_by_side([_line(name, size[1], 0.8 * scale) for name in ("", *several)]))
-        moment = f"frame {t}/{count}" + (f", {times[t - 1]:.2f} s" if times is not None else "")
-        below = _line(moment, across, scale, right=_legend(colours, scale))
-        made = _small_print(_made(several), across, 0.8 * scale)
-        yield np.concatenate([*above, _side_by_side((plain, *painted)), below, *made])
-    if t != count:
-        raise ValueError(f"an explanation of {count} frames needs these. Received: {'fewer' if t < count else 'more'}")
+            names = [captions.line(name, panel[1], self.small, bold=True) for name in ("clip", *several)]
+            self.above.append(captions.beside(names, _GAP))
+        meanings = [each.meaning for each in found]
+        meaning = meanings[0] if len(set(meanings)) == 1 else "strongest part of each map"
+        if len(several) > 1:
+            meaning = meaning.replace(f"of this {of}", "of each map")
+        self.legend = captions.legend(self.colours, f"1: {meaning}", self.across - 2 * self.small, self.small)
+        self.below = captions.lines(_warning(several, seen is not None), self.across, self.small)
+        self.line = functools.lru_cache(maxsize=64)(captions.line)
+
+    def with_frame(self, plain, maps, heading, moment) -> np.ndarray:
+        head = self.line((heading or self.heading) + self.method, self.across, self.letters, bold=True)
+        narrow = self.legend.shape[1] + captions.width_of(moment, self.small) + 3 * self.small > self.across
+        foot = [captions.line(moment, self.across, self.small, right=None if narrow else self.legend)]
+        if narrow:
+            foot.append(captions.line("", self.across, self.small, right=self.legend))
+        strips = [head, *self.above], [*foot, *self.below]
+        top = sum(map(len, strips[0]))
+        sheet = np.empty((top + self.panel[0] + sum(map(len, strips[1])), self.across, 3), "uint8")
+        sheet[:top] = np.concatenate(strips[0])
+        sheet[top + self.panel[0] :] = np.concatenate(strips[1])
+        body = sheet[top : top + self.panel[0]]
+        body[:, : self.panel[1]] = plain
+        for column, saliency in enumerate(maps, start=1):
+            left = column * (self.panel[1] + _GAP)
+            body[:, left - _GAP : left] = captions.PAPER
+            place = body[:, left : left + self.panel[1]]
+            if saliency is None:
+                place[:] = plain
+            else:
+                place[:] = _painted(plain, np.minimum(saliency, 1), self.alpha, self.colours)
+            if self.seen is not None:
+                _outline(place, self.seen)
+        return sheet
+
+
+def _outline(picture: np.ndarray, part: tuple[slice, slice]) -> None:
+    """A thin line, white in black, around a part of a picture."""
+    rows, columns = part
+    corners = (columns.start, rows.start), (columns.stop - 1, rows.stop - 1)
+    thin = max(1, min(picture.shape[:2]) // 360)
+    for ink, width in (((0, 0, 0), 3 * thin), ((255, 255, 255), thin)):
+        drawn = np.ascontiguousarray(picture)
+        picture[:] = cv2.rectangle(drawn, *corners, ink, width)
 
 
 def _heading(several: Mapping[str, Explanation], class_names) -> str:
@@ -191,105 +407,34 @@ def _heading(several: Mapping[str, Explanation], class_names) -> str:
     return f"{against}{name}, p = {first.probability[0]:.1%}"
 
 
-def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures of one height as one, with a strip of paper between them."""
-    gap = np.full((len(pictures[0]), _GAP, 3), _PAPER, "uint8")
-    row = [piece for picture in pictures for piece in (gap, picture)]
-    return np.concatenate(row[1:], axis=1).astype("uint8")
+def _warning(several: Mapping[str, Explanation], cropped: bool) -> str:
+    """What keeps maps from being read as they look."""
+    parts = []
+    empty = [name for name, each in several.items() if each.empty[0]]
+    if empty:
+        where = f" in {', '.join(empty)}" if len(several) > 1 else ""
+        parts.append(f"No positive evidence was found{where}: nothing is painted.")
+    coarse = {}
+    for name, each in several.items():
+        finest = max(cells(each), key=lambda size: size[1] * size[2], default=None)
+        if finest and min(finest[1:]) <= _COARSE and name not in empty:
+            coarse[name] = f"{finest[1]} x {finest[2]}"
+    if coarse:
+        sizes = " and ".join(dict.fromkeys(coarse.values()))
+        where = f" ({', '.join(coarse)})" if len(several) > 1 else ""
+        parts.append(f"A grid of {sizes} cells{where}: colour may lie beside what it means.")
+    if cropped:
+        parts.append("The model sees what is inside the line.")
+    return " ".join(parts)
 
 
-def _made(explanations: Mapping[str, Explanation]) -> str:
-    """How the maps were made, what differs between them apart by slashes, and which of them are empty."""
-    several = list(explanations.values())
-    methods = " / ".join(dict.fromkeys(each.method for each in several))
-    settings = [_settings(each) for each in several]
-    parts = [
-        f"{name} " + " / ".join(dict.fromkeys(each[name] for each in settings if name in each))
-        for name in dict.fromkeys(name for each in settings for name in each)
-    ]
-    made = ", ".join([methods, *parts])
-    empty = [name for name, each in explanations.items() if each.empty[0]]
-    if not empty:
-        return made
-    where = f" in {', '.join(empty)}" if len(explanations) > 1 else ""
-    return f"no positive evidence{where} ({made})"
-
-
-def _settings(explanation: Explanation) -> dict[str, str]:
-    """The settings as text, a tap with the cells of its map: a map of few cells has no finer places to show."""
-    given = {name: value for name, value in explanation.settings.items() if value is not None and value is not False}
-    if "counterfactual" in given:
-        given["counterfactual"] = "negated gradient"
-    if "tap" in given and "windows" not in given:
-        given["tap"] += f" ({'x'.join(map(str, explanation.signed.shape[1:]))})"
-    taps = given.get("taps", ())
-    if taps:
-        many = f"{taps[0]} + ... + {taps[-1]} ({len(taps)} taps)"
-        given["taps"] = " + ".join(taps) if len(taps) <= 6 else many
-    return {name: str(value) for name, value in given.items()}
-
-
-def _small_print(text: str, across: int, scale: float, most: int = 3) -> list[np.ndarray]:
-    """Strips of paper with a text in letters of one size: one line, or as many of the smallest letters as it takes."""
-    room = across - 2 * _margin(scale)
-    size = _size(text, room, scale)
-    lines = [""]
-    for word in text.split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and len(lines) < most and _width(longer, size) > room:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return [_line(line, across, scale, _GREY, size=size) for line in lines]
-
-
-def _line(text, across, scale, ink=_INK, right=None, size=None) -> np.ndarray:
-    """A strip of paper `across` wide with one line of text that fits, and a picture at its right end."""
-    height, margin = _height(scale), _margin(scale)
-    strip = np.full((height, across, 3), _PAPER, "uint8")
-    room = across - 2 * margin
-    if right is not None and right.shape[1] + margin < room // 2:
-        top = (height - right.shape[0]) // 2
-        strip[top : top + right.shape[0], across - margin - right.shape[1] : across - margin] = right
-        room -= right.shape[1] + margin
-    size = size or _size(text, room, scale)
-    if _width(text, size) > room:
-        while text and _width(text + "...", size) > room:
-            text = text[:-1]
-        text += "..."
-    cv2.putText(strip, text, (margin, round(height * 0.7)), _FONT, size, ink, 1, cv2.LINE_AA)
-    return strip
-
-
-def _size(text: str, room: int, scale: float) -> float:
-    """The size of letters at which a text fits, down to the least that can be read."""
-    size = max(0.4, 0.65 * scale)
-    while _width(text, size) > room and size > 0.4:
-        size = max(0.4, size - 0.05)
-    return size
-
-
-def _height(scale: float) -> int:
-    return max(18, round(30 * scale))
-
-
-def _margin(scale: float) -> int:
-    return max(4, _height(scale) // 4)
-
-
-def _width(text: str, size: float) -> int:
-    return cv2.getTextSize(text, _FONT, size, 1)[0][0]
-
-
-def _legend(colours: np.ndarray, scale: float) -> np.ndarray:
-    """The colour scale between its ends, "0" and "1"."""
-    height, bar = max(12, round(18 * scale)), max(40, round(100 * scale))
-    size, digit = max(0.4, 0.55 * scale), max(12, round(16 * scale))
-    picture = np.full((height, bar + 2 * digit, 3), _PAPER, "uint8")
-    picture[2:-2, digit : digit + bar] = colours[np.linspace(0, 255, bar).astype(int)]
-    for text, left in (("0", digit - _width("0", size) - 3), ("1", digit + bar + 3)):
-        cv2.putText(picture, text, (max(left, 0), round(height * 0.85)), _FONT, size, _INK, 1, cv2.LINE_AA)
-    return picture
+def _painted(frame, saliency, alpha, colours, blend="saliency") -> np.ndarray:
+    """A frame (H, W, 3) in the colours of its saliency (H, W) in [0, 1]."""
+    tint = cv2.applyColorMap(cv2.convertScaleAbs(saliency, alpha=255), colours)
+    if blend == "uniform":
+        return cv2.addWeighted(frame, 1 - alpha, tint, alpha, 0)
+    weight = np.float32(alpha) * saliency
+    return cv2.blendLinear(frame, tint, 1 - weight, weight)
 
 
 def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -299,9 +444,9 @@ def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _colours(colormap: str) -> np.ndarray:
-    """The 256 RGB colours of an OpenCV colour map."""
+    """The 256 RGB colours of an OpenCV colour map, (256, 1, 3)."""
     known = sorted(n.removeprefix("COLORMAP_").lower() for n in dir(cv2) if n.startswith("COLORMAP_"))
     if colormap not in known:
         raise ValueError(f"colormap is one of {', '.join(known)}. Received: {colormap=}")
     steps = np.arange(256, dtype="uint8")[:, None]
-    return cv2.applyColorMap(steps, getattr(cv2, f"COLORMAP_{colormap.upper()}"))[:, 0, ::-1]
+    return np.ascontiguousarray(cv2.applyColorMap(steps, getattr(cv2, f"COLORMAP_{colormap.upper()}"))[..., ::-1])

@@ -53,6 +53,16 @@ class Target:
         factor = max(want / side for want, side in zip(wanted, displayed, strict=True))
         return max(wanted[0], round(displayed[0] * factor)), max(wanted[1], round(displayed[1] * factor))
 
+    def seen(self, displayed: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]:
+        """The rows and the columns of a displayed picture that the result shows, (begin, end) as shares of it each."""
+        if self.size is None:
+            return (0.0, 1.0), (0.0, 1.0)
+        shares = []
+        for long, want in zip(self.scaled(displayed), self.size, strict=True):
+            begin = (long - want) // 2
+            shares.append((begin / long, (begin + want) / long))
+        return tuple(shares)
+
     def cut(self, pixels: np.ndarray) -> np.ndarray:
         """The part of a scaled picture (height, width, 3) that is wanted."""
         if self.size is None:
@@ -142,6 +152,7 @@ class Clip:
         self.places: dict[int, list[int]] = {}
         for place, index in enumerate(indices.tolist()):
             self.places.setdefault(index, []).append(place)
+        self.indices = indices
         self.length = len(indices)
         self.target = target
         self.pixel_ratio = pixel_ratio

@@ -25,12 +25,16 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from .display import Clip, Target, View
 from .errors import VideoError
 from .layout import as_packet, find_layout
 from .sampling import frame_indices, frames_needed
 from .stream import Scan, check_threads, demux, open_regular_avi, open_stream, regular_file, scan_packets, text_of
+
+UNKNOWN_RATE = 10  # frames a second of files that do not say
+_LONGEST_GAP = 3600  # seconds between two frames: more is a damaged time stamp
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,60 @@ def read_clip(
         (16, 112, 112, 3)
     """
     request = _clip_request(num_frames, sampling, 0 if start is None else start, stop, short, stride)
-    return _read(path, request, Target(size, fit), threads)
+    return _read(path, request, Target(size, fit), threads).pixels
+
+
+def read_sampled(
+    path: str | PathLike,
+    num_frames: int | None = 10,
+    size: tuple[int, int] | None = (128, 192),
+    sampling: str = "uniform",
+    short: str = "repeat_last",
+    fit: str = "stretch",
+) -> tuple[np.ndarray, np.ndarray]:
+    """The clip that `read_clip` reads, and which frames of the video it holds, int64 (T,); arguments as there."""
+    clip = _read(path, _clip_request(num_frames, sampling, 0, None, short, 2), Target(size, fit), None)
+    return clip.pixels, clip.indices
+
+
+def play(
+    path: str | PathLike, size: tuple[int, int] | None = None, threads: int | None = None
+) -> Iterator[tuple[np.ndarray, float]]:
+    """All frames of a video one by one, each with its time: of a video of any length one is in memory.
+
+    Time stamps that a container has rounded are made even again. Where a stamp is missing, does not rise, or leaps by
+    more than an hour, the frame stands as far behind the one before as the frame rate says.
+
+    Args:
+        path: the file.
+        size: (height, width) to scale to; None: as displayed.
+        threads: as in `read_clip`.
+
+    Yields:
+        (height, width, 3) uint8 RGB, and the seconds from the first frame to it.
+
+    Raises:
+        VideoError: as in `read_clip`.
+    """
+    check_threads(threads)
+    path, target, reformatter = regular_file(path), Target(size), VideoReformatter()
+    with open_stream(path, threads) as stream:
+        view = first = None
+        step = 1 / float(stream.average_rate or stream.guessed_rate or UNKNOWN_RATE)
+        tick = max(float(stream.time_base or 0), 1e-3)
+        second = -step
+        for number, frame in enumerate(_decode(path, stream)):
+            view = view or View.of(frame, stream.sample_aspect_ratio, target)
+            stamp = None if frame.pts is None else float(frame.pts * stream.time_base)
+            first = stamp if number == 0 else first
+            before, second = second, number * step
+            if number and stamp is not None and first is not None and abs(stamp - first - second) > tick:
+                second = stamp - first
+            if not before < second < before + _LONGEST_GAP:
+                second = before + step
+            yield view.show(frame, reformatter), second
+        if view is None:
+            raise VideoError(path, "0 decodable, at least 1 needed")
 
 
 def read_frames(
@@ -189,8 +246,8 @@ def read_frames(
     flat = indices.astype(np.int64).ravel()
     last = int(flat.max())
     request = _Request(lambda available: flat, start=0, needed=last + 1, strict=True, ends_early=True)
-    clip = _read(path, request, Target(size, fit), threads)
-    return clip.reshape(*indices.shape, *clip.shape[1:])
+    pixels = _read(path, request, Target(size, fit), threads).pixels
+    return pixels.reshape(*indices.shape, *pixels.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -243,22 +300,22 @@ def _clip_request(
     return _Request(sample, start, needed, strict=stop is not None or short == "error", ends_early=ends_early)
 
 
-def _read(path: str | PathLike, request: _Request, target: Target, threads: int | None) -> np.ndarray:
+def _read(path: str | PathLike, request: _Request, target: Target, threads: int | None) -> Clip:
     check_threads(threads)
     path = regular_file(path)
     # Where a picture is not stretched the shape of its pixels matters, which the container tells.
     if target.stretches and (found := open_regular_avi(path, threads)):
         context, data = found
-        pixels = _read_needed(context, data, [None] * len(data), request, target, None)
-        if pixels is not None:
-            return pixels
+        clip = _read_needed(context, data, [None] * len(data), request, target, None)
+        if clip is not None:
+            return clip
     with open_stream(path, threads) as stream:
         scan = scan_packets(path, stream, keep=True)
         if scan.data:
             ratio = stream.sample_aspect_ratio
-            pixels = _read_needed(stream.codec_context, scan.data, scan.stamps, request, target, ratio)
-            if pixels is not None:
-                return pixels
+            clip = _read_needed(stream.codec_context, scan.data, scan.stamps, request, target, ratio)
+            if clip is not None:
+                return clip
     with open_stream(path, threads) as stream:
         clip, count = _read_in_order(path, stream, request, request.indices(scan.count), target, scan.count)
     if clip is None:
@@ -278,7 +335,7 @@ def _read_needed(
     request: _Request,
     target: Target,
     pixel_ratio: Fraction | None,
-) -> np.ndarray | None:
+) -> Clip | None:
     """Read a clip decoding only what it needs; None where that cannot be done, or does not come out right."""
     try:
         layout = find_layout(context, data, stamps)
@@ -307,7 +364,7 @@ def _read_needed(
     except av.FFmpegError:
         # What is wrong, and where, is for the decode of everything to say.
         return None
-    return clip.pixels if received == len(expected) and not clip.places else None
+    return clip if received == len(expected) and not clip.places else None
 
 
 def _read_in_order(
@@ -317,14 +374,14 @@ def _read_in_order(
     indices: np.ndarray | None,
     target: Target,
     expected: int,
-) -> tuple[np.ndarray | None, int]:
+) -> tuple[Clip | None, int]:
     """Decode frame after frame: the clip, or None if there are not `expected` frames, and their number."""
     clip, count = None if indices is None else Clip(indices, target, stream.sample_aspect_ratio), 0
     for frame in _decode(path, stream):
         count += 1
         if clip is not None and clip.offer(count - 1, frame) and request.ends_early:
-            return clip.pixels, count
-    return clip.pixels if clip is not None and count == expected else None, count
+            return clip, count
+    return clip if count == expected else None, count
 
 
 def _decode(path: Path, stream: av.VideoStream) -> Iterator[av.VideoFrame]:

@@ -1,7 +1,9 @@
-"""Write clips as H.264 video files that a browser plays."""
+"""Write clips as files that a browser plays: H.264 videos; and what goes with it, as animations do."""
 
+import math
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from os import PathLike
@@ -17,6 +19,8 @@ from .stream import check_threads
 
 # Average the colours that share a chroma sample, without swscale's shortcuts.
 _CONVERSION = Interpolation.AREA | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
+
+Timed = tuple[np.ndarray, float]  # a frame and the second at which it is shown
 
 _PRESETS = (
     "ultrafast",
@@ -34,7 +38,7 @@ _PRESETS = (
 
 def write_video(
     path: str | PathLike,
-    frames: np.ndarray | Iterable[np.ndarray],
+    frames: np.ndarray | Iterable[np.ndarray | Timed],
     fps: float = 10,
     crf: float = 18,
     qp: int | None = None,
@@ -53,8 +57,9 @@ def write_video(
 
     Args:
         path: file to write, ending in .mp4; its folder must exist. An existing file is replaced.
-        frames: (T, H, W, 3) uint8 RGB, or an iterable of T frames (H, W, 3), T at least 1.
-        fps: frames per second.
+        frames: (T, H, W, 3) uint8 RGB, or an iterable of T frames (H, W, 3), T at least 1; or of pairs of a frame and
+            the second at which it is shown, rising, for a video whose frames lie unevenly.
+        fps: frames per second; of pairs their mean, near enough.
         crf: x264's quality, 0 (lossless) to 51; 18 looks like the original.
         qp: constant quantiser, 0 to 51, in place of `crf`.
         keyint: most frames from one key frame to the next; 1 makes every frame a key frame, None leaves it to
@@ -78,27 +83,37 @@ def write_video(
     path = Path(path)
     if path.suffix.lower() != ".mp4":
         raise VideoError(path, "cannot be written: the name must end in .mp4")
+    with whole_video(path, frames) as (part, checked, shape):
+        written = _encode(path, part, checked, rate, options, threads or 0)
+        _read_back(path, part, written, shape, threads)
+    return path
+
+
+@contextmanager
+def whole_video(path: Path, frames) -> Iterator[tuple[Path, Iterator[tuple[np.ndarray, float | None]], tuple]]:
+    """Gives (a file beside `path` to write to, checked frames with their seconds or None, the shape of one).
+
+    The file is moved to `path` if the block ends well, and else removed.
+    """
     if path.is_dir():
         raise VideoError(path, "cannot be written: it is a folder")
     checked = _checked(frames)
     first = next(checked)
     part = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
+    with _writing(path):
         part.touch(exist_ok=False)
-    except OSError as error:
-        raise VideoError(path, f"cannot be written: {error.strerror}") from error
     try:
-        written = _encode(path, part, chain([first], checked), rate, options, threads or 0)
-        _read_back(path, part, written, first.shape, threads)
-        _rename(part, path)
+        yield part, chain([first], checked), first[0].shape
+        with _writing(path):
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    return path
 
 
-def _rename(part: Path, path: Path) -> None:
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        part.replace(path)
+        yield
     except OSError as error:
         raise VideoError(path, f"cannot be written: {error.strerror}") from error
 
@@ -131,12 +146,16 @@ def _settings(
     return Fraction(fps).limit_denominator(1001), options
 
 
-def _checked(frames: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The frames one by one, each checked to be uint8 RGB of the size of the first; at least one."""
+def _checked(frames: np.ndarray | Iterable[np.ndarray | Timed]) -> Iterator[tuple[np.ndarray, float | None]]:
+    """The frames with their seconds one by one, each checked to be uint8 RGB of the size of the first; at least one."""
     if isinstance(frames, np.ndarray) and frames.ndim != 4:
         raise ValueError(f"frames must be (T, H, W, 3). Received: shape {frames.shape}.")
-    shape = None
+    shape, before = None, -math.inf
     for number, frame in enumerate(frames):
+        frame, second = frame if isinstance(frame, tuple) else (frame, None)
+        if second is not None and not before < second < math.inf:
+            raise ValueError(f"seconds must rise. Received: {second} for frame {number}, {before} before it.")
+        before = before if second is None else second
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
             found = frame.dtype if isinstance(frame, np.ndarray) else type(frame).__name__
             raise ValueError(f"frames must be uint8 arrays. Received: {found} for frame {number}.")
@@ -148,7 +167,7 @@ def _checked(frames: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
                 f"Received: shape {frame.shape} for frame {number}."
             )
         shape = frame.shape
-        yield frame
+        yield frame, second
     if shape is None:
         raise ValueError("frames must hold at least one frame. Received: none.")
 
@@ -156,16 +175,18 @@ def _checked(frames: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 def _encode(
     path: Path,
     part: Path,
-    frames: Iterator[np.ndarray],
+    frames: Iterator[tuple[np.ndarray, float | None]],
     rate: Fraction,
     options: dict[str, str],
     threads: int,
 ) -> int:
     """Encode all frames into `part`; returns their number."""
-    count, stream = 0, None
+    count, stream, begin = 0, None, None
+    # Ticks that even frames of this rate fall on, fine enough for uneven ones.
+    base = Fraction(1, rate.numerator * -(-60_000 // rate.numerator))
     try:
         with av.open(f"file:{part}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            for pixels in frames:
+            for pixels, second in frames:
                 height, width = pixels.shape[:2]
                 if height % 2 or width % 2:
                     pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
@@ -175,12 +196,14 @@ def _encode(
                     stream.pix_fmt = "yuv420p"
                     context = stream.codec_context
                     context.thread_count = threads
+                    context.time_base = 1 / rate if second is None else base
                     # swscale's matrix, BT.601; said in the file, because players guess by the size otherwise.
                     context.colorspace, context.color_range = 6, 1
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
                 frame = frame.reformat(format="yuv420p", interpolation=_CONVERSION, threads=1)
-                frame.pts = count
-                frame.time_base = 1 / rate
+                begin = second if begin is None else begin
+                frame.pts = count if second is None else round((second - begin) / base)
+                frame.time_base = 1 / rate if second is None else base
                 container.mux(stream.encode(frame))
                 count += 1
             container.mux(stream.encode())

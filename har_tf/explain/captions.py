@@ -1,0 +1,94 @@
+"""Lines of text above and below pictures, and the legend of a colour scale."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+PAPER, INK, GREY = (255, 255, 255), (20, 20, 20), (95, 95, 95)
+SMALLEST = 9  # pixels: letters below it cannot be read
+
+
+def line(
+    text: str, across: int, letters: int, ink=INK, bold: bool = False, right: np.ndarray | None = None
+) -> np.ndarray:
+    """A strip of paper with one line of text that fits: in smaller letters if need be, and then cut with an ellipsis.
+
+    Args:
+        text: any; halves of characters and control characters are shown as "?".
+        across: pixels.
+        letters: their size in pixels.
+        right: a picture at the right end, no higher than a line.
+
+    Returns:
+        uint8 (height of a line, across, 3).
+    """
+    strip = np.full((height_of(letters), across, 3), PAPER, "uint8")
+    margin = letters // 2
+    room = across - 2 * margin
+    if right is not None:
+        top, left = (len(strip) - len(right)) // 2, across - margin - right.shape[1]
+        strip[top : top + len(right), left : left + right.shape[1]] = right
+        room -= right.shape[1] + margin
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    while letters > SMALLEST and width_of(text, letters, bold) > room:
+        letters -= 1
+    if width_of(text, letters, bold) > room:
+        while text and width_of(text + "…", letters, bold) > room:
+            text = text[:-1]
+        text += "…"
+    if text:
+        picture = Image.fromarray(strip)
+        place = (margin, len(strip) // 2)
+        ImageDraw.Draw(picture).text(place, text, ink, font=_font(letters, bold), anchor="lm")
+        strip = np.asarray(picture)
+    return strip
+
+
+def lines(text: str, across: int, letters: int, ink=GREY) -> list[np.ndarray]:
+    """A text in as many strips as it takes, broken between words."""
+    broken = [""]
+    for word in text.split(" "):
+        longer = f"{broken[-1]} {word}".strip()
+        if broken[-1] and width_of(longer, letters) > across - letters:
+            broken.append(word)
+        else:
+            broken[-1] = longer
+    return [line(each, across, letters, ink) for each in broken]
+
+
+def legend(colours: np.ndarray, meaning: str, across: int, letters: int) -> np.ndarray:
+    """The colour scale between "0" and what its other end means, no wider than `across`."""
+    while letters > SMALLEST and 6 * letters + width_of("0", letters) + width_of(meaning, letters) > across:
+        letters -= 1
+    gap, bar = letters // 2, 5 * letters
+    zero, end = width_of("0", letters), width_of(meaning, letters)
+    picture = np.full((height_of(letters) - 2, zero + end + 2 * gap + bar, 3), PAPER, "uint8")
+    picture[3:-3, zero + gap : zero + gap + bar] = colours[np.linspace(0, 255, bar).astype(int), 0]
+    drawn = Image.fromarray(picture)
+    for text, left in (("0", 0), (meaning, zero + bar + 2 * gap)):
+        ImageDraw.Draw(drawn).text((left, len(picture) // 2), text, INK, font=_font(letters), anchor="lm")
+    return np.asarray(drawn)
+
+
+def beside(pictures: Sequence[np.ndarray], gap: int) -> np.ndarray:
+    """Pictures of one height as one, with a strip of paper between them."""
+    between = np.full((len(pictures[0]), gap, 3), PAPER, "uint8")
+    return np.concatenate([piece for picture in pictures for piece in (between, picture)][1:], axis=1)
+
+
+def height_of(letters: int) -> int:
+    return round(1.6 * letters)
+
+
+def width_of(text: str, letters: int, bold: bool = False) -> int:
+    return round(_font(letters, bold).getlength(text))
+
+
+@functools.cache
+def _font(letters: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    import matplotlib  # late: it takes a moment, and has the letters of most scripts
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/{name}", letters)
