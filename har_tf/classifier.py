@@ -14,12 +14,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf import explain
+from har_tf import __version__, explain
 from har_tf.concepts.tcav import activations
 from har_tf.datasets import walk
 from har_tf.datasets.folder import SUFFIXES
-from har_tf.explain import Explanation
+from har_tf.explain import Explanation, details
 from har_tf.explain.backward import check_batch_size
+from har_tf.explain.sampled import Sampled
 from har_tf.explain.windows import VideoExplanation, frames_of
 from har_tf.files.frame_counts import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
@@ -29,6 +30,7 @@ from har_tf.models.logits import probabilities
 from har_tf.models.saving import CLIP
 from har_tf.models.taps import Tap, find_several, taps
 from har_tf.video import VideoError, read_clip, read_still, still
+from har_tf.video.reader import read_sampled
 
 BATCH = 16  # clips that the model sees at once
 TAKEN = ("scaling", "num_frames", "size")  # what of a clip's settings becomes a part of the model
@@ -76,6 +78,8 @@ class ExplainedClip:
         title: what stands above the overlay.
         windows: of a video that was explained window after window, what was explained in each, in words.
         caption: what `save_overlay` is told of the frames' times.
+        sampled: where the frames stand in their video; None: there is no video.
+        about: model and clip, for the JSON file.
     """
 
     frames: np.ndarray | Callable[[], Iterator[np.ndarray]]
@@ -84,6 +88,8 @@ class ExplainedClip:
     title: str
     windows: tuple[str, ...] = ()
     caption: Mapping[str, Any] = field(default_factory=dict)
+    sampled: Sampled | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
@@ -97,21 +103,58 @@ class ExplainedClip:
         summed = [each.settings["taps"] for each in self.explanations.values() if "taps" in each.settings]
         return notes + ([f"summed over {', '.join(summed[0])}"] if summed else [])  # the same ones by every method
 
-    def save(self, path: str | PathLike, alpha: float = 0.5) -> Path:
-        """Writes an H.264 video of the clip beside its overlays.
+    def save(
+        self,
+        path: str | PathLike,
+        alpha: float = 0.5,
+        frames: Literal["source", "model"] = "source",
+        size: int | None = None,
+        scale: Literal["percentile", "max"] = "percentile",
+        json: bool = False,
+    ) -> Path:
+        """Writes a video, or an animation, of the clip beside its overlays.
 
         Args:
-            path: the video, ending in .mp4; its folder is made where it is missing.
-            alpha: share of the colour where the saliency is largest, in [0, 1].
+            path: what to write, ending in .mp4, .gif or .webp; its folder is made where it is missing.
+            alpha: share of the colour where the colour scale ends, in [0, 1].
+            frames: "source": all frames of the video, at their size and speed; "model": the frames that the model saw,
+                as it saw them. Of a clip that was given as an array there are only these.
+            size: shorter side of the video's pictures in pixels; None: its own, see `har_tf.explain.save_overlay`.
+            scale: where colour scales end, see `har_tf.explain.overlay.scale_end`.
+            json: also write what the caption has no room for, to the same name with .json: model, video, class,
+                settings, sizes of the taps, scale, sampled frames and their times, windows, notes.
+
+        Raises:
+            har_tf.video.VideoError: it cannot be written, or the video cannot be read.
+            ValueError: an argument out of its range.
         """
+        if frames not in ("source", "model"):
+            raise ValueError(f"frames are those of the 'source' or of the 'model'. Received: {frames=}")
+        if size is not None and (frames == "model" or self.sampled is None or size < 16):
+            raise ValueError(f"size is the shorter side of a video's pictures, at least 16 pixels. Received: {size=}")
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         shown = self.explanations if len(self.explanations) > 1 else next(iter(self.explanations.values()))
-        frames = self.frames() if callable(self.frames) else self.frames
-        explain.save_overlay(
-            path, frames, shown, class_names=self.class_names, title=self.title, alpha=alpha, **self.caption
-        )
+        how = {"class_names": self.class_names, "title": self.title, "alpha": alpha, "scale": scale}
+        if frames == "source" and self.sampled is not None:
+            headings = self.caption.get("headings")
+            explain.save_overlay(path, self.sampled, shown, headings=headings, size=size, **how)
+        else:
+            clip = self.frames() if callable(self.frames) else self.frames
+            explain.save_overlay(path, clip, shown, **how, **self.caption)
+        if json:
+            details.write(path.with_suffix(".json"), self.details(alpha, frames, size, scale))
         return path
+
+    def details(
+        self, alpha: float = 0.5, frames: str = "source", size: int | None = None, scale: str = "percentile"
+    ) -> dict[str, Any]:
+        """What `save` writes as JSON, as plain values; arguments as there."""
+        found = {**self.about, "overlay": {"frames": frames if self.sampled else "model", "alpha": alpha}}
+        if self.sampled is not None:
+            found["sampling"] = details.of_sampling(self.sampled, len(self.explanations), size)
+        maps = details.of_maps(self.explanations, self.class_names, scale)
+        return {**found, "maps": maps, "windows": list(self.windows), "notes": self.notes, "har_tf": __version__}
 
 
 class Classifier:
@@ -319,6 +362,7 @@ class Classifier:
                 chosen = self._answer(clips).argmax(axis=1)
             return explain.by_method(self.model, clips, methods, class_index=chosen, normalize=normalize, **settings)
 
+        sampled = None
         if isinstance(source, np.ndarray):
             if windows:
                 raise ValueError("windows are taken of a video. Received: a clip")
@@ -336,11 +380,18 @@ class Classifier:
             )
             return self._of_windows(Path(source), found, "against " if counterfactual else "")
         else:
-            clip, title = self._reader(**({"short": short} if short else {}))(source), Path(source).name
+            how = self.reading | ({"short": short} if short else {})
+            title = Path(source).name
+            if self._of_images:
+                clip = _picture(source, **how)
+            else:
+                clip, indices = read_sampled(source, **how)
+                sampled = Sampled(source, indices, how["size"], how["fit"])
         self._check_clips(clip[None])
         found = explained(clip[None], normalize)
         frames = clip[None] if self._of_images else clip
-        return ExplainedClip(frames, found, self.class_names, title)
+        about = self._about(source)
+        return ExplainedClip(frames, found, self.class_names, title, sampled=sampled, about=about)
 
     def features(self, source: Source, tap: str | None = None, batch_size: int = BATCH) -> np.ndarray:
         """What the model makes of clips: a feature map, averaged over time and space.
@@ -407,7 +458,15 @@ class Classifier:
             "fps": max(1, fps / step),
         }
         frames = partial(frames_of, video, found.frames, self.reading["size"], self.clip["fit"])
-        return ExplainedClip(frames, found.explanations, self.class_names, video.name, windows, caption)
+        reach = int(max(np.diff(np.unique(window), prepend=window[0]).max() for window in found.windows))
+        sampled = Sampled(video, found.frames, self.reading["size"], self.clip["fit"], reach)
+        about = self._about(video)
+        return ExplainedClip(frames, found.explanations, self.class_names, video.name, windows, caption, sampled, about)
+
+    def _about(self, source: str | PathLike | np.ndarray) -> dict[str, Any]:
+        if isinstance(source, np.ndarray):
+            return {"model": self._where, "video": None, "clip": {}}
+        return {"model": self._where, "video": str(source), "clip": details.plain(self.reading)}
 
     def _paths(self, source) -> list[Path]:
         """The videos that are meant."""

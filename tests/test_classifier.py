@@ -118,7 +118,10 @@ def test_an_explanation_is_of_the_clip_and_a_whole_video_s_overlay_has_its_speed
     assert classifier.class_names[found.class_index[0]] == "catch"
     assert any(note.startswith("summed over") for note in explained.notes)
     path = explained.save(tmp_path / "new" / "overlay.mp4")
-    assert probe(path).frames == 10
+    assert (probe(path).frames, probe(path).fps) == (probe(videos / "a.mp4").frames, probe(videos / "a.mp4").fps)
+    assert probe(explained.save(tmp_path / "model.mp4", 0.5, "model")).frames == 10
+    with pytest.raises(ValueError, match="size is the shorter side of a video's pictures"):
+        explained.save(path, frames="model", size=64)
     whole = classifier.explain(videos / "a.mp4", windows=True)
     assert len(whole.windows) > 1 and len(list(whole.frames())) == probe(videos / "a.mp4").frames
     written = whole.save(tmp_path / "whole.mp4")

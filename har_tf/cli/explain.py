@@ -20,7 +20,8 @@ class Explain:
     model: Path
     """A .keras file. One of this project says how its clips are taken."""
     out: Path
-    """The overlay video to write, ending in .mp4."""
+    """The overlay to write: a video (.mp4) or an animation (.gif, .webp). It shows all frames of the video, at their
+    own size and speed."""
     method: Annotated[
         str, tyro.conf.arg(help=f"One of {', '.join(METHODS)}; several, separated by commas, are shown side by side.")
     ] = "gradcam"
@@ -53,7 +54,18 @@ class Explain:
     normalize: Literal["clip", "frame"] = "clip"
     """Whether saliency is scaled to the clip's maximum or to each frame's; with --windows, to the video's."""
     alpha: float = 0.5
-    """Share of the colour where the saliency is largest."""
+    """Share of the colour where the colour scale ends."""
+    scale: Literal["percentile", "max"] = "percentile"
+    """Where the colour scale ends: at the strongest 0.5 % of the map, so that evidence in few pixels is seen, or at its
+    maximum."""
+    frames: Literal["source", "model"] = "source"
+    """Paint all frames of the video, with maps interpolated between those that the model saw, or only these, as it saw
+    them."""
+    size: int | None = None
+    """Shorter side of the video's pictures in pixels. None: its own."""
+    json: bool = False
+    """Also write the details to the name of --out with .json: settings, sizes of the feature maps, the frames that the
+    model saw and their times."""
     foreign: Foreign = field(default_factory=Foreign)
 
     def run(self) -> None:
@@ -61,7 +73,8 @@ class Explain:
         from har_tf.video.stream import regular_file
 
         video = regular_file(self.video)  # before TensorFlow is imported
-        for name, path in (("--out", self.out), ("--sheet", self.sheet)):
+        details = self.out.with_suffix(".json") if self.json else None
+        for name, path in (("--out", self.out), ("--sheet", self.sheet), ("--json", details)):
             if path is not None and path.exists() and path.samefile(video):
                 raise ValueError(f"The overlay would overwrite the video it explains. Received: {name} {path}")
             if path is not None:
@@ -88,10 +101,12 @@ class Explain:
             note_short(self.video, explained.frames, classifier.reading)
         for line in explained.windows:
             print(line)
-        explained.save(self.out, self.alpha)
+        explained.save(self.out, self.alpha, self.frames, self.size, self.scale, self.json)
         for note in explained.notes:
             print(note)
         print(self.out)
+        if details is not None:
+            print(details)
         if self.sheet is not None:
             from har_tf.report.pages.explained import class_sheet
 
@@ -113,6 +128,8 @@ class Explain:
 
 def _checked_methods(options: Explain) -> list[str]:
     """The methods that are asked for; ValueError for options that do not go together, before anything is loaded."""
+    from har_tf.video.animation import SUFFIXES
+
     methods = words(options.method)
     if not set(methods) <= set(METHODS) or len(set(methods)) < len(methods):
         raise ValueError(f"Methods are some of {', '.join(METHODS)}, each once. Received: --method {options.method}")
@@ -134,8 +151,13 @@ def _checked_methods(options: Explain) -> list[str]:
         raise ValueError(f"Sheets end in .png. Received: --sheet {options.sheet}")
     if options.sheet is not None and methods[0] == "gradcam" and len(words(options.tap or "one")) > 1:
         raise ValueError(f"A sheet of gradcam shows one tap. Received: --tap {options.tap}")
-    if options.out.suffix != ".mp4":
-        raise ValueError(f"Overlays end in .mp4. Received: --out {options.out}")
+    if options.out.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"Overlays end in {', '.join(SUFFIXES)}. Received: --out {options.out}")
+    if options.size is not None and (options.frames == "model" or options.size < 16):
+        raise ValueError(
+            f"--size is the shorter side of the video's frames, at least 16 pixels. Received: --size {options.size}"
+            + (" with --frames model" if options.frames == "model" else "")
+        )
     if not 0 <= options.alpha <= 1:
         raise ValueError(f"alpha lies in [0, 1]. Received: --alpha {options.alpha}")
     return methods

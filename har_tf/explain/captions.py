@@ -28,6 +28,7 @@ def line(
     margin = letters // 2
     room = across - 2 * margin
     if right is not None:
+        right = right[:, :room]
         top, left = (len(strip) - len(right)) // 2, across - margin - right.shape[1]
         strip[top : top + len(right), left : left + right.shape[1]] = right
         room -= right.shape[1] + margin
@@ -59,9 +60,11 @@ def lines(text: str, across: int, letters: int, ink=GREY) -> list[np.ndarray]:
 
 
 def legend(colours: np.ndarray, meaning: str, across: int, letters: int) -> np.ndarray:
-    """The colour scale between "0" and what its other end means, no wider than `across`."""
+    """The colour scale between "0" and what its other end means, or what stands before the colon where that is wide."""
     while letters > SMALLEST and 6 * letters + width_of("0", letters) + width_of(meaning, letters) > across:
         letters -= 1
+    if 6 * letters + width_of("0", letters) + width_of(meaning, letters) > across:
+        meaning = meaning.partition(":")[0]
     gap, bar = letters // 2, 5 * letters
     zero, end = width_of("0", letters), width_of(meaning, letters)
     picture = np.full((height_of(letters) - 2, zero + end + 2 * gap + bar, 3), PAPER, "uint8")

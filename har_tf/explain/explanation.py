@@ -48,6 +48,14 @@ class Explanation:
         """bool (B,): the clips without any positive evidence, whose maps are zero everywhere."""
         return ~(self.maps > 0).any(axis=(1, 2, 3))
 
+    @property
+    def cells(self) -> list[tuple[int, int, int]]:
+        """The (t, h, w) of the maps that it was made of, at the taps' own sizes; empty where not known."""
+        if self.factors is not None:
+            return [tuple(part.shape[2:]) for part in self.factors.parts]
+        known = [tuple(self.signed.shape[1:])] if "tap" in self.settings else []
+        return self.settings.get("cells", known)
+
     def __len__(self) -> int:
         return len(self.maps)
 

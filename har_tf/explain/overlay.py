@@ -295,13 +295,6 @@ def panel_of(clip: Sampled, explanations: int, size: int | None = None) -> tuple
     return displayed, tuple(max(2, 2 * round(side * zoom / 2)) for side in displayed)
 
 
-def cells(explanation: Explanation) -> list[tuple[int, int, int]]:
-    """The (t, h, w) of the maps that an explanation was made of, at the taps' own sizes; empty where not known."""
-    if explanation.factors is not None:
-        return [part.shape[2:] for part in explanation.factors.parts]
-    return [explanation.signed.shape[1:]] if "tap" in explanation.settings else []
-
-
 def _rate(path: str | PathLike) -> float:
     try:
         return min(float(frame_rate(path)), 1000)
@@ -360,14 +353,16 @@ class _Sheet:
         if len(several) > 1:
             meaning = meaning.replace(f"of this {of}", "of each map")
         self.legend = captions.legend(self.colours, f"1: {meaning}", self.across - 2 * self.small, self.small)
-        self.below = captions.lines(_warning(several, seen is not None), self.across, self.small)
+        longest = captions.width_of("00000.00 s, not seen by the model", self.small)  # all frames have one size
+        self.narrow = self.legend.shape[1] + longest + 3 * self.small > self.across
+        warning = _warning(several, seen is not None)
+        self.below = captions.lines(warning, self.across, self.small) if warning else []
         self.line = functools.lru_cache(maxsize=64)(captions.line)
 
     def with_frame(self, plain, maps, heading, moment) -> np.ndarray:
         head = self.line((heading or self.heading) + self.method, self.across, self.letters, bold=True)
-        narrow = self.legend.shape[1] + captions.width_of(moment, self.small) + 3 * self.small > self.across
-        foot = [captions.line(moment, self.across, self.small, right=None if narrow else self.legend)]
-        if narrow:
+        foot = [captions.line(moment, self.across, self.small, right=None if self.narrow else self.legend)]
+        if self.narrow:
             foot.append(captions.line("", self.across, self.small, right=self.legend))
         strips = [head, *self.above], [*foot, *self.below]
         top = sum(map(len, strips[0]))
@@ -416,7 +411,7 @@ def _warning(several: Mapping[str, Explanation], cropped: bool) -> str:
         parts.append(f"No positive evidence was found{where}: nothing is painted.")
     coarse = {}
     for name, each in several.items():
-        finest = max(cells(each), key=lambda size: size[1] * size[2], default=None)
+        finest = max(each.cells, key=lambda size: size[1] * size[2], default=None)
         if finest and min(finest[1:]) <= _COARSE and name not in empty:
             coarse[name] = f"{finest[1]} x {finest[2]}"
     if coarse:

@@ -1,4 +1,4 @@
-"""Where a clip stands in its video: which frames it holds, and which part of the picture; and maps laid over all of it."""
+"""Where a clip stands in its video: which frames it holds, and which part of the picture; and maps laid over it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,7 +44,7 @@ class Sampled:
         return total / np.bincount(places).astype("float32")[:, None, None]
 
     def between(self, frame: int) -> tuple[int, int, float] | None:
-        """Places in `order` of the sampled frames around a frame, and the share of the second; None: never looked at."""
+        """Places in `order` of the frames around one, and the share of the second; None: the model never saw it."""
         right = int(np.searchsorted(self.order, frame))
         if right < len(self.order) and self.order[right] == frame:
             return right, right, 0.0

@@ -109,7 +109,7 @@ def explain_video(
     sums: dict[str, np.ndarray] = {}
     covered = np.bincount(places.ravel()).astype("float32")
     factors: dict[str, list[tuple[Factors, np.ndarray]]] = {}
-    kinds, told = {}, []
+    kinds, cells, told = {}, {}, []
     for first in range(0, len(windows), batch_size):
         batch = slice(first, first + batch_size)
         found = explain(read_frames(path, windows[batch], shape[2:4], fit=fit))
@@ -118,6 +118,7 @@ def explain_video(
         told.append((one.class_index, one.score, one.probability))
         for name, explanation in found.items():
             kinds[name] = replace(explanation, factors=None)
+            cells.setdefault(name, {"cells": explanation.cells} if explanation.cells else {})
             if name not in sums:
                 sums[name] = np.zeros((len(frames), *shape[2:4]), "float32")
             if explanation.factors is None:
@@ -133,7 +134,7 @@ def explain_video(
     for name, total in sums.items():
         total /= covered[:, None, None]
         maps = scaled(total[None], normalize)
-        settings = {**kinds[name].settings, "normalize": normalize, "windows": len(windows)}
+        settings = {**kinds[name].settings, "normalize": normalize, "windows": len(windows), **cells[name]}
         explanations[name] = replace(
             kinds[name], maps=maps, signed=total[None], class_index=np.array([chosen]), score=means[0],
             probability=means[1], settings=settings,

@@ -1,5 +1,7 @@
 """python -m har_tf explain: what reaches the methods, what is written, and what it refuses."""
 
+import json
+import os
 from pathlib import Path
 
 import cv2
@@ -42,19 +44,25 @@ def test_explain_writes_the_overlay_of_what_was_asked(model_file, video, tmp_pat
         "tap": "conv2d_1", "pool": "spatial", "normalize": "frame", "counterfactual": False,
     }  # fmt: skip
     assert explanation.class_index == options["class_index"] == ACTIONS.index("catch")
-    assert (probe(out).codec, probe(out).frames) == ("h264", 10)
+    assert (probe(out).codec, probe(out).frames) == ("h264", probe(video).frames)
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
     other = tmp_path / "predicted.mp4"
     run_command(Explain(video, model_file, other))
-    assert (read_clip(out, None, None) != read_clip(other, None, None)).any()
+    assert (read_clip(out, 2, (99, 99)) != read_clip(other, 2, (99, 99))).any()
 
 
 def test_explain_shows_methods_side_by_side(model_file, video, tmp_path, asked):
     one, three = tmp_path / "one.mp4", tmp_path / "three.mp4"
-    run_command(Explain(video, model_file, one))
+    run_command(Explain(video, model_file, one, frames="model"))
     run_command(
         Explain(
-            video, model_file, three, method="3dcam, gradcam,sum-gradcam", taps="relu_1,conv3d", counterfactual=True
+            video,
+            model_file,
+            three,
+            method="3dcam, gradcam,sum-gradcam",
+            taps="relu_1,conv3d",
+            counterfactual=True,
+            frames="model",
         )
     )
     found = asked[1][2]
@@ -123,12 +131,16 @@ def test_explain_draws_a_sheet_of_the_top_classes(model_file, loaded, video, tmp
         ({"hop": 2}, "--hop and --stride are those of --windows"),
         ({"windows": True, "hop": 0}, "--hop is at least 1. Received: 0"),
         ({"windows": True, "sheet": Path("s.png")}, "A sheet shows one clip, so not with --windows"),
+        ({"out": Path("o.avi")}, "Overlays end in .mp4, .gif, .webp. Received: --out o.avi"),
+        ({"size": 9}, "at least 16 pixels. Received: --size 9"),
+        ({"size": 99, "frames": "model"}, "Received: --size 99 with --frames model"),
         ({"sheet": Path("s.mp4")}, "Sheets end in .png. Received: --sheet s.mp4"),
         ({"sheet": Path("s.png"), "tap": "conv2d_1,conv3d"}, "A sheet of gradcam shows one tap"),
     ],
 )
 def test_explain_refuses_what_does_not_go_together_before_loading(tmp_path, capsys, options, message):
-    assert message in failed(Explain(tmp_path / "v.mp4", tmp_path / "m.keras", tmp_path / "o.mp4", **options), capsys)
+    options = {"out": tmp_path / "o.mp4", **options}
+    assert message in failed(Explain(tmp_path / "v.mp4", tmp_path / "m.keras", **options), capsys)
 
 
 @pytest.mark.parametrize(("out", "sheet"), [("file/new/o.mp4", "s.png"), ("o.mp4", "file/s.png")])
@@ -171,8 +183,8 @@ def test_explain_says_which_taps_it_summed(model_file, loaded, video, tmp_path, 
 
 def test_explain_shows_several_taps_side_by_side(model_file, video, tmp_path, capsys):
     one, two = tmp_path / "one.mp4", tmp_path / "two.mp4"
-    run_command(Explain(video, model_file, one, tap="conv3d"))
-    run_command(Explain(video, model_file, two, tap="conv2d_1, conv3d"))
+    run_command(Explain(video, model_file, one, tap="conv3d", frames="model"))
+    run_command(Explain(video, model_file, two, tap="conv2d_1, conv3d", frames="model"))
     assert capsys.readouterr().out.splitlines()[-1] == str(two)
     widths = [probe(path).width for path in (one, two)]
     assert widths[1] / widths[0] == pytest.approx(3 / 2, abs=0.02)
@@ -206,3 +218,25 @@ def test_explain_does_not_overwrite_its_video(model_file, video, tmp_path, capsy
             Explain(video, model_file, out), capsys
         )
     assert video.read_bytes() == content
+
+
+def test_explain_writes_an_animation_and_the_details(model_file, video, tmp_path, capsys):
+    out = tmp_path / "o.gif"
+    run_command(Explain(video, model_file, out, method="3dcam,gradcam", size=64, json=True))
+    assert capsys.readouterr().out.splitlines()[-2:] == [str(out), str(tmp_path / "o.json")]
+    found = json.loads((tmp_path / "o.json").read_text())
+    assert (found["video"], found["model"]) == (str(video), str(model_file))
+    frames = probe(video).frames
+    assert found["sampling"]["frames"] == [round(i * (frames - 1) / 9 + 1e-9) for i in range(10)]
+    assert found["sampling"]["seconds"][1] == pytest.approx(found["sampling"]["frames"][1] / probe(video).fps, abs=1e-3)
+    assert found["sampling"]["overlay_size"][0] == 64
+    assert [each["name"] for each in found["maps"]] == ["Sum 3DCAM", "Grad-CAM conv3d"]
+    assert found["maps"][1]["taps"][0]["name"] == "conv3d" and len(found["maps"][0]["taps"]) > 1
+    assert all(set(tap["cells"]) == {"time", "height", "width"} for each in found["maps"] for tap in each["taps"])
+
+
+def test_explain_shows_a_video_whose_name_is_no_text(model_file, video, tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\x8cname.mp4"))
+    odd.write_bytes(video.read_bytes())
+    run_command(Explain(odd, model_file, tmp_path / "o.mp4", json=True))
+    assert json.loads((tmp_path / "o.json").read_text())["video"] == str(odd)

@@ -140,3 +140,18 @@ def test_a_file_that_does_not_read_back_is_not_kept(tmp_path, numbered, monkeypa
     with pytest.raises(VideoError, match=r"clip\.mp4: written, but reads back as \d frames of 64x64, expected 20"):
         write_video(tmp_path / "clip.mp4", noise)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_lie_at_their_seconds(tmp_path, numbered):
+    from har_tf.video.reader import play
+
+    seconds = [0.0, 0.01, 0.5, 3.0, 9.25]
+    path = write_video(tmp_path / "v.mp4", zip(numbered(5), seconds, strict=True), fps=25)
+    assert [second for _, second in play(path)] == pytest.approx(seconds, abs=1e-3)
+    even = write_video(
+        tmp_path / "e.mp4", ((f, k * 1001 / 30000) for k, f in enumerate(numbered(40))), fps=30000 / 1001
+    )
+    assert probe(even).fps == 30000 / 1001
+    with pytest.raises(ValueError, match="seconds must rise. Received: 1 for frame 2, 2 before it"):
+        write_video(tmp_path / "w.mp4", zip(numbered(3), [0, 2, 1], strict=True))
+    assert not (tmp_path / "w.mp4").exists()
