@@ -29,6 +29,7 @@ from har_tf.models.fusion_gru import stream_taps
 from har_tf.models.logits import probabilities
 from har_tf.models.saving import CLIP
 from har_tf.models.taps import Tap, find_several, taps
+from har_tf.names import ClassNames
 from har_tf.video import VideoError, read_clip, read_still, still
 from har_tf.video.reader import read_sampled
 
@@ -163,8 +164,8 @@ class Classifier:
     Args:
         model: any Keras model of clips (B, T, H, W, 3), or of images (B, H, W, 3), in RGB or grey (1 channel), that
             gives (B, C) probabilities or logits.
-        class_names: the C names, in the order of the outputs. One output has two classes, its absence and its presence,
-            as labels 0 and 1; of one name the other is "not" that.
+        class_names: the C names, in the order of the outputs, or a label map such as {name: number}. One output has two
+            classes, its absence and its presence, as labels 0 and 1; of one name the other is "not" that.
         clip: how the model's clips are taken. sampling, short and fit are arguments of `read_clip`; scaling says how
             pixels are scaled where the model does not show it: "0..1", "-1..1", "0..255", or "torch" and "caffe" of
             `keras.applications`; num_frames and size (height, width) say what it is given where it takes any.
@@ -188,7 +189,7 @@ class Classifier:
     def __init__(
         self,
         model: keras.Model,
-        class_names: Sequence[str],
+        class_names: ClassNames,
         clip: Mapping[str, str] | None = None,
         provenance: Mapping[str, Any] | None = None,
         output: str | None = None,
@@ -196,7 +197,7 @@ class Classifier:
         clip = dict(clip or {})
         taken = {name: clip.pop(name) for name in TAKEN if name in clip}
         self.model = model = pixels.of_pixels(model, output=output, **taken)
-        self.class_names = saving.both(model, tuple(class_names))
+        self.class_names = saving.both(model, class_names)
         self.clip, self.provenance = CLIP | clip, dict(provenance or {})
         saving.check_members(model, self.class_names, self.clip)
         self._where = "the model"

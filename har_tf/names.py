@@ -4,9 +4,11 @@ import difflib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+ClassNames = Sequence[str] | Mapping[str, int] | Mapping[int, str]
 
 # What a terminal, a picture or a page obeys or cannot show: control characters, halves of characters, ends of lines,
 # and marks that nobody sees, some of which turn the text around them so that a name reads as another.
@@ -62,18 +64,20 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 
 def ordered_names(names: Any, where: str) -> tuple[str, ...]:
-    """Class names in the order of a model's outputs, of a list or a label map: {name: number} or {number: name}.
+    """Class names in the order of a model's outputs: of a list, or of a label map {name: number} or {number: name}.
 
     Raises:
         ValueError: something else; the message says `where`.
     """
-    if isinstance(names, dict):
+    if isinstance(names, Mapping):
         numbered = names if all(_is_number(number) for number in names.values()) else {v: k for k, v in _pairs(names)}
         names = sorted(numbered, key=lambda name: int(numbered[name]))
         if [int(numbered[name]) for name in names] != list(range(len(names))):
             raise ValueError(
                 f"{where}: a label map numbers its classes from 0 on, each once. Received: {numbered!a}"[:500]
             )
+    elif isinstance(names, Iterable) and not isinstance(names, str | bytes | set | frozenset):
+        names = tuple(names)
     return check_names(names, where)
 
 
@@ -82,7 +86,7 @@ def _is_number(value: Any) -> bool:
     return digits or (isinstance(value, int) and not isinstance(value, bool))
 
 
-def _pairs(names: dict) -> list[tuple[str, Any]]:
+def _pairs(names: Mapping) -> list[tuple[str, Any]]:
     """The entries of {number: name}; nothing where that is not what it is."""
     named = all(_is_number(number) and isinstance(name, str) for number, name in names.items())
     return list(names.items()) if named and len(set(names.values())) == len(names) else [("-1", "")]

@@ -249,7 +249,8 @@ def test_sizes_that_a_model_leaves_open_are_said(videos, tmp_path):
     model.save(tmp_path / "open.keras")
     with pytest.raises(ValueError, match="open.keras: takes clips of .*None.*say num_frames and size"):
         Classifier.load(tmp_path / "open.keras").predict(videos)
-    said = Classifier(model, ("a", "b"), clip={"num_frames": 10, "size": (32, 48)})
+    said = Classifier(model, {"b": 1, "a": 0}, clip={"num_frames": 10, "size": (32, 48)})
+    assert said.class_names == ("a", "b"), "a label map is put in order by its numbers"
     assert said.reading == {
         "num_frames": 10,
         "size": (32, 48),

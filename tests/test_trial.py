@@ -54,7 +54,7 @@ def test_a_model_says_where_it_comes_from_and_keeps_its_date(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
     about = {"weights": "random weights", "seed": 0}
     file = tmp_path / "model.keras"
-    saving.save_model(model, file, "abc", provenance=provenance(about, file))
+    saving.save_model(model, file, list("abc"), provenance=provenance(about, file))
     assert saving.provenance(file).keys() == {*about, "date"}
     date = saving.provenance(file)["date"]
     assert provenance(about, file)["date"] == date

@@ -17,7 +17,7 @@ from har_tf.models.grouped_conv import quicken
 from har_tf.models.logits import check_outputs, classes_of
 from har_tf.models.pixels import of_pixels
 from har_tf.models.versions import lean, newer
-from har_tf.names import check_names, ordered_names, read_names
+from har_tf.names import ClassNames, check_names, ordered_names, read_names
 
 _MEMBER = "class_names.json"
 _CLIP_MEMBER = "clip.json"
@@ -44,7 +44,7 @@ def check_members(model: keras.Model, names: Sequence[str], clip: Mapping[str, s
 def save_model(
     model: keras.Model,
     path: str | Path,
-    class_names: Sequence[str] | None,
+    class_names: ClassNames | None,
     clip: Mapping[str, str] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -69,8 +69,8 @@ def save_model(
         raise ValueError(f"Model files end in .keras. Received: path={path}")
     members: dict[str, Any] = {_CLIP_MEMBER: clip}
     if class_names is not None:
-        members[_MEMBER] = list(class_names)
         try:
+            members[_MEMBER] = ordered_names(class_names, "the model")
             check_members(model, members[_MEMBER], clip)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
@@ -150,8 +150,8 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
     where = path
     if names is None and beside.is_file():
         where, names = beside, read_names(beside)
-    names = tuple(f"class {i}" for i in range(classes_of(model))) if names is None else ordered_names(names, str(where))
-    names = both(model, names)
+    names = tuple(f"class {i}" for i in range(classes_of(model))) if names is None else names
+    names = both(model, names, str(where))
     if len(names) != classes_of(model):
         raise ValueError(f"{where}: {model.outputs[0].shape[-1]} outputs, but {len(names)} class names")
     return model, names
@@ -181,7 +181,12 @@ def _reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
-def both(model: keras.Model, names: Sequence[str]) -> tuple[str, ...]:
-    """The names of a model's classes, of which one that stands for a single output has its absence in front of it."""
+def both(model: keras.Model, names: ClassNames, where: str = "the model") -> tuple[str, ...]:
+    """The names of a model's classes, of which one that stands for a single output has its absence in front of it.
+
+    Raises:
+        ValueError: neither a list nor a label map, or names that cannot be shown; the message says `where`.
+    """
+    names = ordered_names(names, where)
     single = len(names) == 1 and model.outputs[0].shape[-1] == 1
     return (f"not {names[0]}", names[0]) if single else tuple(names)

@@ -230,7 +230,7 @@ def test_both_streams_can_be_explained_after_loading(small, clips, tmp_path):
     deaf = kernel.copy()
     deaf[:256] = 0  # the features of MobileNet come first
     small.get_layer("gru1").set_weights([deaf, recurrent, bias])
-    save_model(small, tmp_path / "model.keras", "abcd")
+    save_model(small, tmp_path / "model.keras", list("abcd"))
     small.get_layer("gru1").set_weights([kernel, recurrent, bias])
     model, _ = load_model(tmp_path / "model.keras")
     assert stream_taps(model) == LAST

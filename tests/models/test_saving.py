@@ -38,28 +38,28 @@ def test_names_beside_a_file_that_keras_saved(model, tmp_path):
 
 
 def test_a_failed_save_leaves_the_old_file(model, tmp_path, monkeypatch):
-    path = save_model(model, tmp_path / "model.keras", "abc")
+    path = save_model(model, tmp_path / "model.keras", list("abc"))
     before = path.read_bytes()
     monkeypatch.setattr(
         "zipfile.ZipFile.writestr", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     )
     with pytest.raises(OSError, match="No space left"):
-        save_model(model, path, "xyz")
+        save_model(model, path, list("xyz"))
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
 
 
 def test_wrong_files_and_names_are_named(model, tmp_path):
     with pytest.raises(ValueError, match="3 outputs need as many names. Received: 2 names"):
-        save_model(model, tmp_path / "model.keras", "ab")
+        save_model(model, tmp_path / "model.keras", list("ab"))
     with pytest.raises(ValueError, match="end in .keras"):
-        save_model(model, tmp_path / "model.h5", "abc")
+        save_model(model, tmp_path / "model.h5", list("abc"))
     with pytest.raises(FileNotFoundError, match="no such model file"):
         load_model(tmp_path / "none.keras")
     (tmp_path / "text.keras").write_text("hello")
     with pytest.raises(ValueError, match="not a .keras model file"):
         load_model(tmp_path / "text.keras")
-    damaged = bytearray(save_model(model, tmp_path / "damaged.keras", "abc").read_bytes())
+    damaged = bytearray(save_model(model, tmp_path / "damaged.keras", list("abc")).read_bytes())
     with zipfile.ZipFile(tmp_path / "damaged.keras") as archive:
         weights = archive.getinfo("model.weights.h5")
     middle = weights.header_offset + weights.compress_size // 2
@@ -74,19 +74,19 @@ def test_the_optimiser_stays_behind(tmp_path):
     trained.compile("adam", "mse")
     trained.fit(np.ones((2, 50)), np.ones((2, 3)), verbose=0)
     trained.save(tmp_path / "with.keras")
-    path = save_model(trained, tmp_path / "without.keras", "abc")
+    path = save_model(trained, tmp_path / "without.keras", list("abc"))
     assert path.stat().st_size < 0.6 * (tmp_path / "with.keras").stat().st_size
     x = np.ones((1, 50), "float32")
     np.testing.assert_array_equal(load_model(path)[0](x), trained(x))
 
 
 def test_how_clips_are_taken_travels_with_the_model(model, tmp_path):
-    assert clip_settings(save_model(model, tmp_path / "plain.keras", "abc")) == CLIP
-    path = save_model(model, tmp_path / "cropped.keras", "abc", {"fit": "crop", "sampling": "dense"})
+    assert clip_settings(save_model(model, tmp_path / "plain.keras", list("abc"))) == CLIP
+    path = save_model(model, tmp_path / "cropped.keras", list("abc"), {"fit": "crop", "sampling": "dense"})
     assert clip_settings(path) == {"sampling": "dense", "short": "repeat_last", "fit": "crop"}
     keras.models.load_model(path)
     with pytest.raises(ValueError, match="Clips are taken by sampling, short, fit. Received: size"):
-        save_model(model, tmp_path / "other.keras", "abc", {"size": "small"})
+        save_model(model, tmp_path / "other.keras", list("abc"), {"size": "small"})
     model.save(tmp_path / "keras.keras")
     assert clip_settings(tmp_path / "keras.keras") == CLIP
     (tmp_path / "text.keras").write_text("text")
@@ -112,3 +112,15 @@ def test_what_keras_cannot_load_by_itself_is_named_with_what_helps(tmp_path):
         with pytest.raises(ValueError, match=f"{name}.keras: not a model that Keras can load.*{words}") as refused:
             load_model(tmp_path / f"{name}.keras")
         assert "\n" not in str(refused.value)
+
+
+def test_names_are_taken_by_the_rules_of_files(model, tmp_path):
+    """A label map is put in order; what has no order, or is no list of names, is refused before a file is written."""
+    path = tmp_path / "model.keras"
+    for names in ({"b": 1, "c": 2, "a": 0}, {2: "c", 0: "a", 1: "b"}, np.array(["a", "b", "c"]), iter("abc")):
+        assert load_model(save_model(model, path, names))[1] == ("a", "b", "c")
+    path.unlink()
+    for names in ("abc", {"a", "b", "c"}, ["a", "b", 3], ["a", "b", " "], ["a", "b", "c\x1b[2J"], {"a": 0, "b": 2}, 3):
+        with pytest.raises(ValueError, match=r"model.keras: the model: (class names|a label map)"):
+            save_model(model, path, names)
+    assert not path.exists()
