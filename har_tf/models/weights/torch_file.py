@@ -1,8 +1,9 @@
 """Tensors of a file that `torch.save` wrote, without torch and without running the pickle in it.
 
 A `.pth` file is a pickle, which is a program, and the bytes of the tensors. `PickleMachine` carries it out: none of its
-instructions imports or calls anything, and all they build are tensors and containers. Both layouts are read: the
-zip archive that torch 1.6 and later write, and the one before.
+instructions imports or calls anything, and all they build are tensors and containers. What else a training script put
+into the file, such as its arguments or a score of NumPy's, is passed over if it is no part of the weights. Both
+layouts are read: the zip archive that torch 1.6 and later write, and the one before.
 """
 
 import io
@@ -59,6 +60,17 @@ class _Global:
     module: str
     name: str
 
+    @property
+    def maker(self) -> str:
+        return f"{self.module}.{self.name}"[:80]
+
+
+@dataclass(frozen=True)
+class _Unbuilt:
+    """What a pickle would make by calling something that is not known here."""
+
+    maker: str
+
 
 @dataclass(frozen=True)
 class _Storage:
@@ -84,6 +96,10 @@ def read(path: Path) -> dict[str, Tensor]:
     """
     try:
         found = unwrapped(_read_zip(path) if zipfile.is_zipfile(path) else _read_old(path))
+        for value in found.values() if isinstance(found, dict) else [found]:
+            if isinstance(value, _Global | _Unbuilt):
+                hint = "; save model.state_dict()" if re.match(r"torch(vision)?\.|__main__", value.maker) else ""
+                raise RefusedError(f"refuses to import {value.maker}{hint}")
         if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
             raise ValueError("it holds no dict of tensors; save model.state_dict()")
     except DAMAGE as error:
@@ -193,20 +209,23 @@ class _Machine(PickleMachine):
         if name == "BINPERSID":
             (reference,) = self.pop(1)
             self.stack.append(self.storage(reference))
+        elif name in ("NEWOBJ", "NEWOBJ_EX"):
+            called, *_ = self.pop(2 if name == "NEWOBJ" else 3)
+            self.stack.append(_unbuilt(called))
         else:
             super().further(name, arg)
 
     def named(self, module: Any, name: Any) -> _Global:
         if not isinstance(module, str) or not isinstance(name, str):
             raise RefusedError("refuses to import what is no name")
-        if (module, name) not in _CALLED and (module, name) not in _STORAGES:
-            shown = f"{module}.{name}"[:80]
-            hint = "; save model.state_dict()" if re.match(r"torch(vision)?\.|__main__", shown) else ""
-            raise RefusedError(f"refuses to import {shown}{hint}")
         return _Global(module, name)
 
     def build(self, target: Any, state: Any) -> None:
         self.top(dict)  # attributes of a state dict, such as the versions of the modules, are left out
+
+    def top(self, kind: type) -> Any:
+        # What is given to a thing that is not built is lost with it.
+        return kind() if isinstance(self.stack[-1], _Unbuilt) else super().top(kind)
 
     def pairs(self, items: list[Any]) -> dict:
         if not all(isinstance(key, str | int) for key in items[::2]):
@@ -218,6 +237,8 @@ class _Machine(PickleMachine):
             raise ValueError("refers to something else than tensors; save model.state_dict()")
         kind, key, _, items = reference[1:5]
         dtype = _STORAGES.get((kind.module, kind.name)) if isinstance(kind, _Global) else None
+        if isinstance(kind, _Global) and dtype is None:
+            raise RefusedError(f"refuses to import {kind.maker}")
         if dtype is None or not isinstance(key, str) or not _natural(items):
             raise ValueError("a storage of no known type")
         if len(reference) == 6 and reference[5] is not None:
@@ -229,7 +250,9 @@ class _Machine(PickleMachine):
         return storage
 
     def call(self, called: Any, arguments: Any) -> Any:
-        name = called.name if isinstance(called, _Global) else None
+        if not isinstance(called, _Global) or (called.module, called.name) not in _CALLED:
+            return _unbuilt(called)
+        name = called.name
         if name == "OrderedDict" and arguments == ():
             return {}
         if name == "_rebuild_parameter" and isinstance(arguments, tuple) and isinstance(arguments[0], Tensor):
@@ -265,6 +288,10 @@ class _Machine(PickleMachine):
                 raise ValueError(f"{self.path}: storage {storage.key} is damaged ({error})") from error
 
         return Tensor(shape, np.dtype("<f4" if storage.dtype == "bfloat16" else storage.dtype), reading)
+
+
+def _unbuilt(called: Any) -> _Unbuilt:
+    return _Unbuilt(called.maker if isinstance(called, _Global | _Unbuilt) else type(called).__name__)
 
 
 def _item_size(dtype: str) -> int:

@@ -1,7 +1,10 @@
 """Published checkpoints: strict, harmless, and the same answers as the network they come from."""
 
+import argparse
+import collections
 import functools
 import io
+import pathlib
 import pickle
 import struct
 import zipfile
@@ -443,7 +446,8 @@ def test_state_dicts_are_found_in_what_training_scripts_save(tmp_path):
         },
         {"model": {"state_dict": inner}, "optimizer": optimizer},
         {"net": inner, "acc": 1.0},
-        {"student": inner, "optimizer": optimizer, "args": None},
+        {"student": inner, "optimizer": optimizer, "args": argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("a"))},
+        {"model": inner, "best": np.float64(0.5), "seen": collections.defaultdict(list, {"a": [1]}), "kinds": {1, 2}},
     ):
         path.write_bytes(torch_zip(arrays, wrapped))
         assert list(read_all(path)) == ["a.weight"]
