@@ -161,7 +161,14 @@ def _run(function: keras.Function, inputs, prefix: str, paths: _Paths):
 
         return call
 
-    return function._run_through_graph(inputs, flat)
+    graph = keras.Function(function._inputs_struct, function._outputs_struct)
+    graph._nodes_by_depth = {depth: in_order(nodes) for depth, nodes in graph._nodes_by_depth.items()}
+    return graph._run_through_graph(inputs, flat)
+
+
+def in_order(nodes: Sequence) -> list:
+    """The nodes of a graph, those of a layer that is called several times in the order of its calls."""
+    return sorted(nodes, key=lambda node: node.operation._inbound_nodes.index(node))
 
 
 def _flat_call(operation, prefix: str, paths: _Paths, args, kwargs):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import keras
 
-from har_tf.models.flatten import end_of, flat, path_of
+from har_tf.models.flatten import end_of, flat, in_order, path_of
 from har_tf.models.layout import PLACES, WHOLE, Layout, Part, after, wrapped
 from har_tf.models.logits import input_of
 from har_tf.names import closest
@@ -319,7 +319,7 @@ def _has_places(shape: tuple) -> bool:
 def _nodes(graph: keras.Function):
     """The steps of the graph but its input, in the order in which it computes them."""
     for depth in sorted(graph._nodes_by_depth, reverse=True):
-        yield from (node for node in graph._nodes_by_depth[depth] if not node.is_input)
+        yield from (node for node in in_order(graph._nodes_by_depth[depth]) if not node.is_input)
 
 
 def _graph(model: keras.Model) -> keras.Function:
