@@ -33,7 +33,8 @@ from har_tf.audit.manifest import Manifest, Row
 from har_tf.datasets import walk
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
-from har_tf.datasets.folder import GROUP, PARTS, SUFFIXES
+from har_tf.datasets.folder import GROUP, SUFFIXES
+from har_tf.datasets.parts import part_of
 from har_tf.datasets.records import relative, stamp_of
 from har_tf.files.frame_counts import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
@@ -260,11 +261,11 @@ def _places(listed: list[tuple[Path, str]], root: Path) -> dict[str, dict[str, s
     top = Path(os.path.commonpath([path.parent for path, _ in listed]))
     below = {path: PurePosixPath(relative(path, top)).parts[:-1] for path, problem in listed if not problem}
     tops = {parts[0] for parts in below.values() if parts}
-    names = {PARTS.get(name.lower(), "") for name in tops}
+    names = {part_of(name) for name in tops}
     split = "" not in names and "train" in names and len(names) == len(tops) > 1 and all(below.values())
     places = {}
     for path, parts in below.items():
-        part = PARTS[parts[0].lower()] if split else ""
+        part = part_of(parts[0]) if split else ""
         inner = parts[1:] if split else parts
         name = manifest.name_of(relative(path, root))
         class_name = manifest.name_of(inner[0]) if inner else ""

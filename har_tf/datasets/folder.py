@@ -4,11 +4,12 @@ Understood layouts, where a class folder may hold its videos in folders of its o
 
     DIR/<Class>/*.avi
     DIR/<one folder>/<Class>/*.avi        any number of lone folders around the classes
-    DIR/{train,val,test}/<Class>/*.avi    an official split
+    DIR/{train,val,test}/<Class>/*.avi    an official split, also under names such as train_set or videos_test
 
 Of the last, val counts as training data, because the checkpoint is chosen on a part held out of the training
-data, and as test data where there is no test folder. Files beside the class folders and hidden files
-are ignored. Links to folders are followed, but in no circle; see `walk`.
+data, and as test data where there is no test folder. Where folders may be parts of a split or classes, both readings
+are shown, see `parts`. Videos beside the class folders, and the folders of systems, are left out with a note; hidden
+files are ignored. Links to folders are followed, but in no circle; see `walk`.
 """
 
 from __future__ import annotations
@@ -22,20 +23,16 @@ from pathlib import Path
 from har_tf.datasets import walk
 from har_tf.datasets.dataset import ActionDataset, check_classes, composed
 from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.parts import parts_of
 from har_tf.datasets.records import VideoRecord
 
 SUFFIXES = frozenset(
     f".{ending}"
     for ending in (
-        *("3gp", "asf", "avi", "flv", "m2ts", "m4v", "mkv", "mov"),
-        *("mp4", "mpeg", "mpg", "mts", "ogv", "ts", "webm", "wmv"),
+        *("3g2", "3gp", "asf", "avi", "divx", "dv", "f4v", "flv", "gif", "m2ts", "m2v", "m4v", "mjpeg", "mkv"),
+        *("mov", "mp4", "mpe", "mpeg", "mpg", "mts", "mxf", "ogm", "ogv", "rm", "rmvb", "ts", "vob", "webm", "wmv"),
     )
 )
-PARTS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 # Archives by the ending of their name, and what unpacks them.
 UNPACK = {
     **dict.fromkeys((".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"), "tar xf {archive} -C {folder}"),
@@ -62,9 +59,12 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> ActionDatase
     """
     path = check_folder(path)
     top = _class_root(path)
-    parts = _parts(top)
+    inner = {folder.name: [sub.name for sub in _with_video(folder)] for folder in _with_video(top)}
+    found = parts_of(top, inner, lambda name: len(_loose(top / name)), classes)
+    parts = found and {part: top / name for part, name in found.items()}
     class_folders: dict[str, list[Path]] = {}
-    for folder in (top,) if parts is None else parts.values():
+    around = (top,) if parts is None else tuple(parts.values())
+    for folder in around:
         for sub in walk.folders(folder):
             if not _holds_lists(sub):
                 class_folders.setdefault(composed(sub.name), []).append(sub)
@@ -84,7 +84,23 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> ActionDatase
         records=tuple(records),
         class_names=tuple(names),
         official=None if parts is None else _official(parts, records),
+        notes=_left_out(path, top, around, class_folders),
     )
+
+
+def _left_out(path: Path, top: Path, around: Sequence[Path], class_folders: dict[str, list[Path]]) -> tuple[str, ...]:
+    """What lies there and is not read."""
+    notes = []
+    for folder in around:
+        loose = _loose(folder)
+        if loose:
+            notes.append(f"{len(loose)} videos in {folder} are in no class folder, and are left out: {loose[0].name}")
+    looked_in = {path, top, *around, *(folder for folders in class_folders.values() for folder in folders)}
+    system = sorted({place / name for place in looked_in for name in walk.system_folders(place)})
+    if system:
+        more = f" and {len(system) - 1} more" if len(system) > 1 else ""
+        notes.append(f"folders of the system are left out: {system[0]}{more}")
+    return tuple(notes)
 
 
 def check_folder(path: str | Path | None, expected: str = "a folder that holds a folder of videos per class") -> Path:
@@ -132,22 +148,24 @@ def _class_root(path: Path) -> Path:
     """Goes down through lone folders, as in UCF101/UCF-101/<Class>, to the folder that holds the classes."""
     top = path
     for _ in range(MAX_DEPTH):
-        with_video = [folder for folder in walk.folders(top) if next(_videos(folder), None)]
-        loose = len(list(walk.files(top, SUFFIXES, depth=0)))
+        with_video, loose = _with_video(top), len(_loose(top))
         if not with_video:
             found = f"{loose} videos that are in no class folder" if loose else "no video"
             raise DatasetError(f"{path}: {found}. Expected a folder of videos per class in it")
-        if len(with_video) > 1 or next(walk.files(with_video[0], SUFFIXES, depth=0), None):
+        if len(with_video) > 1 or _loose(with_video[0]):
             return top
         top = with_video[0]
     raise DatasetError(f"{path}: more than {MAX_DEPTH} folders deep. Expected a folder of videos per class")
 
 
-def _parts(top: Path) -> dict[str, Path] | None:
-    """{"train": folder, ...} where the folders in `top` are the parts of a split, else None."""
-    folders = [folder for folder in walk.folders(top) if next(_videos(folder), None)]
-    parts = {PARTS.get(folder.name.lower(), ""): folder for folder in folders}
-    return parts if "" not in parts and "train" in parts and len(parts) == len(folders) > 1 else None
+def _with_video(folder: Path) -> list[Path]:
+    """The folders in a folder that hold a video, at any depth."""
+    return [sub for sub in walk.folders(folder) if next(_videos(sub), None)]
+
+
+def _loose(folder: Path) -> list[Path]:
+    """The videos in a folder, in no folder of it."""
+    return list(walk.files(folder, SUFFIXES, depth=0))
 
 
 def _official(parts: dict[str, Path], records: list[VideoRecord]) -> tuple[frozenset[Path], frozenset[Path]]:

@@ -27,6 +27,7 @@ from har_tf.datasets import folder, walk
 from har_tf.datasets.dataset import ActionDataset, check_classes
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.lists import counted, read_lines, some
+from har_tf.datasets.parts import part_of
 from har_tf.datasets.records import VideoRecord
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
@@ -295,5 +296,5 @@ def _lists(files: Iterable[Path]) -> dict[str, list[Path]]:
     for file in files:
         name = LIST_NAME.fullmatch(file.name)
         if name:
-            found.setdefault(folder.PARTS.get(name[1].lower(), "val"), []).append(file)
+            found.setdefault(part_of(name[1]) or "val", []).append(file)
     return found

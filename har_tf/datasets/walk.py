@@ -3,7 +3,7 @@
 It follows links to folders, because data sets are often put together from links, and ends link circles: a folder that
 is, by its device and inode, one of those around it is not entered. What is named as wanted and is no folder is given,
 also a dangling link or a pipe: that it cannot be read is for its reader to say, and a file that silently vanishes from
-a data set is worse than one that fails. Hidden files and folders are left out.
+a data set is worse than one that fails. Hidden files and folders are left out, and folders that systems make.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from har_tf.datasets.errors import DatasetError
+
+# What file managers, archivers and storage devices put beside the data of a folder.
+_SYSTEM = frozenset(
+    ("__macosx", "__pycache__", "@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "lost+found")
+) | {"system volume information"}
 
 
 def files(
@@ -66,6 +71,13 @@ def folders(folder: str | Path) -> list[Path]:
     return [Path(entry.path) for entry in _entries(top) if _is_folder(entry) and identity_of(entry.path) not in above]
 
 
+def system_folders(folder: str | Path) -> list[str]:
+    """The names of the folders in a folder that systems made, which are left out: also hidden ones, such as
+    `.ipynb_checkpoints`."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if _of_system(entry.name) and _is_folder(entry))
+
+
 def names(folder: str | Path) -> list[str]:
     """The names of all files and folders in a folder, sorted, hidden ones too.
 
@@ -90,12 +102,16 @@ def identity_of(path: str | Path) -> tuple[int, int] | None:
 def _entries(place: str, refused: Callable[[OSError], object] | None = None) -> list[os.DirEntry]:
     try:
         with os.scandir(place) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+            return sorted((e for e in entries if not _of_system(e.name)), key=lambda entry: entry.name)
     except OSError as error:
         if refused is None:
             raise DatasetError(f"{place}: cannot be listed: {error.strerror}") from error
         refused(error)
         return []
+
+
+def _of_system(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM
 
 
 def _around(top: str) -> frozenset[tuple[int, int] | None]:

@@ -280,7 +280,7 @@ def test_bad_arguments_are_found_before_any_work(collection, tmp_path, probed):
         with pytest.raises(DatasetError, match=f"{root.name}: {reason}. Expected a folder of videos"):
             check(root)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match=r"empty: no video in it. Video files end in .3gp"):
+    with pytest.raises(DatasetError, match=r"empty: no video in it. Video files end in .3g2"):
         check(tmp_path / "empty")
     with pytest.raises(DatasetError, match=r"end in .parquet or .csv. Received: .*m.json"):
         check(collection, tmp_path / "m.json")

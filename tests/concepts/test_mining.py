@@ -301,7 +301,7 @@ def test_what_cannot_be_mined_says_what_is_needed(videos, tmp_path):
     with pytest.raises(DetectorError, match="does not know 'dog'. It knows: person, ball"):
         mine(videos, Squares(), ["dog"], tmp_path / "b")
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(ConceptError, match="nothing: no video. Videos end in .3gp"):
+    with pytest.raises(ConceptError, match="nothing: no video. Videos end in .3g2"):
         mine(tmp_path / "nothing", Squares(), ["person"], tmp_path / "c")
     with pytest.raises(DatasetError, match="no such folder"):
         mine(tmp_path / "missing", Squares(), ["person"], tmp_path / "d")
