@@ -13,6 +13,7 @@ ClassNames = Sequence[str] | Mapping[str, int] | Mapping[int, str]
 # What a terminal, a picture or a page obeys or cannot show: control characters, halves of characters, ends of lines,
 # and marks that nobody sees, some of which turn the text around them so that a name reads as another.
 _UNSHOWN = frozenset(("Cc", "Cs", "Zl", "Zp", "Cf"))
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _JOINERS = frozenset("\u200c\u200d")  # which Persian, Hindi and emoji are written with
 
 
@@ -106,7 +107,12 @@ def _is_unshown(letter: str) -> bool:
 
 def csv_cell(value: Any) -> Any:
     """A value for a CSV file: text that a spreadsheet would take for a formula has an apostrophe in front."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def from_csv_cell(text: str) -> str:
+    """The text that `csv_cell` was given."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def closest(name: str, known: Iterable[str]) -> str:

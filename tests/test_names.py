@@ -7,7 +7,7 @@ import pytest
 from har_tf.command import guarded
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
-from har_tf.names import check_names, closest, csv_cell, index_of, read_names, shown
+from har_tf.names import check_names, closest, csv_cell, from_csv_cell, index_of, read_names, shown
 from har_tf.report.tables import Table
 
 
@@ -102,6 +102,8 @@ def test_a_name_is_no_formula_in_a_spreadsheet():
     names = ("=1+1", "+a", "-a", "@a", "a=1", "throw")
     assert [csv_cell(name) for name in names] == ["'=1+1", "'+a", "'-a", "'@a", "a=1", "throw"]
     assert [csv_cell(value) for value in (-1.5, None, -2)] == [-1.5, None, -2], "numbers stay numbers"
+    for name in (*names, "'=1", "''-", "'tis", "'"):
+        assert from_csv_cell(csv_cell(name)) == name
     table = Table("t", ("class", "change"), [("=cmd|' /C calc'!A0", -0.25)])
     assert table.csv().splitlines()[1] == "'=cmd|' /C calc'!A0,-0.25"
 

@@ -24,6 +24,7 @@ from har_tf.datasets.records import VideoRecord, stamp_of
 from har_tf.files.frame_counts import FrameCount
 from har_tf.files.whole import whole_file
 from har_tf.files.workers import Failed
+from har_tf.names import csv_cell, from_csv_cell
 
 SUFFIXES = (".parquet", ".csv")
 
@@ -171,6 +172,8 @@ class Manifest:
     def write(self, path: str | os.PathLike) -> None:
         """Writes Parquet or CSV, by the ending; the file is there whole or not at all.
 
+        In CSV a name that a spreadsheet would take for a formula has an apostrophe in front, which `read` takes away.
+
         Raises:
             DatasetError: the ending is neither .parquet nor .csv.
             OSError: the file cannot be written.
@@ -182,7 +185,7 @@ class Manifest:
                 with temporary.open("w", newline="", encoding="utf-8") as file:
                     table = csv.writer(file)
                     table.writerow(_KINDS)
-                    table.writerows(astuple(row) for row in self.rows)
+                    table.writerows(map(csv_cell, astuple(row)) for row in self.rows)
             else:
                 _write_parquet(temporary, self.rows)
 
@@ -283,6 +286,7 @@ def _read_csv(path: Path) -> list[list]:
                     text = line[name] if name in there else ""
                     if text is None:
                         raise DatasetError(f"{path}, line {table.line_num}: has too few columns")
+                    text = from_csv_cell(text)
                     try:
                         value = None if name in _OPTIONAL and not text else casts[kind](text)
                     except ValueError as error:

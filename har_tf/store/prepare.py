@@ -31,6 +31,7 @@ from tqdm import tqdm
 from har_tf.audit.manifest import Manifest
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
+from har_tf.names import csv_cell
 from har_tf.store.indexed import check_system
 from har_tf.store.prepared import SAME_CONTENT, PreparedDataset, left_out
 from har_tf.store.shards import (
@@ -217,7 +218,7 @@ def _fill(
     with (store.parts / "skipped.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file)
         table.writerow(["path", "reason"])
-        table.writerows(skipped)
+        table.writerows(map(csv_cell, row) for row in skipped)
     about = {
         "format": PreparedDataset.format,
         "fingerprint": store.fingerprint,

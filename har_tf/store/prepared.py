@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from har_tf.names import from_csv_cell
 from har_tf.store.indexed import IndexedClips, OpenFiles, Skipped
 
 SAME_CONTENT = "the same content as "  # what the reason begins with of a video that is there twice
@@ -48,7 +49,7 @@ class PreparedDataset(IndexedClips):
     @classmethod
     def _fields(cls, path: Path, root: Path, about: dict, clips: int) -> dict[str, Any]:
         with (path / "skipped.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            skipped = [(row["path"], row["reason"]) for row in csv.DictReader(file)]
+            skipped = [(from_csv_cell(row["path"]), from_csv_cell(row["reason"])) for row in csv.DictReader(file)]
         clip = {name: about[name] for name in ("sampling", "short", "fit")}
         about |= {"files": about["shards"], "skipped": skipped, "clip": clip}
         return {

@@ -14,10 +14,11 @@ SOUND = Row(
     30000 / 1001, 6.239566666666667, 187, 188, "", "1 packets without a frame", "a.mp4", "0f" * 32,
 )  # fmt: skip
 BROKEN = Row('a/"x"\n2.mp4', problem='not a video, or "worse"')
+FORMULA = Row("=1+1.avi", "@b", "'=c")
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "CSV"])
-@pytest.mark.parametrize("rows", [(SOUND, BROKEN), ()], ids=["two", "none"])
+@pytest.mark.parametrize("rows", [(SOUND, BROKEN, FORMULA), ()], ids=["three", "none"])
 def test_both_formats_give_back_what_they_got(tmp_path, ending, rows):
     path = tmp_path / "new" / f"manifest.{ending}"
     manifest = Manifest(rows)
@@ -33,6 +34,8 @@ def test_csv_is_for_other_programs_too(tmp_path):
         (row,) = csv.DictReader(file)
     assert list(row)[:5] == ["path", "class", "part", "group", "bytes"]
     assert (row["class"], row["frames"], row["claimed_frames"]) == ("b", "187", "188")
+    Manifest((FORMULA,)).write(tmp_path / "m.csv")
+    assert "\n'=1+1.avi,'@b,''=c," in (tmp_path / "m.csv").read_text(), "nothing that a spreadsheet would compute"
 
 
 def test_a_file_is_found_by_the_end_of_its_path(tmp_path):
