@@ -56,11 +56,11 @@ def main() -> None:
         (f"A clip that was not in training. The model answers {name}, {whole}", clip),
         (
             f"What speaks for {name}, by the first two layers (Sum 3DCAM). Spots painted grey: {without_first}",
-            overlay(clip[None], first, alpha=0.5)[0],
+            overlay(clip[None], first, alpha=0.5, scale="max")[0],
         ),
         (
             f"The same by the last layer, {height} x {width} cells (Grad-CAM). Spots painted grey: {without_last}",
-            overlay(clip[None], last, alpha=0.5)[0],
+            overlay(clip[None], last, alpha=0.5, scale="max")[0],
         ),
     ]
     with TemporaryDirectory() as folder:

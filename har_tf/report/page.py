@@ -14,6 +14,7 @@ from PIL import Image
 from har_tf import __version__
 from har_tf.files.whole import whole_file
 from har_tf.report.tables import Table
+from har_tf.video import VideoError, read_clip
 
 PAIRS = 20  # of clips that look alike, which are named
 
@@ -38,7 +39,8 @@ class Video:
     Args:
         path: as seen from the page's folder, or that folder included, as it was written.
         caption: the text under it.
-        poster: a picture that stands there until the video is played; likewise a path.
+        poster: a picture that stands there until the video is played; likewise a path. None: the frame in its middle,
+            which `write_page` writes beside it.
     """
 
     path: str | Path
@@ -189,6 +191,11 @@ def write_page(
         raise FileNotFoundError(f"not there, but to be shown by {path}: {', '.join(map(str, missing))}.")
     for picture in (picture for block in blocks for picture in block["figures"]):
         picture["size"] = _size(picture["file"])
+    for video in (video for block in blocks for video in block["videos"]):
+        poster = video["poster_file"] or _poster(video["file"])
+        video["size"] = poster and _size(poster)
+        if poster and not video["poster"]:
+            video["poster"] = video["src"].removesuffix(quote(video["file"].name)) + quote(poster.name)
     values = {"title": title, "summary": summary, "facts": facts, "sections": blocks, "contents": len(blocks) > 4}
     text = rendered(files(__package__).joinpath("page.html.j2"), **values, version=__version__)
     with whole_file(path) as temporary:
@@ -235,12 +242,29 @@ def _block(number, section, folder) -> dict:
                 "src": address(video.path),
                 "caption": video.caption,
                 "label": video.caption or Path(video.path).stem,
+                "file": needed[-1],
                 "poster": None if video.poster is None else address(video.poster),
+                "poster_file": None if video.poster is None else needed[-1],
             }
             for video in section.videos
         ],
         "files": needed,
     }
+
+
+def _poster(video: Path) -> Path | None:
+    """The picture beside a video that shows its middle, made where it is missing or older; None: it cannot be read."""
+    poster = video.with_suffix(".jpg")
+    if poster.is_file() and poster.stat().st_mtime_ns >= video.stat().st_mtime_ns:
+        return poster
+    try:
+        picture = Image.fromarray(read_clip(video, 3, None)[1])
+    except VideoError:
+        return None
+    picture.thumbnail((1200, 1200))
+    with whole_file(poster) as temporary:
+        picture.save(temporary, quality=85)
+    return poster
 
 
 def _size(file) -> tuple[int, int] | None:

@@ -3,11 +3,13 @@
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from har_tf.report.page import Figure, Section, Video, write_page
 from har_tf.report.tables import Table
+from har_tf.video import write_video
 
 VOID = {"meta", "img", "link", "br", "hr"}
 
@@ -103,10 +105,22 @@ def test_videos_play_on_demand_without_sound(run):
     first, second = (attrs for attrs, _ in Page(write_page(run / "r.html", "t", {}, SECTIONS)).all("video"))
     for attrs in (first, second):
         assert {"controls", "muted", "loop"} <= set(attrs)
-        assert attrs["preload"] == "metadata"
+    assert [attrs["preload"] for attrs in (first, second)] == ["none", "metadata"]
     assert first["poster"] == "figures/curves.png"
-    assert "poster" not in second
+    assert "poster" not in second, "what cannot be read has none"
     assert second["aria-label"] == "b"
+
+
+def test_a_video_has_its_middle_as_poster(tmp_path):
+    frames = np.zeros((5, 32, 48, 3), np.uint8)
+    frames[2] = 200
+    write_video(tmp_path / "a b.mp4", frames)
+    ((video, _),) = Page(write_page(tmp_path / "r.html", "t", {}, [Section("s", videos=[Video("a b.mp4")])])).all(
+        "video"
+    )
+    assert (video["poster"], video["preload"], video["width"], video["height"]) == ("a%20b.jpg", "none", "48", "32")
+    with Image.open(tmp_path / "a b.jpg") as picture:
+        assert np.abs(np.asarray(picture).astype(int) - 200).max() < 12
 
 
 @pytest.mark.parametrize(("sections", "contents"), [(4, False), (5, True)])

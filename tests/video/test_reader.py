@@ -14,7 +14,8 @@ import av
 import numpy as np
 import pytest
 
-from har_tf.video import VideoError, probe, read_clip, read_frames, sliding_windows
+from har_tf.video import VideoError, probe, read_clip, read_frames, reader, sliding_windows, write_video
+from har_tf.video.reader import play, read_sampled
 
 
 @pytest.fixture(scope="module")
@@ -449,3 +450,39 @@ def test_a_title_in_another_encoding_does_no_harm(tmp_path, make_video, numbered
     path.write_bytes(data[:title] + b"\xc9t\xe9" + data[title + 3 :])  # Latin-1, as many cameras write it
     assert probe(path).frames == 12
     assert numbers(read_clip(path, 3, size=None)) == numbers(read_clip(path, 3)) == [0, 6, 11]
+
+
+def test_a_sampled_clip_knows_its_frames(tmp_path, make_video, numbered, numbers):
+    for name, codec in (("a.avi", "mpeg4"), ("b.mp4", "libx264")):
+        path = make_video(tmp_path / name, numbered(12), codec)
+        for how in ({}, {"sampling": "strided"}, {"short": "wrap", "num_frames": 15}):
+            how = {"num_frames": 4, "size": None, **how}
+            clip, frames = read_sampled(path, **how)
+            assert numbers(clip) == frames.tolist()
+            np.testing.assert_array_equal(clip, read_clip(path, **how))
+
+
+def test_a_video_is_played_frame_by_frame_at_its_times(tmp_path, make_video, numbered, numbers):
+    path = make_video(tmp_path / "v.mp4", numbered(12))
+    frames, seconds = zip(*play(path), strict=True)
+    assert numbers(np.stack(frames)) == list(range(12))
+    assert seconds == pytest.approx(np.arange(12) / probe(path).fps)
+    assert next(play(path, (20, 30)))[0].shape == (20, 30, 3)
+    rounded = write_video(tmp_path / "r.mp4", zip(numbered(6), [0, 0.0334, 0.0666, 0.5, 0.6, 0.7], strict=True), fps=30)
+    assert [second for _, second in play(rounded)][3:] == pytest.approx([0.5, 0.6, 0.7], abs=2e-3)
+    with pytest.raises(VideoError, match="no such file"):
+        next(play(tmp_path / "gone.mp4"))
+
+
+def test_damaged_time_stamps_do_not_stop_the_clock(tmp_path, make_video, numbered, monkeypatch):
+    path = make_video(tmp_path / "v.mp4", numbered(4))
+    real = reader._decode
+
+    def damaged(*arguments):
+        for number, frame in enumerate(real(*arguments)):
+            frame.pts = [0, 10**12, None, 0][number]
+            yield frame
+
+    monkeypatch.setattr(reader, "_decode", damaged)
+    step = 1 / probe(path).fps
+    assert [second for _, second in play(path)] == pytest.approx([0, step, 2 * step, 3 * step])

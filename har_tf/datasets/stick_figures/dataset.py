@@ -144,9 +144,11 @@ def preview(settings: Figures, groups: int = 2, columns: int = 7) -> np.ndarray:
             drawing = draw(action, group, settings)
             chosen = np.linspace(0, settings.frames - 1, columns).round().astype(int)
             row = np.concatenate([_annotated(drawing, i) for i in chosen], axis=1)
-            for width, colour in ((3, (0, 0, 0)), (1, (255, 255, 255))):
-                place = (4, settings.size[0] - 6)
-                cv2.putText(row, action, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, width, cv2.LINE_AA)
+            place, font = (4, settings.size[0] - 6), cv2.FONT_HERSHEY_SIMPLEX
+            (across, up), down = cv2.getTextSize(action, font, 0.45, 1)
+            # On a plate: OpenCV 5 sets thick letters wider, so a black line around white ones would lie beside them.
+            row[place[1] - up - 3 : place[1] + down + 1, : place[0] + across + 4] = 0
+            cv2.putText(row, action, place, font, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
             rows.append(row)
     return np.concatenate(rows, axis=0)
 

@@ -275,10 +275,11 @@ def pictures(
             painted = overlay(plain[None], explanation, alpha=0.6)[0]
             drawn[name] = boxed(boxed(painted, true, size), boxes, size, FOUND)
         answer = answers[example.class_index] if answers else f"class {example.class_index}"
-        title = f"{class_names[clip.label]}; explained {answer}, {example.probability:.2f}"
+        video = Path(clip.video).stem.partition("#")[0]
+        title = f"{class_names[clip.label]}; explained {answer}, {example.probability:.2f} ({video})"
         strips.append((title, drawn))
         if not still and i < videos:
-            path = overlays / f"overlay_{i + 1}_{Path(clip.video).stem.partition('#')[0]}.mp4"
+            path = overlays / f"overlay_{i + 1}_{video}.mp4"
             write_video(path, beside(drawn, title), fps=5)
             written.append(Video(path, title))
     if not strips:

@@ -79,7 +79,8 @@ def class_pictures(
     def caption(i, why):
         row = rows[i]
         inside = "" if row["inside"] is None else f", {row['inside']:.0%} inside the true boxes"
-        return f"{why}: answered {row['answer']}; {target} {row['probability']:.2f}{inside}"
+        stem = Path(clips.sources[i]).stem
+        return f"{why}: answered {row['answer']}; {target} {row['probability']:.2f}{inside} ({stem})"
 
     painted = overlay(clips.clips, maps, alpha=0.6)
     strip = [pair for i, text in ends for pair in ((caption(i, text), clips.clips[i]), ("", painted[i]))]
@@ -107,10 +108,12 @@ def concept_pictures(
         records: videos that may have given them.
         figures: folder for the pictures.
     """
-    title, pictures = "Figure 4: detections", _detected(found, sets.names, records)
+    title, detected = "Figure 4: detections", _detected(found, sets.names, records)
+    pictures = list(detected.values())
     if pictures:
         path = sheet([("", pictures)], figures / "figure_4_detections.png", height=1.9)
-        caption = "Boxes in the middle frame of videos that gave concepts, of the concepts and of other classes."
+        caption = "Boxes in the middle frame of videos that gave concepts, of the concepts and of other classes: "
+        caption += f"{', '.join(Path(source).stem for source in detected)}."
         sections = [Section(title, figures=[Figure(path, caption)])]
     else:
         sections = [Section(title, "Not drawn: the videos that the concepts were cut from are not known.")]
@@ -131,8 +134,8 @@ def concept_pictures(
     return sections
 
 
-def _detected(found, names, records, count: int = 4) -> list[np.ndarray]:
-    """Frames of videos that gave most of the concepts, with the boxes that were cut out."""
+def _detected(found, names, records, count: int = 4) -> dict[str, np.ndarray]:
+    """By their names, frames of videos that gave most of the concepts, with the boxes that were cut out."""
     by_source: dict[str, list] = {}
     for clip in found.clips:
         if clip.kind == KIND[DYNAMIC] and clip.frames and clip.boxes:
@@ -143,7 +146,7 @@ def _detected(found, names, records, count: int = 4) -> list[np.ndarray]:
         (source for source in by_source if source in places),
         key=lambda source: (-len({clip.concept for clip in by_source[source]} & set(names)), source),
     )
-    pictures = []
+    pictures = {}
     for source in ranked[:count]:
         clips = by_source[source]
         # A frame that most tracks go through.
@@ -151,7 +154,7 @@ def _detected(found, names, records, count: int = 4) -> list[np.ndarray]:
         number = max(sorted(set(frames)), key=lambda f: (frames.count(f), -abs(f - sum(frames) / len(frames))))
         boxes = [(c.concept, c.boxes[c.frames.index(number)]) for c in clips if number in c.frames]
         try:
-            pictures.append(detections(read_frames(places[source], [number], None)[0], boxes))
+            pictures[source] = detections(read_frames(places[source], [number], None)[0], boxes)
         except VideoError:
             continue
     return pictures

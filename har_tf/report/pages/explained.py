@@ -8,6 +8,8 @@ import numpy as np
 
 from har_tf.report import page, plots
 
+LONGEST = 1800  # frames of a video whose overlay is drawn on all of them
+
 
 @dataclass(frozen=True, eq=False)
 class ClipPredictions:
@@ -57,11 +59,11 @@ class ClipPredictions:
         return by_method(self.model, clips, self.methods, self.taps or None)
 
     def caption(self, position: int) -> str:
-        """Such as "Bowling taken for CricketBowling, 0.61"."""
+        """Such as "Bowling taken for CricketBowling, 0.61 (v_Bowling_g01_c02)"."""
         names, row = self.test.class_names, self.probabilities[position]
         true, predicted = names[self.test.labels[position]], names[row.argmax()]
         answer = true if true == predicted else f"{true} taken for {predicted}"
-        return f"{answer}, {row.max():.2f}"
+        return f"{answer}, {row.max():.2f} ({self.test.record_paths[position].stem})"
 
 
 def frame_strip(answered: ClipPredictions, positions: list[int], path: Path) -> page.Figure:
@@ -205,7 +207,8 @@ def overlay_sections(
 ) -> list[page.Section]:
     """Overlay videos of correct clips, one a class, and of misclassified ones, at most `count` of each.
 
-    Each shows the clip beside its overlay, or those of several taps and methods.
+    Each shows the clip beside its overlay, or those of several taps and methods: on all frames of its video where that
+    is at hand and not long, or else on the frames that the model saw.
     """
     from har_tf.explain import save_overlay
 
@@ -222,8 +225,33 @@ def overlay_sections(
         for k, position in enumerate(positions):
             video, label = test.record_paths[position].stem, test.class_names[test.labels[position]]
             path = folder / f"{what}_{k + 1}_{label}_{video.removeprefix(f'v_{label}_')}.mp4"
-            truth = f"true class: {label}"
-            save_overlay(path, clips, explanations, k, class_names=test.class_names, title=truth)
+            truth = f"{video}, true class: {label}"
+            shown, size = _on_video(test, position, clips[k])
+            save_overlay(path, shown, explanations, k, class_names=test.class_names, title=truth, size=size)
             videos.append(page.Video(path, answered.caption(position)))
         found.append(page.Section(f"{title}: {what}", videos=videos))
     return found
+
+
+def _on_video(test, position: int, clip: np.ndarray) -> tuple:
+    """What `save_overlay` takes of a stored clip, and its size: where it stands in its video, or the clip itself.
+
+    The clip itself is taken where the video is not at hand, does not give this clip again (as of a segment), or is so
+    long that a report would wait for it. Pictures of a report are no larger than 360 pixels.
+    """
+    from har_tf.explain import Sampled
+    from har_tf.explain.overlay import panel_of
+    from har_tf.video import VideoError
+    from har_tf.video.reader import read_sampled
+
+    path = test.record_paths[position]
+    if not path.is_file():
+        return clip, None
+    try:
+        found, frames = read_sampled(path, len(clip), clip.shape[1:3], **test.clip)
+        if frames[-1] > LONGEST or not np.array_equal(found, clip):
+            return clip, None
+        sampled = Sampled(path, frames, clip.shape[1:3], test.clip["fit"])
+        return sampled, 360 if min(panel_of(sampled, 1)[0]) > 360 else None
+    except VideoError:
+        return clip, None

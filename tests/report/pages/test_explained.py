@@ -45,12 +45,12 @@ def test_best_and_worst_classes_are_shown_by_their_surest_clips(answered, tmp_pa
     assert [section.title for section in found] == ["Figure 18: best recognised", "Figure 19: worst recognised"]
     assert {name: [(text, int(frames[0, 0, 0, 0])) for text, frames in rows] for name, rows in drawn.items()} == {
         "figure_18_best.png": [
-            ("a, 3 of 3 recognised; here: a, 0.90", 1),
-            ("b, 1 of 2 recognised; here: b, 0.60", 3),
+            ("a, 3 of 3 recognised; here: a, 0.90 (v_1)", 1),
+            ("b, 1 of 2 recognised; here: b, 0.60 (v_3)", 3),
         ],
         "figure_19_worst.png": [
-            ("c, 0 of 3 recognised; here: c taken for b, 0.60", 6),
-            ("b, 1 of 2 recognised; here: b taken for a, 0.80", 4),
+            ("c, 0 of 3 recognised; here: c taken for b, 0.60 (v_6)", 6),
+            ("b, 1 of 2 recognised; here: b taken for a, 0.80 (v_4)", 4),
         ],
     }
 
@@ -81,14 +81,16 @@ def test_the_overlays_of_all_taps_stand_together(answered, tmp_path, monkeypatch
     assert asked == [(("gradcam",), taps)] * 2, "one pass for both"
     assert saved == {"correct_1_a_v_1.mp4": (list(taps), 0), "misclassified_1_b_v_4.mp4": (list(taps), 0)}
     assert [section.title for section in (right, wrong)] == ["Overlay videos: correct", "Overlay videos: misclassified"]
-    assert [video.caption for video in (*right.videos, *wrong.videos)] == ["a, 0.90", "b taken for a, 0.80"]
+    assert [video.caption for video in (*right.videos, *wrong.videos)] == [
+        "a, 0.90 (v_1)", "b taken for a, 0.80 (v_4)",
+    ]  # fmt: skip
     rows = []
     monkeypatch.setattr(plots, "frame_strip", lambda drawn, path: rows.extend(text for text, _ in drawn))
     figure = explained.frame_strip(two, [1], tmp_path / "s.png")
-    assert rows == ["a, 0.90", "GoogLeNet", "MobileNet"]
+    assert rows == ["a, 0.90 (v_1)", "GoogLeNet", "MobileNet"]
     assert figure.caption.endswith("taken at G_5b and M_13.")
     explained.frame_strip(answered, [1], tmp_path / "s.png")
-    assert rows[3:] == ["a, 0.90", ""], "one overlay stands close under its clip"
+    assert rows[3:] == ["a, 0.90 (v_1)", ""], "one overlay stands close under its clip"
 
 
 def test_methods_stand_together(answered, tmp_path, monkeypatch):
@@ -133,3 +135,19 @@ def test_a_sheet_says_where_there_is_no_evidence(tmp_path, monkeypatch):
     assert rows[2][0].endswith("(no positive evidence)")
     assert (rows[1][1][1, :4] != frames[1, :4]).any()
     np.testing.assert_array_equal(rows[2][1], frames)
+
+
+def test_overlays_lie_on_the_video_where_it_gives_the_stored_clip_again(answered, tmp_path, monkeypatch):
+    from har_tf.explain import Sampled
+    from har_tf.video import read_clip, write_video
+
+    path = write_video(tmp_path / "v_1.mp4", np.random.default_rng(0).integers(0, 256, (9, 32, 48, 3), np.uint8))
+    how = {"sampling": "uniform", "short": "repeat_last", "fit": "stretch"}
+    answered.test.record_paths[1], answered.test.clip = path, how
+    clip = read_clip(path, 3, (16, 24), **how)
+    shown, size = explained._on_video(answered.test, 1, clip)
+    assert isinstance(shown, Sampled) and shown.frames.tolist() == [0, 4, 8] and size is None
+    assert explained._on_video(answered.test, 1, clip[::-1])[0] is not shown, "another clip"
+    assert explained._on_video(answered.test, 2, clip)[0] is clip, "no such file"
+    monkeypatch.setattr(explained, "LONGEST", 7)
+    assert explained._on_video(answered.test, 1, clip)[0] is clip, "long"
