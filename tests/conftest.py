@@ -24,10 +24,15 @@ SIZE = (32, 48)
 
 
 def pytest_configure(config):
-    """Two logical CPU devices, before anything uses TensorFlow, so that MirroredStrategy has something to mirror."""
+    """Two logical CPU devices, before anything uses TensorFlow, so that MirroredStrategy has something to mirror.
+
+    Models of tests are too small to be shared among threads, which would mostly wait for each other.
+    """
     from har_tf import quiet
 
     tf = quiet.import_tensorflow()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
@@ -49,7 +54,7 @@ def tiny_recipe(tmp_path_factory):
 
     return changed(
         PRESETS["figures"], clips=60, size=(32, 48), epochs=2, filters=(4, 8, 8), pool_sizes=(2, 2, 2),
-        validation=0.25, overlays=1, workers=1, out=tmp_path_factory.mktemp("runs"), run="tiny",
+        validation=0.25, overlays=1, workers=0, out=tmp_path_factory.mktemp("runs"), run="tiny",
         protocol="group,random",
     )  # fmt: skip
 

@@ -1,7 +1,11 @@
 """The commands together: quick errors, one line of reason."""
 
+import runpy
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from checks import failed
 
 from har_tf.cli.app import Explain, Predict, Prepare
@@ -9,9 +13,6 @@ from har_tf.cli.app import Explain, Predict, Prepare
 
 def test_what_needs_no_tensorflow_does_without(videos, tmp_path):
     """`check` of a cluster's data should not load what only models need."""
-    import subprocess
-    import sys
-
     code = (
         "import sys; from pathlib import Path; from har_tf.cli.app import Check\n"
         f"Check(Path({str(videos)!r}), audit=True, workers=0).run(); sys.exit('tensorflow' in sys.modules)"
@@ -35,14 +36,13 @@ def test_failures_are_one_line_that_names_the_thing(model_file, video, tmp_path,
     assert not out.exists()
 
 
-def test_a_broken_video_is_one_line_also_as_a_program(model_file, tmp_path):
+def test_a_broken_video_is_one_line_also_as_a_program(model_file, tmp_path, monkeypatch, capsys):
     """As `python -m har_tf` the module has another name, which the message must not show."""
-    import subprocess
-    import sys
-
-    command = [sys.executable, "-m", "har_tf", "predict", str(tmp_path), "--model", str(model_file)]
-    ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert ended.returncode == 1
-    assert ended.stderr.count("\n") == 1
-    assert ended.stderr.startswith(f"error: {tmp_path}: ")
-    assert "Error:" not in ended.stderr
+    monkeypatch.setattr(sys, "argv", ["har_tf", "predict", str(tmp_path), "--model", str(model_file)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("har_tf", run_name="__main__")
+    error = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert error.count("\n") == 1
+    assert error.startswith(f"error: {tmp_path}: ")
+    assert "Error:" not in error

@@ -42,7 +42,7 @@ def test_networks_are_the_published_ones(name):
 
 def test_order_of_frames_cannot_matter(clips):
     model = frame_cnn("MobileNet", clips.shape[1:], 4, alpha=0.25)
-    forward, backward = model.predict(clips, verbose=0), model.predict(clips[:, ::-1], verbose=0)
+    forward, backward = model(clips), model(clips[:, ::-1])
     np.testing.assert_allclose(forward, backward, atol=1e-6)
 
 
@@ -57,7 +57,7 @@ def test_loads_published_files_with_and_without_top(tmp_path, clips, include_top
     source.save_weights(path) if ending == ".weights.h5" else source.save(path)
     model = frame_cnn("MobileNet", clips.shape[1:], 3, weights=path, backbone_trainable=False)
 
-    features = keras.Model(model.input, model.get_layer("frame_pool").output).predict(clips, verbose=0)
+    features = keras.Model(model.input, model.get_layer("frame_pool").output)(clips, training=False)
     headless = applications.MobileNet(
         include_top=False, weights=None, alpha=0.25, input_shape=(32, 48, 3), pooling="avg"
     )
@@ -65,7 +65,7 @@ def test_loads_published_files_with_and_without_top(tmp_path, clips, include_top
     for layer, of_source in zip([layer for layer in headless.layers if layer.weights], given, strict=False):
         layer.set_weights(of_source.get_weights())
     frames = applications.mobilenet.preprocess_input(clips.reshape(-1, 32, 48, 3).astype("float32"))
-    np.testing.assert_allclose(features, headless.predict(frames, verbose=0), atol=1e-5)
+    np.testing.assert_allclose(features, headless(frames, training=False), atol=1e-5)
     assert [weight.path.split("/")[0] for weight in model.trainable_weights] == ["predictions"] * 2
 
 
@@ -96,7 +96,9 @@ def test_real_mobilenet_sees_the_cat(shared):
     photograph = data.chelsea()[:, 75:375]
     clip = keras.ops.convert_to_numpy(keras.ops.image.resize(photograph, (224, 224), antialias=True))
     model = frame_cnn("MobileNet", (1, 224, 224, 3), 2, weights=path, backbone_trainable=False)
-    features = keras.Model(model.input, model.get_layer("temporal_pool").output).predict(clip[None, None], verbose=0)
+    features = keras.Model(model.input, model.get_layer("temporal_pool").output)(
+        clip[None, None], training=False
+    ).numpy()
     top = applications.MobileNet(weights=None, alpha=0.75)
     top.load_weights(path)
     kernel, bias = top.get_layer("conv_preds").get_weights()
