@@ -9,6 +9,7 @@ BIN := .venv/bin
 .PHONY: demo test lint clean
 
 demo: .venv/installed
+	@echo 'The first experiment: it draws its videos, which takes a minute, and trains two models.'
 	$(BIN)/python -m experiments.ucf10_cnn_gru
 
 test: .venv/installed
@@ -21,8 +22,10 @@ lint: .venv/installed
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and \
 	    f"Python 3.11 or newer is needed; {sys.executable} is {v.major}.{v.minor}. Choose another with: make PYTHON=...")'
+	@echo 'Installing TensorFlow and what else is needed into .venv: minutes, and some 2 GB.'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 clean:

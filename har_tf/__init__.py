@@ -11,11 +11,13 @@
 Nothing heavy is imported until a name is used.
 """
 
+import sys
+
 import lazy_loader
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+_attribute, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         "audit", "concepts", "datasets", "evaluate", "experiment", "explain", "models", "pipeline", "report", "store",
@@ -23,3 +25,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     ],
     submod_attrs={"classifier": ["Classifier"], "front_door": ["load", "train"]},
 )  # fmt: skip
+
+
+def __getattr__(name):
+    if name in ("Classifier", "load", "train") and "tensorflow" not in sys.modules:
+        from har_tf import quiet
+
+        quiet.import_tensorflow()  # its log lines show where the import fails
+    return _attribute(name)

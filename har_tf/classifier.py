@@ -238,7 +238,9 @@ class Classifier:
             raise ValueError(f"{self._where}: takes {shape}, not clips of (batch, time, height, width, 3)")
         if None in shape[1:]:
             raise ValueError(
-                f"{self._where}: takes clips of {shape}; say num_frames and size, where it leaves them open"
+                f"{self._where}: takes clips of {shape}, so any where None stands: say how many frames of which "
+                "height and width it is given, by clip={'num_frames': 16, 'size': (112, 112)}, or --model-frames 16 "
+                "and --model-size 112 112"
             )
         self.check_pixels()
         return {"num_frames": 1 if self._of_images else shape[1], "size": shape[-3:-1], **self.clip}
@@ -398,7 +400,7 @@ class Classifier:
         """What the model makes of clips: a feature map, averaged over time and space.
 
         Args:
-            source: as in `predict`; every video must be readable.
+            source: as in `predict`. Rows stand for videos, so none is left out: the first that cannot be read ends it.
             tap: name of the feature map; None: the last one.
             batch_size: clips that the model sees at once.
 
@@ -494,7 +496,7 @@ class Classifier:
         else:
             paths = self._paths(source)
             batch_size = min(batch_size, max(len(paths), 1))
-            read = map(self._reader(), paths)
+            read = map(self._readable if len(paths) > 1 else self._reader(), paths)
             batches = map(np.stack, iter(lambda: list(islice(read, batch_size)), []))
         rows = []
         for clips in batches:
@@ -508,6 +510,13 @@ class Classifier:
     def _reader(self, **others: Any) -> Callable[[str | PathLike], np.ndarray]:
         """The function from a video, or of a model of images a picture, to what the model takes of it."""
         return partial(_picture if self._of_images else read_clip, **self.reading | others)
+
+    def _readable(self, path: Path) -> np.ndarray:
+        """The clip of one of several videos; `VideoError` says what to do where it cannot be read."""
+        try:
+            return self._reader()(path)
+        except VideoError as error:
+            raise VideoError(path, f"{error.reason}; leave it out (`predict(...).skipped` lists all such)") from error
 
     def _probabilities(self, clips: np.ndarray) -> np.ndarray:
         return probabilities(self.model, self.model.predict_on_batch(clips))

@@ -60,7 +60,13 @@ class Subject:
             received = f"a model that takes {_KINDS.get(len(own), own)}"
             raise ValueError(f"{data} has {_KINDS[len(asked)]}. Received: {received}")
         shape = tuple(side or other for side, other in zip(asked, own, strict=True))
-        if None in shape or any(side not in (None, other) for side, other in zip(own, shape, strict=True)):
+        if None in shape:
+            takes = " x ".join("any" if n is None else str(n) for n in own)
+            raise ValueError(
+                f"The model takes {takes}, so --num-frames and --size have to say how many frames of which height and "
+                "width it is given"
+            )
+        if any(side not in (None, other) for side, other in zip(own, shape, strict=True)):
             takes, given = (" x ".join("any" if n is None else str(n) for n in sides) for sides in (own, asked))
             raise ValueError(f"The model takes {takes}. Received: --num-frames and --size for {given}")
         return shape

@@ -97,6 +97,13 @@ def test_what_cannot_be_read_is_named(classifier, videos, tmp_path):
         classifier.predict(np.zeros((1, 9, 32, 48, 3), np.uint8))
 
 
+def test_features_of_several_videos_end_at_the_broken_one_with_what_to_do(classifier, videos, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_text("no video")
+    with pytest.raises(VideoError, match=r"broken\.mp4: .*; leave it out \(`predict\(...\).skipped` lists all such\)"):
+        classifier.features([videos / "a.mp4", broken])
+
+
 def test_sources_that_cannot_be_meant_are_refused(classifier, clips):
     with pytest.raises(ValueError, match="there are no clips"):
         classifier.predict(clips[:0])
@@ -247,7 +254,9 @@ def test_one_output_has_two_classes(videos, clips, activation, tmp_path):
 def test_sizes_that_a_model_leaves_open_are_said(videos, tmp_path):
     model = foreign(keras.layers.Rescaling(1 / 255), shape=(None, None, None, 3))
     model.save(tmp_path / "open.keras")
-    with pytest.raises(ValueError, match="open.keras: takes clips of .*None.*say num_frames and size"):
+    with pytest.raises(
+        ValueError, match="open.keras: takes clips of .*None.*say how many frames .* by clip=.*--model-size"
+    ):
         Classifier.load(tmp_path / "open.keras").predict(videos)
     said = Classifier(model, {"b": 1, "a": 0}, clip={"num_frames": 10, "size": (32, 48)})
     assert said.class_names == ("a", "b"), "a label map is put in order by its numbers"

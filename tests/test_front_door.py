@@ -104,7 +104,9 @@ def test_the_front_door_imports_nothing_heavy_until_a_name_is_used():
         "import sys, har_tf as har\n"
         "assert not {'numpy', 'tensorflow', 'keras', 'av'} & sys.modules.keys()\n"
         "assert {'load', 'train', 'Classifier', 'datasets'} <= set(dir(har))\n"
+        "har.Classifier\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "what TensorFlow logs"
     assert (har_tf.load, har_tf.train, har_tf.Classifier) == (load, train, Classifier)

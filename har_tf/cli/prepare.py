@@ -15,7 +15,7 @@ from har_tf.command import words
 class Prepare:
     """Decode videos once, into a TFDS data set for training."""
 
-    directory: Annotated[str, tyro.conf.Positional]
+    directory: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """A folder of class folders, the name of a data set (with --root), or tfds:NAME."""
     out: Path
     """Folder for prepared data sets."""
@@ -33,9 +33,11 @@ class Prepare:
     classes: str | None = None
     """Names of the classes to use, separated by commas. None: all."""
     num_frames: int = 10
+    """Frames of a clip."""
     size: tuple[int, int] = (128, 192)
     """Height and width."""
     sampling: Literal["uniform", "strided", "dense"] = "uniform"
+    """Frames evenly from the first to the last, at an even step from the first on, or neighbours in the middle."""
     short: Literal["repeat_last", "wrap", "error"] = "repeat_last"
     """What to do with videos of fewer frames."""
     fit: Literal["stretch", "crop"] = "stretch"

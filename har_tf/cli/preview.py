@@ -15,16 +15,23 @@ class Preview:
     """Write a sheet of what the embedded data set draws, with its true boxes."""
 
     dataset: Annotated[Literal["figures"], tyro.conf.Positional]
+    """The embedded data set."""
     out: Path = Path("figures.png")
     """The picture to write."""
     size: tuple[int, int] = (128, 192)
     """Height and width of a frame."""
     figure_height: float = Figures.figure_height
+    """Height of a figure as a share of the frame's, from 0.2 to 0.9."""
     clutter: float = Figures.clutter
+    """Texture of the background and things in it, from 0 to 1."""
     shake: float = Figures.shake
+    """How the camera moves in the hand, in widths of the frame, from 0 to 1."""
     traffic: int = Figures.traffic
+    """Large things that pass behind the person, from 0 to 20."""
     noise: float = Figures.noise
+    """Noise of the camera, as a share of full scale, from 0 to 1."""
     seed: int = 0
+    """Seed of everything that is drawn at random."""
 
     def run(self) -> None:
         import cv2
