@@ -85,7 +85,8 @@ def test_page_shows_everything_that_was_passed(run):
     assert page.texts("p") == ["In <short>.", "First & foremost.", "Second paragraph."]
     assert page.texts("td") == ["<script>", "0.5000", "b", "not run"]
     assert page.texts("figcaption") == ["Table 1", "Loss & accuracy", "Bowling -> CricketBowling"]
-    ((picture, _),) = page.all("img")
+    (picture, _), (poster, _) = page.all("img")
+    assert poster["src"] == "figures/curves.png"
     assert picture["alt"] == "Loss & accuracy"
     # 300 x 150 dots at 150 an inch are 2 x 1 inches, 96 CSS pixels each.
     assert (picture["width"], picture["height"]) == ("192", "96")
@@ -94,7 +95,7 @@ def test_page_shows_everything_that_was_passed(run):
 def test_addresses_are_relative_and_lead_to_the_files(run):
     page = Page(write_page(run / "report.html", "t", {}, SECTIONS))
     addresses = page.addresses()
-    assert len(addresses) == 5
+    assert len(addresses) == 6
     assert all((run / unquote(address)).is_file() for address in addresses)
     assert "overlays/a%20clip%20%231%2050%25.mp4" in addresses
     assert not page.all("script") and not page.all("link")
