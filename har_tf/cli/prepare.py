@@ -37,7 +37,7 @@ class Prepare:
     size: tuple[int, int] = (128, 192)
     """Height and width."""
     sampling: Literal["uniform", "strided", "dense"] = "uniform"
-    """Frames evenly from the first to the last, at an even step from the first on, or neighbours in the middle."""
+    """Frames evenly from the first to the last, every second one from the first on, or the first ones."""
     short: Literal["repeat_last", "wrap", "error"] = "repeat_last"
     """What to do with videos of fewer frames."""
     fit: Literal["stretch", "crop"] = "stretch"
