@@ -65,7 +65,7 @@ def scene(path: Path, frames: int, size: tuple[int, int]) -> Path:
     """A video of something that moves over smooth noise."""
     from har_tf.video import write_video
 
-    noise = np.random.default_rng(0).integers(0, 256, (size[0] // 20, size[1] // 10, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (size[0] // 120, size[1] // 60, 3), dtype=np.uint8)
     wide = cv2.resize(noise, (2 * size[1], size[0]), interpolation=cv2.INTER_CUBIC)
     return write_video(path, (wide[:, 8 * (t % 100) :][:, : size[1]] for t in range(frames)), fps=25)
 

@@ -11,7 +11,7 @@ SMALLEST = 9  # pixels: letters below it cannot be read
 
 
 def line(
-    text: str, across: int, letters: int, ink=INK, bold: bool = False, right: np.ndarray | None = None
+    text: str, across: int, letters: int, ink=INK, bold: bool = False, right: np.ndarray | None = None, tail: str = ""
 ) -> np.ndarray:
     """A strip of paper with one line of text that fits: in smaller letters if need be, and then cut with an ellipsis.
 
@@ -20,6 +20,7 @@ def line(
         across: pixels.
         letters: their size in pixels.
         right: a picture at the right end, no higher than a line.
+        tail: what follows the text and is cut last.
 
     Returns:
         uint8 (height of a line, across, 3).
@@ -32,13 +33,16 @@ def line(
         top, left = (len(strip) - len(right)) // 2, across - margin - right.shape[1]
         strip[top : top + len(right), left : left + right.shape[1]] = right
         room -= right.shape[1] + margin
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    while letters > SMALLEST and width_of(text, letters, bold) > room:
+    text, tail = ("".join(c if c.isprintable() else "?" for c in part) for part in (text, tail))
+    while letters > SMALLEST and width_of(text + tail, letters, bold) > room:
         letters -= 1
-    if width_of(text, letters, bold) > room:
-        while text and width_of(text + "…", letters, bold) > room:
+    if width_of(text + tail, letters, bold) > room:
+        while text and width_of(text + "…" + tail, letters, bold) > room:
             text = text[:-1]
         text += "…"
+        while tail and width_of(text + tail, letters, bold) > room:
+            tail = tail[:-1]
+    text += tail
     if text:
         picture = Image.fromarray(strip)
         place = (margin, len(strip) // 2)

@@ -360,7 +360,8 @@ class _Sheet:
         self.line = functools.lru_cache(maxsize=64)(captions.line)
 
     def with_frame(self, plain, maps, heading, moment) -> np.ndarray:
-        head = self.line((heading or self.heading) + self.method, self.across, self.letters, bold=True)
+        name, comma, rest = (heading or self.heading).rpartition(", p = ")
+        head = self.line(name, self.across, self.letters, bold=True, tail=comma + rest + self.method)
         foot = [captions.line(moment, self.across, self.small, right=None if self.narrow else self.legend)]
         if self.narrow:
             foot.append(captions.line("", self.across, self.small, right=self.legend))

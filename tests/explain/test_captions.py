@@ -11,6 +11,13 @@ def test_a_long_text_is_made_smaller_and_then_cut_but_never_over_the_edge():
         assert (strip.min() < 120) == bool(text)
 
 
+def test_the_tail_of_a_long_text_is_kept():
+    short, long = (captions.line(text, 200, 14, tail=", p = 50%") for text in ("w" * 40, "w" * 80))
+    np.testing.assert_array_equal(short, long)
+    assert (captions.line("w" * 40, 200, 14, tail=", p = 60%") != long).any()
+    assert captions.line("", 40, 14, tail="w" * 99).shape[1] == 40
+
+
 def test_lines_break_between_words():
     assert len(captions.lines("a b", 200, 12)) == 1
     broken = captions.lines("several words " * 8, 200, 12)

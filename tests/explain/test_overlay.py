@@ -214,7 +214,9 @@ def test_the_title_says_class_probability_and_method(monkeypatch):
     from har_tf.explain import captions
 
     drawn, real = [], captions.line
-    monkeypatch.setattr(captions, "line", lambda text, *a, **k: drawn.append(text) or real(text, *a, **k))
+    monkeypatch.setattr(
+        captions, "line", lambda text, *a, tail="", **k: drawn.append(text + tail) or real(text, *a, tail=tail, **k)
+    )
     walk = explanation_of(np.ones((1, 1, 80, 120)))
     captioned(grey((1, 8, 12)), walk, class_names=["a", "walk"], title="a.mp4")
     assert {"walk, p = 50.0%, Grad-CAM", "a.mp4", "frame 1/1"} <= set(drawn)
