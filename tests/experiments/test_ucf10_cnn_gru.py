@@ -48,7 +48,7 @@ def test_overlays_are_videos_that_browsers_play(tiny_run):
     videos = list((tiny_run / "overlays").glob("*.mp4"))
     assert videos
     for video in videos:
-        assert (probe(video).codec, probe(video).frames) == ("h264", 10)
+        assert probe(video).codec == "h264" and probe(video).frames > 10, "all frames of the clip's video"
 
 
 def test_the_page_refers_only_to_files_beside_it(tiny_run):
