@@ -204,7 +204,7 @@ def play(
             before, second = second, number * step
             if number and stamp is not None and first is not None and abs(stamp - first - second) > tick:
                 second = stamp - first
-            if not before < second < before + _LONGEST_GAP:
+            if not before + min(step, 2e-3) / 2 <= second < before + _LONGEST_GAP:
                 second = before + step
             yield view.show(frame, reformatter), second
         if view is None:

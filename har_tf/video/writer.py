@@ -181,7 +181,7 @@ def _encode(
     threads: int,
 ) -> int:
     """Encode all frames into `part`; returns their number."""
-    count, stream, begin = 0, None, None
+    count, latest, stream, begin = 0, -1, None, None
     # Ticks that even frames of this rate fall on, fine enough for uneven ones.
     base = Fraction(1, rate.numerator * -(-60_000 // rate.numerator))
     try:
@@ -202,7 +202,8 @@ def _encode(
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
                 frame = frame.reformat(format="yuv420p", interpolation=_CONVERSION, threads=1)
                 begin = second if begin is None else begin
-                frame.pts = count if second is None else round((second - begin) / base)
+                latest = count if second is None else max(latest + 1, round((second - begin) / base))
+                frame.pts = latest
                 frame.time_base = 1 / rate if second is None else base
                 container.mux(stream.encode(frame))
                 count += 1

@@ -117,7 +117,7 @@ def test_the_run_folder_is_complete(run):
     assert {name for name in expected if not (run / name).is_file()} == set()
     assert not [path for path in run.rglob(".*")], "nothing half-written"
     videos = list((run / "overlays").glob("*.mp4"))
-    assert videos and all(probe(video).frames == 8 for video in videos)
+    assert videos and all(probe(video).frames >= 8 for video in videos)
 
 
 def test_the_page_answers_the_question_and_refers_only_to_files_beside_it(run):

@@ -486,3 +486,21 @@ def test_damaged_time_stamps_do_not_stop_the_clock(tmp_path, make_video, numbere
     monkeypatch.setattr(reader, "_decode", damaged)
     step = 1 / probe(path).fps
     assert [second for _, second in play(path)] == pytest.approx([0, step, 2 * step, 3 * step])
+
+
+def test_a_stamp_that_comes_twice_is_one_step_later(tmp_path, make_video, numbered, monkeypatch):
+    path = make_video(tmp_path / "v.mp4", numbered(6))
+    real = reader._decode
+
+    def twice(*arguments):
+        before = None
+        for number, frame in enumerate(real(*arguments)):
+            frame.pts = before if number == 3 else 3 * frame.pts
+            before = frame.pts
+            yield frame
+
+    monkeypatch.setattr(reader, "_decode", twice)
+    step = 1 / 25
+    assert [second for _, second in play(path)] == pytest.approx(
+        [0, 3 * step, 6 * step, 7 * step, 12 * step, 15 * step]
+    )

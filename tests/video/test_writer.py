@@ -152,6 +152,8 @@ def test_frames_lie_at_their_seconds(tmp_path, numbered):
         tmp_path / "e.mp4", ((f, k * 1001 / 30000) for k, f in enumerate(numbered(40))), fps=30000 / 1001
     )
     assert probe(even).fps == 30000 / 1001
+    close = write_video(tmp_path / "c.mp4", zip(numbered(3), [0, 1e-12, 1], strict=True))
+    assert probe(close).frames == 3, "closer than the file can say"
     with pytest.raises(ValueError, match="seconds must rise. Received: 1 for frame 2, 2 before it"):
         write_video(tmp_path / "w.mp4", zip(numbered(3), [0, 2, 1], strict=True))
     assert not (tmp_path / "w.mp4").exists()
