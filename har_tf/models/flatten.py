@@ -7,7 +7,8 @@ a recurrent layer. The flat graph holds the same layers in the same order with
 - `TimeDistributed` as a reshape that folds time into the batch, the layer or model within it, and a reshape back, which
   computes all frames at once where Keras computes one after the other;
 - subclassed models, and layers of one's own that hold layers, as the layers and `keras.ops` that their `call` uses,
-  where Keras can trace it symbolically.
+  where Keras can trace it symbolically;
+- max pooling in space and time as `max_pooling` computes it, whose gradient is the same on every machine.
 
 All other layers stay as they are, `Bidirectional` and `ConvLSTM2D` among them; so do layers that are shared, those with
 weights of their own and those that make or read masks.
@@ -19,6 +20,8 @@ from dataclasses import dataclass, field
 
 import keras
 from keras import ops, tree
+
+from har_tf.models.max_pooling import has_ties, max_pool3d
 
 # A flat graph -> where its tensors come from
 _paths: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -109,11 +112,12 @@ def flatten(model: keras.Model, shapes: Sequence[tuple] | None = None) -> keras.
 
 
 def flat(model: keras.Model) -> keras.Model:
-    """A functional or sequential model itself where nothing is nested in it, else what `flatten` makes of it, once."""
+    """A functional or sequential model itself where `flatten` would change nothing, else what it makes of it, once."""
     known = _flat.get(model)
     if known is None or known[0] is not model.outputs[0]:  # a sequential model may have grown
-        nested = any(_nested(layer) for layer in model._flatten_layers(include_self=False, recursive=False))
-        known = _flat[model] = (model.outputs[0], flatten(model) if nested else None)
+        graph = model._functional if isinstance(model, keras.Sequential) else model
+        changes = any(_nested(operation) or has_ties(operation) for operation in graph.operations)
+        known = _flat[model] = (model.outputs[0], flatten(model) if changes else None)
     return model if known[1] is None else known[1]
 
 
@@ -182,7 +186,20 @@ def _flat_call(operation, prefix: str, paths: _Paths, args, kwargs):
         return _run(inner, given, f"{prefix}{operation.name}/", paths)
     if type(operation) is keras.layers.TimeDistributed and len(args) == 1:
         return _all_frames(operation, prefix, paths, args[0], kwargs)
+    if has_ties(operation):
+        return _pooled(operation, paths, args[0])
     return operation(*args, **kwargs)
+
+
+def _pooled(operation, paths: _Paths, x):
+    """What a max pooling in space and time makes of a map, under its own name where it is called once."""
+    called = any(path.rpartition("/")[2] == operation.name for path in paths.ends)
+    name = operation.name if isinstance(operation, keras.Layer) and not called else None
+    first = (operation.data_format or keras.config.image_data_format()) == "channels_first"
+    x = ops.moveaxis(x, 1, -1) if first else x
+    dtype = operation.dtype_policy if isinstance(operation, keras.Layer) else x.dtype
+    x = max_pool3d(x, operation.pool_size, operation.strides, operation.padding, name, dtype)
+    return ops.moveaxis(x, -1, 1) if first else x
 
 
 def _all_frames(wrapper: keras.layers.TimeDistributed, prefix: str, paths: _Paths, x, kwargs):

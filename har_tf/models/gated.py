@@ -5,6 +5,7 @@ from numbers import Integral
 import keras
 from keras import layers, ops
 
+from har_tf.models.flatten import flat
 from har_tf.models.logits import logits_of
 from har_tf.models.taps import Tap, find_several, symbolic
 
@@ -49,7 +50,7 @@ def gated(model, taps, num_classes=None, t=2, classifier=True, pool_channels=Fal
     Example:
         >>> model = gated(i3d(num_classes=101), ["mixed_4f", "mixed_5c"])
     """
-    chosen = find_several(model, taps)
+    chosen, model = find_several(model, taps), flat(model)
     if isinstance(t, bool) or not isinstance(t, Integral) or t < 1:
         raise ValueError(f"A whole number of frames, at least one, is pooled into one. Received: t={t}")
     if len(model.outputs) != 1:
@@ -81,7 +82,7 @@ def gated(model, taps, num_classes=None, t=2, classifier=True, pool_channels=Fal
 
 
 def _name(tap: Tap) -> str:
-    return f"gate_{tap.name.replace(':', '_')}"
+    return f"gate_{tap.name.replace(':', '_').replace('/', '_')}"
 
 
 def _gate(tap: Tap, x, num_classes, t, pool_channels, start):

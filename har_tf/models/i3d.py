@@ -5,6 +5,7 @@ from keras import layers
 
 from har_tf.models.building import classifier, with_weights
 from har_tf.models.googlenet import BLOCKS
+from har_tf.models.max_pooling import max_pool3d
 
 _BLOCKS = dict(zip(("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c"), BLOCKS.values(), strict=True))
 CHANNELS = {"rgb": 3, "flow": 2}
@@ -100,7 +101,7 @@ def i3d(
         one = unit(one, f1b, 3, f"{name}_branch_1_conv3d_0b_3x3")
         two = unit(x, f2a, 1, f"{name}_branch_2_conv3d_0a_1x1")
         two = unit(two, f2b, 3, f"{name}_branch_2_conv3d_0b_3x3")
-        three = layers.MaxPooling3D(3, 1, "same", name=f"{name}_branch_3_maxpool3d_0a_3x3")(x)
+        three = max_pool3d(x, 3, 1, "same", f"{name}_branch_3_maxpool3d_0a_3x3")
         three = unit(three, f3, 1, f"{name}_branch_3_conv3d_0b_1x1")
         return layers.Concatenate(name=name)([zero, one, two, three])
 
@@ -109,16 +110,16 @@ def i3d(
     if rescale:
         x = layers.Rescaling(*_RESCALE[modality], name="rescale")(x)  # (B, 64, 224, 224, 3)
     x = unit(x, 64, 7, "conv3d_1a_7x7", stride=2)  # (B, 32, 112, 112, 64)
-    x = layers.MaxPooling3D((1, 3, 3), (1, 2, 2), "same", name="maxpool3d_2a_3x3")(x)  # (B, 32, 56, 56, 64)
+    x = max_pool3d(x, (1, 3, 3), (1, 2, 2), "same", "maxpool3d_2a_3x3")  # (B, 32, 56, 56, 64)
     x = unit(x, 64, 1, "conv3d_2b_1x1")
     x = unit(x, 192, 3, "conv3d_2c_3x3")  # (B, 32, 56, 56, 192)
-    x = layers.MaxPooling3D((1, 3, 3), (1, 2, 2), "same", name="maxpool3d_3a_3x3")(x)  # (B, 32, 28, 28, 192)
+    x = max_pool3d(x, (1, 3, 3), (1, 2, 2), "same", "maxpool3d_3a_3x3")  # (B, 32, 28, 28, 192)
     for block in ("3b", "3c"):
         x = mixed(x, block)  # (B, 32, 28, 28, 480)
-    x = layers.MaxPooling3D(3, 2, "same", name="maxpool3d_4a_3x3")(x)  # (B, 16, 14, 14, 480)
+    x = max_pool3d(x, 3, 2, "same", "maxpool3d_4a_3x3")  # (B, 16, 14, 14, 480)
     for block in ("4b", "4c", "4d", "4e", "4f"):
         x = mixed(x, block)  # (B, 16, 14, 14, 832)
-    x = layers.MaxPooling3D(2, 2, "same", name="maxpool3d_5a_2x2")(x)  # (B, 8, 7, 7, 832)
+    x = max_pool3d(x, 2, 2, "same", "maxpool3d_5a_2x2")  # (B, 8, 7, 7, 832)
     for block in ("5b", "5c"):
         x = mixed(x, block)  # (B, 8, 7, 7, 1024)
     if include_top:

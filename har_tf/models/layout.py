@@ -31,7 +31,8 @@ _TOLERANCE = 0.51  # of a cell: resizing clamps at the edges
 # fmt: off
 _KEEPING = frozenset((
     "Conv2D", "Conv3D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "Conv3DTranspose",
-    "MaxPooling2D", "MaxPooling3D", "AveragePooling2D", "AveragePooling3D", "UpSampling2D", "UpSampling3D",
+    "MaxPooling2D", "MaxPooling3D", "AveragePooling2D", "AveragePooling3D", "MaxPool", "AveragePool",
+    "UpSampling2D", "UpSampling3D",
     "BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization",
     "SpectralNormalization", "Normalization", "Rescaling", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax",
     "Dense", "EinsumDense", "Identity", "Masking", "ActivityRegularization",
@@ -366,11 +367,14 @@ def _taken_by_kernel(operation, layout: Layout, before: Layout) -> Layout:
     kernel = (kernel,) if isinstance(kernel, int) else kernel
     dilation = getattr(operation, "dilation_rate", 1)
     dilation = (dilation,) * len(kernel) if isinstance(dilation, int) else dilation
-    axes, begins = list(layout.axes), dict(layout.begins)
+    axes, begins, padding = list(layout.axes), dict(layout.begins), dict(layout.padding)
     for i, width, step in zip(range(len(axes) - 1 - len(kernel), len(axes) - 1), kernel, dilation, strict=True):
-        if operation.padding != "valid" or len(axes[i]) != 1 or axes[i][0].name not in layout.padding:
+        if len(axes[i]) != 1 or (width == 1 and axes[i] == before.axes[i]) or axes[i][0].name not in padding:
             continue
         (part,) = axes[i]
+        del padding[part.name]
+        if operation.padding != "valid":
+            continue
         zeros_in_front, zeros_behind = layout.padding[part.name]
         reach = (width - 1) * step
         behind = min(zeros_behind, reach - min(zeros_in_front, (reach + 1) // 2))
@@ -378,7 +382,7 @@ def _taken_by_kernel(operation, layout: Layout, before: Layout) -> Layout:
         cell = part.extent / before.axes[i][0].size
         begins[part.name] = round(begins[part.name] + front * cell, 6)
         axes[i] = (replace(part, extent=round(part.extent - (front + behind) * cell, 6)),)
-    return replace(layout, axes=tuple(axes), begins=begins, padding={})
+    return replace(layout, axes=tuple(axes), begins=begins, padding=padding)
 
 
 # --- operations that are tried -----------------------------------------------------------------------------------

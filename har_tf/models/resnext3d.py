@@ -5,6 +5,7 @@ from keras import layers, ops
 
 from har_tf.models.building import averaged, classifier, normalized_clip, with_weights
 from har_tf.models.grouped_conv import quicken
+from har_tf.models.max_pooling import max_pool3d
 
 # Residual blocks of the four stages.
 _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -89,7 +90,7 @@ def resnext3d(
     x = _norm(x, "conv3d_1a_7x7_bn")
     x = layers.ReLU(name="conv3d_1a_7x7")(x)  # (B, 16, 56, 56, 64)
     x = layers.ZeroPadding3D(1, name="maxpool3d_2a_3x3_pad")(x)  # no input is negative: zeros pad as well as -inf
-    x = layers.MaxPooling3D(3, 2, name="maxpool3d_2a_3x3")(x)  # (B, 8, 28, 28, 64)
+    x = max_pool3d(x, 3, 2, name="maxpool3d_2a_3x3")  # (B, 8, 28, 28, 64)
     # layer1 (B, 8, 28, 28, 256), layer2 (B, 4, 14, 14, 512), layer3 (B, 2, 7, 7, 1024), layer4 (B, 1, 4, 4, 2048)
     for stage, count in enumerate(blocks):
         for block in range(count):
@@ -125,7 +126,7 @@ def _project(x, filters, stride, name):
 
 def _subsample(x, filters, stride, name):
     if stride > 1:
-        x = layers.MaxPooling3D(1, stride, name=f"{name}_downsample")(x)  # of one place each: every second place
+        x = max_pool3d(x, 1, stride, name=f"{name}_downsample")  # of one place each: every second place
     return ops.pad(x, [(0, 0)] * 4 + [(0, filters - x.shape[-1])])
 
 

@@ -15,6 +15,7 @@ from har_tf.files.keras_file import check_keras_file
 from har_tf.files.whole import whole_file
 from har_tf.models.grouped_conv import quicken
 from har_tf.models.logits import check_outputs, classes_of
+from har_tf.models.max_pooling import first_of_ties
 from har_tf.models.pixels import of_pixels
 from har_tf.models.versions import lean, newer
 from har_tf.names import ClassNames, check_names, ordered_names, read_names
@@ -139,7 +140,7 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
     check_keras_file(path)
     names, beside = _member(path, _MEMBER), path.with_name(_MEMBER)
     try:
-        model = quicken(keras.models.load_model(path, compile=False))
+        model = first_of_ties(quicken(keras.models.load_model(path, compile=False)))
         model.loss = _loss(path)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: not a model that Keras can load ({newer(path) or _reason(error)})") from error

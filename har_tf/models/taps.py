@@ -11,6 +11,7 @@ import keras
 from har_tf.models.flatten import end_of, flat, in_order, path_of
 from har_tf.models.layout import PLACES, WHOLE, Layout, Part, after, wrapped
 from har_tf.models.logits import input_of
+from har_tf.models.max_pooling import pooling_of
 from har_tf.names import closest
 
 # Layers whose output is their input moved about, padded or (outside training) unchanged: it shows nothing
@@ -302,9 +303,12 @@ def _followed(model: keras.Model, graph: keras.Function) -> tuple[list[tuple[Tap
                 continue
             for output, layout in zip(node.output_tensors, after(operation, node, layouts), strict=True):
                 layouts[id(output)] = layout
-                if not layout.learned or layout.moved or not _makes_maps(operation) or id(output) in held:
+                pooling = pooling_of(output)
+                moved = not pooling and (layout.moved or not _makes_maps(operation))
+                if not layout.learned or moved or id(output) in held:
                     continue
-                tap = _tap(f"{path}:{call}" if call else path, layout, output.shape, _kind(operation), name)
+                kind = "MaxPooling3D" if pooling else _kind(operation)
+                tap = _tap(f"{path}:{call}" if call else path, layout, output.shape, kind, name)
                 if tap is not None:
                     found.append((tap, output))
                     held.add(id(output))

@@ -123,32 +123,30 @@ def test_odd_sizes_are_padded_by_three_on_both_sides():
     )
 
 
-@pytest.mark.parametrize(
-    ("length", "expected"),
-    [
-        # Windows of 3 by steps of 2. Of rows 0 to 3 padding stands only behind: 0 1 2, 2 3.
-        (4, [2, 3]),
-        (6, [2, 4, 5]),
-        # Of rows 0 to 4 one stands on each side: 0 1, 1 2 3, 3 4.
-        (5, [1, 3, 4]),
-        (7, [1, 3, 5, 6]),
-    ],
-)
-def test_pooling_pads_as_tensorflow_does(plain, length, expected):
-    pool = plain.get_layer("maxpool3d_2a_3x3")
-    rows = np.broadcast_to(np.arange(length, dtype="float32")[None, None, :, None, None], (1, 2, length, 4, 1))
-    pooled = pool(rows).numpy()
-    assert pooled.shape == (1, 2, len(expected), 2, 1)  # time is not pooled
-    np.testing.assert_array_equal(pooled[0, 1, :, 1, 0], expected)
+def pooled(model, before, pooling, axis):
+    """What a pooling makes of a map in which every value is its own place along an axis."""
+    start, end = model.get_layer(before).output, model.get_layer(pooling).output
+    places = np.arange(start.shape[axis], dtype="float32").reshape([-1 if i == axis else 1 for i in range(5)])
+    maps = keras.Model(start, end)(np.broadcast_to(places, (1, *start.shape[1:]))).numpy()
+    return np.moveaxis(maps, axis, 0).reshape(maps.shape[axis], -1)[:, 0]
 
 
-def test_pooling_of_time_begins_at_the_fourth_stage(plain):
-    pool = plain.get_layer("maxpool3d_4a_3x3")
-    frames = np.broadcast_to(np.arange(5, dtype="float32")[None, :, None, None, None], (1, 5, 4, 4, 1))
-    np.testing.assert_array_equal(pool(frames)[0, :, 0, 0, 0], [1, 3, 4])
-    last = plain.get_layer("maxpool3d_5a_2x2")  # two frames each, not three
-    np.testing.assert_array_equal(last(frames)[0, :, 0, 0, 0], [1, 3, 4])
-    np.testing.assert_array_equal(last(frames[:, :4])[0, :, 0, 0, 0], [1, 3])
+@pytest.mark.parametrize("rows", [32, 34])
+def test_pooling_pads_as_tensorflow_does(rows):
+    """Windows of 3 by steps of 2. Of 16 rows padding stands only behind: 0 1 2, ..., 14 15. Of 17 one stands on each
+    side: 0 1, 1 2 3, ..., 15 16.
+    """
+    model = small((8, rows, 32, 3))
+    found = pooled(model, "conv3d_1a_7x7", "maxpool3d_2a_3x3", 2)
+    expected = [2, 4, 6, 8, 10, 12, 14, 15] if rows == 32 else [1, 3, 5, 7, 9, 11, 13, 15, 16]
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(pooled(model, "conv3d_1a_7x7", "maxpool3d_2a_3x3", 1), range(4))  # not of time
+
+
+def test_pooling_of_time_begins_at_the_fourth_stage():
+    model = small((20, 32, 32, 3))
+    np.testing.assert_array_equal(pooled(model, "mixed_3c", "maxpool3d_4a_3x3", 1), [2, 4, 6, 8, 9])
+    np.testing.assert_array_equal(pooled(model, "mixed_4f", "maxpool3d_5a_2x2", 1), [1, 3, 4])  # two frames, not three
 
 
 @pytest.mark.parametrize("scale", [False, True])
