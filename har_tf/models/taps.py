@@ -164,7 +164,9 @@ def find_several(model: keras.Model, names: Sequence[str | Tap] | None) -> list[
 
 
 def _given_by(model: keras.Model, name: str) -> str | None:
-    """The tap that a model or layer gives whose inner maps are taps; None: it gives none."""
+    """The tap that a model or layer gives whose inner maps are taps; None: it gives none, or is a layer itself."""
+    if any(layer.name == name for layer in flat(model).layers):
+        return None
     names, end = {id(tensor): tap.name for tap, tensor in symbolic(model)}, end_of(flat(model), name)
     while end is not None and id(end) not in names:
         rearranged = type(end._keras_history.operation).__name__ in _REARRANGING - {"InputLayer"}
