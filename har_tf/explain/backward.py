@@ -200,6 +200,8 @@ def _function(model: keras.Model, taps: Sequence[Tap], rule, build):
         functions = {}
         _compiled[model] = (model.outputs[0], functions)
     names = tuple(tap.name for tap in taps)
+    # Traced here, once for each key and in eager mode too. Left to the calls, TensorFlow would take the functions of
+    # several taps for one that is traced again and again, and warn.
     if (names, rule, build) not in functions:
         functions[names, rule, build] = build(model, names, rule)
     return functions[names, rule, build]
@@ -214,7 +216,7 @@ def _build_forward(model: keras.Model, names: tuple[str, ...], rule: FeatureRule
     def run(*clips):
         return [rule(_grid(tap, x, tf.shape(clips[0])[0])) for tap, x in zip(chosen, probe(*clips), strict=True)]
 
-    return run
+    return run.get_concrete_function()
 
 
 def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probability: bool = False):
@@ -258,7 +260,7 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
             signed.append(rule(_grid(tap, feature, count), _grid(tap, gradient, count) / scale))
         return signed, classes, score, probability, own, away
 
-    return run
+    return run.get_concrete_function()
 
 
 def _pair(absent: tf.Tensor, present: tf.Tensor) -> tf.Tensor:

@@ -167,7 +167,7 @@ def products(
     parts = [_divided(each, by) for each, by in zip(parts, divisors, strict=True)]
     at_once = max(1, _PIXELS_AT_ONCE // math.prod(size))
     starts = range(0, len(parts[0]), at_once)
-    found = [run(*(each[i : i + at_once] for each in parts)) for i in starts]
+    found = [run(*(tf.constant(each[i : i + at_once]) for each in parts)) for i in starts]
     own = (np.concatenate([some.numpy() for some in tap]) for tap in zip(*(tops for _, tops in found), strict=True))
     own = tuple(np.maximum(top, 0) * np.maximum(by, 0) for top, by in zip(own, divisors, strict=True))
     return np.concatenate([total.numpy() for total, _ in found]), own
@@ -191,7 +191,7 @@ def _products(shapes, size, align, spans, by_own_peaks):
             total += product * tf.math.reciprocal_no_nan(tf.reduce_prod(peaks[-1], axis=1)) if by_own_peaks else product
         return total, peaks
 
-    return run
+    return run.get_concrete_function()
 
 
 def _enlarged(maps: tf.Tensor, size: tuple[int, int, int], align: str, spans) -> tf.Tensor:
