@@ -22,6 +22,7 @@ import keras
 from keras import ops, tree
 
 from har_tf.models.max_pooling import has_ties, max_pool3d
+from har_tf.models.padded_conv import keep_padding
 
 # A flat graph -> where its tensors come from
 _paths: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -112,12 +113,17 @@ def flatten(model: keras.Model, shapes: Sequence[tuple] | None = None) -> keras.
 
 
 def flat(model: keras.Model) -> keras.Model:
-    """A functional or sequential model itself where `flatten` would change nothing, else what it makes of it, once."""
+    """A functional or sequential model itself where `flatten` would change nothing, else what it makes of it, once.
+
+    It also sees to it that both compute what their layers say, see `padded_conv`.
+    """
     known = _flat.get(model)
     if known is None or known[0] is not model.outputs[0]:  # a sequential model may have grown
         graph = model._functional if isinstance(model, keras.Sequential) else model
         changes = any(_nested(operation) or has_ties(operation) for operation in graph.operations)
         known = _flat[model] = (model.outputs[0], flatten(model) if changes else None)
+        if keep_padding(known[1] or graph):
+            model.predict_function = model.test_function = None  # those at hand may be without the padding
     return model if known[1] is None else known[1]
 
 

@@ -1,12 +1,14 @@
 """Heads of all kinds: the probability is what the model itself answers, and the map shows where that comes from."""
 
+import logging
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from har_tf.explain import gradcam
+from har_tf.explain import cam3d, gradcam
 from har_tf.models.logits import probabilities
 
 T, H, W = 4, 16, 24
@@ -149,3 +151,38 @@ def test_a_flat_graph_that_gives_other_answers_is_refused(clips):
         ValueError, match="other answers than its layers, one after the other: .*another size than it says"
     ):
         gradcam(model, clips, tap="before")
+
+
+def test_many_taps_print_no_warning(monkeypatch, caplog):
+    """TensorFlow warns of the fifth function in ten calls that is traced when it is called."""
+    from tensorflow.python.eager.polymorphic_function import polymorphic_function as counts
+
+    monkeypatch.setattr(counts, "_frequent_tracing_detector_manager", counts._FrequentTracingDetectorManager())
+    model, clips = eight_taps(), np.zeros((5, 4, 8, 8, 3), "float32")
+    monkeypatch.setattr(logging.getLogger("tensorflow"), "propagate", True)
+    with caplog.at_level(logging.WARNING, logger="tensorflow"):
+        for i in range(8):
+            gradcam(model, clips, f"conv{i}")
+            cam3d(model, clips[: 1 + i % 5], [f"conv{i}", f"conv{(i + 1) % 8}"], class_index=i % 2)
+    assert not caplog.records
+
+
+def test_functions_are_compiled_in_eager_mode_too():
+    model, clips = eight_taps(), np.random.default_rng(0).normal(size=(2, 4, 8, 8, 3)).astype("float32")
+    expected = gradcam(model, clips, "conv3").signed
+    tf.config.run_functions_eagerly(True)
+    try:
+        found = gradcam(keras.models.clone_model(model), clips, "conv3")
+        again = gradcam(model, clips, "conv3").signed
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert found.signed.shape == again.shape
+    np.testing.assert_array_equal(again, expected)
+
+
+def eight_taps():
+    x = clip = keras.Input((4, 8, 8, 3))
+    for i in range(8):
+        x = keras.layers.Conv3D(2, 3, padding="same", name=f"conv{i}", activation="relu")(x)
+        x = x if i % 2 else keras.layers.AveragePooling3D((1, 1, 1))(x)
+    return keras.Model(clip, keras.layers.Dense(2, activation="softmax")(keras.layers.GlobalAveragePooling3D()(x)))
