@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import keras
 from keras import ops, tree
 
-from har_tf.models.max_pooling import has_ties, max_pool3d
+from har_tf.models.max_pooling import first_of_its_ties, has_ties, max_pool3d
 from har_tf.models.padded_conv import keep_padding
 
 # A flat graph -> where its tensors come from
@@ -201,6 +201,8 @@ def _pooled(operation, paths: _Paths, x):
     """What a max pooling in space and time makes of a map, under its own name where it is called once."""
     called = any(path.rpartition("/")[2] == operation.name for path in paths.ends)
     name = operation.name if isinstance(operation, keras.Layer) and not called else None
+    if not hasattr(operation, "pool_size"):  # to a given size
+        return first_of_its_ties(type(operation).from_config(operation.get_config() | {"name": name}))(x)
     first = (operation.data_format or keras.config.image_data_format()) == "channels_first"
     x = ops.moveaxis(x, 1, -1) if first else x
     dtype = operation.dtype_policy if isinstance(operation, keras.Layer) else x.dtype

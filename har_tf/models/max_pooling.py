@@ -27,28 +27,39 @@ def max_pool3d(x, pool_size, strides=None, padding="valid", name=None, dtype=Non
     """
     own = layers.MaxPooling3D(pool_size, strides, padding, data_format="channels_last", name=name, dtype=dtype)
     if None in x.shape[1:]:
-        return _first(own)(x)
+        return first_of_its_ties(own)(x)
     pooled = _over_time(_over_space(x, own), x.shape[1], own)
     return layers.Reshape(own.compute_output_shape(x.shape)[1:], name=own.name, dtype=own.dtype_policy)(pooled)
 
 
 def first_of_ties(model: keras.Model) -> keras.Model:
-    """Lets the MaxPooling3D layers of a model, as older files and other builders have them, compute as `max_pool3d`.
+    """Lets the layers of a model that pool in space and time compute as `max_pool3d`, as in older files of ours.
 
     Layers, configuration and what is saved stay as they are: only what the layers' `call` does in this process is
     another. A model from `keras.models.load_model` or `clone_model` needs it anew; `saving.load_model` does it.
     """
     for layer in model._flatten_layers(include_self=False):
-        if type(layer) is layers.MaxPooling3D:
-            _first(layer)
+        if _kind(layer):
+            first_of_its_ties(layer)
     return model
+
+
+def first_of_its_ties(layer: keras.Layer) -> keras.Layer:
+    """The same for one layer, a MaxPooling3D or AdaptiveMaxPooling3D."""
+    layer.call = partial(_pooled, layer=layer)
+    return layer
 
 
 def has_ties(operation) -> bool:
     """Whether an operation of a graph pools in space and time with TensorFlow's own gradient."""
-    if type(operation) is layers.MaxPooling3D:
+    if _kind(operation):
         return "call" not in vars(operation)
     return type(operation).__name__ == "MaxPool" and len(operation._inbound_nodes[0].input_tensors[0].shape) == 5
+
+
+def _kind(operation) -> bool:
+    kinds = ("MaxPooling3D", "AdaptiveMaxPooling3D")
+    return isinstance(operation, keras.Layer) and any(type(operation) is getattr(layers, k, None) for k in kinds)
 
 
 def pooling_of(tensor) -> bool:
@@ -61,13 +72,8 @@ def pooling_of(tensor) -> bool:
     return type(tensor._keras_history.operation).__name__ == "MaxPool"
 
 
-def _first(layer: layers.MaxPooling3D) -> layers.MaxPooling3D:
-    layer.call = partial(_pooled, layer=layer)
-    return layer
-
-
 def _pooled(x, layer):
-    """What a MaxPooling3D layer makes of a map whose sizes may be known at run time only."""
+    """What such a layer makes of a map whose sizes may be known at run time only."""
     if layer.data_format == "channels_first":
         return ops.moveaxis(_pooled_last(ops.moveaxis(x, 1, -1), layer), -1, 1)
     return _pooled_last(x, layer)
@@ -83,6 +89,8 @@ def _pooled_last(x, layer):
 def _over_space(x, layer):
     """(B, T, H, W, C) -> (B·T, H', W', C)."""
     x = ops.reshape(x, (-1, *ops.shape(x)[2:]))
+    if hasattr(layer, "output_size"):
+        return ops.adaptive_max_pool(x, layer.output_size[1:], "channels_last")
     return ops.max_pool(x, layer.pool_size[1:], layer.strides[1:], layer.padding, "channels_last")
 
 
@@ -90,6 +98,8 @@ def _over_time(x, time, layer):
     """(B·T, H', W', C) -> (B, T', H'·W', C)."""
     _, height, width, channels = ops.shape(x)
     x = ops.reshape(x, (-1, time, height * width, channels))
+    if hasattr(layer, "output_size"):
+        return ops.adaptive_max_pool(x, (layer.output_size[0], height * width), "channels_last")
     if layer.pool_size[0] == layer.strides[0] == 1:
         return x
     return ops.max_pool(x, (layer.pool_size[0], 1), (layer.strides[0], 1), layer.padding, "channels_last")

@@ -1,6 +1,9 @@
 """Max pooling in space and time: the outputs of Keras' layer, and a gradient that goes to the first of equal values."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -109,6 +112,9 @@ USERS = {
     "open sizes": lambda: keras.Model(
         clip := keras.Input((None, None, None, 1)), layers.MaxPooling3D(2, padding="same")(clip)
     ),
+    "adaptive": lambda: keras.Model(
+        clip := keras.Input((5, 4, 6, 1)), layers.AdaptiveMaxPooling3D((2, 2, 4), "channels_last")(clip)
+    ),
     "channels first": lambda: keras.Model(
         clip := keras.Input((1, 4, 4, 4)), layers.MaxPooling3D(2, data_format="channels_first")(clip)
     ),
@@ -126,10 +132,12 @@ def test_users_models_have_it_when_they_are_flat(name):
     assert flat(one) is one is not model
     shape = [4 if size is None else size for size in model.input_shape[1:]]
     zeros = np.zeros((2, *shape), "float32")
-    np.testing.assert_array_equal(one(zeros + 1), model(zeros + 1))
+    x = np.random.default_rng(0).normal(size=zeros.shape).astype("float32")
+    np.testing.assert_array_equal(one(x), model(x))
     windows = model(zeros).numpy().size
+    weights = windows + windows * (windows - 1) / 16
     for found in gradients(one, zeros):
-        assert np.count_nonzero(found) == windows
+        np.testing.assert_allclose(found.sum(), weights, rtol=1e-6)
 
 
 def test_a_pooling_that_is_called_twice():
@@ -173,3 +181,65 @@ def test_older_files_are_read_with_it(tmp_path):
     again = keras.models.load_model(tmp_path / "again.keras")
     assert "call" not in vars(again.get_layer("pool1"))
     np.testing.assert_array_equal(first_of_ties(again)(x), loaded(x))
+
+
+# Explains and trains a narrow I3D by TensorFlow's kernels with oneDNN or without. The head's gradient is taken op by op
+# as well. BatchNorm is frozen: over the few values of so small a network it makes rounding large, on every kernel.
+EVERY_KERNEL = """
+import sys
+import keras, numpy as np, tensorflow as tf
+from har_tf.explain import cam3d, gradcam_at
+from har_tf.models.i3d import i3d
+TAPS = ["maxpool3d_2a_3x3", "mixed_3c"]
+keras.utils.set_random_seed(0)
+model = i3d((8, 32, 32, 3), 3, width=1 / 16, dropout=0.0)
+for layer in model.layers:
+    if isinstance(layer, keras.layers.BatchNormalization):
+        layer.trainable = False
+        layer.gamma.assign(2 * layer.gamma)  # maps do not fade from layer to layer
+clips = np.zeros((2, 8, 32, 32, 3), "uint8")  # black but for a square: ties everywhere
+clips[0, 2:6, 6:20, 6:20], clips[1, :, 16:, 8:24] = 255, 128
+classes = np.array([0, 1])
+maps = {tap: found.signed for tap, found in gradcam_at(model, clips, TAPS, classes).items()}
+maps["3dcam"] = cam3d(model, clips, TAPS, classes, normalize=None).maps
+feature = tf.constant(keras.Model(model.input, model.get_layer(TAPS[1]).output)(clips))
+tail, top = keras.Model(model.get_layer(TAPS[1]).output, model.get_layer("temporal_pool").output), model.layers[-1]
+with tf.GradientTape() as tape:
+    tape.watch(feature)
+    score = tf.gather(tail(feature) @ top.kernel + top.bias, classes, batch_dims=1)
+weights = tf.reduce_mean(tape.gradient(score, feature), axis=(1, 2, 3), keepdims=True)
+maps["mixed_3c, op by op"] = tf.reduce_sum(weights * feature, axis=-1)
+model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", run_eagerly=sys.argv[2] == "eager")
+before = model.get_weights()
+model.train_on_batch(clips, classes)
+steps = {f"step {i}": new - old for i, (new, old) in enumerate(zip(model.get_weights(), before))}
+np.savez(sys.argv[1], **maps, **steps)
+"""
+
+
+def test_maps_and_training_are_equal_on_every_kernel(tmp_path):
+    kinds = {"onednn": "1", "plain": "0", "eager": "1"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", EVERY_KERNEL, tmp_path / f"{kind}.npz", kind],
+            env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": onednn},
+        )
+        for kind, onednn in kinds.items()
+    ]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    found = {kind: np.load(tmp_path / f"{kind}.npz") for kind in kinds}
+    moved = 0
+    for name, expected in found["onednn"].items():
+        name = name.removesuffix(", op by op")
+        most = np.abs(expected).max()
+        moved += most > 1e-3
+        for kind in kinds:
+            away = np.abs(found[kind][name] - expected).max()
+            assert away <= (1e-5 if name.startswith("step") else 1e-4 * most), (kind, name, away, most)
+    assert moved > 20
+
+
+def test_a_global_maximum_shares_a_tie_evenly_on_every_kernel():
+    zeros = np.zeros((1, 4, 4, 4, 1), "float32")
+    for found in gradients(layers.GlobalMaxPooling3D(), zeros):
+        np.testing.assert_array_equal(found, np.full_like(zeros, 1 / 64))
