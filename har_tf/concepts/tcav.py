@@ -22,6 +22,7 @@ from har_tf.concepts.cav import CavFit
 from har_tf.concepts.scores import Scores, random_names, relative_tcav
 from har_tf.concepts.significance import Criterion, Significance, significance
 from har_tf.explain.backward import checked_clips, evidence, features
+from har_tf.models.flatten import with_graph
 from har_tf.models.logits import classes_of
 from har_tf.models.taps import Tap, find_several
 
@@ -54,6 +55,7 @@ def activations(
         ValueError: no such tap, an unknown pool, clips that do not fit the model, too much for `max_gib`, or
             activations that are not finite.
     """
+    model = with_graph(model, clips)
     chosen = _chosen(model, taps, pool)
     _check_size(chosen, _count(model, clips), pool, max_gib)
     found = features(model, clips, chosen, _feature_rule(pool), batch_size)
@@ -85,6 +87,7 @@ def gradients(
     Raises:
         ValueError: as in `activations`, a class that the model does not have, or a model without a logit.
     """
+    model = with_graph(model, clips)
     chosen = _chosen(model, taps, pool)
     _check_class(model, class_index)
     _check_size(chosen, _count(model, clips), pool, max_gib)
@@ -199,6 +202,7 @@ def score(
         (0.97, True)
     """
     classifier, criterion = classifier or CavFit(), criterion or Criterion()
+    model = with_graph(model, clips)
     chosen = _chosen(model, taps, pool)
     _check_class(model, class_index)
     if len(model.inputs) > 1:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from har_tf.explain.explanation import Explanation
 from har_tf.explain.layerwise import one_pass
 from har_tf.explain.options import check
+from har_tf.models.flatten import with_graph
 from har_tf.models.taps import Tap, find_several
 
 
@@ -85,6 +86,7 @@ def cam3d(
         >>> frames = overlay(clips, explanation)
     """
     check(normalize=normalize, join=join, align=align)
+    model = with_graph(model, clips)
     places = find_several(model, taps)
     found = one_pass(model, clips, ["3dcam"], places, class_index, batch_size=batch_size, channels=channels)
     return found.cam3d(None, counterfactual, normalize, join, align)
@@ -118,6 +120,7 @@ def sum_gradcam(
         ValueError: as in `cam3d`.
     """
     check(normalize=normalize, join=join, align=align)
+    model = with_graph(model, clips)
     places = find_several(model, taps)
     found = one_pass(model, clips, ["sum-gradcam"], places, class_index, batch_size=batch_size, pool=pool)
     return found.sum_gradcam(None, counterfactual, normalize, join, align)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from har_tf.explain.explanation import Explanation
 from har_tf.explain.layerwise import one_pass
 from har_tf.explain.options import check
+from har_tf.models.flatten import with_graph
 from har_tf.models.taps import Tap, find, find_several
 
 
@@ -34,8 +35,8 @@ def gradcam(
     the logit, not the probability, whose gradient vanishes where the model is sure.
 
     Args:
-        model: functional or sequential Keras model of clips (B, T, H, W, C) or images (B, H, W, C, explained
-            as clips of one frame) with one output (B, classes). It is not changed.
+        model: functional, sequential or subclassed Keras model of clips (B, T, H, W, C) or images (B, H, W, C,
+            explained as clips of one frame) with one output (B, classes). It is not changed.
         clips: what the model takes. A float clip for a model of uint8 clips holds values from 0 to 255, and
             is rounded.
         tap: name of a layer in `taps(model)`, or a `Tap`; None: the last one that is not a pooling layer.
@@ -57,6 +58,7 @@ def gradcam(
         >>> explanation = gradcam(model, clips, tap="conv3d", pool="spatial")
         >>> frames = overlay(clips, explanation)
     """
+    model = with_graph(model, clips)
     (explanation,) = gradcam_at(model, clips, [find(model, tap)], class_index, pool, normalize, batch_size).values()
     return explanation
 
@@ -87,6 +89,7 @@ def gradcam_at(
         >>> save_overlay("overlay.mp4", clips, explanations)  # the first clip, its overlays side by side
     """
     check(normalize=normalize)
+    model = with_graph(model, clips)
     places = find_several(model, taps)
     found = one_pass(model, clips, ["gradcam"], places, class_index, batch_size=batch_size, pool=pool)
     return {tap.name: found.gradcam(tap, normalize=normalize) for tap in places}

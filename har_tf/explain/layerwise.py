@@ -13,6 +13,7 @@ from har_tf.explain.backward import Rule, checked_clips, evidence
 from har_tf.explain.explanation import Explanation, Factors, products, saliency, scaled
 from har_tf.explain.methods import METHODS, Method, chosen
 from har_tf.explain.options import check
+from har_tf.models.flatten import with_graph
 from har_tf.models.taps import Tap, find, find_several
 
 
@@ -185,6 +186,7 @@ def layerwise(
         >>> both = found.cam3d(found.taps[:2]), found.sum_gradcam(found.taps[:2])
         >>> first, second, third = (layerwise(model, clips[:1], top=3).cam3d().only(r) for r in range(3))  # Figure 6
     """
+    model = with_graph(model, clips)
     places = find_several(model, taps)
     return one_pass(model, clips, METHODS, places, class_index, top, batch_size, channels=channels, pool=pool)
 
@@ -223,7 +225,7 @@ def by_method(
     Example:
         >>> save_overlay("overlay.mp4", clips, by_method(model, clips, ["3dcam", "gradcam"]))
     """
-    several = chosen(methods)
+    several, model = chosen(methods), with_graph(model, clips)
     single, summed = {}, []
     if not all(method.sums for method in several):
         tap = {"": find(model)} if tap is None else tap

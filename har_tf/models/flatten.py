@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import keras
+import numpy as np
 from keras import ops, tree
 
 from har_tf.models.max_pooling import first_of_its_ties, has_ties, max_pool3d
@@ -26,6 +27,8 @@ from har_tf.models.padded_conv import keep_padding
 
 # A flat graph -> where its tensors come from
 _paths: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# subclassed model -> shapes of its inputs -> its flat graph
+_graphs: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 # model -> (its output tensor, its flat graph or None where it is flat itself)
 _flat: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
@@ -110,6 +113,25 @@ def flatten(model: keras.Model, shapes: Sequence[tuple] | None = None) -> keras.
     made = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
     _paths[made] = paths
     return made
+
+
+def with_graph(model: keras.Model, clips) -> keras.Model:
+    """The model itself, or of a subclassed one the flat graph on clips of this size, which is made once.
+
+    Args:
+        model: any Keras model.
+        clips: an array; of several inputs a list of arrays.
+
+    Raises:
+        ValueError: the model's call cannot be traced.
+    """
+    if isinstance(model, keras.Function | keras.Sequential):
+        return model
+    shapes = tuple((None, *np.shape(each)[1:]) for each in (clips if isinstance(clips, list | tuple) else [clips]))
+    graphs = _graphs.setdefault(model, {})
+    if shapes not in graphs:
+        graphs[shapes] = flatten(model, shapes)
+    return graphs[shapes]
 
 
 def flat(model: keras.Model) -> keras.Model:

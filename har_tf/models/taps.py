@@ -332,7 +332,8 @@ def _graph(model: keras.Model) -> keras.Function:
     if not isinstance(model, (keras.Sequential, keras.Function)) or not getattr(model, "inputs", None):
         raise ValueError(
             "taps need a built functional or sequential model, whose graph shows its feature maps; "
-            "`har_tf.models.flatten.flatten(model, [clips.shape])` makes one of a subclassed model. "
+            "`har_tf.models.flatten.flatten(model, [clips.shape])` makes one of a subclassed model, as gradcam and the "
+            "others do by themselves. "
             f"Received: {type(model).__name__} {getattr(model, 'name', '')!r}"
         )
     if not any(len(x.shape) in _RANKS for x in model.inputs):

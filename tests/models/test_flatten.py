@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from har_tf.explain import gradcam
+from har_tf.concepts import tcav
+from har_tf.explain import by_method, cam3d, gradcam, layerwise, sum_gradcam
 from har_tf.models.flatten import flat, flatten
 from har_tf.models.taps import find, taps
 
@@ -194,6 +195,21 @@ def test_a_subclassed_model_is_traced_on_clips_of_a_shape():
     one = flatten(model, [clips.shape])
     np.testing.assert_allclose(one(clips), expected, atol=1e-6)
     assert [tap.name for tap in taps(one)] == ["conv"]
+
+
+def test_a_subclassed_model_is_explained_on_the_clips_at_hand():
+    model = Subclassed()
+    clips = np.random.default_rng(0).uniform(0, 1, (2, *CLIP)).astype("float32")
+    answers, one = model(clips).numpy(), flatten(model, [clips.shape])
+    for explain in (gradcam, cam3d, sum_gradcam, lambda *given: by_method(*given, ["3dcam"])[""]):
+        own, traced = explain(model, clips), explain(one, clips)
+        np.testing.assert_allclose(own.maps, traced.maps, atol=1e-6)
+        np.testing.assert_allclose(own.probability, answers.max(axis=1), atol=1e-6)
+    np.testing.assert_allclose(layerwise(model, clips).gradients["conv"], layerwise(one, clips).gradients["conv"])
+    (found,) = tcav.activations(model, clips, ["conv"]).values()
+    np.testing.assert_allclose(found, model.conv(clips).numpy().mean(axis=(1, 2, 3)), atol=1e-6)
+    model.conv.kernel.assign(2 * model.conv.kernel)
+    np.testing.assert_allclose(gradcam(model, clips).probability, model(clips).numpy().max(axis=1), atol=1e-6)
 
 
 def test_a_call_that_cannot_be_traced_says_what_to_do():
