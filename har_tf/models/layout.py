@@ -256,6 +256,10 @@ def _regrouped(layout: Layout, channels: int, shape: tuple) -> Layout | None:
         outer = [each for each in kept if each.name == part.name]
         if outer and not (len(outer) == 1 and _cut(outer[0], (part,))):
             return None
+        single = next((i for i, axis in enumerate(axes) if i and not axis), None)
+        if part.name in ("h", "w") and not outer and single is not None:  # all rows in one, where one is left
+            axes[single] = (Part(part.name, 1, part.extent),)
+            continue
         layout = layout if outer else _in_one_cell(replace(layout, axes=(*axes, last)), (part,))
         axes = axes if outer else list(layout.axes[:-1])
     return replace(layout, axes=(*axes, (Part("c"),)), moved=True)
