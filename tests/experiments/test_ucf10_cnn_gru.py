@@ -155,10 +155,13 @@ def test_other_videos_are_another_run(tiny_recipe, tmp_path, monkeypatch):
         runs = sorted((tmp_path / "runs" / "ucf10_cnn_gru").iterdir())
         assert len(runs) == videos - 7
         write_video(tmp_path / "videos" / "a" / "9.mp4", rng.integers(0, 256, (5, 16, 24, 3), dtype=np.uint8))
-    named = changed(recipe, run="named")
-    ucf10_cnn_gru.main(named)
+
+
+def test_a_named_run_of_other_settings_is_refused_and_stays(tiny_run, tiny_recipe):
+    before = (tiny_run / "results.json").read_bytes()
     with pytest.raises(ValueError, match="holds a run with other settings .*seed: 0 there, 1 now"):
-        ucf10_cnn_gru.main(changed(named, seed=1))
+        ucf10_cnn_gru.main(changed(tiny_recipe, seed=1))
+    assert (tiny_run / "results.json").read_bytes() == before
 
 
 def test_an_unreadable_video_is_listed_and_the_rest_goes_on(tiny_recipe, tmp_path):
