@@ -233,8 +233,11 @@ def _regrouped(layout: Layout, channels: int, shape: tuple) -> Layout | None:
     waiting, axes = list(layout.parts), []
     if shape[0] is not None or None in shape[1:]:
         return None
-    for size in reversed(shape[1:]):
-        axis: Axis = ()
+    alone = channels == 1 and waiting[-1] == Part("c")  # one channel takes no room in a shape
+    if alone:
+        waiting.pop()
+    for i, size in enumerate(reversed(shape[1:])):
+        axis: Axis = (Part("c"),) if alone and i == 0 else ()
         while size > 1 and len(waiting) > 1:
             part = waiting.pop()
             cells = (channels if part == Part("c") else part.size) or 0

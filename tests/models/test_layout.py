@@ -172,3 +172,21 @@ def test_a_layer_that_computes_is_followed_where_a_change_shows_at_its_place(cli
 
     model = brightness(Block())
     assert [(tap.name, tap.shape) for tap in taps(model)] == [("own_block", (T, 16, 24, 3)), ("bright", (T, 16, 24, 1))]
+
+
+def test_one_channel_takes_no_room_in_a_shape_and_one_row_is_a_place():
+    clip = keras.Input((T, H, W, 3))
+    x = layers.Conv3D(1, 3, padding="same", name="first")(layers.Rescaling(1 / 255)(clip))
+    x = layers.MaxPooling3D(2, name="pool")(x)
+    x = layers.Conv3D(1, 3, padding="same", name="second")(x)
+    folded = ops.reshape(x, (-1, H // 2, W // 2, 1))
+    x = layers.Conv2D(1, 3, padding="same", name="third")(folded)
+    rows = ops.reshape(
+        ops.transpose(ops.reshape(x, (-1, 2, 1, 16, W // 2, 1)), (0, 1, 2, 4, 3, 5)), (-1, 2, 1, W // 2, 16)
+    )
+    x = layers.Conv3D(2, (1, 1, 3), padding="same", name="merged")(rows)  # all rows have become channels
+    model = keras.Model(clip, layers.Dense(2)(layers.GlobalAveragePooling3D()(x)))
+    found = {tap.name: (tap.shape, tap.spans) for tap in taps(model)}
+    whole = ((0.0, 1.0),) * 3
+    assert found["second"] == ((2, 16, 24, 1), whole) and found["third"] == ((2, 16, 24, 1), whole)
+    assert found["merged"] == ((2, 1, 24, 2), whole) and found["pool"] == ((2, 16, 24, 1), whole)
