@@ -15,14 +15,16 @@ import os
 import pickle
 import queue
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from har_tf.video import VideoError
@@ -101,19 +103,19 @@ class _Pool:
     def __init__(self, function: bytes, seconds: float | None, memory: int | None):
         self._about = function, seconds, memory
         self._waiting: queue.SimpleQueue[tuple[Future, Any]] = queue.SimpleQueue()
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         self._closed = False
 
     def submit(self, task: Any, most: int) -> Future:
         future: Future = Future()
         self._waiting.put((future, task))
         if len(self._workers) < most:
-            self._workers.append(_Worker(*self._about))
+            self._workers.append(Worker(*self._about))
             # Daemons: a script that ends, for whatever reason, does not wait for them.
             threading.Thread(target=self._serve, args=(self._workers[-1],), daemon=True).start()
         return future
 
-    def _serve(self, worker: _Worker) -> None:
+    def _serve(self, worker: Worker) -> None:
         while True:
             future, task = self._waiting.get()
             if self._closed:
@@ -131,8 +133,13 @@ class _Pool:
             worker.close()
 
 
-class _Worker:
-    """A process that does one task after the other, and another in its place when it dies."""
+class Worker:
+    """A process that does one task after the other, and another in its place when it dies.
+
+    Args:
+        function: what it does, pickled.
+        seconds, memory: as in `outcomes`.
+    """
 
     def __init__(self, function: bytes, seconds: float | None, memory: int | None):
         self._function, self._seconds, self._memory = function, seconds, memory
@@ -142,6 +149,11 @@ class _Worker:
         self._closed = False
 
     def do(self, task: Any) -> Any | Failed:
+        """The outcome of one task, as `outcomes` yields it; one thread at a time.
+
+        Raises:
+            RuntimeError: no process can be started, or it was closed.
+        """
         while True:
             self._start()
             try:
@@ -158,6 +170,7 @@ class _Worker:
                 return outcome
 
     def close(self) -> None:
+        """Ends the process, busy or not."""
         self._closed = True
         with _starting:
             process = self._process
@@ -175,14 +188,15 @@ class _Worker:
             self._connection, other = context.Pipe()
             arguments = other, self._function, self._seconds, self._memory
             self._process = context.Process(target=_work, args=arguments, daemon=True)
-            self._process.start()
+            with _without_script() if b"__main__" not in self._function else nullcontext():
+                self._process.start()
             other.close()
         self._tasks_done = 0
         try:
             problem = self._connection.recv()
         except (EOFError, OSError):
             self._stop()
-            problem = "does the script guard its code with `if __name__ == '__main__':`?"
+            problem = "does the script that defines the function guard its code with `if __name__ == '__main__':`?"
         if problem is not None:
             raise RuntimeError(f"worker processes cannot be started: {problem} workers=0 does without processes")
 
@@ -205,7 +219,18 @@ class _Worker:
         if code is not None and code < 0:
             with suppress(ValueError):
                 cause = f"died of {signal.Signals(-code).name}"
-        return f"the process at work on it {cause} (a crash of the decoder, or out of memory)"
+        return f"the process at work on it {cause} (a crash, or out of memory)"
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """A process that is started here does not run the user's script first, which then needs no guard."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _work(connection: Connection, function: bytes, seconds: float | None, memory: int | None) -> None:

@@ -34,7 +34,7 @@ def test_every_video_has_its_count_or_its_reason(videos):
 def test_a_crash_of_the_decoder_costs_one_video(videos, monkeypatch):
     monkeypatch.setattr(frame_counts, "_count", die_or_count)
     found = count_frames(videos, workers=1)
-    assert found[0] == Failed("the process at work on it died of SIGSEGV (a crash of the decoder, or out of memory)")
+    assert found[0] == Failed("the process at work on it died of SIGSEGV (a crash, or out of memory)")
     assert found[1:] == [FrameCount(7, 1, 1)] * 2
 
 

@@ -131,14 +131,17 @@ def test_workers_follow_a_killed_parent(tmp_path):
     pytest.fail(f"worker {pid} outlived its parent")
 
 
-def test_a_script_without_a_guard_is_told_so(tmp_path):
+def test_a_script_needs_a_guard_only_for_functions_of_its_own(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "from har_tf.files.workers import outcomes\nprint(list(outcomes(abs, [-1], workers=1)))\n", encoding="utf-8"
+        "from har_tf.files.workers import outcomes\nprint(list(outcomes(abs, [-1], workers=1)), flush=True)\n"
+        "def own(task): return task\nlist(outcomes(own, [-1], workers=1))\n",
+        encoding="utf-8",
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=60)
-    assert done.returncode and "RuntimeError: worker processes cannot be started: does the script guard" in done.stderr
+    assert done.stdout.splitlines()[0] == "[1]"
+    assert done.returncode and "RuntimeError: worker processes cannot be started: does the script that" in done.stderr
 
 
 def test_wrong_arguments():
