@@ -206,16 +206,15 @@ def main(recipe: Recipe) -> None:
 
 def check(recipe: Recipe) -> None:
     """Raises ValueError or FileNotFoundError for options that are out of their range or do not go together."""
-    recipe.model.check()
+    recipe.model.check(recipe.resnext.name)
     recipe.clips.check(recipe.model.model is not None)
     if recipe.data.dataset == "ilsvrc" and recipe.model.network is not None:
         raise ValueError(f"ilsvrc is explained with --weights or --model. Received: --network {recipe.model.network}")
     if recipe.data.partial and recipe.data.embedded:
         raise ValueError("--partial is for data sets on disk. Received: --dataset figures")
     check_options(
-        recipe, clips=(30, None), validation=(0.01, 0.9), epochs=(1, None), clips_per_video=(1, None),
-        frames_per_clip=(1, None), cardinality=(1, None), figure_height=(0.2, 0.9), clutter=(0, 1), shake=(0, 1),
-        traffic=(0, 20), learning_rate=(1e-9, None),
+        recipe, clips=(30, None), validation=(0.01, 0.9), clips_per_video=(1, None), frames_per_clip=(1, None),
+        cardinality=(1, None),
     )  # fmt: skip
     blurs = recipe.maps.blur
     if not blurs or not all(0 <= blur <= 0.5 for blur in blurs):

@@ -140,9 +140,7 @@ def main(recipe: Recipe) -> None:
 
     # What can be wrong is found out here, before anything is drawn, decoded, computed or trained.
     augment, networks, seeds = recipe.augmentation.augment(), recipe.networks, whole_numbers("--seeds", recipe.seeds)
-    trainer = recipe.training.trainer(
-        augment, optimizer="sgd", momentum=recipe.momentum, step_epochs=recipe.step_epochs
-    )
+    trainer = recipe.training.trainer(augment, **sgd(recipe))
     rows = networks.rows()
     gated_rows.check_rows(rows, recipe.num_frames)
     dataset = listed or recipe.embedded.draw(
@@ -227,6 +225,12 @@ def check(recipe: Recipe) -> None:
     )  # fmt: skip
     whole_numbers("--seeds", recipe.seeds)
     recipe.networks.check()
+    recipe.training.recipe(**sgd(recipe))
+
+
+def sgd(recipe: Recipe) -> dict:
+    """What the paper adds to how a model is trained (section 4)."""
+    return {"optimizer": "sgd", "momentum": recipe.momentum, "step_epochs": recipe.step_epochs}
 
 
 def split_up(recipe: Recipe, dataset) -> Split:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from har_tf import networks
 from har_tf.command import words
 from har_tf.datasets.splits import PROTOCOLS
 from har_tf.datasets.stick_figures import Figures
@@ -201,10 +202,12 @@ def main(recipe: Recipe) -> None:
 
 
 def check(recipe: Recipe) -> None:
-    """Raises ValueError for options that are out of their range or do not go together."""
+    """Raises ValueError or FileNotFoundError for options that are out of their range or do not go together."""
     unknown = [protocol for protocol in words(recipe.protocol) if protocol not in PROTOCOLS]
     if unknown:
         raise ValueError(f"Protocols are {', '.join(PROTOCOLS)}. Received: {', '.join(unknown)}")
+    for name in words(recipe.model.models):
+        networks.check(name, recipe.model.weights, recipe.model.weights_dir)
     check_options(recipe, gru_dropout=(0, 0.9))
     if min(recipe.size) < 16:
         raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {recipe.size[0]} x {recipe.size[1]}")

@@ -93,14 +93,22 @@ TOLD = {
 
 def main(recipe: Recipe) -> None:
     check(recipe)
+
+    from har_tf.concepts.concept_split import ConceptSource, divide
+
     dataset = recipe.data.listed()
+    class_names = dataset.class_names if dataset else recipe.data.class_names or ACTIONS
+    pairs = recipe.backwards.both_ways
+    given_names = [recipe.target, *(name for pair in pairs for name in pair)]
+    label, *_ = (index_of(name, class_names, str(dataset.root) if dataset else "figures") for name in given_names)
+    target, asked = class_names[label], recipe.concepts
+    source = ConceptSource.open(asked)
     begin(recipe)
 
     from har_tf import training
     from har_tf.concepts import reversal
     from har_tf.concepts.cav import CavFit
     from har_tf.concepts.clip_sets import ClipReader, class_clips, concept_sets
-    from har_tf.concepts.concept_split import ConceptSource, divide
     from har_tf.concepts.saliency import class_maps, gradcam_tap
     from har_tf.concepts.study import Study, check_sizes
     from har_tf.concepts.tcav import Bank
@@ -113,8 +121,7 @@ def main(recipe: Recipe) -> None:
 
     # What can be wrong is found out here, before anything is drawn, mined or trained.
     training.seed_everything(recipe.seed)
-    asked, seed, batch_size = recipe.concepts, recipe.seed, recipe.training.batch_size
-    class_names = dataset.class_names if dataset else recipe.data.class_names or ACTIONS
+    seed, batch_size = recipe.seed, recipe.training.batch_size
     subject = recipe.model.subject(recipe.reading.shape, [class_names], recipe.swin, start_seed=seed)
     if subject.missing:
         raise ValueError(subject.missing)
@@ -131,16 +138,11 @@ def main(recipe: Recipe) -> None:
     graph = subject.graph(shape)
     taps = [tap.name for tap in find_several(graph, recipe.model.taps and words(recipe.model.taps))]
     tap = gradcam_tap(graph, recipe.gradcam_tap)
-    pairs = recipe.backwards.both_ways
-    given_names = [recipe.target, *(name for pair in pairs for name in pair)]
     class_index, *_ = (index_of(name, class_names, "the model") for name in given_names)
-    source = ConceptSource.open(asked)
     dataset = dataset or recipe.embedded.draw(
         recipe.output, recipe.data.class_names, size=tuple(side + side % 2 for side in shape[1:3]),
         frames=2 * shape[0] - 1, seed=seed,
     )  # fmt: skip
-    label, *_ = (index_of(name, dataset.class_names, str(dataset.root)) for name in given_names)
-    target = dataset.class_names[label]
 
     # The model learns from one part of the videos, concepts are of another, and what is explained of a third.
     validation = recipe.training.validation if subject.network else None
@@ -230,7 +232,7 @@ def main(recipe: Recipe) -> None:
 
 def check(recipe: Recipe) -> None:
     """Raises ValueError or OSError for options that are out of their range or do not go together."""
-    recipe.model.check()
+    recipe.model.check(recipe.swin.name)
     if not recipe.model.given:
         raise ValueError(
             "There is nothing to explain: --model (a saved .keras), --weights (a Video Swin's .pth) or --network "
@@ -240,8 +242,8 @@ def check(recipe: Recipe) -> None:
     recipe.concepts.check(tracked=recipe.data.embedded)
     recipe.backwards.check()
     check_options(
-        recipe, num_frames=(2, None), test=(0.01, 1), clips=(30, None), validation=(0.01, 0.9), epochs=(1, None),
-        folds=(2, None), class_clips=(2, None), concept_clips=(2, None), num_random=(2, None), random_videos=(0, None),
+        recipe, num_frames=(2, None), test=(0.01, 1), clips=(30, None), validation=(0.01, 0.9), folds=(2, None),
+        class_clips=(2, None), concept_clips=(2, None), num_random=(2, None), random_videos=(0, None),
         level=(1e-6, 0.5), resamples=(0, None), reversal_clips=(1, None), drop_path=(0, 0.9), l2=(1e-9, None),
     )  # fmt: skip
 

@@ -16,10 +16,12 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 from har_tf import command, quiet
 from har_tf.command import check_name, check_ranges, words
 from har_tf.datasets import splits
+from har_tf.datasets.dataset import check_classes
 from har_tf.datasets.errors import DatasetError, IncompleteError
-from har_tf.datasets.stick_figures import Figures
+from har_tf.datasets.stick_figures import ACTIONS, Figures
 from har_tf.names import shown
 from har_tf.report.run_folder import RunFolder, check_writable, run_name
+from har_tf.training_recipe import TrainingRecipe
 
 R = TypeVar("R")
 # What helps where a copy of a published data set lacks videos.
@@ -162,8 +164,6 @@ class Training:
         Raises:
             ValueError: a value out of its range.
         """
-        from har_tf.training import TrainingRecipe
-
         names = {field.name for field in fields(TrainingRecipe)}
         return TrainingRecipe(**{name: value for name, value in vars(self).items() if name in names} | more)
 
@@ -240,7 +240,8 @@ class Output:
 # What an option may be, lowest and highest, in every experiment that has it.
 RANGES = {
     "batch_size": (1, None), "validation": (0, 0.9), "overlays": (0, None), "workers": (0, None), "dropout": (0, 0.9),
-    "num_frames": (1, None), "seed": (0, 2**32 - 1), "split": (1, None), "clips": (1, None),
+    "num_frames": (1, None), "seed": (0, 2**32 - 1), "split": (1, None), "clips": (1, None), "flip": (0, 1),
+    "crop": (0.01, 1), "colour": (0, 1), "shift_frames": (0, None),
 }  # fmt: skip
 
 
@@ -284,10 +285,15 @@ def check_options(recipe: Any, **ranges: tuple[float, float | None]) -> None:
 
     Raises:
         ValueError: an option is out of its range, or the name of the run is none.
+        DatasetError: a class that the embedded data set has not.
     """
     flat = options(recipe)
     check_ranges(SimpleNamespace(**flat), {k: v for k, v in (RANGES | ranges).items() if k in flat})
     check_name("--run", flat["run"])
+    recipe.training.recipe()
+    if recipe.data.embedded:
+        Figures(**asdict(recipe.embedded))
+        check_classes(recipe.data.class_names, ACTIONS, "figures")
 
 
 def run_cli(main, presets: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]] | None = None) -> None:
@@ -483,8 +489,9 @@ def audited(dataset, run: RunFolder, workers: int | None):
 
 
 def begin(recipe: Any) -> None:
-    """Imports TensorFlow, once options and data are known to be right; OSError where nothing can be written to OUT."""
+    """Imports TensorFlow, once options and data are known to be right; OSError where nothing can be written."""
     check_writable(recipe.output.out)
+    check_writable(recipe.output.cache)
     quiet.import_tensorflow()
 
 

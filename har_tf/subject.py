@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from har_tf import networks
 from har_tf.command import words
 from har_tf.files.keras_file import check_keras_file
 
@@ -133,8 +134,16 @@ class Model:
         """Those of the three that are given."""
         return [name for name in ("model", "weights", "network") if getattr(self, name) is not None]
 
-    def check(self) -> None:
-        """Raises ValueError where several are to be explained, and FileNotFoundError for files that are not there."""
+    def check(self, small: str) -> None:
+        """Checks what can be checked without Keras.
+
+        Args:
+            small: name of the network that two cores can train, see `subject`.
+
+        Raises:
+            ValueError: several are to be explained, or a network that nobody knows.
+            FileNotFoundError: a file or folder that is not there.
+        """
         if len(self.given) > 1:
             raise ValueError(f"One of --model, --weights and --network is explained. Received: {', '.join(self.given)}")
         for option in ("model", "weights", "class_names"):
@@ -143,6 +152,8 @@ class Model:
                 raise FileNotFoundError(f"{path}: no such file for --{option.replace('_', '-')}")
         if self.model is not None:
             check_keras_file(self.model)
+        if self.network not in (None, small):
+            networks.check(self.network, folder=self.weights_dir)
 
     def subject(
         self,

@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # in a line, they do not import each other.
 LAYERS = (
     ("names", "quiet"),
-    ("command", "video"),
+    ("command", "networks", "training_recipe", "video"),
     ("files",),
     ("datasets", "models", "training"),
     ("audit", "explain", "pipeline"),
@@ -43,11 +43,13 @@ TESTED_BY = {
     "models.weights.resnext3d": "models/test_resnext3d.py",
     "models.weights.torch_file": "models/weights/test_import_weights.py",
     "models.weights.video_swin": "models/test_video_swin.py",
+    "networks": "models/test_zoo.py",
     "report.pages.train": "test_front_door.py",
     "report.pages.concepts": "experiments/test_video_tcav.py",
     "subject": "experiments/test_cam3d_localization.py",
     "store.indexed": "store/test_prepared.py",
     "store.shards": "store/test_prepare.py",
+    "training_recipe": "test_training.py",
     "video.display": "video/test_reader.py",
     "video.stream": "video/test_reader.py",
 }

@@ -70,6 +70,7 @@ class Explain:
 
     def run(self) -> None:
         methods = _checked_methods(self)
+        from har_tf.files.whole import check_target
         from har_tf.video.stream import regular_file
 
         video = regular_file(self.video)  # before TensorFlow is imported
@@ -78,7 +79,7 @@ class Explain:
             if path is not None and path.exists() and path.samefile(video):
                 raise ValueError(f"The overlay would overwrite the video it explains. Received: {name} {path}")
             if path is not None:
-                _check_target(name, path)
+                check_target(name, path)
         classifier = open_classifier(self.model, self.foreign)
         if self.class_name is not None and self.class_name not in classifier.class_names:
             known = ", ".join(classifier.class_names)
@@ -161,18 +162,3 @@ def _checked_methods(options: Explain) -> list[str]:
     if not 0 <= options.alpha <= 1:
         raise ValueError(f"alpha lies in [0, 1]. Received: --alpha {options.alpha}")
     return methods
-
-
-def _check_target(option: str, path: Path) -> None:
-    """Raises OSError unless a file can be written to `path`, whose folder may be missing; nothing is made."""
-    from har_tf.report.run_folder import check_writable
-
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: a folder stands where the file would be written")
-    folder = next(parent for parent in path.parents if parent.exists())
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: a file stands where a folder is needed. Received: {option} {path}")
-    try:
-        check_writable(folder)
-    except OSError as error:
-        raise OSError(f"{path}: cannot be written: {folder}: {error.strerror}") from error

@@ -46,6 +46,7 @@ class ImportWeights:
 
     def run(self) -> None:
         from har_tf import quiet
+        from har_tf.files.whole import check_target
         from har_tf.names import read_names
 
         if self.out.suffix != ".keras":
@@ -64,6 +65,7 @@ class ImportWeights:
         if self.class_names is not None and not self.top:
             raise ValueError("A model without its classifier has no classes. Received: --class-names and --no-top")
         names = None if self.class_names is None else read_names(self.class_names)
+        check_target("--out", self.out)
         quiet.import_tensorflow()
         from har_tf.models.saving import save_model
         from har_tf.models.weights import checkpoints

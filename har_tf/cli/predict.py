@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -34,18 +35,16 @@ class Predict:
         if not self.videos:
             print("error: at least one video is needed", file=sys.stderr)
             sys.exit(2)
-        classifier = open_classifier(self.model, self.foreign)
-        how = classifier.reading
         if self.top < 1:
             raise ValueError(f"At least one class is printed. Received: --top {self.top}")
         from har_tf.files.workers import Failed
 
-        failed = []
+        _check_any(self.videos, self.json)
+        classifier = open_classifier(self.model, self.foreign)
+        how, failed = classifier.reading, []
         for video, clip, answer in classifier.answers(self.videos):
             if isinstance(answer, Failed):
-                failed.append(f"{video}: {answer.reason}")
-                if self.json:
-                    print(json.dumps({"video": str(video), "error": failed[-1]}))
+                failed.append(_failure(video, answer.reason, self.json))
                 continue
             note_short(video, clip, how)
             names, order = classifier.class_names, answer.argsort(kind="stable")[::-1]
@@ -58,6 +57,28 @@ class Predict:
                     print(f"  {answer[i]:6.4f}  {names[i]}")
         if failed:
             raise VideoErrors(failed)
+
+
+def _check_any(videos: Sequence[Path], as_json: bool) -> None:
+    """Raises VideoErrors where none of the videos is a file, before TensorFlow is imported."""
+    from har_tf.video import VideoError
+    from har_tf.video.stream import regular_file
+
+    reasons = []
+    for video in videos:
+        try:
+            regular_file(video)
+            return
+        except VideoError as error:
+            reasons.append(error.reason)
+    raise VideoErrors([_failure(*pair, as_json) for pair in zip(videos, reasons, strict=True)])
+
+
+def _failure(video: Path, reason: str, as_json: bool) -> str:
+    line = f"{video}: {reason}"
+    if as_json:
+        print(json.dumps({"video": str(video), "error": line}))
+    return line
 
 
 class VideoErrors(ValueError):

@@ -52,7 +52,8 @@ class Prepare:
     """Options of an Apache Beam pipeline that does the work, as in --beam="--runner=DirectRunner". None: no Beam."""
 
     def run(self) -> None:
-        from har_tf import datasets, quiet
+        from har_tf import datasets
+        from har_tf.files.whole import check_writable
         from har_tf.store.prepared import left_out
 
         named = self.directory in ("figures", *datasets.PUBLISHED)
@@ -63,9 +64,9 @@ class Prepare:
         classes = None if self.classes is None else words(self.classes)
         if not self.timeout > 0:
             raise ValueError(f"A video is given some time, in seconds. Received: --timeout {self.timeout:g}")
+        check_writable(self.out)
         loading = loader_options(source, self.options)
         dataset = datasets.load(source, self.root, self.split, classes, self.lists, **loading)
-        quiet.import_tensorflow()
         prepared = datasets.prepare(
             dataset,
             self.out,

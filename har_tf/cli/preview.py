@@ -36,8 +36,11 @@ class Preview:
     def run(self) -> None:
         import cv2
 
-        from har_tf.files.whole import whole_file
+        from har_tf.files.whole import check_target, whole_file
 
+        if self.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+            raise ValueError(f"Sheets end in .png or .jpg. Received: --out {self.out}")
+        check_target("--out", self.out)
         settings = Figures(
             size=self.size,
             figure_height=self.figure_height,
@@ -48,8 +51,6 @@ class Preview:
             seed=self.seed,
         )
         sheet = stick_figures.preview(settings)
-        if self.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-            raise ValueError(f"Sheets end in .png or .jpg. Received: --out {self.out}")
         encoded = cv2.imencode(self.out.suffix, sheet[..., ::-1])[1]
         with whole_file(self.out) as temporary:
             temporary.write_bytes(encoded.tobytes())

@@ -5,13 +5,14 @@ A row is a `har_tf.models.zoo.FusedModel`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 
+from har_tf import networks
 from har_tf.command import by_name, words
 
 FUSION = "Fusion-GRU"
@@ -52,7 +53,13 @@ class Networks:
     """Passes over the frames, where networks without weights are first trained on single frames."""
 
     def check(self, several: Mapping[str, Sequence[int]]) -> None:
-        """Raises ValueError for options that do not go together; `several` is "split" or "seed" -> the numbers."""
+        """Checks what can be checked without Keras; `several` is "split" or "seed" -> the numbers.
+
+        Raises:
+            ValueError: an unknown network, or options that do not go together.
+            FileNotFoundError: no such folder of weights.
+            WeightsUnavailable: see `found`.
+        """
         backbones = words(self.backbones)
         if len(set(backbones)) < max(2, len(backbones)):
             raise ValueError(f"--backbones must be two or more different networks. Received: {self.backbones!r}")
@@ -63,6 +70,9 @@ class Networks:
                     f"--weights none trains networks on training clips of one {option}, which are {other} clips of "
                     f"another. Received: --{option}s {','.join(map(str, numbers))}"
                 )
+        for name in backbones:
+            networks.find(name)
+        self._found(networks.source_of)
 
     @property
     def sources(self) -> dict[str, str]:
@@ -104,26 +114,33 @@ class Networks:
         """
         from har_tf.models import backbones
         from har_tf.models.fusion_gru import frame_encoder
-        from har_tf.models.zoo import named
 
+        def fetched(name, *where):
+            source = networks.source_of(name, *where)
+            return backbones.download(name) if source == "imagenet" else source
+
+        found = self._found(fetched)
+        for name, weights in found.items():
+            frame_encoder(name, self.size, weights, frame_size=self.frame_size)
+        return found
+
+    def _found(self, source_of: Callable[[str, str, Path | None], str | Path | None]) -> dict[str, str | Path | None]:
+        """What each backbone starts from, by `networks.source_of` or its like."""
         found, missing = {}, {}
         for name, source in self.sources.items():
-            backbones.find(name)
             if source not in ("imagenet", "none") and not Path(source).is_file():
                 missing[name] = f"{name}: {source}: no such weights file"
                 continue
-            model = named(name, source, self.weights_dir, self.finetune)
-            found[name] = model.weights
-            if model.missing:
-                missing[name] = model.missing
+            try:
+                found[name] = source_of(name, source, self.weights_dir)
+            except networks.WeightsUnavailable as error:
+                missing[name] = f"{error}. Published as {networks.find(name).published}"
         if missing:
-            raise backbones.WeightsUnavailable(
+            raise networks.WeightsUnavailable(
                 f"Weights are missing of {' and '.join(missing)}. {'. '.join(missing.values())}. Put the files into a "
                 "folder and give it as --weights-dir, give each as --weights NAME=FILE, or leave the network out of "
                 f"--backbones. Received: --backbones {self.backbones}"
             )
-        for name, weights in found.items():
-            frame_encoder(name, self.size, weights, frame_size=self.frame_size)
         return found
 
     def rows(self, found: Mapping[str, str | Path | None], num_frames: int) -> list:

@@ -15,6 +15,34 @@ from filelock import FileLock, Timeout
 log = logging.getLogger(__name__)
 
 
+def check_writable(folder: str | Path, target: str | Path | None = None, option: str = "") -> None:
+    """Raises OSError unless files can be written to `folder`, or it can be made; nothing is left there.
+
+    Args:
+        folder: may be missing.
+        target: what is to be written, in the message; None: the folder.
+        option: of the command line that it is the value of, in the message.
+    """
+    home = next(place for place in (Path(folder), *Path(folder).parents) if place.exists())
+    target = target or folder
+    if not home.is_dir():
+        received = f"{option} {target}".strip()
+        raise NotADirectoryError(f"{home}: a file stands where a folder is needed. Received: {received}")
+    probe = home / f".{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"{target}: cannot be written: {home}: {error.strerror}") from error
+
+
+def check_target(option: str, path: str | Path) -> None:
+    """Raises OSError unless a file can be written to `path`, whose folder may be missing; nothing is made."""
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path}: a folder stands where the file would be written")
+    check_writable(Path(path).parent, path, option)
+
+
 @contextmanager
 def whole_file(path) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to, and moves it into place if all went well.

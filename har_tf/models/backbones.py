@@ -6,17 +6,18 @@ each of its layers can be tapped.
 
 import re
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-from keras import applications, layers
+from keras import layers
 
-from har_tf.models.googlenet import MIN_SIZE, googlenet
 from har_tf.models.weights.checkpoints import existing, keras_shapes
 from har_tf.models.weights.import_weights import googlenet_variant, import_weights
-from har_tf.names import closest
+from har_tf.networks import BACKBONES, GOOGLENET, Backbone, WeightsUnavailable, find, find_weights
+
+__all__ = [
+    "BACKBONES", "Backbone", "WeightsUnavailable", "copy_weights", "download", "encode", "find", "find_weights",
+]  # fmt: skip
 
 # What `keras.applications.imagenet_utils.preprocess_input` does, as arguments of a Rescaling layer, so that a saved
 # model takes raw uint8 frames. "caffe" networks see BGR.
@@ -30,82 +31,6 @@ _PREPROCESSING = {
         "offset": [-m / s for m, s in zip(_TORCH_MEAN, _TORCH_STD, strict=True)],
     },
 }
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """One ImageNet network: how it is built, what it is fed, what its published files are called.
-
-    Args:
-        name: the key in `BACKBONES`.
-        build: takes `include_top`, `weights`, `input_shape` and `input_tensor` as `keras.applications` does.
-        preprocessing: "tf", "caffe" or "torch"; None for a network that does it itself.
-        file_pattern: regular expression for the beginning of published file names.
-        min_size: the smallest height and width of a frame.
-        endings: of published files.
-    """
-
-    name: str
-    build: Callable[..., keras.Model]
-    preprocessing: str | None
-    file_pattern: str
-    min_size: int = 32
-    endings: tuple[str, ...] = (".h5",)
-
-
-BACKBONES = {
-    backbone.name: backbone
-    for backbone in (
-        Backbone("ResNet50", applications.ResNet50, "caffe", r"resnet50_"),
-        Backbone("InceptionV3", applications.InceptionV3, "tf", r"inception_?v3_", min_size=75),
-        Backbone("MobileNet", applications.MobileNet, "tf", r"mobilenet_(?!v[23])"),
-        Backbone("Xception", applications.Xception, "tf", r"xception_", min_size=71),
-        Backbone("VGG16", applications.VGG16, "caffe", r"vgg16_"),
-        Backbone("VGG19", applications.VGG19, "caffe", r"vgg19_"),
-        Backbone("DenseNet121", applications.DenseNet121, "torch", r"densenet121_"),
-        Backbone("MobileNetV2", applications.MobileNetV2, "tf", r"mobilenet_?v2_"),
-        Backbone("GoogLeNet", googlenet, None, r"(bvlc_)?googlenet", MIN_SIZE, (".npz", ".caffemodel", ".pth", ".h5")),
-        Backbone("InceptionResNetV2", applications.InceptionResNetV2, "tf", r"inception_?resnet_?v2_", min_size=75),
-    )
-}
-
-
-class WeightsUnavailable(Exception):
-    """Published weights that are not on this machine and could not be fetched."""
-
-
-def find(name: str) -> Backbone:
-    """The backbone called `name`.
-
-    Raises:
-        ValueError: there is none of that name; the message lists those there are.
-    """
-    if name not in BACKBONES:
-        known, hint = ", ".join(BACKBONES), closest(name, BACKBONES)
-        raise ValueError(f"No backbone of that name; there are {known}.{hint} Received: {name!r}")
-    return BACKBONES[name]
-
-
-def find_weights(name: str, folder: Path) -> Path:
-    """The file with the published weights of backbone `name` in `folder`.
-
-    Files keep the names they are published under (`resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5`,
-    `mobilenet_1_0_224_tf.h5`, `bvlc_googlenet.caffemodel`, `googlenet-1378be20.pth`, ...); one without the top layers
-    is preferred.
-
-    Raises:
-        WeightsUnavailable: no file of that network is in the folder.
-        FileNotFoundError: the folder does not exist.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder of weights")
-    backbone = find(name)
-    pattern = re.compile(backbone.file_pattern, re.IGNORECASE)
-    files = [f for f in folder.iterdir() if f.suffix in backbone.endings and pattern.match(f.name)]
-    if not files:
-        raise WeightsUnavailable(f"{name}: {folder} holds no weights file of this network")
-    return min(files, key=lambda file: (not re.search(r"no_?top", file.name), file))
 
 
 def download(name: str) -> str:
@@ -201,7 +126,7 @@ def _rename(operations, prefix: str) -> None:
 def _load(backbone: Backbone, weights, input_shape, options) -> keras.Model:
     """The standalone network without top, holding `weights`."""
     build = backbone.build
-    if weights == "imagenet" and build is googlenet:
+    if weights == "imagenet" and build is GOOGLENET:
         raise WeightsUnavailable(
             "GoogLeNet: Keras has no ImageNet weights of this network to download; fetch bvlc_googlenet.caffemodel "
             "(github.com/BVLC/caffe, models/bvlc_googlenet) or torchvision's googlenet-1378be20.pth "
@@ -220,7 +145,7 @@ def _load(backbone: Backbone, weights, input_shape, options) -> keras.Model:
                 "--weights-dir (in Python, weights_dir=) takes a folder with their .h5 file"
             ) from error
     path = existing(weights)
-    if build is googlenet and path.suffix != ".h5":
+    if build is GOOGLENET and path.suffix != ".h5":
         return import_weights(build(input_shape, include_top=False, **options), path)
     reasons = []
     # The layers with weights do not depend on the input's size, but a top has to be built for the published one.

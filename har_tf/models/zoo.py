@@ -10,25 +10,9 @@ from har_tf.models import backbones
 from har_tf.models.cnn_gru import cnn_gru
 from har_tf.models.frame_cnn import frame_cnn
 from har_tf.models.fusion_gru import fusion_gru, fusion_gru_head
-from har_tf.names import closest
+from har_tf.networks import BACKBONES, OWN, WeightsUnavailable, backbone_of, source_of
 
-OWN = ("CNN-GRU", "Frame-CNN")
-_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
-# Network -> where its weights are published, under names that `backbones.find_weights` knows.
-PUBLISHED = {
-    "ResNet50": f"{_KERAS}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "InceptionV3": f"{_KERAS}/inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "MobileNet": f"{_KERAS}/mobilenet/mobilenet_1_0_224_tf_no_top.h5",
-    "Xception": f"{_KERAS}/xception/xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "VGG16": f"{_KERAS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "VGG19": f"{_KERAS}/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "DenseNet121": f"{_KERAS}/densenet/densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "MobileNetV2": f"{_KERAS}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
-    "GoogLeNet": "http://dl.caffe.berkeleyvision.org/bvlc_googlenet.caffemodel",
-    "InceptionResNetV2": (
-        f"{_KERAS}/inception_resnet_v2/inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    ),
-}
+PUBLISHED = {name: backbone.published for name, backbone in BACKBONES.items()}
 
 
 @dataclass(frozen=True)
@@ -149,24 +133,12 @@ def named(name: str, weights: str = "imagenet", folder: Path | None = None, fine
         ValueError: no model has this name.
         FileNotFoundError: the file or the folder does not exist.
     """
-    head, _, encoder = name.partition("/")
-    if name in OWN:
+    backbone = backbone_of(name)
+    if backbone is None:
         return NamedModel(name)
-    if encoder and head != "CNN-GRU":
-        raise ValueError(f"Only CNN-GRU takes a frame encoder, as in CNN-GRU/MobileNet. Received: {name!r}")
-    backbone = encoder or name
-    if backbone not in backbones.BACKBONES:
-        known = [*OWN, *backbones.BACKBONES]
-        raise ValueError(f"Unknown model; there are {', '.join(known)}.{closest(backbone, known)} Received: {name!r}")
     model = NamedModel(name, backbone, finetune=finetune)
-    if weights == "none":
-        return model
-    if weights != "imagenet":
-        if not Path(weights).is_file():
-            raise FileNotFoundError(f"{weights}: no such weights file; imagenet and none are other choices")
-        return replace(model, weights=Path(weights))
     try:
-        source = backbones.download(backbone) if folder is None else backbones.find_weights(backbone, folder)
-    except backbones.WeightsUnavailable as error:
+        source = source_of(backbone, weights, folder)
+        return replace(model, weights=backbones.download(backbone) if source == "imagenet" else source)
+    except WeightsUnavailable as error:
         return replace(model, missing=f"{error}. Published as {PUBLISHED[backbone]}")
-    return replace(model, weights=source)

@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from har_tf import __version__
-from har_tf.files.whole import whole_file
+from har_tf.files.whole import check_writable, whole_file
 from har_tf.names import csv_cell
 from har_tf.report.publish import publish
 
+__all__ = ["RunFolder", "check_writable", "command_line", "environment", "fingerprint", "run_name"]
 _PACKAGES = ("tensorflow", "keras", "numpy", "av", "opencv-python", "scikit-learn")
 
 
@@ -89,14 +90,6 @@ class RunFolder:
         with whole_file(self.path / file.name) as temporary:
             shutil.copyfile(file, temporary)
         return self.path / file.name
-
-
-def check_writable(folder: str | Path) -> None:
-    """Raises OSError unless files can be written to `folder`, which is made where it is missing."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    probe = Path(folder) / f".{os.getpid()}"
-    probe.touch()
-    probe.unlink()
 
 
 def fingerprint(settings) -> str:

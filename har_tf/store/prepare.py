@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from har_tf import quiet
 from har_tf.audit.manifest import Manifest
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
@@ -193,6 +194,7 @@ def _fill(
 
     `write` is given shards, and a function that it now and then tells the number of videos that were decoded.
     """
+    quiet.import_tensorflow()  # late: what is wrong is told before
     shards = shards_of(dataset, settings, store.parts, store.work / "notes", problems)
     missing = [shard for shard in shards if notes_of(shard) is None]
     total, to_do = (sum(shard.videos for shard in part) for part in (shards, missing))
