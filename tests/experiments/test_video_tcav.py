@@ -325,7 +325,7 @@ def alone(folder):
         (alone, {}, "at least two are needed. Received: moving"),
         (emptied, {}, "still: an empty concept folder"),
         (broken, {}, "concept 'still' .* 6 of 6 cannot be decoded, the first still/.*needs at least 2"),
-        (None, {"target": "dinning"}, "the model has no class 'dinning'. Closest: dining"),
+        (None, {"target": "dinning"}, "has no class 'dinning'. Closest: dining"),
         (None, {"concept_names": "moving,racket"}, "no concept 'racket'. It has moving, still"),
         (None, {"folds": 9, "concept_clips": 9, "class_clips": 9}, "9-fold cross-validation needs at least 9"),
         (None, {"level": 0.0001}, "permutation test of concept 'moving' takes more clips"),
