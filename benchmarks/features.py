@@ -260,8 +260,8 @@ class _Noise(VideoRecord):
         rng = np.random.default_rng(int(self.path.name))
         return rng.integers(0, 256, (num_frames, *size, 3), np.uint8)
 
-    def stamp(self):
-        return 0, 0
+    def content(self):
+        return ""
 
 
 def _noise(clips: int, classes: int) -> ActionDataset:

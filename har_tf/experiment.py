@@ -51,6 +51,13 @@ class Data:
         return self.dataset == "figures"
 
     @property
+    def named(self) -> bool:
+        """Whether `dataset` is a name, and no folder."""
+        from har_tf import datasets
+
+        return self.dataset in ("figures", *datasets.PUBLISHED) or str(self.dataset).startswith("tfds:")
+
+    @property
     def class_names(self) -> list[str] | None:
         """The names in `classes`; None: all."""
         return None if self.classes is None else words(self.classes)
@@ -228,8 +235,8 @@ class Output:
     run: str | None = None
     """Name of the run's folder. None: made of the data set and a fingerprint of the options."""
 
-    # Where it runs and on how many cores does not change what comes out.
-    NO_MATTER: ClassVar = ("workers", "out", "prepared", "run")
+    # Where it runs, where things lie and on how many cores does not change what comes out.
+    NO_MATTER: ClassVar = ("workers", "out", "prepared", "run", "data_dir", "weights_dir")
 
     @property
     def cache(self) -> Path:
@@ -501,8 +508,8 @@ def open_run(
 ) -> Iterator[RunFolder]:
     """The folder of a run, OUT/<experiment>/<run>/, with what was asked for and on what machine.
 
-    The same command on the same data finds its folder again: names, sizes and times of the videos are in its name. The
-    embedded data follow from the recipe.
+    The same command on the same data finds its folder again, wherever both lie: names and contents of the videos are in
+    its name. The embedded data follow from the recipe.
 
     Args:
         experiment: its name.
@@ -517,8 +524,10 @@ def open_run(
     """
     flat = options(recipe)
     kept = {name: value for name, value in flat.items() if name not in Output.NO_MATTER}
-    name = recipe.output.run or run_name(prefix, kept, () if recipe.data.embedded else dataset.records)
-    run = RunFolder(recipe.output.out / experiment / name, experiment)
-    run.begin(flat)
-    announce(dataset, unit, notes)
-    yield run
+    if not recipe.data.named:
+        kept["dataset"] = None  # a folder, as --data-dir is
+    place = recipe.output.out / experiment
+    name = recipe.output.run or run_name(place, prefix, kept, None if recipe.data.embedded else dataset)
+    with RunFolder(place / name, experiment).begun(flat) as run:
+        announce(dataset, unit, notes)
+        yield run

@@ -106,30 +106,30 @@ def train(
         raise FileNotFoundError(chosen.missing)
     chosen.build((num_frames, *size, 3), len(dataset.class_names), **options)  # what does not fit shows now
 
-    run = RunFolder(out, "train")
-    run.begin({"model": model, "data": str(dataset.root), "protocol": protocol, "seed": seed, "num_frames": num_frames,
-               "size": size, "short": short, "fit": fit, "options": options, "weights": weights, "finetune": finetune,
-               **asdict(recipe), "augmentation": augment and asdict(augment)})  # fmt: skip
-    experiment.announce(dataset)
-    prepared = prepare(dataset, out.parent / "prepared", num_frames, size, short=short, fit=fit, workers=workers)
-    run.keep(prepared.path / "skipped.csv")
-    dataset = experiment.readable(dataset, prepared.skipped, "video")
-    split = Split.of(dataset, protocol, seed, recipe.validation, [seed])
-    measured = split.measured(found=experiment.audited(dataset, run, workers))
-    split = split.parts(seed)
-    parts = Parts.of(prepared, *split)
-    outcome = trainer.train(chosen, parts, run.training, seed, **options)
-    classifier = Classifier.load(run.keep(run.training / "model.keras"))
-    run.keep(run.training / "history.csv")
-    answered = ClipPredictions(outcome.model, outcome.test, outcome.probabilities)
-    results = {
-        "dataset": {"name": dataset.name, "classes": list(dataset.class_names), "clips": len(dataset),
-                    "skipped": len(prepared.skipped), "notes": list(dataset.notes)},
-        "protocol": protocol,
-        "clips": dict(zip(("training", "validation", "test"), map(len, split), strict=True)),
-        **{name: measured[name] for name in ("overlap", "overlap_text", "most_frequent_class")},
-        "model": {"name": model, "starts_from": chosen.start, **outcome.as_dict()},
-        "pictures": stored(sections(answered, run.figures, run.overlays, first_number=1, videos=overlays), run.path),
-    }  # fmt: skip
-    run.publish(results)
+    asked = {"model": model, "data": str(dataset.root), "protocol": protocol, "seed": seed, "num_frames": num_frames,
+             "size": size, "short": short, "fit": fit, "options": options, "weights": weights, "finetune": finetune,
+             **asdict(recipe), "augmentation": augment and asdict(augment)}  # fmt: skip
+    with RunFolder(out, "train").begun(asked) as run:
+        experiment.announce(dataset)
+        prepared = prepare(dataset, out.parent / "prepared", num_frames, size, short=short, fit=fit, workers=workers)
+        run.keep(prepared.path / "skipped.csv")
+        dataset = experiment.readable(dataset, prepared.skipped, "video")
+        split = Split.of(dataset, protocol, seed, recipe.validation, [seed])
+        measured = split.measured(found=experiment.audited(dataset, run, workers))
+        split = split.parts(seed)
+        parts = Parts.of(prepared, *split)
+        outcome = trainer.train(chosen, parts, run.training, seed, **options)
+        classifier = Classifier.load(run.keep(run.training / "model.keras"))
+        run.keep(run.training / "history.csv")
+        answered = ClipPredictions(outcome.model, outcome.test, outcome.probabilities)
+        results = {
+            "dataset": {"name": dataset.name, "classes": list(dataset.class_names), "clips": len(dataset),
+                        "skipped": len(prepared.skipped), "notes": list(dataset.notes)},
+            "protocol": protocol,
+            "clips": dict(zip(("training", "validation", "test"), map(len, split), strict=True)),
+            **{name: measured[name] for name in ("overlap", "overlap_text", "most_frequent_class")},
+            "model": {"name": model, "starts_from": chosen.start, **outcome.as_dict()},
+            "pictures": stored(sections(answered, run.figures, run.overlays, 1, overlays), run.path),
+        }  # fmt: skip
+        run.publish(results)
     return Trained(classifier, results, split[2], run.path)

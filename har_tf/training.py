@@ -22,7 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf.files.whole import sync, whole_file
+from har_tf.files.whole import alone, sync, whole_file
 from har_tf.training_recipe import TrainingRecipe
 
 Train = Callable[[range], tf.data.Dataset]
@@ -109,7 +109,7 @@ def fit(
     last where there is no validation data. Validation clips are to be taken from the training part, never from the
     test set. `run_dir` receives `history.csv`, `tensorboard/`, `best.npz` and `state.npz`, and what these were
     before; a run that finds a state goes on from the last one that can be read, and one that is complete returns at
-    once.
+    once. A second process with the same `run_dir` waits for the first, and takes what that has trained.
 
     Under a mirrored strategy a batch is dealt out to the devices and their mean losses count alike, so of a last batch
     that does not split evenly some clips weigh more than others.
@@ -153,29 +153,31 @@ def fit(
             metrics=["accuracy"],
         )
         model.optimizer.build(model.trainable_variables)
-    state = _State(model, run_dir, _identity(model, recipe, inputs or {}))
-    state.restore()
-    if state.next_epoch < recipe.epochs:
+    with alone(run_dir / ".lock"):
+        state = _State(model, run_dir, _identity(model, recipe, inputs or {}))
+        state.restore()
         todo = range(state.next_epoch, recipe.epochs)
         if verbose == "auto":
             verbose = 1 if sys.stdout.isatty() else 2
         if verbose and todo.start:
-            print(f"continues after epoch {todo.start} of {recipe.epochs}", flush=True)
-        try:
-            model.fit(
-                _one_hot(make(epochs=todo), classes),
-                validation_data=None if validation is None else _one_hot(validation, classes),
-                epochs=recipe.epochs,
-                initial_epoch=todo.start,
-                steps_per_epoch=steps,
-                shuffle=False,  # `train` has its order
-                callbacks=[state, keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False)],
-                verbose=verbose,
-            )
-        except KeyboardInterrupt:
-            state.write()
-            raise
-    state.restore_best()
+            after = f"after epoch {todo.start} of {recipe.epochs}"
+            print(f"continues {after}" if todo else f"{run_dir}: already trained, reused", flush=True)
+        if todo:
+            try:
+                model.fit(
+                    _one_hot(make(epochs=todo), classes),
+                    validation_data=None if validation is None else _one_hot(validation, classes),
+                    epochs=recipe.epochs,
+                    initial_epoch=todo.start,
+                    steps_per_epoch=steps,
+                    shuffle=False,  # `train` has its order
+                    callbacks=[state, keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False)],
+                    verbose=verbose,
+                )
+            except KeyboardInterrupt:
+                state.write()
+                raise
+        state.restore_best()
     return state.history
 
 

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import itertools
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,12 +91,13 @@ class Parts:
         return features.batches(part, batch_size, **options)
 
     def fingerprint(self, part: Part) -> str:
-        """Which clips, in words and as a digest; the folder they are from names videos, their times and settings."""
+        """Which clips, in words and as a digest, wherever they lie: their names, and the stores that they are from."""
         clips, sources = _clips(part), part if isinstance(part, Sequence) else [part]
-        # Prepared clips lie in <name>_<fingerprint>/<version>.
+        # A store lies in <name>_<fingerprint>, of videos, their content and settings; prepared clips in a folder of it.
         folders = [source.path.parent if isinstance(source, PreparedDataset) else source.path for source in sources]
-        names = [folder.name for folder in folders] + [*map(str, clips.record_paths), *map(str, clips.labels)]
-        digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+        stores = [folder.name.rpartition("_")[2] for folder in folders]
+        about = [stores, clips.names, clips.labels.tolist()]
+        digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()
         return f"{len(clips)} clips, {digest[:12]}"
 
 

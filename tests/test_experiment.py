@@ -177,8 +177,11 @@ def test_a_run_finds_its_folder_again_and_other_options_or_videos_another(tmp_pa
     assert first.parent == tmp_path / "x" and first.name.startswith("data-")
     assert folder(changed(recipe, workers=3, prepared=tmp_path / "p")) == first, "where it runs does not matter"
     assert folder(changed(recipe, epochs=3)) != first
-    video = SimpleNamespace(path=Path("a.mp4"), group=None, stamp=lambda: (1, 2))
+    video = VideoRecord(tmp_path / "a.mp4", 0)
     assert folder(recipe, [video]) != first
+    asked = {folder(changed(recipe, **data), [video]) for data in ({"data_dir": "v"}, {"data_dir": "w"})}
+    assert asked == {folder(changed(recipe, dataset="./v"), [video])}, "where the data lie does not matter"
+    assert folder(changed(recipe, dataset="ucf101"), [video]) not in asked
     drawn = changed(recipe, dataset="figures")
     assert folder(drawn, [video]) == folder(drawn), "what is drawn follows from the options"
     assert folder(changed(recipe, run="named")) == tmp_path / "x" / "named"

@@ -1,6 +1,7 @@
 """`har.train`: one call from videos to a classifier, its report and the split it was measured on."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ from har_tf.classifier import Classifier
 from har_tf.datasets import DatasetError
 from har_tf.experiment import Training
 from har_tf.front_door import load, train
+from har_tf.models import saving
+from har_tf.report import run_folder
 from har_tf.report.publish import publish
+from har_tf.report.run_folder import environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = {"filters": (4, 8, 8), "pool_sizes": (2, 2, 2)}
@@ -74,6 +78,43 @@ def test_the_same_call_trains_nothing_again(trained, call):
     before = state.stat().st_mtime_ns
     assert call().results["model"]["accuracy"] == trained.results["model"]["accuracy"]
     assert state.stat().st_mtime_ns == before
+
+
+def test_a_finished_run_that_was_moved_is_reused_and_keeps_its_date(miniature, tmp_path, monkeypatch, capsys):
+    def call(data, out):
+        return train(
+            "Frame-CNN", data, out, size=(32, 48), options=SMALL, recipe=Training(epochs=1, validation=0.25),
+            overlays=0, workers=0,
+        )  # fmt: skip
+
+    def dated():
+        return json.loads((run / "environment.json").read_text())["date"], saving.provenance(run / "model.keras")
+
+    monkeypatch.setattr(run_folder, "environment", lambda: environment() | {"date": next(dates)})
+    dates = iter("abcdef")
+    root = shutil.copytree(miniature, tmp_path / "a" / "videos")
+    run = call(root, tmp_path / "a" / "runs" / "x").path
+    before = dated()
+    capsys.readouterr()
+
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a" / "runs").rename(tmp_path / "b" / "results")
+    shutil.copytree(root, tmp_path / "c" / "videos", copy_function=shutil.copyfile)  # with new times
+    (tmp_path / "link").symlink_to(tmp_path / "c" / "videos")
+    shutil.rmtree(tmp_path / "a")
+    monkeypatch.chdir(tmp_path / "b")
+    run = tmp_path / "b" / "results" / "x"
+    monkeypatch.setattr("har_tf.store.prepare._write_here", lambda *_: pytest.fail("decoded again"))
+    for data in ("../c/videos", tmp_path / "link"):
+        call(data, "results/x")
+        assert "already trained, reused" in capsys.readouterr().out
+        assert dated() == before
+
+    monkeypatch.undo()
+    video = next((tmp_path / "c").rglob("*g01_c01.mp4"))
+    video.write_bytes(video.with_name(video.name.replace("g01", "g02")).read_bytes())
+    with pytest.raises(ValueError, match="holds a run with other settings .*training clips: "):
+        call(tmp_path / "link", run)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import csv
 import functools
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from keras import layers, ops
 from tensorflow.python.framework import config  # nothing public turns op determinism off again
 
 from har_tf import training
+from har_tf.files.whole import alone
 from har_tf.training import TrainingRecipe, fit
 
 CLIPS, SHAPE, CLASSES = 21, (2, 8, 8, 3), 3
@@ -248,13 +250,26 @@ def test_an_interrupted_run_keeps_the_epochs_that_were_not_written_yet(data, who
     assert_same_run(whole, *train(data, tmp_path / "cut"))
 
 
-def test_a_complete_run_is_not_trained_again(data, whole):
+def test_a_complete_run_is_not_trained_again(data, whole, capsys):
     _, history, folder = whole
     before = (folder / "state.npz").stat().st_mtime_ns
-    model, again = train(data, folder)
-    assert again == history
+    model = build()
+    again = fit(model, functools.partial(batches, data), batches(data, range(1)), RECIPE, folder)
+    assert again == history and capsys.readouterr().out == f"{folder}: already trained, reused\n"
     assert (folder / "state.npz").stat().st_mtime_ns == before
     assert_same_run(whole, model, again)
+
+
+def test_a_second_training_in_a_folder_waits_and_takes_what_the_first_has_trained(whole, data, tmp_path, caplog):
+    _, history, folder = whole
+    shutil.copytree(folder, tmp_path / "run")
+    with ThreadPoolExecutor(1) as thread:
+        with alone(tmp_path / "run" / ".lock"):
+            second = thread.submit(train, data, tmp_path / "run")
+            with pytest.raises(TimeoutError):
+                second.result(1)
+        assert second.result()[1] == history
+    assert f"{tmp_path / 'run' / '.lock'}: worked on by process" in caplog.text
 
 
 def test_a_run_of_other_settings_is_refused(data, whole):

@@ -64,6 +64,10 @@ class TfdsRecord(VideoRecord):
         """(bytes of the split, position): TFDS versions its data, so a change shows in the folder's name."""
         return self.split_bytes, self.position
 
+    def content(self) -> str:
+        """As `stamp`, in words."""
+        return f"{self.split_bytes} bytes, {self.position}"
+
 
 def load(name: str, data_dir: str | Path | None = None) -> ActionDataset:
     """Lists the videos of a TFDS data set, downloading it with TFDS where it has not been.

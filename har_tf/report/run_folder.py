@@ -10,12 +10,16 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from har_tf import __version__
-from har_tf.files.whole import check_writable, whole_file
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.records import content_of
+from har_tf.files.whole import alone, check_writable, whole_file
 from har_tf.names import csv_cell
 from har_tf.report.publish import publish
 
@@ -46,17 +50,26 @@ class RunFolder:
         for folder in (self.figures, self.overlays, self.tables, self.training):
             folder.mkdir(exist_ok=True)
 
-    def begin(self, recipe: Mapping) -> None:
-        """Writes what was asked for and on what machine; the date of a finished run stays until results differ."""
-        self.write_json("recipe.json", recipe)
-        if not (self.path / "results.json").is_file():
-            self.write_json("environment.json", environment())
+    @contextmanager
+    def begun(self, recipe: Mapping) -> Iterator[Self]:
+        """The run, at which no other process is in the meantime: one that comes to it waits, see `alone`.
+
+        Writes what is asked for and on what machine. Of a finished run both stay until there are other results: what
+        is asked now may be refused.
+        """
+        with alone(self.path / ".lock"):
+            self._recipe = recipe
+            if not (self.path / "results.json").is_file():
+                self.write_json("recipe.json", recipe)
+                self.write_json("environment.json", environment())
+            yield self
 
     def publish(self, results: Mapping) -> Path:
         """Writes `results.json`, and from it the tables, the figures and the page; prints the tables.
 
         Args:
-            results: numbers, lists and texts; see the module of the experiment in `har_tf.report.pages`.
+            results: of the run that is `begun`: numbers, lists and texts; see the module of the experiment in
+                `har_tf.report.pages`.
 
         Returns:
             The page.
@@ -64,6 +77,7 @@ class RunFolder:
         path = self.path / "results.json"
         before = path.read_text() if path.is_file() else None
         self.write_json("results.json", {"experiment": self.experiment, **results})
+        self.write_json("recipe.json", self._recipe)
         if path.read_text() != before:
             self.write_json("environment.json", environment())
         return publish(self.path)
@@ -97,16 +111,36 @@ def fingerprint(settings) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
-def run_name(prefix: str, settings: Mapping, records: Iterable = ()) -> str:
-    """The name of the folder for these settings on these videos, so that the same command finds it again.
+def run_name(folder: Path, prefix: str, settings: Mapping, dataset: ActionDataset | None = None) -> str:
+    """The name of the run with these settings on these videos, so that the same command finds it again.
+
+    It does not matter where things lie: files and folders among the settings count by what is in them, videos by their
+    path in the data set and their content. A run that is there under another prefix keeps its name.
 
     Args:
+        folder: where runs lie.
         prefix: what a reader sees of it, such as data set and protocol.
         settings: the options that change what comes out.
-        records: the `VideoRecord`s, with their sizes and times; of data that follow from the settings none.
+        dataset: the videos; None: they follow from the settings.
     """
-    videos = [[record.path.name, record.group, *record.stamp()] for record in records]
-    return f"{prefix}-{fingerprint([dict(settings), videos])}"
+    settings = {name: _content(value) for name, value in settings.items()}
+    test = dataset.official[1] if dataset is not None and dataset.official else ()
+    videos = [[r.name(dataset.root), r.group, r.content(), r.path in test] for r in dataset or ()]
+    name = f"{prefix}-{fingerprint([settings, videos])}"
+    known = {path.name for path in folder.glob(f"*-{name.rpartition('-')[2]}")}
+    return name if name in known or not known else min(known)
+
+
+def _content(value):
+    """A setting; in place of a file, also in NAME=FILE,..., and of a folder what tells its content."""
+    if isinstance(value, str):
+        pieces = [piece.rpartition("=") for piece in value.split(",")]
+        files = [(Path(file.strip()), name + equals) for name, equals, file in pieces]
+        return [name + (content_of(file) if file.suffix and file.is_file() else str(file)) for file, name in files]
+    if isinstance(value, Path) and value.is_dir():
+        inner = [Path(place, name) for place, _, names in os.walk(value) for name in names]
+        return sorted((file.relative_to(value).as_posix(), file.lstat().st_size) for file in inner)
+    return content_of(value) if isinstance(value, Path) else value
 
 
 def command_line() -> str:

@@ -72,9 +72,10 @@ def prepare(
     """Decodes the clips of a data set and writes them as a TFDS data set, or opens what was written before.
 
     Videos that are left out are listed, with the reason, in `skipped.csv` and in `PreparedDataset.skipped`.
-    A changed video (by size or modification time), list of videos, or setting is prepared anew, into a folder
-    of its own. A run that was killed is taken up by the next one, shard by shard, and ends with the same bytes;
-    so does one with more or fewer workers. A second run of the same at the same time waits for the first.
+    A changed video (by its content, see `content_of`), list of videos, or setting is prepared anew, into a folder of
+    its own; where the videos lie, and what the path to them is, does not matter. A run that was killed is taken up by
+    the next one, shard by shard, and ends with the same bytes; so does one with more or fewer workers. A second run of
+    the same at the same time waits for the first.
 
     Args:
         dataset: the videos.
@@ -140,12 +141,12 @@ def prepare(
 
 
 def _fingerprint(dataset: ActionDataset, settings: ClipSettings, problems: dict[str, str]) -> str:
-    """SHA-256 over names, labels, groups, sizes and times of the videos, the class names and the settings."""
+    """SHA-256 over names, labels, groups and contents of the videos, the class names and the settings."""
     digest = hashlib.sha256()
     about = [PreparedDataset.format, *asdict(settings).values(), dataset.class_names, sorted(problems.items())]
     digest.update(json.dumps(about).encode())
     for record in dataset.records:
-        line = [record.name(dataset.root), record.label, record.group, *record.stamp()]
+        line = [record.name(dataset.root), record.label, record.group, record.content()]
         digest.update(json.dumps(line).encode())
     return digest.hexdigest()
 

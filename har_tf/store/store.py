@@ -41,7 +41,10 @@ class Store:
     def __init__(self, out_dir: str | Path, name: str, fingerprint: str, inside: str = ""):
         self.fingerprint = fingerprint
         self._out_dir = Path(out_dir)
-        self._home = self._out_dir / f"{name}_{fingerprint[:12]}"
+        # What was made before is found by its fingerprint, also where the data were called otherwise then.
+        known = sorted(self._out_dir.glob(f"[!.]*_{fingerprint[:12]}"))
+        home = self._out_dir / f"{name}_{fingerprint[:12]}"
+        self._home = home if home in known or not known else known[0]
         self.work = self._home.with_name(f".{self._home.name}.work")
         self.place, self.parts = self._home / inside, self.work / inside
         self._needs = ""

@@ -1,3 +1,5 @@
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +55,20 @@ def test_a_picture_is_a_video_of_one_frame(tmp_path, name):
         VideoRecord(tmp_path / name, 0).read(3, short="error")
     with pytest.raises(DatasetError, match="a picture has no segment"):
         VideoRecord(tmp_path / name, 0, segment=(0.0, 1.0)).read()
+
+
+def test_the_content_of_a_file_stays_where_it_is_copied_and_changes_with_its_bytes(tmp_path):
+    video = tmp_path / "a.mp4"
+    video.write_bytes(bytes(2**18))
+    before = VideoRecord(video, 0).content()
+    shutil.copy(video, tmp_path / "b.mp4")
+    (tmp_path / "link.mp4").symlink_to(video)
+    assert {VideoRecord(tmp_path / name, 0).content() for name in ("b.mp4", "link.mp4")} == {before}
+    os.utime(video, ns=(1, 1))
+    assert VideoRecord(video, 0).content() == before
+    for number, place in enumerate((0, 2**17, 2**18 - 1)):
+        changed = bytearray(2**18)
+        changed[place] = 1
+        (tmp_path / f"{number}.mp4").write_bytes(changed)
+        assert VideoRecord(tmp_path / f"{number}.mp4", 0).content() != before, place
+    assert VideoRecord(tmp_path / "none.mp4", 0).content() == ""

@@ -100,3 +100,11 @@ def test_a_second_run_of_the_same_waits_for_the_first(store):
     for run in runs:
         run.join(20)
     assert first.written == list(NAMES) and second.written == [], "it found what the first had made"
+
+
+def test_a_store_is_found_where_the_data_have_another_name_by_now(store, tmp_path):
+    store.open_or_fill(open_at, Filling(store))
+    renamed = Store(tmp_path / "out", "renamed", store.fingerprint, "1.0.0")
+    again = Filling(renamed)
+    assert renamed.open_or_fill(open_at, again) == [f"content of {name}" for name in NAMES]
+    assert (again.written, renamed.place) == ([], store.place)
