@@ -87,6 +87,7 @@ class Source:
         frames: number of its frames.
         tracks: number of tracks found in it, also those that were left out as too small or too many.
         problem: why it could not be read; empty: it was.
+        content: see `har_tf.datasets.records.content_of`; by it a video is known again that was moved.
     """
 
     path: str
@@ -94,6 +95,7 @@ class Source:
     frames: int = 0
     tracks: int = 0
     problem: str = ""
+    content: str = ""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ from har_tf.concepts.detectors.base import Detector, check_concepts, naming
 from har_tf.concepts.tracks import Track, Tracker, Tracking
 from har_tf.datasets import walk
 from har_tf.datasets.folder import SUFFIXES, check_folder
-from har_tf.datasets.records import VideoRecord, relative
+from har_tf.datasets.records import content_of, relative, stamp_of
 from har_tf.video import VideoError, probe, read_clip, read_frames, write_video
 
 __all__ = ["ConceptError", "ConceptSet", "Cutting", "cut_tracks", "load", "mine", "store_verdicts"]
@@ -258,21 +258,21 @@ def _cut_all(source, find, concepts, out, settings: dict, cutting: Cutting, fres
     settings = json.loads(json.dumps(settings))  # as it comes back from the manifest
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
-        state = _State(out, tuple(concepts), settings, root, fresh)
+        state = _State(out, tuple(concepts), settings, root, videos, fresh)
         videos = {str(state.below / name): path for name, path in videos.items()}
         stems = _stems(videos, state.stems())
         try:
             for name, path in tqdm(videos.items(), "mining", unit="video", leave=False, disable=None):
-                stamp = VideoRecord(path, 0).stamp()
-                if state.done(name, stamp):
+                source = Source(name, stamp_of(path), content=content_of(path))
+                if state.done(source):
                     continue
                 try:
                     tracks, count = find(path, name)
                     clips = _cut_video(path, name, stems[name], tracks, out, cutting)
                 except VideoError as error:
-                    state.add(Source(name, stamp, problem=error.reason), [])
+                    state.add(replace(source, problem=error.reason), [])
                     continue
-                state.add(Source(name, stamp, count, len(tracks)), clips)
+                state.add(replace(source, frames=count, tracks=len(tracks)), clips)
         finally:
             state.write()
     return state.found()
@@ -284,7 +284,9 @@ class _State:
     A video is called by its path below the widest folder that was mined; this run's folder lies at `below` in it.
     """
 
-    def __init__(self, out: Path, concepts: tuple[str, ...], settings: dict, root: Path, fresh: bool) -> None:
+    def __init__(
+        self, out: Path, concepts: tuple[str, ...], settings: dict, root: Path, videos: Mapping[str, Path], fresh: bool
+    ) -> None:
         root = Path(os.path.realpath(root))
         self._out, self._concepts = out, concepts
         self._settings, self.below = settings | {"root": root.as_posix()}, PurePosixPath()
@@ -310,11 +312,13 @@ class _State:
             self._settings["root"], self.below = first.as_posix(), PurePosixPath(root.relative_to(first))
         elif first.is_relative_to(root):
             above = PurePosixPath(first.relative_to(root))
+        elif (below := _moved(before.sources, videos, root)) is not None:
+            self._settings["root"] = Path(*root.parts[: len(root.parts) - len(below.parts)]).as_posix()
+            self.below = below
         else:
             raise ConceptError(
-                f"{out}: was mined from {first}. Choose another folder for other videos, or --fresh (fresh=True), "
-                f"which forgets the first and its verdicts. If the videos were moved, write their new place as root "
-                f"into {out / MANIFEST}. Received: {root}"
+                f"{out}: was mined from {first}, and these are other videos. Choose another folder for them, or "
+                f"--fresh (fresh=True), which forgets the first and its verdicts. Received: {root}"
             )
         for source in before.sources:
             self._sources[str(above / source.path)] = replace(source, path=str(above / source.path))
@@ -322,10 +326,11 @@ class _State:
             name = str(above / clip.source)
             self._clips.setdefault(name, []).append(replace(clip, source=name))
 
-    def done(self, name: str, stamp: tuple[int, int]) -> bool:
-        known = self._sources.get(name)
-        there = all((self._out / clip.file).is_file() for clip in self._clips.get(name, []))
-        return known is not None and not known.problem and known.stamp == stamp and there
+    def done(self, source: Source) -> bool:
+        known = self._sources.get(source.path)
+        if known is None or known.problem or (known.stamp != source.stamp and not _same(known, source.content)):
+            return False
+        return all((self._out / clip.file).is_file() for clip in self._clips.get(source.path, []))
 
     def stems(self) -> dict[str, str]:
         """{what the names of clips that are there begin with, without case: their source}."""
@@ -352,6 +357,27 @@ class _State:
         clips = sorted((clip for clips in self._clips.values() for clip in clips), key=lambda clip: clip.file)
         sources = tuple(self._sources[name] for name in sorted(self._sources))
         return ConceptSet(self._out, self._concepts, tuple(clips), self._settings, sources)
+
+
+def _moved(known: Sequence[Source], videos: Mapping[str, Path], root: Path) -> PurePosixPath | None:
+    """Where the folder `root` of videos {name: path} lies in the one that was mined, which was elsewhere then.
+
+    Names and contents tell it: the videos are among the known ones or all of these are among them, and none differs.
+    None: these are other videos.
+    """
+    sources = {source.path: source for source in known}
+    for depth in range(len(root.parts)):
+        below = PurePosixPath(*root.parts[len(root.parts) - depth :])
+        names = {str(below / name): path for name, path in videos.items()}
+        there = {name for name in sources if PurePosixPath(name).is_relative_to(below)}
+        shared = there & names.keys()
+        if shared and shared in (there, names.keys()) and all(_same(sources[n], content_of(names[n])) for n in shared):
+            return below
+    return None
+
+
+def _same(known: Source, content: str) -> bool:
+    return known.content != "" and known.content == content  # older manifests have none
 
 
 def _cut_video(path, name, stem, tracks, out, how: Cutting) -> list[ConceptClip]:

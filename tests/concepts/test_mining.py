@@ -1,5 +1,7 @@
 """Concept clips: what is cut, pixel by pixel, and mining with a detector that reads squares."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -219,13 +221,13 @@ def test_the_same_tracks_give_the_same_bytes(tmp_path):
 
 
 def test_another_folder_is_not_mined_over_the_first(videos, tmp_path):
-    pixels, out = (videos / "run" / "a.mp4").read_bytes(), tmp_path / "concepts"
-    for name in ("v/a/1.mp4", "w/a/1.mp4"):
+    out = tmp_path / "concepts"
+    for name, source in (("v/a/1.mp4", "run/a.mp4"), ("w/a/1.mp4", "kick/a.mp4")):
         (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_bytes(pixels)
+        shutil.copy(videos / source, tmp_path / name)
     mine(tmp_path / "v", Squares(), ["person"], out)
     before = store_verdicts(out, {"person/spatial/1_t0.mp4": {"verdict": "accepted"}})
-    told = rf"was mined from {tmp_path}/v. Choose another .*--fresh .*moved.*Received: {tmp_path}/w$"
+    told = rf"was mined from {tmp_path}/v, and these are other videos. .*--fresh .*Received: {tmp_path}/w$"
     with pytest.raises(ConceptError, match=told):
         mine(tmp_path / "w", Squares(), ["person"], out)
     with pytest.raises(ConceptError, match=told.replace("w$", "w/a$")):
@@ -233,13 +235,28 @@ def test_another_folder_is_not_mined_over_the_first(videos, tmp_path):
     assert load(out) == before
     fresh = mine(tmp_path / "w", Squares(), ["person"], out, fresh=True)
     assert fresh.settings["root"] == str(tmp_path / "w")
-    # A folder that moved is told of in the manifest; nothing is mined again then.
-    (tmp_path / "w").rename(tmp_path / "x")
-    manifest = out / "concepts.json"
-    manifest.write_text(manifest.read_text().replace(f"{tmp_path}/w", f"{tmp_path}/x"))
-    detector = Squares()
-    assert mine(tmp_path / "x", detector, ["person"], out).clips == fresh.clips
-    assert detector.seen == []
+
+
+def test_videos_that_were_moved_are_known_by_their_content(videos, tmp_path):
+    out, detector = tmp_path / "concepts", Squares()
+    shutil.copytree(videos, tmp_path / "v", copy_function=shutil.copyfile)
+    mine(tmp_path / "v", detector, ["person"], out)
+    before = store_verdicts(out, {"person/spatial/b_t0.mp4": {"verdict": "rejected"}})
+    (tmp_path / "v").rename(tmp_path / "w")
+    out, detector.seen = out.rename(tmp_path / "moved"), []
+    (tmp_path / "link").symlink_to(tmp_path / "w")
+    shutil.copytree(tmp_path / "w", tmp_path / "x", copy_function=shutil.copyfile)  # with new times
+    for place in (tmp_path / "link", tmp_path / "x" / "run", tmp_path / "x", [tmp_path / "x" / "run" / "b.mp4"]):
+        again = mine(place, detector, ["person"], out)
+        assert (again.clips, {source.path for source in again.sources}) == (
+            before.clips,
+            {s.path for s in before.sources},
+        )
+    assert detector.seen == [] and again.settings["root"] == str(tmp_path / "x")
+    shutil.copytree(tmp_path / "x", tmp_path / "y")
+    shutil.copy(tmp_path / "y" / "kick" / "a.mp4", tmp_path / "y" / "run" / "b.mp4")
+    with pytest.raises(ConceptError, match="these are other videos"):
+        mine(tmp_path / "y", detector, ["person"], out)
 
 
 def test_lists_of_videos_may_grow_and_shrink(videos, tmp_path):
