@@ -490,7 +490,7 @@ def audited(dataset, run: RunFolder, workers: int | None):
         with suppress(DatasetError):  # of other videos
             found.rows_of(dataset)
             return found
-    found = inspected(dataset, workers)
+    found = inspected(dataset, workers, dataset.root)
     found.write(file)
     return found
 

@@ -239,6 +239,8 @@ def test_what_is_on_both_sides_is_read_once_a_run(miniature, tmp_path, monkeypat
     assert {Path(name).name for name in pair[:2]} == {path.name for path in copies} and pair[2] == 0
     monkeypatch.setattr(overlap, "inspected", lambda *_: pytest.fail("read again"))
     assert audited(dataset, run, 0) == found
+    shutil.copytree(tmp_path / "videos", tmp_path / "copy", copy_function=shutil.copyfile)  # with new times
+    assert audited(Data(str(tmp_path / "copy")).listed(), run, 0) == found
     copied.write_bytes(b"another video")
     monkeypatch.setattr(overlap, "inspected", lambda *_: found)
     assert audited(dataset, run, 0) is found, "read anew"

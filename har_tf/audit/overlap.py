@@ -177,10 +177,10 @@ def overlap(
     )
 
 
-def inspected(records: Iterable[VideoRecord], workers: int | None = None) -> Manifest:
-    """The manifest of these videos, with hashes of their frames; takes two decodes of each."""
-    paths = dict.fromkeys(record.path for record in records)
-    return Manifest(tuple(inspect([Task(str(path), manifest.name_of(path), hashes=True) for path in paths], workers)))
+def inspected(records: Iterable[VideoRecord], workers: int | None = None, root: Path | None = None) -> Manifest:
+    """The manifest of these videos, by their paths below `root`, with hashes of frames; takes two decodes of each."""
+    names = {r.path: manifest.name_of(r.path if root is None else relative(r.path, root)) for r in records}
+    return Manifest(tuple(inspect([Task(str(path), name, hashes=True) for path, name in names.items()], workers)))
 
 
 def _rows(records: Sequence[VideoRecord], found: Manifest | None, workers: int | None) -> dict[Path, Row]:
