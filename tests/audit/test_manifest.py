@@ -1,6 +1,7 @@
 """The manifest file: round trips, look-up of files, and what is no manifest."""
 
 import csv
+import hashlib
 import os
 from dataclasses import replace
 
@@ -62,7 +63,12 @@ def test_rows_of_records_are_those_of_unchanged_files(tmp_path):
         Manifest(tuple(rows)).rows_of(records)
     paths[1].write_text("2.avi")
     os.utime(paths[1], ns=(1, 1))
-    with pytest.raises(DatasetError, match="modification time"):
+    with pytest.raises(DatasetError, match="1 of 3 videos have another size or content"):
+        Manifest(tuple(rows)).rows_of(records)
+    rows[1] = replace(rows[1], sha256=hashlib.sha256(b"2.avi").hexdigest())
+    assert Manifest(tuple(rows)).rows_of(records)[1] == rows[1], "a copy, with another time"
+    paths[1].write_text("3.avi")
+    with pytest.raises(DatasetError, match="1 of 3 videos have another size or content"):
         Manifest(tuple(rows)).rows_of(records)
 
 
