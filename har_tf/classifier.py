@@ -22,7 +22,6 @@ from har_tf.explain import Explanation, details
 from har_tf.explain.backward import check_batch_size
 from har_tf.explain.sampled import Sampled
 from har_tf.explain.windows import VideoExplanation, frames_of
-from har_tf.files.frame_counts import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
 from har_tf.models import pixels, saving
 from har_tf.models.fusion_gru import stream_taps
@@ -31,6 +30,7 @@ from har_tf.models.saving import CLIP
 from har_tf.models.taps import Tap, find_several, taps
 from har_tf.names import ClassNames
 from har_tf.video import VideoError, read_clip, read_still, still
+from har_tf.video.frame_counts import MEMORY, TIMEOUT
 from har_tf.video.reader import read_sampled
 
 BATCH = 16  # clips that the model sees at once

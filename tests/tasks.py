@@ -8,8 +8,8 @@ import time
 
 import numpy as np
 
-from har_tf.files.frame_counts import FrameCount
 from har_tf.video import VideoError, read_clip
+from har_tf.video.frame_counts import FrameCount
 
 STATE = []  # what earlier tasks of the same process left behind
 

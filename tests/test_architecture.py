@@ -9,8 +9,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # in a line, they do not import each other.
 LAYERS = (
     ("names", "quiet"),
-    ("command", "networks", "training_recipe", "video"),
-    ("files",),
+    ("command", "files", "networks", "training_recipe"),
+    ("video",),
     ("datasets", "models", "training"),
     ("audit", "explain", "pipeline"),
     ("evaluate", "store"),
@@ -37,6 +37,7 @@ TESTED_BY = {
     "evaluate.gated_rows": "experiments/test_gated_recognition.py",
     "evaluate.options": "evaluate/test_boxed_clips.py",
     "explain.options": "explain/test_methods.py",
+    "files.errors": "video/test_errors.py",
     "models.weights.checkpoints": "models/weights/test_import_weights.py",
     "models.weights.form": "models/weights/test_import_weights.py",
     "models.weights.googlenet": "models/weights/test_import_weights.py",

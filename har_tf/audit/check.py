@@ -36,9 +36,9 @@ from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.folder import GROUP, SUFFIXES
 from har_tf.datasets.parts import part_of
 from har_tf.datasets.records import relative, stamp_of
-from har_tf.files.frame_counts import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
 from har_tf.video import VideoError, VideoInfo, probe
+from har_tf.video.frame_counts import MEMORY, TIMEOUT
 from har_tf.video.stream import open_stream
 
 # The names that FFmpeg gives to the containers that belong to a file name's ending.

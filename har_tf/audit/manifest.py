@@ -22,10 +22,10 @@ from pathlib import Path, PurePath
 
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import VideoRecord, stamp_of
-from har_tf.files.frame_counts import FrameCount
 from har_tf.files.whole import whole_file
 from har_tf.files.workers import Failed
 from har_tf.names import csv_cell, from_csv_cell
+from har_tf.video.frame_counts import FrameCount
 
 SUFFIXES = (".parquet", ".csv")
 

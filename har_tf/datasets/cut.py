@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import VideoRecord
-from har_tf.files.frame_counts import FrameCount, count_frames
 from har_tf.video import VideoError, frame_indices, sliding_windows
+from har_tf.video.frame_counts import FrameCount, count_frames
 from har_tf.video.segment import frame_rate
 
 

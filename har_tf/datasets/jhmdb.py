@@ -34,7 +34,7 @@ from har_tf.datasets.published import clip_key, in_or_below, in_parts, of_classe
 from har_tf.files.workers import Failed, available_cores
 
 if TYPE_CHECKING:
-    from har_tf.files.frame_counts import FrameCount
+    from har_tf.video.frame_counts import FrameCount
 
 CLASSES = (
     *("brush_hair", "catch", "clap", "climb_stairs", "golf", "jump", "kick_ball", "pick", "pour", "pullup", "push"),
@@ -97,7 +97,7 @@ def load(
             there and no videos; listed videos are missing, or there with two suffixes; an unknown class.
         ValueError: `boxes` or `margin` is wrong.
     """
-    from har_tf.files.frame_counts import count_frames
+    from har_tf.video.frame_counts import count_frames
 
     if boxes not in BOXES:
         raise ValueError(f"expected boxes to be one of {', '.join(BOXES)}. Received: boxes={boxes!r}")

@@ -33,7 +33,7 @@ from har_tf.datasets.records import Tube, VideoRecord
 from har_tf.files.workers import Failed
 
 if TYPE_CHECKING:
-    from har_tf.files.frame_counts import FrameCount
+    from har_tf.video.frame_counts import FrameCount
 
 CLASSES = (
     *("Basketball", "BasketballDunk", "Biking", "CliffDiving", "CricketBowling", "Diving", "Fencing"),
@@ -232,7 +232,7 @@ def _count(
     workers: int | None,
 ) -> tuple[dict[str, int], list[str]]:
     """The number of frames that can be decoded, of every readable video, and what was noticed."""
-    from har_tf.files.frame_counts import count_frames
+    from har_tf.video.frame_counts import count_frames
 
     counts = count_frames([record.path for record in found.values()], known, workers)
     outcomes = dict(zip(found, counts, strict=True))

@@ -8,10 +8,10 @@ import numpy as np
 
 from har_tf.evaluate.boxes import checked_boxes, rescaled
 from har_tf.evaluate.options import Clips
-from har_tf.files.frame_counts import count_frames
 from har_tf.files.workers import Failed
 from har_tf.video import VideoError
 from har_tf.video.display import Target
+from har_tf.video.frame_counts import count_frames
 from har_tf.video.sampling import frame_indices, sliding_windows
 from har_tf.video.still import probe_still
 

@@ -2,6 +2,7 @@
 
 import errno
 import glob
+import hashlib
 import logging
 import os
 import shutil
@@ -161,14 +162,20 @@ def _holder(path: Path) -> str:
 
 
 def _part(path: Path) -> Path:
-    return path.with_name(f".{socket.gethostname()}.{os.getpid()}.part.{path.name}")
+    return path.with_name(f".{socket.gethostname()}.{os.getpid()}.part.{_short(path.name)}")
+
+
+def _short(name: str) -> str:
+    """A name with room before it: file systems allow 255 bytes."""
+    data = os.fsencode(name)
+    return name if len(data) <= 128 else hashlib.sha256(data).hexdigest()[:32] + Path(name).suffix[:8]
 
 
 def _remove_abandoned(path: Path) -> None:
     """Removes what killed runs on this machine have left of the same file or folder."""
-    name = glob.escape(path.name)
-    for part in path.parent.glob(f".{glob.escape(socket.gethostname())}.*.part.{name}"):
-        process = int(part.name.removesuffix(f".part.{path.name}").rpartition(".")[2])
+    name = _short(path.name)
+    for part in path.parent.glob(f".{glob.escape(socket.gethostname())}.*.part.{glob.escape(name)}"):
+        process = int(part.name.removesuffix(f".part.{name}").rpartition(".")[2])
         if process != os.getpid() and _runs(process):
             continue
         if part.is_dir():

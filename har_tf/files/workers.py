@@ -27,7 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from har_tf.video import VideoError
+from har_tf.files.errors import FileError
 
 IN_FLIGHT = 4  # tasks a worker, done ones included: enough to keep it busy, few enough to keep memory flat
 
@@ -304,7 +304,7 @@ def _failure(error: Exception, limited: bool) -> Failed:
     if limited and _lacks_memory(error):
         # What the process holds by now may be what the next task lacks.
         os._exit(_OUT_OF_MEMORY)
-    if isinstance(error, VideoError):
+    if isinstance(error, FileError):
         return Failed(error.reason)
     first_line = str(error).partition("\n")[0]
     return Failed(f"{type(error).__name__}: {first_line}")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import VideoError
-from .writer import Timed, whole_video, write_video
+from .writer import Timed, unwritten, whole_video, write_video
 
 SUFFIXES = (".mp4", ".gif", ".webp")
 _LEAST = 0.02  # seconds of a picture: browsers show shorter ones for five times as long
@@ -51,7 +51,9 @@ def write_animation(path: str | PathLike, frames: np.ndarray | Iterable[np.ndarr
     with whole_video(path, frames) as (part, checked, shape):
         try:
             (_gif if suffix == ".gif" else _webp)(part, _slow_enough(checked, fps), shape[:2])
-        except (av.FFmpegError, ValueError) as error:
+        except av.FFmpegError as error:
+            raise unwritten(path, error) from error
+        except ValueError as error:
             raise VideoError(path, f"cannot be written: {error}") from error
         with Image.open(part) as picture:
             if picture.size != (shape[1], shape[0]):

@@ -1,23 +1,7 @@
 """The one exception that the video package raises about a file."""
 
-from os import PathLike
-from pathlib import Path
+from har_tf.files.errors import FileError
 
 
-class VideoError(Exception):
-    """A video file cannot be read or written; says which one and why.
-
-    It pickles, so that worker processes can hand it on.
-
-    Attributes:
-        path: the file, a `pathlib.Path`.
-        reason: what was found, and what was needed, as one line.
-    """
-
-    def __init__(self, path: str | PathLike, reason: str):
-        super().__init__(path, reason)
-        self.path = Path(path)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+class VideoError(FileError):
+    """A video file cannot be read or written; `path` is the file, `reason` what was found and what was needed."""

@@ -1,7 +1,8 @@
 """Write clips as files that a browser plays: H.264 videos; and what goes with it, as animations do."""
 
+import errno
 import math
-import uuid
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -12,6 +13,8 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.reformatter import Interpolation
+
+from har_tf.files.whole import whole_file
 
 from .errors import VideoError
 from .reader import probe
@@ -93,28 +96,23 @@ def write_video(
 def whole_video(path: Path, frames) -> Iterator[tuple[Path, Iterator[tuple[np.ndarray, float | None]], tuple]]:
     """Gives (a file beside `path` to write to, checked frames with their seconds or None, the shape of one).
 
-    The file is moved to `path` if the block ends well, and else removed.
+    The file is moved to `path` if the block ends well, and else removed, as `whole_file` does.
+
+    Raises:
+        VideoError: the path cannot be written, or the disk is full.
     """
     if path.is_dir():
         raise VideoError(path, "cannot be written: it is a folder")
     checked = _checked(frames)
     first = next(checked)
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
-    with _writing(path):
-        part.touch(exist_ok=False)
     try:
-        yield part, chain([first], checked), first[0].shape
-        with _writing(path):
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
+        os.scandir(path.parent).close()  # `whole_file` would make a folder that is missing
+        with whole_file(path) as part:
+            part.touch()  # what cannot be written is told before the work
+            yield part, chain([first], checked), first[0].shape
     except OSError as error:
+        if error.filename is None or Path(os.fsdecode(error.filename)) not in (path, path.parent):
+            raise  # of where the frames come from
         raise VideoError(path, f"cannot be written: {error.strerror}") from error
 
 
@@ -209,8 +207,15 @@ def _encode(
                 count += 1
             container.mux(stream.encode())
     except av.FFmpegError as error:
-        raise VideoError(path, f"cannot be written: {error.strerror or error}") from error
+        raise unwritten(path, error) from error
     return count
+
+
+def unwritten(path: Path, error: av.FFmpegError) -> VideoError | OSError:
+    """An error of FFmpeg as the caller meets it; of a full disk `whole_file` says how much was written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OSError(error.errno, os.strerror(error.errno))
+    return VideoError(path, f"cannot be written: {error.strerror or error}")
 
 
 def _read_back(path: Path, part: Path, count: int, shape: tuple[int, ...], threads: int | None) -> None:

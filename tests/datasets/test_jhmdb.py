@@ -11,9 +11,8 @@ from scipy.io import savemat
 
 from har_tf import datasets
 from har_tf.datasets import DatasetError, jhmdb
-from har_tf.files import frame_counts
 from har_tf.files.workers import Failed
-from har_tf.video import read_clip
+from har_tf.video import frame_counts, read_clip
 
 FRAMES = 3
 # Two of one film, as in the original.

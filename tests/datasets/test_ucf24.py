@@ -8,9 +8,8 @@ import pytest
 
 from har_tf import datasets
 from har_tf.datasets import DatasetError, ucf24
-from har_tf.files import frame_counts
 from har_tf.files.workers import Failed
-from har_tf.video import probe
+from har_tf.video import frame_counts, probe
 
 FILES = {
     "Surfing": ["v_Surfing_g01_c01.avi", "v_Surfing_g08_c01.avi", "v_Surfing_g09_c01.avi"],

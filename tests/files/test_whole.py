@@ -21,6 +21,15 @@ def test_file_appears_when_it_is_complete(tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path):
+    target = tmp_path / ("é" * 125 + ".mp4")
+    for _ in range(2):
+        with whole_file(target) as temporary:
+            assert temporary.suffix == ".mp4"
+            temporary.write_text("whole")
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_failure_keeps_the_old_file_and_leaves_no_other(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")

@@ -1,12 +1,18 @@
 """What `write_video` writes must be what was given, complete, and never half there."""
 
+import errno
 import itertools
+import os
+import socket
+import subprocess
+import sys
 
 import av
 import numpy as np
 import pytest
 
 from har_tf.video import VideoError, probe, read_clip, write_video, writer
+from har_tf.video.animation import write_any
 
 
 def test_a_browser_plays_it(tmp_path, numbered, numbers):
@@ -157,3 +163,51 @@ def test_frames_lie_at_their_seconds(tmp_path, numbered):
     with pytest.raises(ValueError, match="seconds must rise. Received: 1 for frame 2, 2 before it"):
         write_video(tmp_path / "w.mp4", zip(numbered(3), [0, 2, 1], strict=True))
     assert not (tmp_path / "w.mp4").exists()
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.gif", "v.webp"])
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_what_is_written_is_on_the_disk(
+    tmp_path, numbered, monkeypatch, name
+):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / f".{socket.gethostname()}.{ended.pid}.part.{name}").write_bytes(b"half a video")
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), fsync(descriptor)))
+    write_any(tmp_path / name, numbered(3))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert len(synced) == 2, "the file and the folder"
+
+
+def test_a_writer_that_is_killed_leaves_nothing_behind_the_next(tmp_path, numbered):
+    code = (
+        "import os, signal, sys, numpy as np\n"
+        "from har_tf.video import write_video\n"
+        "def frames():\n"
+        "    yield np.zeros((48, 64, 3), np.uint8)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "write_video(sys.argv[1], frames())\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, tmp_path / "v.mp4"], check=False).returncode == -9
+    assert len(list(tmp_path.iterdir())) == 1, "what it left"
+    write_video(tmp_path / "v.mp4", numbered(3))
+    assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
+
+
+def test_a_full_disk_is_told_with_the_file_and_what_was_written(tmp_path, numbered, monkeypatch):
+    def full(*_, **__):
+        raise av.FFmpegError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(av, "open", full)
+    with pytest.raises(VideoError, match=r"v.mp4: cannot be written: No space left on device \(.* MB are free\)"):
+        write_video(tmp_path / "v.mp4", numbered(3))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_where_frames_come_from_stays_what_it_is(tmp_path, numbered):
+    def frames():
+        yield numbered(1)[0]
+        raise FileNotFoundError(2, "No such file", "source.png")
+
+    with pytest.raises(FileNotFoundError, match=r"source.png"):
+        write_video(tmp_path / "v.mp4", frames())

@@ -7,10 +7,9 @@ import pytest
 from tasks import die_or_count
 
 from har_tf.audit.check import check
-from har_tf.files import frame_counts
-from har_tf.files.frame_counts import FrameCount, count_frames
 from har_tf.files.workers import Failed
-from har_tf.video import write_video
+from har_tf.video import frame_counts, write_video
+from har_tf.video.frame_counts import FrameCount, count_frames
 
 
 @pytest.fixture
