@@ -160,9 +160,8 @@ def main(recipe: Recipe) -> None:
         train = dataset.subset([])
     else:
         protocol = "group" if dataset.official is None else "official"
-        train, held_out, test = Split.of(
-            dataset, protocol, recipe.seed, recipe.training.validation, [recipe.seed]
-        ).parts(recipe.seed)
+        split = Split.of(dataset, protocol, recipe.seed, recipe.training.validation, [recipe.seed])
+        train, held_out, test = split.parts(recipe.seed)
     chosen_on, measured_on = (survey(part, shape, recipe.clips, recipe.output.workers) for part in (held_out, test))
     notes = [*dataset.notes, *chosen_on.notes, *measured_on.notes]
     skipped = dict(chosen_on.skipped + measured_on.skipped)
@@ -191,7 +190,7 @@ def main(recipe: Recipe) -> None:
             "dataset": {
                 "name": recipe.data.dataset, "classes": list(dataset.class_names), "videos": len(dataset),
                 "as_in_paper": as_in_paper(recipe, test), "notes": notes, "skipped": len(skipped),
-                "overlap": str(overlap) if len(train) else None,
+                "overlap": f"{overlap}; held out: {split.held_out}" if len(train) else None,
             },
             "model": {
                 "name": subject.name, "start": subject.start, "missing": subject.missing,

@@ -152,7 +152,7 @@ def main(recipe: Recipe) -> None:
             "dataset": described(dataset, protocol, numbers, len(prepared.skipped), notes),
             "paper": {"table_1": PAPER_TABLE_1, "table_3": PAPER_TABLE_3},
             "protocol": protocol, "seeds": seeds, "epochs": recipe.training.epochs,
-            "validation": recipe.training.validation, "trained_on_frames": networks.untrained, "features": {},
+            "validation": splits[numbers[0]].validation, "trained_on_frames": networks.untrained, "features": {},
             "splits": {str(number): split.measured(found=manifest) for number, split in splits.items()}, "pictures": [],
         }  # fmt: skip
 

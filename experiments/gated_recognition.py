@@ -178,7 +178,7 @@ def main(recipe: Recipe) -> None:
             },
             "paper": {"9": PAPER_TABLE_9, "10": PAPER_TABLE_10},
             "protocol": protocol, "split": recipe.split, "seeds": seeds, "epochs": recipe.training.epochs,
-            "validation": recipe.training.validation, "augmented": None if augment is None else asdict(augment),
+            "validation": split.validation, "augmented": None if augment is None else asdict(augment),
             **split.measured("video", found),
         }  # fmt: skip
 

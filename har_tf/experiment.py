@@ -159,7 +159,8 @@ class Training:
     clipnorm: float | None = None
     """Largest norm of any weight's gradient. None: gradients are not clipped."""
     validation: float = 0.1
-    """Share of the training clips on which the best epoch is chosen; 0: none, and the last epoch is kept."""
+    """Share of the training clips on which the best epoch is chosen, where the data come without a validation part
+    (val/); 0: none, and the last epoch is kept."""
     strategy: Literal["one", "mirrored", "tpu"] = "one"
     """Train on one device, on all GPUs of this machine (mirrored), or on a TPU."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
@@ -406,7 +407,7 @@ class Split:
         train: the training part, with the validation clips.
         test: the test part.
         validation: share of the training clips that is held out; 0: none.
-        seeds: what validation clips are drawn from.
+        seeds: what validation clips are drawn from, where the data came without them.
 
     Raises:
         DatasetError: no validation clips can be held out with one of the seeds, see `ActionDataset.hold_out`.
@@ -427,16 +428,35 @@ class Split:
     def of(cls, dataset, protocol: str, number: int, validation: float, seeds: Sequence[int]) -> Self:
         """Splits a data set; `number` is that of an official split, and what others are drawn from.
 
+        A validation part that came with the official split is held out, whatever share is asked for.
+
         Raises:
             DatasetError: see `ActionDataset.split`.
         """
-        return cls(protocol, f"{protocol} split {number}", *dataset.split(protocol, number), validation, seeds)
+        train, test = dataset.split(protocol, number)
+        if train.validation is not None:
+            validation = len(train.hold_out()[1]) / len(train)
+        return cls(protocol, f"{protocol} split {number}", train, test, validation, seeds)
 
     def parts(self, seed: int) -> tuple:
         """(training, validation, test) clips; the validation clips are drawn from `seed`."""
         if self.validation == 0:
             return self.train, self.train.subset([]), self.test
         return *self.train.hold_out(self.validation, seed, by_group=self.protocol != "random"), self.test
+
+    @property
+    def held_out(self) -> str:
+        """Which of the training clips are for validation, in words."""
+        if self.train.validation is None:
+            return f"{100 * self.validation:g} % of the training part, drawn from the seed"
+        rest, held = self.train.hold_out()
+        siblings = splits.overlap(rest, held).with_sibling
+        return f"the data's own validation part, {len(held)} ({siblings} with a sibling in training)"
+
+    @property
+    def validation_text(self) -> str:
+        """On which clips the best epoch is chosen, in words."""
+        return f"best epoch by {self.held_out}" if self.validation else "last epoch, without validation"
 
     def readable(self, skipped: Iterable) -> Self:
         """The split without the clips that `prepare` left out, see `readable`."""
@@ -466,8 +486,10 @@ class Split:
         text, chance = overlap.sentence(unit), self.most_frequent_class
         print(f"{self.name}: {len(self.train)} training {unit}s; {text}", flush=True)
         print(f"always answering the most frequent class of the training part: accuracy {chance:.4f}", flush=True)
+        print(self.validation_text, flush=True)
         counts = {f"training_{unit}s": len(self.train), f"test_{unit}s": len(self.test)}
-        return counts | {"overlap": asdict(overlap), "overlap_text": text, "most_frequent_class": chance}
+        texts = {"overlap_text": text, "validation_text": self.validation_text}
+        return counts | {"overlap": asdict(overlap), **texts, "most_frequent_class": chance}
 
 
 def audited(dataset, run: RunFolder, workers: int | None):

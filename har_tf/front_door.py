@@ -127,7 +127,7 @@ def train(
                         "skipped": len(prepared.skipped), "notes": list(dataset.notes)},
             "protocol": protocol,
             "clips": dict(zip(("training", "validation", "test"), map(len, split), strict=True)),
-            **{name: measured[name] for name in ("overlap", "overlap_text", "most_frequent_class")},
+            **{name: measured[name] for name in ("overlap", "overlap_text", "validation_text", "most_frequent_class")},
             "model": {"name": model, "starts_from": chosen.start, **outcome.as_dict()},
             "pictures": stored(sections(answered, run.figures, run.overlays, 1, overlays), run.path),
         }  # fmt: skip

@@ -225,6 +225,21 @@ def test_a_split_holds_out_with_every_seed_and_says_what_its_parts_share(miniatu
         replace(split, train=dataset.subset(dataset.records[:1]))
 
 
+def test_a_validation_part_that_came_with_the_data_is_used_and_told(empty_videos, capsys):
+    names = {"train": ("g01", "g02"), "val": ("g02",), "test": ("g03",)}
+    layout = {f"{part}/{c}": [f"v_{c}_{g}_c01.mp4" for g in names[part]] for part in names for c in ("a", "b")}
+    dataset = Data(str(empty_videos("own", layout))).listed()
+    for asked in (0.0, 0.1):
+        split = Split.of(dataset, "official", 1, asked, [0, 1])
+        assert [len(part) for part in split.parts(1)] == [4, 2, 2]
+        assert split.validation == pytest.approx(1 / 3)
+        text = "best epoch by the data's own validation part, 2 (2 with a sibling in training)"
+        assert split.measured()["validation_text"] == text and text in capsys.readouterr().out
+    drawn = Split.of(dataset, "random", 1, 0.25, [0])
+    assert drawn.validation_text == "best epoch by 25 % of the training part, drawn from the seed"
+    assert replace(drawn, validation=0).validation_text == "last epoch, without validation"
+
+
 def test_what_is_on_both_sides_is_read_once_a_run(miniature, tmp_path, monkeypatch):
     shutil.copytree(miniature, tmp_path / "videos")
     copied = tmp_path / "videos" / "Archery" / "v_Archery_g01_c01.mp4"

@@ -64,6 +64,7 @@ def test_the_report_says_what_chance_is_and_is_made_again_from_the_folder(traine
     assert trained.results["most_frequent_class"] == 0.1
     page = (trained.path / "report.html").read_text()
     assert "always the most frequent class: 0.1000" in page
+    assert "best epoch by 25 % of the training part, drawn from the seed" in page
     for name in ("model.keras", "results.json", "skipped.csv", "history.csv", "tables/classification.md"):
         assert (trained.path / name).is_file()
     assert list((trained.path / "overlays").glob("*.mp4"))

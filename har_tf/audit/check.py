@@ -282,10 +282,11 @@ def _places_of(dataset: ActionDataset, root: Path) -> dict[str, dict[str, str]]:
     if dataset.official is None:
         raise DatasetError(f"{dataset.root}: has no official split. Expected train and test folders, or lists of it")
     train, test = dataset.official
+    parts = {"test": test, "val": dataset.validation or (), "train": train}
     places = {
         manifest.name_of(relative(record.path, root)): {
             "class_name": dataset.class_names[record.label],
-            "part": "test" if record.path in test else "train" if record.path in train else "",
+            "part": next((part for part, paths in parts.items() if record.path in paths), ""),
             "group": manifest.text_of(record.group or ""),
         }
         for record in dataset.records

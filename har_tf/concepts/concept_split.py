@@ -19,7 +19,7 @@ from har_tf.concepts.mining import cut_tracks, mine
 from har_tf.concepts.options import Concepts
 from har_tf.concepts.tracks import true_tracks
 from har_tf.datasets.dataset import ActionDataset
-from har_tf.datasets.records import VideoRecord
+from har_tf.datasets.records import VideoRecord, relative
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def divide(
         given: concepts that are there already: all test videos that they were not mined from are explained. None:
             the sources of the class are halved, and so are the others.
     """
-    train, held, rest = (), (), dataset.records
+    train, held, rest, own = (), (), dataset.records, ""
     if dataset.official is not None:
         rest = [record for record in dataset.records if record.path in dataset.official[1]]
     if validation is not None or (dataset.official is None and test < 1):
@@ -79,6 +79,8 @@ def divide(
         if validation is not None:
             by_group = protocol != "random"
             train, held = (each.records for each in part.hold_out(validation, seed, by_group))
+            if part.validation is not None:
+                own = f"; best epoch by the data's own validation part, {len(held)}"
     if given is not None:
         used = {path for paths in sources_among(given, rest).values() for path in paths}
         groups = {record.group for record in rest if record.path in used and record.group is not None}
@@ -87,15 +89,15 @@ def divide(
         note = f"{len(mined)} of {len(rest)} test videos gave concepts, or show the same, and are not explained"
         if shared := len(sources_among(given, [*train, *held])):
             note += f"; {shared} training videos gave concepts, too, so the model has seen them"
-        return ConceptSplit(train, held, mined, explained, note)
-    source = {record: record.group or str(record.path) for record in rest}
+        return ConceptSplit(train, held, mined, explained, note + own)
+    source = {record: record.group or relative(record.path, dataset.root) for record in rest}
     mine = sorted({source[record] for record in rest if record.label == target})
     others = sorted(set(source.values()) - set(mine))
     rng = np.random.default_rng(seed)
     first = {name for part in (mine, others) for name in rng.permutation(part)[: (len(part) + 1) // 2].tolist()}
     concept, explained = ([record for record in rest if (source[record] in first) is side] for side in (True, False))
     note = f"of {len(rest)} test videos {len(concept)} give concepts and {len(explained)} are explained"
-    return ConceptSplit(train, held, concept, explained, note)
+    return ConceptSplit(train, held, concept, explained, note + own)
 
 
 def sources_among(found: ConceptSet, records: Iterable[VideoRecord]) -> dict[str, list[Path]]:

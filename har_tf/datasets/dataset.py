@@ -29,6 +29,7 @@ class ActionDataset:
         class_names: names in the order of the labels.
         official: (training paths, test paths) of the official split, or None where there is none.
         notes: what a reader of the results should know, such as list entries that are not on disk.
+        validation: those of the training paths of the official split that came as its validation part; None: none did.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ActionDataset:
     class_names: tuple[str, ...]
     official: tuple[frozenset[Path], frozenset[Path]] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    validation: frozenset[Path] | None = field(default=None, repr=False)
 
     def __post_init__(self):
         try:
@@ -83,6 +85,8 @@ class ActionDataset:
     def split(self, protocol: str, seed: int = 0, test_fraction: float = 0.2) -> tuple[ActionDataset, ActionDataset]:
         """(training part, test part), each in the order of the records.
 
+        The training part of the official split contains its validation part, which `hold_out` takes from it.
+
         Args:
             protocol: "random" (stratified by class), "group" (no group in both parts) or "official".
             seed: what "random" and "group" draw from; "official" ignores it.
@@ -109,8 +113,9 @@ class ActionDataset:
                 self._check_grouped()
             choose = splits.by_group if protocol == "group" else splits.at_random
             chosen = {id(record) for record in choose(self.records, self.class_names, seed, test_fraction)}
-            train = self.subset(record for record in self if id(record) not in chosen)
-            test = self.subset(record for record in self if id(record) in chosen)
+            anew = replace(self, validation=None)  # which belongs to the official split
+            train = anew.subset(record for record in self if id(record) not in chosen)
+            test = anew.subset(record for record in self if id(record) in chosen)
         for part, other, name in ((train, test, "training"), (test, train, "test")):
             if not part.records:
                 raise DatasetError(f"{self.root}: the {protocol} split leaves no clip for the {name} part")
@@ -126,12 +131,22 @@ class ActionDataset:
     ) -> tuple[ActionDataset, ActionDataset]:
         """(rest, held out): a validation part of training data, on which the checkpoint is chosen.
 
-        Groups stay together where every record has one, unless `by_group` is off: then, as under the `random`
-        protocol, validation measures what that protocol measures.
+        Where the data came with one, `validation`, it is that, whatever the arguments. Else it is drawn. Groups stay
+        together where every record has one, unless `by_group` is off: then, as under the `random` protocol, validation
+        measures what that protocol measures.
 
         Raises:
             DatasetError: `fraction` is not between 0 and 1, or a part would be empty.
         """
+        if self.validation is not None:
+            anew = replace(self, validation=None)
+            rest, held = (anew.subset(r for r in self if (r.path in self.validation) is side) for side in (False, True))
+            if not held.records:
+                raise DatasetError(f"{self.root}: no clip of the validation part that came with the data is left")
+            lacking = [name for name, count in rest.counts.items() if count == 0 and self.counts[name]]
+            if lacking:
+                raise DatasetError(f"{self.root}: only the validation part has training clips of {', '.join(lacking)}")
+            return rest, held
         grouped = by_group and all(record.group is not None for record in self)
         try:
             return self.split("group" if grouped else "random", seed, fraction)

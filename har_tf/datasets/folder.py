@@ -6,10 +6,10 @@ Understood layouts, where a class folder may hold its videos in folders of its o
     DIR/<one folder>/<Class>/*.avi        any number of lone folders around the classes
     DIR/{train,val,test}/<Class>/*.avi    an official split, also under names such as train_set or videos_test
 
-Of the last, val counts as training data, because the checkpoint is chosen on a part held out of the training
-data, and as test data where there is no test folder. Where folders may be parts of a split or classes, both readings
-are shown, see `parts`. Videos beside the class folders, and the folders of systems, are left out with a note; hidden
-files are ignored. Links to folders are followed, but in no circle; see `walk`.
+Of the last, val is the part on which the best epoch is chosen, or, where there is no test folder, the test part; a note
+says which. Where folders may be parts of a split or classes, both readings are shown, see `parts`. Videos beside the
+class folders, and the folders of systems, are left out with a note; hidden files are ignored. Links to folders are
+followed, but in no circle; see `walk`.
 """
 
 from __future__ import annotations
@@ -78,13 +78,19 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> ActionDatase
         if not videos:
             raise DatasetError(_no_video(name, class_folders[name][0]))
         records += [VideoRecord(video, label, _group(video, name)) for video in videos]
+    train, validation, test = ([r.path for r in records if place in r.path.parents] for place in _places(parts or {}))
+    notes = _left_out(path, top, around, class_folders)
+    if parts and "val" in parts:
+        part = "validation part of the official split" if validation else "test part, for no folder is called so"
+        notes += (f"{found['val']} is the {part}: {len(validation or test)} clips",)
     return ActionDataset(
         name=data_set_name(path),
         root=top,
         records=tuple(records),
         class_names=tuple(names),
-        official=None if parts is None else _official(parts, records),
-        notes=_left_out(path, top, around, class_folders),
+        official=None if parts is None else (frozenset(train + validation), frozenset(test)),
+        notes=notes,
+        validation=frozenset(validation) if validation else None,
     )
 
 
@@ -168,10 +174,10 @@ def _loose(folder: Path) -> list[Path]:
     return list(walk.files(folder, SUFFIXES, depth=0))
 
 
-def _official(parts: dict[str, Path], records: list[VideoRecord]) -> tuple[frozenset[Path], frozenset[Path]]:
-    held_back = parts.get("test", parts.get("val"))
-    test = frozenset(record.path for record in records if held_back in record.path.parents)
-    return frozenset(record.path for record in records) - test, test
+def _places(parts: dict[str, Path]) -> tuple[Path | None, Path | None, Path | None]:
+    """The folders of the training, the validation and the test part; without a test folder, val is that."""
+    held_back = [parts.get("val"), parts.get("test")]
+    return parts.get("train"), *(held_back if held_back[1] else held_back[::-1])
 
 
 def _videos(folder: Path) -> Iterator[Path]:

@@ -22,6 +22,7 @@ from har_tf.datasets.records import VideoRecord
 from har_tf.video import VideoError, frame_indices
 from har_tf.video.display import Target
 
+_SPLITS = ("train", "validation", "test")
 NEAR = 64  # records that are passed over rather than looking for the place anew
 
 
@@ -107,7 +108,7 @@ def load(name: str, data_dir: str | Path | None = None) -> ActionDataset:
         root=folder,
         records=tuple(records),
         class_names=tuple(builder.info.features[label].names),
-        official=_official(records),
+        **_official(records),
     )
 
 
@@ -124,13 +125,16 @@ def _features(builder: Any, name: str) -> tuple[str, str]:
     return videos[0], labels[0]
 
 
-def _official(records: list[TfdsRecord]) -> tuple[frozenset[Path], frozenset[Path]] | None:
-    splits = {record.split for record in records}
-    held_back = next((split for split in ("test", "validation") if split in splits), None)
-    if held_back is None or "train" not in splits:
-        return None
-    test = frozenset(record.path for record in records if record.split == held_back)
-    return frozenset(record.path for record in records) - test, test
+def _official(records: list[TfdsRecord]) -> dict[str, Any]:
+    """`official` and `validation` of the data set."""
+    paths = {split: frozenset(record.path for record in records if record.split == split) for split in _SPLITS}
+    held_back = paths["test"] or paths["validation"]
+    if not paths["train"] or not held_back:
+        return {}
+    return {
+        "official": (frozenset(record.path for record in records) - held_back, held_back),
+        "validation": paths["validation"] if paths["test"] and paths["validation"] else None,
+    }
 
 
 def _in_order(tfds: Any) -> Any:

@@ -88,7 +88,7 @@ def load(
     if unused:
         notes.append(f"official split {split}: {len(unused)} clips are in neither part")
     notes = [*counted(absent, f"of {len(listed)} classes are not on disk"), *notes, *_shared(train, test, split)]
-    return replace(dataset, name="hmdb51", official=paths_of(train, test), notes=tuple(notes))
+    return replace(dataset, name="hmdb51", official=paths_of(train, test), notes=tuple(notes), validation=None)
 
 
 def find_lists(*roots: Path) -> Path | None:

@@ -155,7 +155,8 @@ def split_line(part: Mapping) -> str:
     """What a split of `har_tf.experiment.Split.measured` makes easy, in words."""
     chance = part.get("most_frequent_class")  # which runs of before do not have
     always = "" if chance is None else f"; always answering the most frequent class reaches {chance:.4f}"
-    return part["overlap_text"] + always
+    validation = f"; {part['validation_text']}" if "validation_text" in part else ""  # likewise
+    return part["overlap_text"] + validation + always
 
 
 def write_page(

@@ -75,10 +75,10 @@ class RunFolder:
             The page.
         """
         path = self.path / "results.json"
-        before = path.read_text() if path.is_file() else None
+        before = _measured(path) if path.is_file() else None
         self.write_json("results.json", {"experiment": self.experiment, **results})
         self.write_json("recipe.json", self._recipe)
-        if path.read_text() != before:
+        if _measured(path) != before:
             self.write_json("environment.json", environment())
         return publish(self.path)
 
@@ -104,6 +104,13 @@ class RunFolder:
         with whole_file(self.path / file.name) as temporary:
             shutil.copyfile(file, temporary)
         return self.path / file.name
+
+
+def _measured(path: Path) -> dict:
+    """What `results.json` holds but notes, which may tell where the data lie."""
+    results = json.loads(path.read_text())
+    results.get("dataset", {}).pop("notes", None)
+    return results
 
 
 def fingerprint(settings) -> str:

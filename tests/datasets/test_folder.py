@@ -47,10 +47,42 @@ def test_train_val_and_test_folders_are_the_official_split(empty_videos):
         "val/Archery": ["c.mp4"], "val/Surfing": [],
         "test/Archery": ["d.mp4"], "test/Surfing": ["e.mp4"],
     }  # fmt: skip
-    train, test = datasets.load(empty_videos("kaggle", layout)).split("official")
+    dataset = datasets.load(empty_videos("kaggle", layout))
+    train, test = dataset.split("official")
     assert train.class_names == ("Archery", "Surfing")
     assert [record.path.name for record in train.records] == ["a.mp4", "c.mp4", "b.mp4"]
     assert [record.path.name for record in test.records] == ["d.mp4", "e.mp4"]
+    assert dataset.notes == ("val is the validation part of the official split: 1 clips",)
+
+
+@pytest.mark.parametrize("name", ["val", "validation", "valid", "dev", "videos_val"])
+def test_a_given_validation_part_is_held_out_under_the_official_split_alone(empty_videos, name):
+    layout = {f"{part}/{c}": [f"{c}{i}.mp4" for i in range(4)] for part in ("train", name, "test") for c in ("a", "b")}
+    dataset = datasets.load(empty_videos("own", layout))
+    for asked in (dataset, dataset.only(["b", "a"]), dataset.subset(r for r in dataset if "0" not in r.path.name)):
+        train, _ = asked.split("official")
+        for seed in range(3):
+            rest, held = train.hold_out(0.2, seed)
+            parts = [{record.path.parts[-3] for record in part} for part in (rest, held)]
+            assert parts == [{"train"}, {name}] and len(rest) + len(held) == len(train)
+    train, _ = dataset.split("random")
+    drawn = train.hold_out(0.2)[1]
+    assert {record.path.parts[-3] for record in drawn} != {name} and len(drawn) == round(0.2 * len(train) / 2) * 2
+    train, _ = dataset.subset(r for r in dataset if r.path.parts[-3] != name).split("official")
+    with pytest.raises(DatasetError, match="no clip of the validation part that came with the data is left"):
+        train.hold_out()
+    train, _ = dataset.subset(r for r in dataset if r.path.parts[-3] != "train" or r.label).split("official")
+    with pytest.raises(DatasetError, match="only the validation part has training clips of a"):
+        train.hold_out()
+
+
+def test_without_a_test_folder_the_validation_folder_is_the_test_part(empty_videos):
+    layout = {f"{part}/{c}": [f"{c}{i}.mp4" for i in range(5)] for part in ("train", "dev") for c in ("a", "b")}
+    dataset = datasets.load(empty_videos("own", layout))
+    train, test = dataset.split("official")
+    assert {record.path.parts[-3] for record in test} == {"dev"} and dataset.validation is None
+    assert len(train.hold_out(0.2)[1]) == 2
+    assert dataset.notes == ("dev is the test part, for no folder is called so: 10 clips",)
 
 
 def test_classes_keep_the_given_order(empty_videos):

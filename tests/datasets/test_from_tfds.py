@@ -1,10 +1,11 @@
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from har_tf import datasets
-from har_tf.datasets import DatasetError
+from har_tf.datasets import DatasetError, from_tfds
 from har_tf.video import VideoError
 
 
@@ -96,3 +97,14 @@ def test_what_cannot_be_used(data_dir):
     with pytest.raises(DatasetError, match=r"tfds:no_such_data: not available: .*no_such_data") as caught:
         datasets.load("tfds:no_such_data", data_dir)
     assert "\n" not in str(caught.value)
+
+
+def test_the_validation_split_is_that_of_the_data_set_where_it_has_a_test_split():
+    def parts(*splits):
+        found = from_tfds._official([from_tfds.TfdsRecord(Path(split), 0, split=split) for split in splits])
+        return [{path.name for path in part} for part in (*found["official"], found["validation"] or ())]
+
+    assert parts("train", "validation", "test", "extra") == [{"train", "validation", "extra"}, {"test"}, {"validation"}]
+    assert parts("train", "validation") == [{"train"}, {"validation"}]
+    assert parts("train", "test") == [{"train"}, {"test"}]
+    assert from_tfds._official([]) == {}

@@ -22,7 +22,7 @@ def page(results: Mapping, figures: Path) -> Page:
         {
             "data": data_line(results["dataset"]),
             "split": f"{results['protocol']}: {clips['training']} training, {clips['validation']} validation and "
-            f"{clips['test']} test clips; {results['overlap_text']}",
+            f"{clips['test']} test clips; {results['overlap_text']}{validation(results)}",
             "accuracy": f"{model['accuracy']:.4f} (always the most frequent class: "
             f"{results['most_frequent_class']:.4f})",
         },
@@ -47,13 +47,18 @@ def classification(results: Mapping) -> Table:
     }  # fmt: skip
     notes = [
         f"Measured on {results['clips']['test']} test clips of the {results['protocol']} split; "
-        f"{results['overlap_text']}.",
+        f"{results['overlap_text']}{validation(results)}.",
         f"A model that always answers the most frequent class reaches {results['most_frequent_class']:.4f}.",
         f"Trained from: {results['model']['starts_from']}.",
     ]
     return Table.of(
         "Classification", [results["model"]], columns, notes=notes, formats={"Parameters": ",", "Minutes": ".1f"}
     )
+
+
+def validation(results: Mapping) -> str:
+    """On which clips the best epoch is chosen, which runs of before do not have."""
+    return f"; {results['validation_text']}" if "validation_text" in results else ""
 
 
 def by_class(results: Mapping) -> Table:
