@@ -12,10 +12,11 @@ import numpy as np
 
 from har_tf import quiet
 from har_tf.concepts.detectors.base import NMS, SCORE, Detections, DetectorError, class_names, kept
+from har_tf.concepts.detectors.hosted import HostedDetector
 from har_tf.files.workers import available_cores
 
 
-class TFLiteDetector:
+class TFLiteDetector(HostedDetector):
     """An SSD in TFLite that ends in the operator TFLite_Detection_PostProcess, as those of TensorFlow's model zoo do.
 
     Frames are stretched to its input. An input of type uint8 gets them as they are, float32 scaled to [-1, 1].
@@ -28,11 +29,19 @@ class TFLiteDetector:
 
     Raises:
         DetectorError: the file is not such a network.
+        FileNotFoundError: no such file.
     """
 
     def __init__(
         self, path: str | Path, names: Sequence[str] | None = None, score: float = SCORE, nms: float = NMS
     ) -> None:
+        super().__init__(TFLiteNetwork, "an SSD in TFLite", path, names, score, nms)
+
+
+class TFLiteNetwork:
+    """What `TFLiteDetector` runs in its process; arguments as there."""
+
+    def __init__(self, path: Path, names: Sequence[str] | None = None, score: float = SCORE, nms: float = NMS) -> None:
         self._path, self._score, self._nms = Path(path), score, nms
         self._interpreter = _interpreter(self._path)
         inputs, operators = self._interpreter.get_input_details(), self._interpreter._get_ops_details()
@@ -85,6 +94,6 @@ def _interpreter(path: Path):
             interpreter = Interpreter(**options)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = " ".join(str(error).split())[:200]
         raise DetectorError(f"{path}: TFLite cannot load it ({reason}). Expected a .tflite network") from error
     return interpreter

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from har_tf.concepts.detectors.base import NMS, SCORE, Detections, DetectorError, class_names, kept, letterbox
+from har_tf.concepts.detectors.hosted import HostedDetector
 from har_tf.files import protobuf
 
 LAYOUTS = {
@@ -28,7 +29,7 @@ LAYOUTS = {
 _STRIDES = (8, 16, 32, 64)  # the last in networks called P6 only
 
 
-class Yolo:
+class Yolo(HostedDetector):
     """A YOLO network exported to ONNX with a batch of one.
 
     A frame is scaled evenly into the network's input and padded with grey 114: in the middle, as RGB in [0, 1]; of
@@ -46,6 +47,7 @@ class Yolo:
 
     Raises:
         DetectorError: OpenCV cannot load or run the file, or its output has no known layout.
+        FileNotFoundError: no such file.
 
     Example:
         >>> Yolo("yolov7-tiny.onnx")(frames)[0].boxes
@@ -62,6 +64,22 @@ class Yolo:
     ) -> None:
         if layout != "auto" and layout not in LAYOUTS:
             raise ValueError(f"layout is auto, {', '.join(LAYOUTS)}. Received: layout={layout!r}")
+        super().__init__(YoloNetwork, "a YOLO exported to ONNX", path, names, layout, size, score, nms)
+        self.layout: str = self.settings["layout"]
+
+
+class YoloNetwork:
+    """What `Yolo` runs in its process; arguments as there."""
+
+    def __init__(
+        self,
+        path: Path,
+        names: Sequence[str] | None = None,
+        layout: str = "auto",
+        size: tuple[int, int] | None = None,
+        score: float = SCORE,
+        nms: float = NMS,
+    ) -> None:
         self._path, self._score, self._nms = Path(path), score, nms
         found, metadata = _read_header(self._path)
         self._size = size or found or (640, 640)
@@ -204,11 +222,11 @@ def _read_header(path: Path) -> tuple[tuple[int, int] | None, dict[str, str]]:
         for number, value in protobuf.fields(memoryview(path.read_bytes())):
             if number == 14:
                 pair = dict(protobuf.fields(value))
-                metadata[bytes(pair[1]).decode()] = bytes(pair.get(2, b"")).decode()
+                metadata[_text(pair[1])] = _text(pair.get(2, b""))
             if number == 7:
                 for field, part in protobuf.fields(value):
                     if field == 5:
-                        weights |= {bytes(name).decode() for key, name in protobuf.fields(part) if key == 8}
+                        weights |= {_text(name) for key, name in protobuf.fields(part) if key == 8}
                     if field == 11:
                         name, shape = _input_shape(part)
                         inputs[name] = shape
@@ -226,7 +244,13 @@ def _input_shape(message) -> tuple[str, list[int | None]]:
     about = dict(protobuf.fields(message))
     shape = dict(protobuf.fields(dict(protobuf.fields(about[2]))[1]))[2]  # type, tensor_type, shape
     sides = [dict(protobuf.fields(side)).get(1) for _, side in protobuf.fields(shape)]
-    return bytes(about[1]).decode(), [side if isinstance(side, int) and side > 0 else None for side in sides]
+    return _text(about[1]), [side if isinstance(side, int) and side > 0 else None for side in sides]
+
+
+def _text(value) -> str:
+    if isinstance(value, int):  # of which `bytes` would make so many
+        raise ValueError(f"a number where a name should be: {value}")
+    return bytes(value).decode()
 
 
 def _names_in(metadata: dict[str, str]) -> tuple[str, ...] | None:
@@ -234,7 +258,7 @@ def _names_in(metadata: dict[str, str]) -> tuple[str, ...] | None:
     try:
         names: Any = ast.literal_eval(metadata.get("names", ""))
         return tuple(str(names[number]) for number in range(len(names)))
-    except (ValueError, SyntaxError, KeyError, TypeError):
+    except Exception:  # of Python's parser, which has many for a text that is none of these
         return None
 
 

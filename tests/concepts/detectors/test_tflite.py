@@ -8,7 +8,7 @@ from networks import only
 
 from har_tf.concepts.detectors.base import DetectorError
 from har_tf.concepts.detectors.open import open_detector
-from har_tf.concepts.detectors.tflite import TFLiteDetector
+from har_tf.concepts.detectors.tflite import TFLiteDetector, TFLiteNetwork
 from har_tf.video import read_clip
 
 
@@ -37,7 +37,18 @@ def test_a_tflite_network_that_is_no_ssd_is_told_so(tmp_path):
     path = tmp_path / "dense.tflite"
     path.write_bytes(converter.convert())
     with pytest.raises(DetectorError, match=r"dense.tflite: .*Expected an SSD that ends in TFLite_Detection_PostProc"):
-        open_detector(path)
+        TFLiteNetwork(path)
     path.write_bytes(b"no network")
     with pytest.raises(DetectorError, match=r"dense.tflite: TFLite cannot load it"):
+        TFLiteNetwork(path)
+
+
+def test_a_file_that_crashes_tflite_is_an_error(shared, tmp_path, capfd):
+    """Cut off before its last tables, which say how long they are: the interpreter reads beyond the file's end."""
+    path = tmp_path / "cut.tflite"
+    path.write_bytes((shared / "weights" / "ssd_mobilenet_v1_coco_detect.tflite").read_bytes()[:2_000_000])
+    with pytest.raises(
+        DetectorError, match=r"cut.tflite: cannot be used: .*died of SIGSEGV.*Expected an SSD in TFLite"
+    ):
         open_detector(path)
+    assert capfd.readouterr().err == ""

@@ -6,7 +6,7 @@ from networks import NAMES, SIZE, data, frame, only, value, write_onnx
 
 from har_tf.concepts.detectors import yolo
 from har_tf.concepts.detectors.base import DetectorError
-from har_tf.concepts.detectors.yolo import Yolo, decode, find_layout
+from har_tf.concepts.detectors.yolo import Yolo, YoloNetwork, decode, find_layout
 
 
 def rows_of(count: int, classes: int, row: dict[int, list]) -> np.ndarray:
@@ -18,7 +18,7 @@ def rows_of(count: int, classes: int, row: dict[int, list]) -> np.ndarray:
 
 def test_v7_is_centre_size_objectness_classes(tmp_path):
     rows = rows_of(3 * 42, 2, {100: [20, 16, 8, 10, 0.9, 0.2, 0.8]})
-    detector = Yolo(write_onnx(tmp_path / "v7.onnx", [rows]), NAMES)
+    detector = YoloNetwork(write_onnx(tmp_path / "v7.onnx", [rows]), NAMES)
     assert detector.layout == "v7"
     box, score, label = only(detector(frame()))
     assert (box, label) == ([16, 11, 24, 21], 1)
@@ -27,7 +27,7 @@ def test_v7_is_centre_size_objectness_classes(tmp_path):
 
 def test_v7_of_one_class_has_its_objectness_as_score(tmp_path):
     rows = rows_of(3 * 42, 1, {7: [20, 16, 8, 10, 0.9, 0.5]})
-    box, score, _ = only(Yolo(write_onnx(tmp_path / "v7.onnx", [rows]), ("ball",))(frame()))
+    box, score, _ = only(YoloNetwork(write_onnx(tmp_path / "v7.onnx", [rows]), ("ball",))(frame()))
     assert box == [16, 11, 24, 21]
     assert score == pytest.approx(0.9)
 
@@ -35,13 +35,13 @@ def test_v7_of_one_class_has_its_objectness_as_score(tmp_path):
 def test_v7_with_its_raw_heads_beside_it(tmp_path):
     """--grid alone gives the decoded rows and three outputs (1, 3, h, w, 5 + C)."""
     rows = rows_of(3 * 42, 2, {0: [20, 16, 8, 10, 1, 1, 0]})
-    detector = Yolo(write_onnx(tmp_path / "v7.onnx", [rows, np.zeros((1, 3, 4, 8, 7))]), NAMES)
+    detector = YoloNetwork(write_onnx(tmp_path / "v7.onnx", [rows, np.zeros((1, 3, 4, 8, 7))]), NAMES)
     assert only(detector(frame()))[0] == [16, 11, 24, 21]
 
 
 def test_v7_exported_with_nms(tmp_path):
     rows = [[0, 4, 5, 20, 25, 1, 0.7]]
-    detector = Yolo(write_onnx(tmp_path / "nms.onnx", [rows]), NAMES)
+    detector = YoloNetwork(write_onnx(tmp_path / "nms.onnx", [rows]), NAMES)
     assert detector.layout == "v7-nms"
     box, score, label = only(detector(frame()))
     assert (box, label) == ([4, 5, 20, 25], 1)
@@ -51,7 +51,7 @@ def test_v7_exported_with_nms(tmp_path):
 def test_v8_is_transposed_and_has_no_objectness(tmp_path):
     columns = np.zeros((1, 6, 42), np.float32)
     columns[0, :, 30] = [20, 16, 8, 10, 0.2, 0.8]
-    detector = Yolo(write_onnx(tmp_path / "v8.onnx", [columns]), NAMES)
+    detector = YoloNetwork(write_onnx(tmp_path / "v8.onnx", [columns]), NAMES)
     assert detector.layout == "v8"
     box, score, label = only(detector(frame()))
     assert (box, label) == ([16, 11, 24, 21], 1)
@@ -61,7 +61,7 @@ def test_v8_is_transposed_and_has_no_objectness(tmp_path):
 def test_v8_exported_with_nms(tmp_path):
     rows = np.zeros((1, 3, 6), np.float32)  # rows that hold nothing are zero
     rows[0, 0] = [4, 5, 20, 25, 0.7, 1]
-    detector = Yolo(write_onnx(tmp_path / "v10.onnx", [rows]), NAMES)
+    detector = YoloNetwork(write_onnx(tmp_path / "v10.onnx", [rows]), NAMES)
     assert detector.layout == "v8-nms"
     assert only(detector(frame()))[0] == [4, 5, 20, 25]
 
@@ -73,7 +73,7 @@ def test_v8_exported_with_nms(tmp_path):
 def test_x_is_decoded_by_the_grid(tmp_path, place, corner, stride):
     """Cells are counted row by row on the grids of strides 8, 16 and 32; sides are exponentials."""
     rows = rows_of(42, 2, {place: [0.5, 0.25, np.log(0.5), np.log(0.25), 0.9, 1, 0]})
-    detector = Yolo(write_onnx(tmp_path / "x.onnx", [rows]), NAMES)
+    detector = YoloNetwork(write_onnx(tmp_path / "x.onnx", [rows]), NAMES)
     assert detector.layout == "x"
     boxes, scores, _ = decode(rows, "x", SIZE)
     x, y = ((corner[0] + 0.5) * stride, (corner[1] + 0.25) * stride)
@@ -85,7 +85,7 @@ def test_x_is_decoded_by_the_grid(tmp_path, place, corner, stride):
 
 def test_x_that_is_decoded_in_the_network_needs_to_be_named(tmp_path):
     rows = rows_of(42, 2, {3: [20, 16, 8, 10, 0.9, 1, 0]})
-    detector = Yolo(write_onnx(tmp_path / "x.onnx", [rows]), NAMES, layout="x-decoded")
+    detector = YoloNetwork(write_onnx(tmp_path / "x.onnx", [rows]), NAMES, layout="x-decoded")
     assert only(detector(frame()))[0] == [16, 11, 24, 21]
 
 
@@ -98,7 +98,7 @@ def test_rgb_in_0_to_1_in_the_middle(tmp_path):
     path = write_onnx(tmp_path / "v8.onnx", [columns], {4 * 42: red})
     tall = np.zeros((1, 64, 32, 3), np.uint8)
     tall[..., 0] = 204
-    box, score, _ = only(Yolo(path, NAMES)(tall))
+    box, score, _ = only(YoloNetwork(path, NAMES)(tall))
     assert score == pytest.approx(0.8)
     assert box == [8, 16, 24, 48]  # (x - 24) / 0.5 and y / 0.5
 
@@ -110,7 +110,7 @@ def test_x_gets_bgr_in_0_to_255_in_the_corner(tmp_path):
     path = write_onnx(tmp_path / "x.onnx", [rows], {5: red})
     tall = np.zeros((1, 64, 32, 3), np.uint8)
     tall[..., 0] = 204
-    box, score, _ = only(Yolo(path, NAMES)(tall))
+    box, score, _ = only(YoloNetwork(path, NAMES)(tall))
     assert score == pytest.approx(0.8)
     assert box == [8, 8, 24, 24]  # 4 to 12 in the input, over 0.5
 
@@ -118,12 +118,12 @@ def test_x_gets_bgr_in_0_to_255_in_the_corner(tmp_path):
 def test_names_come_from_the_file_where_ultralytics_wrote_them(tmp_path):
     columns = np.zeros((1, 6, 42), np.float32)
     path = write_onnx(tmp_path / "v8.onnx", [columns], names="{0: 'person', 1: 'tennis racket'}")
-    assert Yolo(path).names == ("person", "tennis racket")
-    assert Yolo(path, NAMES).names == NAMES
+    assert YoloNetwork(path).names == ("person", "tennis racket")
+    assert YoloNetwork(path, NAMES).names == NAMES
     with pytest.raises(DetectorError, match=r"has 2 classes. Expected as many names.*Received: 3 names"):
-        Yolo(path, ("a", "b", "c"))
+        YoloNetwork(path, ("a", "b", "c"))
     with pytest.raises(DetectorError, match=r"has 2 classes.*Received: no names"):
-        Yolo(write_onnx(tmp_path / "unnamed.onnx", [columns]))
+        YoloNetwork(write_onnx(tmp_path / "unnamed.onnx", [columns]))
 
 
 @pytest.mark.parametrize(
@@ -162,12 +162,12 @@ def test_a_damaged_onnx_is_one_line(tmp_path):
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(whole.read_bytes()[:5000])
     with pytest.raises(DetectorError, match=r"damaged.onnx: not an ONNX file, or a damaged one"):
-        Yolo(damaged)
+        YoloNetwork(damaged)
     grey = write_onnx(tmp_path / "grey.onnx", [np.zeros((1, 6, 42))], channels=1)
     with pytest.raises(DetectorError, match=r"inputs \[\[1, 1, 32, 64\]\]. Expected one, of pictures"):
-        Yolo(grey)
+        YoloNetwork(grey)
     with pytest.raises(DetectorError, match=r"OpenCV .* cannot load or run it with input \(64, 64\)"):
-        Yolo(whole, NAMES, size=(64, 64))
+        YoloNetwork(whole, NAMES, size=(64, 64))
 
 
 def test_a_free_size_in_the_file_is_640(tmp_path, monkeypatch):
