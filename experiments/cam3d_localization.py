@@ -58,6 +58,7 @@ from har_tf.experiment import (
     options,
     run_cli,
 )
+from har_tf.names import say
 from har_tf.subject import Model
 
 EXPERIMENT = "cam3d_localization"
@@ -179,9 +180,9 @@ def main(recipe: Recipe) -> None:
             parts = Parts.of(prepared, train, held_out, test)
             model = subject.trained(recipe.training.trainer(augment), parts, run, recipe.seed).model
         study = Study(model, taps, outputs, recipe.maps, IOUS[recipe.data.dataset], recipe.training.batch_size, still)
-        print(f"\nexplaining {len(held_out)} held-out training videos, to choose thresholds and layers", flush=True)
+        say("", f"explaining {len(held_out)} held-out training videos, to choose thresholds and layers")
         choice = study.choose(chosen_on)
-        print(f"explaining {len(test)} test videos", flush=True)
+        say(f"explaining {len(test)} test videos")
         measured = study.results(measured_on, choice)
         overlap = splits.overlap(dataset.subset([*train.records, *held_out.records]), test)
         examples = study.examples(measured_on, choice, max(recipe.output.overlays, 3))

@@ -42,6 +42,7 @@ from har_tf.experiment import (
     run_cli,
     strictest_protocol,
 )
+from har_tf.names import say
 from har_tf.report.page import stored
 
 EXPERIMENT = "fusion_gru"
@@ -158,7 +159,7 @@ def main(recipe: Recipe) -> None:
 
         # Section III: the networks are frozen, so each frame's features are computed once.
         for name in networks.untrained:
-            print(f"\n{name}, on single frames", flush=True)
+            say("", f"{name}, on single frames")
             parts = Parts.of(prepared, *splits[numbers[0]].parts(seeds[0]))
             folder = run.training / f"frames_{name}"
             found[name] = train_on_frames(name, parts, networks.frame_epochs, folder, networks.frame_size)
@@ -172,7 +173,7 @@ def main(recipe: Recipe) -> None:
                 "weights": store.weights, "seconds": round(store.seconds, 1),
             }  # fmt: skip
             rate = len(store) * store.shape[0] / max(store.seconds, 1e-9)
-            print(f"{name}: features of {len(store)} clips, computed at {rate:.0f} frames/s", flush=True)
+            say(f"{name}: features of {len(store)} clips, computed at {rate:.0f} frames/s")
 
         # Table II.
         first, probabilities = {}, {row.name: [] for row in rows}  # trials of the first split and seed; of that seed
@@ -211,7 +212,7 @@ def main(recipe: Recipe) -> None:
             answers = probabilities[shown][0]
             model, results["end_to_end"] = fusion_rows.whole_model(row, first[shown].model, test, answers)
         if results.get("end_to_end"):
-            print(f"\nend to end: {end_to_end_line(results)}", flush=True)
+            say("", f"end to end: {end_to_end_line(results)}")
         if recipe.export_end_to_end and model is not None:
             save_model(model, run.path / "model.keras", prepared.class_names, prepared.clip)
         elif recipe.export_end_to_end:

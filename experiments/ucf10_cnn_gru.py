@@ -40,6 +40,7 @@ from har_tf.experiment import (
     readable,
     run_cli,
 )
+from har_tf.names import say
 from har_tf.report.page import stored
 from har_tf.subject import SMALL_CNN_GRU
 
@@ -152,7 +153,7 @@ def main(recipe: Recipe) -> None:
 
     with open_run(EXPERIMENT, recipe, f"{dataset.name}-{'+'.join(protocols)}", dataset) as run:
         if dataset.official is not None and "official" not in protocols:
-            print("note: the data have an official split (or train and test folders); --protocol official uses it")
+            say("note: the data have an official split (or train and test folders); --protocol official uses it")
         prepared = prepare(
             dataset, recipe.output.cache, recipe.num_frames, recipe.size, short=recipe.short,
             workers=recipe.output.workers,
@@ -227,7 +228,7 @@ def built(recipe: Recipe) -> list:
     for name in words(recipe.model.models):
         model = named(name, recipe.model.weights, recipe.model.weights_dir, recipe.model.finetune)
         if model.missing:
-            print(f"not run: {model.missing}", flush=True)
+            say(f"not run: {model.missing}")
         else:
             model.build((recipe.num_frames, *recipe.size, 3), 2, **model_options(recipe.model, model))
         models.append(model)

@@ -42,7 +42,7 @@ from har_tf.experiment import (
     run_cli,
     strictest_protocol,
 )
-from har_tf.names import index_of
+from har_tf.names import index_of, say
 from har_tf.report.page import stored
 from har_tf.subject import Model
 
@@ -177,7 +177,7 @@ def main(recipe: Recipe) -> None:
             model, accuracy, history = subject.classifier.model, None, None
 
         # Section 3.5, Figures 7 to 10: relative TCAV and tests.
-        print(f"\nscoring {', '.join(sets.names)} at {', '.join(taps)}", flush=True)
+        say("", f"scoring {', '.join(sets.names)} at {', '.join(taps)}")
         study = Study(Bank(model, taps, asked.pool, batch_size), fit, asked.level, asked.resamples)
         results = {
             "dataset": {
@@ -210,7 +210,7 @@ def main(recipe: Recipe) -> None:
 
         # Section 2.2: clips played backwards.
         if recipe.backwards.reversals:
-            print("playing clips backwards", flush=True)
+            say("playing clips backwards")
             videos = split.explained_of(dataset.class_names, known=class_names)
             reverse_of = reversal.reverses(pairs or (REVERSED_PAIRS if recipe.data.embedded else ()), videos)
             names = videos if recipe.data.embedded else dict.fromkeys([target, *reverse_of])

@@ -1,5 +1,6 @@
 """What every command line of the project does alike: options from a dataclass, one line of reason for a failure."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 import tyro
 
-from har_tf.names import shown
+from har_tf.names import say, shown
 
 FAILED = 1
 
@@ -33,6 +34,10 @@ def run(
         description: what the help says first; None: the docstring of the function's module.
         **parsing: further arguments of `tyro.cli`, such as default and args.
     """
+    # Names that the terminal has no letters for are no failure, and logged lines hold names as well.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    logging.lastResort.setFormatter(_OneLine())
     description = description or sys.modules[function.__module__].__doc__
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if prog is None and spec is not None:
@@ -50,6 +55,11 @@ def run(
         sys.exit(FAILED)
 
 
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record))
+
+
 def guarded(action: Callable[[], Any]) -> int:
     """Calls `action`; returns the exit code, after one line on stderr where it failed.
 
@@ -59,14 +69,14 @@ def guarded(action: Callable[[], Any]) -> int:
     try:
         action()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say("interrupted", to=sys.stderr)
         return 130
     except BrokenPipeError:
         raise
     except Exception as error:
         if os.environ.get("HAR_TF_TRACEBACK"):
             raise
-        print(f"error: {shown(_reason(error))}", file=sys.stderr)
+        say(f"error: {_reason(error)}", to=sys.stderr)
         return FAILED
     return 0
 

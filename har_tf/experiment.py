@@ -19,7 +19,7 @@ from har_tf.datasets import splits
 from har_tf.datasets.dataset import check_classes
 from har_tf.datasets.errors import DatasetError, IncompleteError
 from har_tf.datasets.stick_figures import ACTIONS, Figures
-from har_tf.names import shown
+from har_tf.names import say
 from har_tf.report.run_folder import RunFolder, check_writable, run_name
 from har_tf.training_recipe import TrainingRecipe
 
@@ -323,7 +323,7 @@ def run_cli(main, presets: Mapping[str, Any], told: Mapping[str, Mapping[str, An
         other = dataset not in (None, "figures") or _given(arguments, "--data-dir") is not None
         preset = dataset if dataset in presets else "paper" if other and "paper" in presets else "figures"
     if preset not in presets:
-        print(f"error: --preset is one of {', '.join(presets)}. Received: {preset}", file=sys.stderr)
+        say(f"error: --preset is one of {', '.join(presets)}. Received: {preset}", to=sys.stderr)
         sys.exit(2)
     recipe = presets[preset]
     for option, values in (told or {}).items():
@@ -364,9 +364,9 @@ def announce(dataset, unit: str = "clips", notes: Iterable[str] | None = None) -
         notes: None: those of the data set.
     """
     count = f"{len(dataset)} {unit} of {len(dataset.class_names)} classes"
-    print(shown(f"{dataset.name}: {count} in {dataset.root}"), flush=True)
+    say(f"{dataset.name}: {count} in {dataset.root}")
     for note in dataset.notes if notes is None else notes:
-        print(f"note: {shown(note)}", flush=True)
+        say(f"note: {note}")
 
 
 def readable(part, skipped: Iterable, what: str):
@@ -484,9 +484,9 @@ class Split:
 
             overlap = compared(self.train, self.test, found)
         text, chance = overlap.sentence(unit), self.most_frequent_class
-        print(f"{self.name}: {len(self.train)} training {unit}s; {text}", flush=True)
-        print(f"always answering the most frequent class of the training part: accuracy {chance:.4f}", flush=True)
-        print(self.validation_text, flush=True)
+        say(f"{self.name}: {len(self.train)} training {unit}s; {text}")
+        say(f"always answering the most frequent class of the training part: accuracy {chance:.4f}")
+        say(self.validation_text)
         counts = {f"training_{unit}s": len(self.train), f"test_{unit}s": len(self.test)}
         texts = {"overlap_text": text, "validation_text": self.validation_text}
         return counts | {"overlap": asdict(overlap), **texts, "most_frequent_class": chance}

@@ -1,19 +1,25 @@
-"""Names of classes and files: which can be shown anywhere, and what to answer when one is not known."""
+"""Names of classes and files, and texts that hold them: what may reach a terminal, a picture, a page or a spreadsheet.
+
+Anyone may have given a file its name. Lines that are printed go through `say`, texts in pictures and tables through
+`shown`, cells of CSV files through `csv_cell`, and names of files that are made of other names through `file_name`.
+"""
 
 import difflib
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 ClassNames = Sequence[str] | Mapping[str, int] | Mapping[int, str]
 
 # What a terminal, a picture or a page obeys or cannot show: control characters, halves of characters, ends of lines,
 # and marks that nobody sees, some of which turn the text around them so that a name reads as another.
 _UNSHOWN = frozenset(("Cc", "Cs", "Zl", "Zp", "Cf"))
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+# A spreadsheet also takes the wide forms of these signs, and what stands behind blanks.
+_FORMULA = re.compile(r"'*(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
 _JOINERS = frozenset("\u200c\u200d")  # which Persian, Hindi and emoji are written with
 
 
@@ -94,11 +100,28 @@ def _pairs(names: Mapping) -> list[tuple[str, Any]]:
 
 
 def shown(text: Any) -> str:
-    r"""A text as a terminal may have it: what it would obey or cannot show is an escape such as `\x1b`."""
-    return "".join(
-        letter.encode("unicode_escape").decode() if _is_unshown(letter) and letter not in "\n\t" else letter
-        for letter in str(text)
-    )
+    r"""A text as one line: what a terminal would obey or nothing can show is an escape, as `\x1b` and `\n`."""
+    return "".join(escape(letter) if _is_unshown(letter) else letter for letter in str(text))
+
+
+def escape(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
+
+
+def say(*lines: Any, to: TextIO | None = None) -> None:
+    """Prints lines, each of which stays one whatever names stand in it; `to`: None is stdout."""
+    print(*map(shown, lines), sep="\n", file=to, flush=True)
+
+
+def file_name(text: str) -> str:
+    """What a file or folder of this name is called, in at most 100 letters: "sports ball" -> "sports_ball"."""
+    return re.sub(r"[^\w.-]+", "_", text).strip("._")[:100] or "_"
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names of classes by which each can be told: one that several have with its number, as "crane (class 134)"."""
+    counts = Counter(names)
+    return [name if counts[name] == 1 else f"{name} (class {i})" for i, name in enumerate(names)]
 
 
 def _is_unshown(letter: str) -> bool:

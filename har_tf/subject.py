@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from har_tf import networks
 from har_tf.command import words
 from har_tf.files.keras_file import check_keras_file
+from har_tf.names import say
 
 if TYPE_CHECKING:  # without TensorFlow, so that an experiment can list its options
     import keras
@@ -95,12 +96,12 @@ class Subject:
 
     def trained(self, trainer: Trainer, parts: Parts, run: Any, seed: int) -> Outcome:
         """Trains the network; model and history go to `run`, a `har_tf.report.run_folder.RunFolder`."""
-        print(f"\n{self.name}: trained on {len(parts.train)} clips", flush=True)
+        say("", f"{self.name}: trained on {len(parts.train)} clips")
         folder = run.training / self.name.replace("/", "_")
         outcome = trainer.train(self.network, parts, folder, seed, **self.options)
         run.keep(outcome.folder / "model.keras")
         run.keep(outcome.folder / "history.csv")
-        print(f"{self.name}: accuracy {outcome.report.accuracy:.4f} on the test videos", flush=True)
+        say(f"{self.name}: accuracy {outcome.report.accuracy:.4f} on the test videos")
         return outcome
 
 

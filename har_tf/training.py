@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from har_tf.files.whole import alone, sync, whole_file
+from har_tf.names import say
 from har_tf.training_recipe import TrainingRecipe
 
 Train = Callable[[range], tf.data.Dataset]
@@ -161,7 +162,7 @@ def fit(
             verbose = 1 if sys.stdout.isatty() else 2
         if verbose and todo.start:
             after = f"after epoch {todo.start} of {recipe.epochs}"
-            print(f"continues {after}" if todo else f"{run_dir}: already trained, reused", flush=True)
+            say(f"continues {after}" if todo else f"{run_dir}: already trained, reused")
         if todo:
             try:
                 model.fit(
@@ -269,7 +270,7 @@ class _State(keras.callbacks.Callback):
                 f"({_difference(about['identity'], self.identity)}); choose another folder or remove this one"
             )
         if reasons:
-            print(f"{reasons[0]}; continues from the state before it", file=sys.stderr, flush=True)
+            say(f"{reasons[0]}; continues from the state before it", to=sys.stderr)
         if best != self.best_path:
             best.replace(self.best_path)
         if path != self.path:

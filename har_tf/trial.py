@@ -25,6 +25,7 @@ from har_tf.models import backbones, saving
 from har_tf.models.building import classifier
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
 from har_tf.models.saving import save_model
+from har_tf.names import say
 from har_tf.store import features
 from har_tf.store.features import FeatureStore
 from har_tf.store.flow import FlowClips
@@ -154,15 +155,15 @@ def run_rows(
         if states[row.name]["status"] != "run":
             continue
         title = f"{row.name}, split {split}, seed {seed}"
-        print(f"\n{title}", flush=True)
+        say("", title)
         try:
             kept = {"split": split, "seed": seed} | trial(row, split, seed)
         except FloatingPointError as error:
             states[row.name] = {"status": "diverged", "reason": f"split {split}, seed {seed}: {error}"}
-            print(f"{title}: {error}", flush=True)
+            say(f"{title}: {error}")
             continue
         trials[row.name].append(kept)
-        print(f"{title}: test accuracy {kept[score]:.4f}", flush=True)
+        say(f"{title}: test accuracy {kept[score]:.4f}")
     return trials, states
 
 

@@ -7,7 +7,18 @@ import pytest
 from har_tf.command import guarded
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
-from har_tf.names import check_names, closest, csv_cell, from_csv_cell, index_of, read_names, shown
+from har_tf.names import (
+    check_names,
+    closest,
+    csv_cell,
+    distinct,
+    file_name,
+    from_csv_cell,
+    index_of,
+    read_names,
+    say,
+    shown,
+)
 from har_tf.report.tables import Table
 
 
@@ -89,7 +100,7 @@ def test_other_files_of_class_names_are_refused_by_name(tmp_path, file, content,
 
 def test_what_a_terminal_would_obey_is_shown_as_an_escape(capsys):
     assert shown(Path("a\x1b[31m\udcff/Übung 打网球.avi")) == "a\\x1b[31m\\udcff/Übung 打网球.avi"
-    assert shown("a\u202egpj.avi\nb") == "a\\u202egpj.avi\nb"
+    assert shown("a\u202egpj.avi\nb\t") == "a\\u202egpj.avi\\nb\\t"
 
     def fail():
         raise ValueError("clips/\x1b]0;title\x07\udcff.avi: no video")
@@ -99,13 +110,28 @@ def test_what_a_terminal_would_obey_is_shown_as_an_escape(capsys):
 
 
 def test_a_name_is_no_formula_in_a_spreadsheet():
-    names = ("=1+1", "+a", "-a", "@a", "a=1", "throw")
-    assert [csv_cell(name) for name in names] == ["'=1+1", "'+a", "'-a", "'@a", "a=1", "throw"]
+    names = ("=1+1", "+a", "-a", "@a", "\ta", "\ra", "\na", " =1", "\uff1d1", "a=1", "throw", " a")
+    assert [csv_cell(name) for name in names] == [*(f"'{name}" for name in names[:9]), *names[9:]]
     assert [csv_cell(value) for value in (-1.5, None, -2)] == [-1.5, None, -2], "numbers stay numbers"
     for name in (*names, "'=1", "''-", "'tis", "'"):
         assert from_csv_cell(csv_cell(name)) == name
     table = Table("t", ("class", "change"), [("=cmd|' /C calc'!A0", -0.25)])
     assert table.csv().splitlines()[1] == "'=cmd|' /C calc'!A0,-0.25"
+
+
+def test_lines_that_are_printed_stay_lines_whatever_names_stand_in_them(capsys):
+    say("a.mp4\n  1.0000  throw", "b\x1b[1A\udcff")
+    assert capsys.readouterr().out == "a.mp4\\n  1.0000  throw\nb\\x1b[1A\\udcff\n"
+
+
+def test_files_are_called_like_names_and_stay_in_their_folder():
+    assert [file_name(text) for text in ("sports ball", "../../a/b", "\udcff", "", "打网球", ".a", "a" * 300)] == [
+        "sports_ball", "a_b", "_", "_", "打网球", "a", "a" * 100,
+    ]  # fmt: skip
+
+
+def test_classes_of_one_name_are_told_by_their_numbers():
+    assert distinct(("crane", "ox", "crane")) == ["crane (class 0)", "ox", "crane (class 2)"]
 
 
 def test_the_closest_names_keep_their_spelling():

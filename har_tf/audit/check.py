@@ -37,6 +37,7 @@ from har_tf.datasets.folder import GROUP, SUFFIXES
 from har_tf.datasets.parts import part_of
 from har_tf.datasets.records import relative, stamp_of
 from har_tf.files.workers import Failed, outcomes
+from har_tf.names import shown
 from har_tf.video import VideoError, VideoInfo, probe
 from har_tf.video.frame_counts import MEMORY, TIMEOUT
 from har_tf.video.stream import open_stream
@@ -404,7 +405,7 @@ def summary(found: Manifest) -> str:
     notes = [(row.path, row.note) for row in sound if row.note]
     if notes:
         lines += [f"notes       {len(notes)}", *_grouped(notes)]
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def _counted(values: Iterable[str]) -> str:

@@ -21,6 +21,7 @@ from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import VideoRecord, relative
 from har_tf.datasets.splits import OverlapReport
+from har_tf.names import shown
 
 SHOWN = 20  # pairs that the summary names
 
@@ -80,10 +81,12 @@ def summary(found: Manifest, near: Sequence[Pair]) -> str:
     """What `pairs` found, for a person: where there is a split, what is across it."""
     across = [pair for pair in near if pair.across]
     if len({row.part for row in found.rows if row.part}) > 1:
-        lines = [f"near-identical across the split: {_pairs(across)}", *_listed(across)]
         inner = [pair for pair in near if not pair.across]
-        return "\n".join([*lines, f"near-identical otherwise: {_pairs(inner)}"])
-    return "\n".join([f"near-identical: {_pairs(near)}", *_listed(near)])
+        lines = [f"near-identical across the split: {_pairs(across)}", *_listed(across)]
+        lines.append(f"near-identical otherwise: {_pairs(inner)}")
+    else:
+        lines = [f"near-identical: {_pairs(near)}", *_listed(near)]
+    return "\n".join(map(shown, lines))
 
 
 def _pairs(near: Sequence[Pair]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from har_tf.cli.loading import loader_options
-from har_tf.names import shown
+from har_tf.names import say
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class Check:
                 "duplicates": twice,
                 "near_identical": [asdict(pair) for pair in pairs] if self.audit else None,
             }
-            print(json.dumps(report))
+            say(json.dumps(report))
         else:
-            print(shown(summary(found)))
+            say(*summary(found).split("\n"))
             if self.audit:
-                print(shown(audit.summary(found, pairs)))
+                say(*audit.summary(found, pairs).split("\n"))
             if self.out is not None:
-                print(self.out)
+                say(self.out)
         counts = {
             "files with a problem": len(found.problems),
             "duplicates": sum(len(rows) - 1 for rows in found.duplicates),

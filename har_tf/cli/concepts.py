@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from har_tf.names import shown
+from har_tf.names import say
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Mine:
 
     def run(self) -> None:
         if not self.labels:
-            print("error: at least one of the detector's classes is needed, as in --labels person", file=sys.stderr)
+            say("error: at least one of the detector's classes is needed, as in --labels person", to=sys.stderr)
             sys.exit(2)
         from har_tf.concepts import mining as concepts
         from har_tf.concepts.detectors.open import open_detector
@@ -76,12 +76,10 @@ class Mine:
         _print_concepts(found)
         problems = [source for source in found.sources if source.problem]
         for source in problems:
-            print(shown(f"left out: {source.path}: {source.problem}"))
+            say(f"left out: {source.path}: {source.problem}")
         tracks, frames = (sum(getattr(source, name) for source in found.sources) for name in ("tracks", "frames"))
-        print(
-            f"{len(found.sources) - len(problems)} videos, {frames} frames, {tracks} tracks, {len(found.clips)} clips"
-        )
-        print(self.out)
+        say(f"{len(found.sources) - len(problems)} videos, {frames} frames, {tracks} tracks, {len(found.clips)} clips")
+        say(self.out)
         empty = [name for name in self.labels if not found.select(name)]
         if empty:
             raise concepts.ConceptError(
@@ -112,7 +110,7 @@ class Review:
             _print_concepts(concept_review.apply_verdicts(self.directory, self.verdicts))
             return
         page = self.write or self.directory / "review.html"
-        print(concept_review.write_review(concept_set.load(self.directory), page, self.others))
+        say(concept_review.write_review(concept_set.load(self.directory), page, self.others))
 
 
 @dataclass(frozen=True)
@@ -133,6 +131,6 @@ def _print_concepts(found) -> None:
             others += counts.total()
             continue
         verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("accepted", "rejected", "undecided"))
-        print(f"{shown(name)}, {kind}: {counts.total()} clips ({verdicts})")
+        say(f"{name}, {kind}: {counts.total()} clips ({verdicts})")
     if others:
-        print(f"other classes: {others} clips")
+        say(f"other classes: {others} clips")

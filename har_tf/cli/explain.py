@@ -9,6 +9,7 @@ import tyro
 from har_tf.cli.reading import Foreign, note_short, open_classifier
 from har_tf.command import words
 from har_tf.explain.methods import METHODS
+from har_tf.names import say
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,11 @@ class Explain:
         if self.short is None and not self.windows:
             note_short(self.video, explained.frames, classifier.reading)
         for line in explained.windows:
-            print(line)
+            say(line)
         explained.save(self.out, self.alpha, self.frames, self.size, self.scale, self.json)
-        for note in explained.notes:
-            print(note)
-        print(self.out)
+        say(*explained.notes, self.out)
         if details is not None:
-            print(details)
+            say(details)
         if self.sheet is not None:
             from har_tf.report.pages.explained import class_sheet
 
@@ -124,7 +123,7 @@ class Explain:
                 taps=None if self.taps is None else list(classifier.taps_by_name(words(self.taps)).values()),
                 pool=self.pool,
             )
-            print(self.sheet)
+            say(self.sheet)
 
 
 def _checked_methods(options: Explain) -> list[str]:

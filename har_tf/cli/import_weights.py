@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from har_tf.names import say
+
 # How the publishers took the clips that the networks were trained on.
 _CLIPS = {
     "resnext3d": {"sampling": "dense", "fit": "crop"},
@@ -84,8 +86,7 @@ class ImportWeights:
                 f"{self.class_names}: {len(names)} class names. Received: a network of {model.output_shape[-1]} classes"
             )
         save_model(model, self.out, names, _CLIPS.get(self.name))
-        print(f"{title}: {model.count_params():,} parameters")
-        print(self.out)
+        say(f"{title}: {model.count_params():,} parameters", self.out)
 
 
 def _published(options: ImportWeights):

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from har_tf.cli.reading import Foreign, note_short, open_classifier
-from har_tf.names import shown
+from har_tf.names import distinct, say
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Predict:
 
     def run(self) -> None:
         if not self.videos:
-            print("error: at least one video is needed", file=sys.stderr)
+            say("error: at least one video is needed", to=sys.stderr)
             sys.exit(2)
         if self.top < 1:
             raise ValueError(f"At least one class is printed. Received: --top {self.top}")
@@ -47,14 +47,12 @@ class Predict:
                 failed.append(_failure(video, answer.reason, self.json))
                 continue
             note_short(video, clip, how)
-            names, order = classifier.class_names, answer.argsort(kind="stable")[::-1]
+            names, order = distinct(classifier.class_names), answer.argsort(kind="stable")[::-1]
             if self.json:
                 ranked = {names[i]: float(answer[i]) for i in order}
-                print(json.dumps({"video": str(video), "class": names[order[0]], "probabilities": ranked}))
+                say(json.dumps({"video": str(video), "class": names[order[0]], "probabilities": ranked}))
             else:
-                print(shown(video))
-                for i in order[: self.top]:
-                    print(f"  {answer[i]:6.4f}  {names[i]}")
+                say(video, *(f"  {answer[i]:6.4f}  {names[i]}" for i in order[: self.top]))
         if failed:
             raise VideoErrors(failed)
 
@@ -77,7 +75,7 @@ def _check_any(videos: Sequence[Path], as_json: bool) -> None:
 def _failure(video: Path, reason: str, as_json: bool) -> str:
     line = f"{video}: {reason}"
     if as_json:
-        print(json.dumps({"video": str(video), "error": line}))
+        say(json.dumps({"video": str(video), "error": line}))
     return line
 
 

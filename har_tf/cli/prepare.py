@@ -9,6 +9,7 @@ import tyro
 
 from har_tf.cli.loading import loader_options
 from har_tf.command import words
+from har_tf.names import say
 
 
 @dataclass(frozen=True)
@@ -81,5 +82,4 @@ class Prepare:
             drop_duplicates=self.drop_duplicates,
             beam=None if self.beam is None else shlex.split(self.beam),
         )
-        print(f"{len(prepared)} clips, {left_out(prepared.skipped)}")
-        print(prepared.path)
+        say(f"{len(prepared)} clips, {left_out(prepared.skipped)}", prepared.path)

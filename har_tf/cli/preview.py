@@ -8,6 +8,7 @@ import tyro
 
 from har_tf.datasets import stick_figures
 from har_tf.datasets.stick_figures import Figures
+from har_tf.names import say
 
 
 @dataclass(frozen=True)
@@ -54,4 +55,4 @@ class Preview:
         encoded = cv2.imencode(self.out.suffix, sheet[..., ::-1])[1]
         with whole_file(self.out) as temporary:
             temporary.write_bytes(encoded.tobytes())
-        print(self.out)
+        say(self.out)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from har_tf.files.keras_file import check_keras_file
-from har_tf.names import shown
+from har_tf.names import say
 
 
 @dataclass(frozen=True)
@@ -54,4 +54,4 @@ def note_short(video: Path, clip: np.ndarray, how: Mapping) -> None:
     frames, needed = probe(video).frames, frames_needed(how["num_frames"], how["sampling"])
     if frames < needed:
         repeated = "they are repeated in turn" if how["short"] == "wrap" else "the last is repeated"
-        print(f"note: {shown(video)} has {frames} frames; {repeated} to make {needed}", file=sys.stderr)
+        say(f"note: {video} has {frames} frames; {repeated} to make {needed}", to=sys.stderr)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from har_tf.names import say
+
 
 @dataclass(frozen=True)
 class Report:
@@ -27,9 +29,9 @@ class Report:
         from har_tf.report.quote import quote
 
         if not self.runs:
-            print("error: at least one folder of a run is needed", file=sys.stderr)
+            say("error: at least one folder of a run is needed", to=sys.stderr)
             sys.exit(2)
         for folder in self.runs:
             publish(folder)
             for document in quote(folder, self.quote):
-                print(f"tables in:  {document}")
+                say(f"tables in:  {document}")

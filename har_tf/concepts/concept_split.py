@@ -20,6 +20,7 @@ from har_tf.concepts.options import Concepts
 from har_tf.concepts.tracks import true_tracks
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import VideoRecord, relative
+from har_tf.names import say
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +169,7 @@ class ConceptSource:
         rest = [record for record in split.concept if record.label != target]
         order = np.random.default_rng([seed, 2]).permutation(len(rest))[: self.asked.random_videos]
         mined = [*own, *(rest[i] for i in sorted(order.tolist()))]
-        print(f"mining concepts from {len(own)} videos of {name} and {len(order)} others", flush=True)
+        say(f"mining concepts from {len(own)} videos of {name} and {len(order)} others")
         if self.detector is not None:
             found = mine([record.path for record in mined], self.detector, words(self.asked.labels), out)
         else:

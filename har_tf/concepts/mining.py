@@ -47,6 +47,7 @@ from har_tf.concepts.tracks import Track, Tracker, Tracking
 from har_tf.datasets import walk
 from har_tf.datasets.folder import SUFFIXES, check_folder
 from har_tf.datasets.records import content_of, relative, stamp_of
+from har_tf.names import file_name
 from har_tf.video import VideoError, probe, read_clip, read_frames, write_video
 
 __all__ = ["ConceptError", "ConceptSet", "Cutting", "cut_tracks", "load", "mine", "store_verdicts"]
@@ -406,7 +407,7 @@ def _cut_video(path, name, stem, tracks, out, how: Cutting) -> list[ConceptClip]
             "score": round(track.score, 4),
         }
         for kind in KINDS:
-            file = f"{folder_name(track.label)}/{kind}/{stem}_t{number}.mp4"
+            file = f"{file_name(track.label)}/{kind}/{stem}_t{number}.mp4"
             (out / file).parent.mkdir(parents=True, exist_ok=True)
             if kind == "spatial":
                 shown = int(still.frames[0])
@@ -463,8 +464,3 @@ def _stems(names: Collection[str], taken: Mapping[str, str]) -> dict[str, str]:
         stems[name] = next(each for each in choices if owners.get(each.casefold(), name) == name)
         owners[stems[name].casefold()] = name
     return stems
-
-
-def folder_name(label: str) -> str:
-    """What the folder of a concept is called: "sports ball" -> "sports_ball"."""
-    return re.sub(r"[^\w.-]+", "_", label).strip("._") or "_"

@@ -1,5 +1,7 @@
 """The page that shows a whole run: one HTML file that opens from disk beside its figures and videos."""
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
@@ -13,6 +15,7 @@ from PIL import Image
 
 from har_tf import __version__
 from har_tf.files.whole import whole_file
+from har_tf.names import shown
 from har_tf.report.tables import Table
 from har_tf.video import VideoError, read_clip
 
@@ -196,7 +199,7 @@ def write_page(
         poster = video["poster_file"] or _poster(video["file"])
         video["size"] = poster and _size(poster)
         if poster and not video["poster"]:
-            video["poster"] = video["src"].removesuffix(quote(video["file"].name)) + quote(poster.name)
+            video["poster"] = video["src"].rpartition(".")[0] + poster.suffix
     values = {"title": title, "summary": summary, "facts": facts, "sections": blocks, "contents": len(blocks) > 4}
     text = rendered(files(__package__).joinpath("page.html.j2"), **values, version=__version__)
     with whole_file(path) as temporary:
@@ -205,9 +208,17 @@ def write_page(
 
 
 def rendered(template: Traversable, **values) -> str:
-    """The text of a template of this package with these values."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    """The text of a template of this package with these values, each of which is shown as one line."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
     return environment.from_string(template.read_text(encoding="utf-8")).render(**values)
+
+
+def _shown(value):
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return shown(re.sub(r"[ \t\r\n]+", " ", value))
 
 
 def _block(number, section, folder) -> dict:
@@ -222,7 +233,7 @@ def _block(number, section, folder) -> dict:
         if relative.is_absolute() or ".." in relative.parts:
             raise ValueError(f"figures and videos must lie in the page's folder {folder}. Received: {file}.")
         needed.append(folder / relative)
-        return quote(relative.as_posix())
+        return quote(os.fsencode(relative.as_posix()))
 
     return {
         "id": f"section-{number}",

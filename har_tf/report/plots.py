@@ -23,6 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from har_tf.explain import fonts
 from har_tf.files.whole import whole_file
 from har_tf.video.sampling import frame_indices
 
@@ -38,10 +39,25 @@ def _written(draw: Callable[..., Figure]) -> Callable[..., Path]:
 
     @functools.wraps(draw)
     def write(*arguments, **named) -> Path:
-        with style.context(["default", {"text.parse_math": False}]):  # a name with a $ is no formula
-            return save(draw(*arguments, **named), signature.bind(*arguments, **named).arguments["path"])
+        given = signature.bind(*arguments, **named).arguments
+        path, texts = given["path"], []
+        given = {name: _drawable(value, texts) for name, value in given.items()} | {"path": path}
+        # A name with a $ is no formula.
+        look = {"text.parse_math": False, "font.family": fonts.families("".join(texts))}
+        with style.context(["default", look]):
+            return save(draw(**given), path)
 
     return write
+
+
+def _drawable(value, texts: list[str]):
+    """An argument with all texts in it as a picture can show them, which `texts` collects."""
+    if isinstance(value, str):
+        texts.append(fonts.drawable(value))
+        return texts[-1]
+    if isinstance(value, Mapping):
+        return {_drawable(key, texts): _drawable(inner, texts) for key, inner in value.items()}
+    return type(value)(_drawable(inner, texts) for inner in value) if type(value) in (list, tuple) else value
 
 
 @_written

@@ -5,6 +5,7 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
+from har_tf.names import say
 from har_tf.report.page import write_page
 
 
@@ -46,8 +47,8 @@ def publish(folder: str | Path) -> Path:
     about = {"date": environment["date"], "machine": machine(environment), "command": environment["command"]}
     written = write_page(folder / "report.html", page.title, {**page.facts, **about}, page.sections, page.summary)
     for text in page.printed:
-        print(f"\n{text}")
-    print(f"run folder: {folder}\nreport:     {written}", flush=True)
+        say("", *text.split("\n"))
+    say(f"run folder: {folder}", f"report:     {written}")
     return written
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from har_tf.files.whole import whole_file
-from har_tf.names import csv_cell
+from har_tf.names import csv_cell, shown
 
 Cell = str | float | int | None
 
@@ -153,9 +153,9 @@ class Table:
         """Returns header and rows as CSV for programs: numbers in full, None as an empty cell, no title."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(map(csv_cell, self.columns))
+        writer.writerow(map(_csv, self.columns))
         for row in self.rows:
-            writer.writerow(["" if value is None else csv_cell(value) for value in row])
+            writer.writerow(map(_csv, row))
         return buffer.getvalue()
 
     def latex(self, label: str | None = None) -> str:
@@ -288,19 +288,28 @@ def _text(cell, specification=None) -> str:
     return format(cell, specification)
 
 
+def _csv(cell):
+    if not isinstance(cell, str):
+        return "" if cell is None else cell
+    return csv_cell("\n".join(map(shown, cell.split("\n"))))
+
+
 def _markdown(text) -> str:
-    escaped = re.sub(r"[\\`*|]|<(?=[A-Za-z/!?])", r"\\\g<0>", text)
-    return " ".join(escaped.split())
+    return re.sub(r"[\\`*|\[\]]|<(?=[A-Za-z/!?])", r"\\\g<0>", _line(text))
 
 
 def _latex(text) -> str:
-    escaped = "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    escaped = "".join(_LATEX.get(character, character) for character in _line(text))
     # `\\` and the rules read a following bracket or star as their own argument.
     return f"{{{escaped[0]}}}{escaped[1:]}" if escaped.startswith(("[", "*")) else escaped
 
 
 def _html(text) -> str:
-    return html.escape(" ".join(text.split()))
+    return html.escape(_line(text))
+
+
+def _line(text) -> str:
+    return shown(" ".join(text.split()))
 
 
 def _width(text) -> int:

@@ -41,6 +41,7 @@ from har_tf.files.whole import sync, whole_file
 from har_tf.models import backbones
 from har_tf.models.folding import folded
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
+from har_tf.names import say
 from har_tf.pipeline import passes, read_at
 from har_tf.store.indexed import Indexed, OpenFiles, check_size
 from har_tf.store.prepared import PreparedDataset
@@ -404,7 +405,7 @@ def _progress(what: str, total: int, before: int) -> Iterator[Callable[[int], No
         nonlocal reported
         reported = time.monotonic()
         rate = (done - before) / max(reported - began, 1e-9)
-        print(f"{what}: {done} of {total} frames, {rate:.1f} frames/s", file=sys.stderr, flush=True)
+        say(f"{what}: {done} of {total} frames, {rate:.1f} frames/s", to=sys.stderr)
 
     def advance(frames: int) -> None:
         nonlocal done

@@ -7,12 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from har_tf.explain import captions
+from har_tf.names import file_name
 from har_tf.report import plots
 from har_tf.report.page import Figure, Page, Section, Video, restored
 from har_tf.report.tables import Table, interval
 
 TRUE, FOUND = (255, 255, 255), (255, 0, 255)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def page(results: Mapping, figures: Path) -> Page:
@@ -279,7 +280,7 @@ def pictures(
         title = f"{class_names[clip.label]}; explained {answer}, {example.probability:.2f} ({video})"
         strips.append((title, drawn))
         if not still and i < videos:
-            path = overlays / f"overlay_{i + 1}_{video}.mp4"
+            path = overlays / f"overlay_{i + 1}_{file_name(video)}.mp4"
             write_video(path, beside(drawn, title), fps=5)
             written.append(Video(path, title))
     if not strips:
@@ -323,24 +324,14 @@ def boxed(frames: np.ndarray, boxes: Sequence, size: tuple[int, int], colour=TRU
 
 def beside(panels: Mapping[str, np.ndarray], title: str) -> np.ndarray:
     """Clips of one size side by side, uint8 (T, height, width, 3), each under its name and all under a title."""
-    gap, line = 6, 26
+    gap, letters = 6, 16
     clips = list(panels.values())
     time, height, width, _ = clips[0].shape
-    across = len(clips) * width + (len(clips) - 1) * gap
+    across, line = len(clips) * width + (len(clips) - 1) * gap, captions.height_of(letters)
     sheet = np.full((time, (2 * line + height + 1) // 2 * 2, (across + 1) // 2 * 2, 3), 255, np.uint8)
-    head = sheet[0, : 2 * line].copy()
-    _write(head, title, 4, line - 8, across)
-    for column, name in enumerate(panels):
-        _write(head, name, column * (width + gap) + 4, 2 * line - 8, width)
-    sheet[:, : 2 * line] = head
+    names = captions.beside([captions.line(name, width, letters) for name in panels], gap)
+    sheet[:, : 2 * line, :across] = np.concatenate([captions.line(title, across, letters), names])
     for column, clip in enumerate(clips):
         left = column * (width + gap)
         sheet[:, 2 * line : 2 * line + height, left : left + width] = clip
     return sheet
-
-
-def _write(picture, text, x, y, room):
-    size = 0.55
-    while size > 0.3 and cv2.getTextSize(text, _FONT, size, 1)[0][0] > room - 8:
-        size -= 0.025
-    cv2.putText(picture, text, (x, y), _FONT, size, (20, 20, 20), 1, cv2.LINE_AA)

@@ -12,13 +12,13 @@ from har_tf.concepts.concept_set import ConceptSet
 from har_tf.concepts.concept_split import sources_among
 from har_tf.concepts.reversal import Played
 from har_tf.datasets.records import VideoRecord
-from har_tf.explain import Explanation, overlay, save_overlay
+from har_tf.explain import Explanation, captions, overlay, save_overlay
+from har_tf.names import file_name
 from har_tf.report.page import Figure, Section, Video
 from har_tf.report.plots import frame_strip, sheet
 from har_tf.video import VideoError, read_frames
 
 _INKS = ((255, 90, 90), (90, 200, 255), (255, 220, 80), (140, 255, 140), (230, 140, 255), (255, 255, 255))
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def detections(frame: np.ndarray, boxes: Sequence[tuple[str, Sequence[float]]], min_side: int = 320) -> np.ndarray:
@@ -40,11 +40,11 @@ def detections(frame: np.ndarray, boxes: Sequence[tuple[str, Sequence[float]]], 
         for line, ink in ((4, (0, 0, 0)), (2, inks[label])):
             cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), ink, line)
     for label, box in boxes:  # names over all boxes
-        (width, height), _ = cv2.getTextSize(label, _FONT, 0.5, 1)
-        x = min(max(0, round(float(box[0]) * zoom)), drawn.shape[1] - width - 4)
-        y = max(height + 6, round(float(box[1]) * zoom) - 2)
-        cv2.rectangle(drawn, (x, y - height - 4), (x + width + 4, y + 3), (0, 0, 0), -1)
-        cv2.putText(drawn, label, (x + 2, y), _FONT, 0.5, inks[label], 1, cv2.LINE_AA)
+        name = captions.plate(label, 12, inks[label], (0, 0, 0), drawn.shape[1])
+        high, wide = name.shape[:2]
+        x = min(max(0, round(float(box[0]) * zoom)), drawn.shape[1] - wide)
+        y = min(max(0, round(float(box[1]) * zoom) - high), len(drawn) - high)
+        drawn[y : y + high, x : x + wide] = name
     return drawn
 
 
@@ -87,7 +87,7 @@ def class_pictures(
     path = frame_strip(strip, figures / "figure_1_gradcam.png", max_frames=8)
     written = []
     for number, (i, text) in enumerate([*ends, *between][:videos], start=1):
-        name = overlays / f"gradcam_{number}_{Path(clips.sources[i]).stem}.mp4"
+        name = overlays / f"gradcam_{number}_{file_name(Path(clips.sources[i]).stem)}.mp4"
         save_overlay(name, clips.clips, maps, i, class_names=class_names, title=f"true class: {target}")
         written.append(Video(name, caption(i, text)))
     text = f"Grad-CAM for {target} at {looked['tap']}, of {len(rows)} clips of the class."
@@ -176,7 +176,7 @@ def reversal_pictures(
             none = " (no positive evidence)" if each.empty[0] else ""
             text = f"Grad-CAM for {class_names[each.class_index[0]]}{none}"
             rows.append((text, overlay(pixels[None], each, alpha=0.6)[0]))
-        path = overlays / f"{way}_{stem}.mp4"
+        path = overlays / f"{way}_{file_name(stem)}.mp4"
         save_overlay(path, pixels[None], shown[0], class_names=class_names, title=f"{stem}, {way}")
         videos.append(Video(path, f"Played {way}: answered {answer}; Grad-CAM for {target}"))
     path = frame_strip(rows, figures / "reversal.png", max_frames=8)

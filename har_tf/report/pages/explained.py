@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from har_tf.names import file_name
 from har_tf.report import page, plots
 
 LONGEST = 1800  # frames of a video whose overlay is drawn on all of them
@@ -224,7 +225,7 @@ def overlay_sections(
         videos = []
         for k, position in enumerate(positions):
             video, label = test.record_paths[position].stem, test.class_names[test.labels[position]]
-            path = folder / f"{what}_{k + 1}_{label}_{video.removeprefix(f'v_{label}_')}.mp4"
+            path = folder / f"{what}_{k + 1}_{file_name(label)}_{file_name(video.removeprefix(f'v_{label}_'))}.mp4"
             truth = f"{video}, true class: {label}"
             shown, size = _on_video(test, position, clips[k])
             save_overlay(path, shown, explanations, k, class_names=test.class_names, title=truth, size=size)

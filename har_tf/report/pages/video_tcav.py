@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from har_tf.concepts.clip_sets import DYNAMIC, STATIC
-from har_tf.concepts.mining import folder_name
 from har_tf.concepts.scores import RANDOM
+from har_tf.names import file_name
 from har_tf.report import plots
 from har_tf.report.page import Figure, Page, Section, restored
 from har_tf.report.tables import Table, interval
@@ -65,7 +65,7 @@ def _figures_7_to_9(results, figures, made) -> list[Section]:
     else:
         drawn = []
         for name, scores in results["figures"]["9"].items():
-            path = figures / f"figure_9_{folder_name(name)}.png"
+            path = figures / f"figure_9_{file_name(name)}.png"
             _bars(scores, path, f"{name.capitalize()}, {STATIC} against {DYNAMIC}, for {target}")
             caption = f"{name.capitalize()}, {STATIC} and {DYNAMIC}, and random clips of both kinds."
             drawn.append(Figure(path, caption))
