@@ -105,6 +105,6 @@ def test_the_validation_split_is_that_of_the_data_set_where_it_has_a_test_split(
         return [{path.name for path in part} for part in (*found["official"], found["validation"] or ())]
 
     assert parts("train", "validation", "test", "extra") == [{"train", "validation", "extra"}, {"test"}, {"validation"}]
-    assert parts("train", "validation") == [{"train"}, {"validation"}]
-    assert parts("train", "test") == [{"train"}, {"test"}]
+    assert parts("train", "validation") == [{"train"}, {"validation"}, set()]
+    assert parts("train", "test") == [{"train"}, {"test"}, set()]
     assert from_tfds._official([]) == {}
