@@ -29,11 +29,13 @@ from har_tf.datasets import walk
 from har_tf.datasets.folder import SUFFIXES, check_folder
 from har_tf.datasets.records import relative
 from har_tf.files.whole import alone, whole_file
+from har_tf.names import shown
 from har_tf.video import VideoError, read_clip
 
 KINDS = ("spatiotemporal", "spatial")
 VERDICTS = ("accepted", "rejected")
 MANIFEST = "concepts.json"
+MOST_LETTERS = 200  # of a reason
 _VERSION = 1
 
 log = logging.getLogger(__name__)
@@ -290,10 +292,13 @@ def store_verdicts(folder: str | Path, verdicts: Mapping[str, Mapping[str, str |
             )
         for file, given in verdicts.items():
             if given.get("verdict") not in (None, *VERDICTS) or not isinstance(given.get("reason"), str | None):
-                raise ConceptError(f"{file}: verdicts are {', '.join(VERDICTS)} or null. Received: {dict(given)}")
+                raise ConceptError(f"{file}: verdicts are {', '.join(VERDICTS)} or null. Received: {dict(given)}"[:500])
+            letters = len(given.get("reason") or "")
+            if letters > MOST_LETTERS:
+                raise ConceptError(f"{file}: a reason has at most {MOST_LETTERS} letters. Received: {letters}")
         clips = tuple(
-            replace(clip, verdict=verdicts[clip.file].get("verdict"), reason=verdicts[clip.file].get("reason") or None)
-            if clip.file in verdicts
+            replace(clip, verdict=given.get("verdict"), reason=shown(given.get("reason") or "") or None)
+            if (given := verdicts.get(clip.file)) is not None
             else clip
             for clip in found.clips
         )
@@ -314,7 +319,7 @@ def read_manifest(path: Path) -> ConceptSet:
         ConceptError: it cannot be read, is of another version, or names a clip outside its folder or twice.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
         if content.get("version") != _VERSION:
             raise ConceptError(f"{path}: of version {content.get('version')}. Expected {_VERSION}")
         names = {each.name for each in fields(ConceptClip)}
@@ -327,7 +332,7 @@ def read_manifest(path: Path) -> ConceptSet:
         concepts, settings = tuple(content["concepts"]), dict(content["settings"])
     except ConceptError:
         raise
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ConceptError(f"{path}: not a manifest of concepts ({type(error).__name__}: {error})") from error
     outside = [clip.file for clip in clips if Path(clip.file).is_absolute() or ".." in Path(clip.file).parts]
     if outside:
@@ -351,7 +356,7 @@ def write_manifest(found: ConceptSet) -> None:
         f'"sources": [\n  {sources}\n],\n"clips": [\n  {clips}\n]\n}}\n'
     )
     with whole_file(found.folder / MANIFEST) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def _made_by_hand(folder: Path) -> ConceptSet:

@@ -1,9 +1,12 @@
 """The contact sheet: what it shows, and where verdicts end up."""
 
+import base64
+import hashlib
 import html
 import json
+import os
 import re
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 import pytest
@@ -67,6 +70,50 @@ def test_verdicts_of_a_page_are_stored(folder, tmp_path):
     file.write_text("[1, 2]")
     with pytest.raises(ConceptError, match="Received: another kind of JSON"):
         apply_verdicts(folder, file)
+
+
+def test_clips_of_any_name_are_shown_and_their_verdicts_find_them(folder, clip_bytes, tmp_path):
+    names = ["ball/x\x1b[2Jy\nz.mp4", "ball/a\udc8cb  c.mp4", 'ball/<img src=x onerror="alert(1)">.mp4']
+    for name in names:
+        (folder / name).write_bytes(clip_bytes)
+    text = write_review(load(folder), folder / "review.html").read_text()
+    assert "\x1b" not in text and "<img" not in text
+    for address in re.findall(r'<video src="([^"]+)"', text):
+        assert os.path.isfile(os.fsencode(folder) + b"/" + unquote_to_bytes(address))  # noqa: PTH113
+    told = [html.unescape(name) for name in re.findall(r'data-file="([^"]+)"', text)]
+    (tmp_path / "verdicts.json").write_text(json.dumps({name: {"verdict": "accepted"} for name in told}))
+    apply_verdicts(folder, tmp_path / "verdicts.json")
+    assert {clip.file: clip.verdict for clip in load(folder).clips} == dict.fromkeys([*CLIPS, *names], "accepted")
+
+
+def test_links_out_of_the_folder_are_not_followed_and_that_is_said(folder, clip_bytes, tmp_path):
+    (tmp_path / "outside.mp4").write_bytes(clip_bytes)
+    (folder / "ball" / "link.mp4").symlink_to(tmp_path / "outside.mp4")
+    (folder / "ball" / "inner.mp4").symlink_to(folder / CLIPS[1])
+    text = page(load(folder), "")
+    assert "ball/inner.mp4" in text and "link.mp4" not in text
+    assert "Links out of the folder, which are not followed: 1. " in text
+
+
+def test_the_page_runs_its_own_script_alone_and_loads_nothing_from_elsewhere(folder):
+    text = page(load(folder), "")
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rules = dict(rule.split(" ", 1) for rule in html.unescape(policy).split("; "))
+    assert rules["script-src"] == f"'sha256-{digest}'"
+    assert rules["default-src"] == rules["form-action"] == rules["base-uri"] == "'none'"
+    assert rules["media-src"] == "'self' file:"
+
+
+def test_reasons_have_bounds_and_stay_one_line(folder, tmp_path):
+    store_verdicts(folder, {CLIPS[0]: {"verdict": "rejected", "reason": "a\x1b\ud800\n" + "b" * 190}})
+    assert load(folder).clips[0].reason == "a\\x1b\\ud800\\n" + "b" * 190
+    with pytest.raises(ConceptError, match=f"{CLIPS[0]}: a reason has at most 200 letters. Received: 201"):
+        store_verdicts(folder, {CLIPS[0]: {"verdict": "rejected", "reason": "b" * 201}})
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ConceptError, match="deep.json: not a file of verdicts"):
+        apply_verdicts(folder, tmp_path / "deep.json")
 
 
 def test_nothing_to_review_is_an_error(folder):
