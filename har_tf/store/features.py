@@ -6,10 +6,10 @@ A frozen network gives the same features in every epoch; computing them again fo
 training take days. UCF101's 13,320 clips of 10 frames take 13,320 x 10 x (1024 + 1536) x 2 bytes = 0.7 GB as the
 float16 features of GoogLeNet and Inception-ResNet-V2, against 36 GB as frames of 299 x 299.
 
-A store is one folder: `features.npy` (clips, T, C), `index.npz` (label, group, name and path of every clip),
-`features.json` (what it was made of, and checksums of all three). It is named by a fingerprint of the prepared data,
-the network, its weights and the settings, is there when it is complete, and is taken up part by part where a run was
-killed, see `har_tf.store.store`.
+A store is one folder: `features.npy` (clips, T, C), `index.npz` (label, group, name, path and checksum of every clip),
+`parts.jsonl` (the parts it was computed in), `features.json` (what it was made of, and checksums of all of them). It is
+named by a fingerprint of the prepared data, the network, its weights and the settings, is there when it is complete,
+and is taken up part by part where a run was killed or a part is damaged, see `har_tf.store.store`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import json
 import math
 import sys
 import time
-import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -43,7 +42,8 @@ from har_tf.models.folding import folded
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
 from har_tf.names import say
 from har_tf.pipeline import passes, read_at
-from har_tf.store.indexed import Indexed, OpenFiles, check_size
+from har_tf.store.checksums import checksum, checksum_of_file
+from har_tf.store.indexed import Indexed, OpenFiles
 from har_tf.store.prepared import PreparedDataset
 from har_tf.store.store import Store
 
@@ -65,9 +65,9 @@ class FeatureStore(Indexed):
     """
 
     what: ClassVar[str] = "a feature store"
-    format: ClassVar[int] = 3
+    format: ClassVar[int] = 4
     about: ClassVar[str] = "features.json"
-    remedy: ClassVar[str] = "; `extract` computes a damaged one anew"
+    remedy: ClassVar[str] = "`extract` with the same settings mends it: it computes again what is damaged"
 
     backbone: str
     weights: str
@@ -79,16 +79,9 @@ class FeatureStore(Indexed):
 
     @classmethod
     def _fields(cls, path: Path, root: Path, about: dict, clips: int) -> dict[str, Any]:
-        """Every byte is compared with the checksums of what was written."""
-        del about["checksum"]
-        if (path / cls.about).read_bytes() != _sealed(about):
-            raise ValueError(f"{cls.about} differs from what was written")
         array = _Array(path / "features.npy", (clips, *about["shape"]), about["dtype"])
-        array.check()
         files = OpenFiles([array.path])
-        for start, stop, checksum in about["parts"]:
-            if array.checksum(files, start, stop) != checksum:
-                raise ValueError(f"the features of clips {start} to {stop - 1} differ from what was written")
+        files.open(0)  # a training goes on with it where the store is made again
         return {
             **{name: about[name] for name in ("backbone", "weights", "dtype", "seconds")},
             "shape": tuple(about["shape"]),
@@ -100,6 +93,9 @@ class FeatureStore(Indexed):
     def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """See `Indexed.read`."""
         return super().read(positions).astype(np.float32)
+
+    def _file_of(self, row: int) -> Path:
+        return self._array.path
 
     def _read_into(self, clip: np.ndarray, row: int) -> None:
         self._files.read_into(clip, 0, self._array.place(row))
@@ -178,7 +174,7 @@ def extract(
         described = Path(weights).name if of_file else weights or "random"
         _fill(store, prepared, encoder(), batch_size, {**about, "name": prepared.name, "weights": described})
 
-    return store.open_or_fill(lambda place: FeatureStore.open(place, prepared.root), fill)
+    return store.open_or_fill(lambda place, check: FeatureStore.open(place, prepared.root, check), fill)
 
 
 def batches(
@@ -258,12 +254,6 @@ def _check_stores(stores: Sequence[FeatureStore]) -> None:
             )
 
 
-def _sealed(about: dict) -> bytes:
-    """The bytes of `features.json`: plain values, and a checksum of them."""
-    checksum = zlib.crc32(json.dumps(about, sort_keys=True).encode())
-    return json.dumps({**about, "checksum": checksum}, indent=1).encode()
-
-
 def _digest_of_file(path: Path) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights file")
@@ -282,13 +272,13 @@ def _fill(store: Store, prepared: PreparedDataset, encoder: keras.Model, batch_s
     notes = store.parts / "parts.jsonl"
     parts = _listed(array, notes, spans)
     missing = [span for span in spans if span not in parts]
-    to_do = sum(stop - start for start, stop in missing)
+    to_do = [name for start, stop in missing for name in prepared.names[start:stop]]
     what = f"clips of {frames} x {array.shape[2]} {dtype} features"
     store.begin({array.path, notes}, to_do, total, array.clip_bytes, what)
     if missing:
         encode = _compiled(encoder, batch_size)
         batches = _ahead(batch for part in missing for batch in _batches_of(prepared, *part, batch_size))
-        what, before = f"features of {about['backbone']}", (total - to_do) * frames
+        what, before = f"features of {about['backbone']}", (total - len(to_do)) * frames
         with _progress(what, total * frames, before) as advance, closing(batches):
             for start, stop in missing:
                 began = time.perf_counter()
@@ -300,19 +290,17 @@ def _fill(store: Store, prepared: PreparedDataset, encoder: keras.Model, batch_s
                 rounded = _rounded(features, dtype, about["backbone"], prepared.names[start:stop])
                 parts[start, stop] = array.write(start, rounded), round(time.perf_counter() - began, 3)
                 _list(notes, parts)
-    index = store.parts / "index.npz"
-    np.savez_compressed(index, **prepared.columns)
+    checksums = list(itertools.chain.from_iterable(parts[span][0] for span in spans))
+    np.savez_compressed(store.parts / "index.npz", **prepared.columns, checksum=np.array(checksums, np.uint64))
     about |= {
         "root": str(prepared.root.resolve()),
         "class_names": prepared.class_names,
         "shape": array.shape[1:],
         "seconds": round(sum(seconds for _, seconds in parts.values()), 3),
         "left_out": sorted(relative(skipped.path, prepared.root) for skipped in prepared.skipped),
-        "index_checksum": zlib.crc32(index.read_bytes()),
-        "parts": [(*span, parts[span][0]) for span in spans],
     }
-    (store.parts / FeatureStore.about).write_bytes(_sealed(about))
-    notes.unlink()
+    array.mend()
+    FeatureStore.describe(store.parts, about, {array.path.name: checksum_of_file(array.path)})
 
 
 def _rounded(features: np.ndarray, dtype: str, backbone: str, names: Sequence[str]) -> np.ndarray:
@@ -352,45 +340,48 @@ class _Array:
         """Where the numbers of a clip begin."""
         return len(self.header) + clip * self.clip_bytes
 
-    def checksum(self, files: OpenFiles, start: int, stop: int) -> int:
-        """Of the clips from `start` on, up to `stop`."""
-        content = np.empty((stop - start) * self.clip_bytes, np.uint8)
-        files.read_into(content, 0, self.place(start))
-        return zlib.crc32(content)
+    def checksums(self, start: int, stop: int) -> list[int]:
+        """Of each of the clips from `start` on, up to `stop`; OSError where they cannot be read."""
+        content = np.empty((stop - start, self.clip_bytes), np.uint8)
+        OpenFiles([self.path]).read_into(content, 0, self.place(start))
+        return list(map(checksum, content))
 
-    def write(self, start: int, features: np.ndarray) -> int:
-        """Writes the features of the clips from `start` on, and returns their checksum once they are on the disk."""
+    def write(self, start: int, features: np.ndarray) -> list[int]:
+        """Writes the features of the clips from `start` on, and returns their checksums once they are on the disk."""
         content = features.tobytes()
         with self.path.open("r+b" if self.path.exists() else "w+b") as file:
             file.write(self.header)
             file.seek(self.place(start))
             file.write(content)
         sync(self.path)
-        return zlib.crc32(content)
+        return list(map(checksum, features))
 
-    def check(self) -> None:
-        """Raises ValueError where the file holds something else."""
-        with self.path.open("rb") as file:
-            if file.read(len(self.header)) != self.header:  # not parsed: damaged ones raise errors of many kinds
-                raise ValueError(f"{self.path.name} does not hold {self.dtype} {self.shape}")
-        check_size(self.path, self.place(self.shape[0]))
+    def mend(self) -> None:
+        """Writes what is no clip again: the header, and where the file ends."""
+        with self.path.open("r+b") as file:
+            file.write(self.header)
+            file.truncate(self.place(self.shape[0]))
+        sync(self.path)
 
 
-def _listed(array: _Array, notes: Path, spans: Collection[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, float]]:
+Parts = dict[tuple[int, int], tuple[list[int], float]]  # (first clip, first of the next) -> (checksums, seconds)
+
+
+def _listed(array: _Array, notes: Path, spans: Collection[tuple[int, int]]) -> Parts:
     """Of these parts those that an earlier run has listed and that have the bytes that are listed, see `_list`."""
-    parts, files = {}, OpenFiles([array.path])
+    parts = {}
     for line in notes.read_bytes().splitlines() if notes.exists() and array.path.exists() else ():
         try:
-            start, stop, checksum, seconds = json.loads(line)
-            if (start, stop) in spans and checksum == array.checksum(files, start, stop):
-                parts[start, stop] = checksum, float(seconds)
-        except (ValueError, TypeError):  # the line is damaged
+            start, stop, checksums, seconds = json.loads(line)
+            if (start, stop) in spans and checksums == array.checksums(start, stop):
+                parts[start, stop] = checksums, float(seconds)
+        except (ValueError, TypeError, OSError):  # the line is damaged, or the file ends before
             continue
     return parts
 
 
-def _list(notes: Path, parts: dict[tuple[int, int], tuple[int, float]]) -> None:
-    """Lists the parts that are complete: (first clip, first clip of the next) -> (checksum, seconds)."""
+def _list(notes: Path, parts: Parts) -> None:
+    """Lists the parts that are complete."""
     with whole_file(notes) as temporary:
         temporary.write_text("".join(json.dumps([*span, *told]) + "\n" for span, told in parts.items()))
 

@@ -1,8 +1,9 @@
 """Optical flow of prepared clips, computed once and read in place of their frames.
 
-A folder holds the flow of every clip: `flow-00000.npz`, ... with some clips each, `index.npz` (label, group, name and
-path of every clip), `flow.json` (what it was made of). It is a store, see `har_tf.store.store`: named by a fingerprint
-of the prepared data and the method, there when it is complete, taken up file by file where a run was killed.
+A folder holds the flow of every clip: `flow-00000.npz`, ... with some clips each, `index.npz` (label, group, name, path
+and checksum of every clip), `flow.json` (what it was made of, and checksums of the files). It is a store, see
+`har_tf.store.store`: named by a fingerprint of the prepared data and the method, there when it is complete, taken up
+file by file where a run was killed or a file is damaged.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import relative
 from har_tf.files.whole import whole_file
 from har_tf.files.workers import available_cores
+from har_tf.store.checksums import checksum, checksum_of_file
 from har_tf.store.indexed import IndexedClips
 from har_tf.store.prepared import PreparedDataset
 from har_tf.store.store import Store
@@ -41,8 +42,9 @@ class FlowClips(IndexedClips):
     """
 
     what: ClassVar[str] = "a folder of flow"
-    format: ClassVar[int] = 1
+    format: ClassVar[int] = 2
     about: ClassVar[str] = "flow.json"
+    remedy: ClassVar[str] = "`flow_clips` with the same settings mends it: it computes again what is damaged"
     channels: ClassVar[int] = 2  # pixels to the right and pixels down
 
     method: str
@@ -53,13 +55,12 @@ class FlowClips(IndexedClips):
         fields = super()._fields(path, root, about, clips)
         return {**fields, "method": about["method"], "_clips_a_file": about["clips_a_file"]}
 
+    def _file_of(self, row: int) -> Path:
+        return self.path / _file_name(row // self._clips_a_file)
+
     def _read_into(self, clip: np.ndarray, row: int) -> None:
-        file = self.path / _file_name(row // self._clips_a_file)
-        try:
-            with np.load(file) as arrays:
-                clip[:] = arrays[str(row)]
-        except Exception as error:
-            raise DatasetError(f"{file}: damaged: {str(error) or type(error).__name__}") from error
+        with np.load(self._file_of(row)) as arrays:
+            clip[:] = arrays[str(row)]
 
 
 def flow_clips(prepared: PreparedDataset, out_dir: str | Path, method: str = "dis") -> FlowClips:
@@ -91,7 +92,7 @@ def flow_clips(prepared: PreparedDataset, out_dir: str | Path, method: str = "di
     digest.update(json.dumps([prepared.names, prepared.labels.tolist()]).encode())
     store = Store(out_dir, f"{prepared.name}_flow_{method}", digest.hexdigest())
     return store.open_or_fill(
-        lambda place: FlowClips.open(place, prepared.root), lambda: _fill(store, prepared, method)
+        lambda place, check: FlowClips.open(place, prepared.root, check), lambda: _fill(store, prepared, method)
     )
 
 
@@ -104,8 +105,9 @@ def _fill(store: Store, prepared: PreparedDataset, method: str) -> None:
         store.parts / _file_name(number): range(start, min(start + clips_a_file, total))
         for number, start in enumerate(range(0, total, clips_a_file))
     }
-    missing = {file: part for file, part in rows.items() if not _whole(file, part)}
-    to_do = sum(map(len, missing.values()))
+    checksums = {file: _checksums(file, part, shape) for file, part in rows.items()}
+    missing = {file: part for file, part in rows.items() if checksums[file] is None}
+    to_do = [prepared.names[row] for part in missing.values() for row in part]
     store.begin(rows.keys(), to_do, total, clip_bytes, f"clips of flow, {' x '.join(map(str, shape))}")
 
     def flow_of(row: int) -> np.ndarray:
@@ -113,7 +115,7 @@ def _fill(store: Store, prepared: PreparedDataset, method: str) -> None:
 
     with (
         ThreadPoolExecutor(available_cores()) as threads,  # OpenCV lets go of Python's lock
-        tqdm(total=total, initial=total - to_do, desc="flow", unit="clip", disable=None) as progress,
+        tqdm(total=total, initial=total - len(to_do), desc="flow", unit="clip", disable=None) as progress,
     ):
         for file, part in missing.items():
             flow = {}
@@ -122,9 +124,10 @@ def _fill(store: Store, prepared: PreparedDataset, method: str) -> None:
                 progress.update(1)
             with whole_file(file) as temporary:
                 np.savez(temporary, **flow)
-    np.savez_compressed(store.parts / "index.npz", **prepared.columns)
+            checksums[file] = list(map(checksum, flow.values()))
+    of_clips = np.array([checksums[file][row - part.start] for file, part in rows.items() for row in part], np.uint64)
+    np.savez_compressed(store.parts / "index.npz", **prepared.columns, checksum=of_clips)
     about = {
-        "format": FlowClips.format,
         "name": prepared.name,
         "root": str(prepared.root),
         "class_names": prepared.class_names,
@@ -135,19 +138,22 @@ def _fill(store: Store, prepared: PreparedDataset, method: str) -> None:
         "opencv": cv2.__version__,
         "skipped": [(relative(video.path, prepared.root), video.reason) for video in prepared.skipped],
         "clips_a_file": clips_a_file,
-        "files": {file.name: file.stat().st_size for file in rows},
     }
-    (store.parts / "flow.json").write_text(json.dumps(about, indent=1))
+    FlowClips.describe(store.parts, about, {file.name: checksum_of_file(file) for file in rows})
 
 
 def _file_name(number: int) -> str:
     return f"flow-{number:05d}.npz"
 
 
-def _whole(file: Path, rows: range) -> bool:
-    """Whether a file that an earlier run left holds these clips, with the checksums that zip archives have."""
+def _checksums(file: Path, rows: range, shape: tuple[int, ...]) -> list[int] | None:
+    """Of the clips in a file that an earlier run left; None where zip's own checksums say that it is damaged."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            return archive.namelist() == [f"{row}.npy" for row in rows] and archive.testzip() is None
+        with np.load(file) as arrays:
+            clips = [arrays[name] for name in arrays.files]
+            whole = arrays.files == [str(row) for row in rows] and all(
+                clip.shape == (*shape, FlowClips.channels) for clip in clips
+            )
+            return list(map(checksum, clips)) if whole else None
     except Exception:
-        return False
+        return None

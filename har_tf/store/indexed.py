@@ -1,25 +1,33 @@
-"""Clips that lie in files with an index beside them: what prepared clips, features and flow have in common."""
+"""Clips that lie in files with an index beside them: what prepared clips, features and flow have in common.
+
+No byte that is used is one that nobody compared with a checksum. A JSON file describes the folder, and has a checksum
+of itself, of `index.npz` and of the other small files; those are compared when the folder is opened. `index.npz` has a
+checksum of every clip, which is compared whenever that clip is read.
+"""
 
 from __future__ import annotations
 
-import io
+import errno
 import json
 import os
 import sys
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from tqdm import tqdm
 
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import VideoRecord
+from har_tf.files.workers import available_cores
+from har_tf.store.checksums import checksum, checksum_of_file, sealed, unsealed
 
-COLUMNS = ("label", "group", "name", "path")  # what `index.npz` holds of every clip
+COLUMNS = ("label", "group", "name", "path")  # what `index.npz` holds of every clip, beside its checksum
 MAX_OPEN = 512  # files that stay open; a process may often have 1024. The others are opened for each clip
 
 
@@ -56,7 +64,7 @@ class Indexed:
     format: ClassVar[int]  # changes whenever the same input would give other bytes or other files
     about: ClassVar[str]  # the JSON file that describes the folder
     more_columns: ClassVar[tuple[str, ...]] = ()  # of `index.npz`
-    remedy: ClassVar[str] = ""  # what the error about a damaged folder ends with
+    remedy: ClassVar[str]  # what the error about a damaged folder ends with
 
     path: Path
     root: Path
@@ -66,24 +74,27 @@ class Indexed:
     _skipped_names: frozenset[str] = field(repr=False)  # of videos that were left out
 
     @classmethod
-    def open(cls, path: str | Path, root: Path | None = None) -> Self:
+    def open(cls, path: str | Path, root: Path | None = None, check: bool = False) -> Self:
         """Opens what was written before.
 
         Args:
             path: the folder, with the JSON file that describes it.
             root: where the videos lie now; None: where they lay when they were prepared.
+            check: whether all bytes are compared with their checksums now; else those of a clip when it is read.
 
         Raises:
             DatasetError: not such a folder, or one with a missing or damaged file; or the system is Windows.
         """
         path = Path(os.path.abspath(path))  # noqa: PTH100 - for a process that changes its folder; links stay
         try:
-            about = json.loads((path / cls.about).read_bytes())
-            if not isinstance(about, dict):
-                raise ValueError(f"{cls.about} does not describe one")
-            if about["format"] != cls.format:
-                raise DatasetError(f"{path}: {cls.what} of format {about['format']}. Expected format {cls.format}")
-            index = _columns(path / "index.npz", (*cls.more_columns, *COLUMNS), about.get("index_checksum"))
+            about = cls._description(path)
+            for name, (_, expected) in about["files"].items():
+                _compare(path / name, expected)
+            for name, (size, _) in about["data"].items():
+                check_size(path / name, size)
+            if check:
+                _compare_all({path / name: size_and_sum for name, size_and_sum in about["data"].items()})
+            index = _columns(path / "index.npz", ("checksum", *cls.more_columns, *COLUMNS))
             root = Path(about["root"]) if root is None else root
             return cls(
                 path=path,
@@ -97,7 +108,40 @@ class Indexed:
             raise
         except Exception as error:  # damaged files make json, zipfile and NumPy raise errors of all kinds
             reason = str(error) or type(error).__name__
-            raise DatasetError(f"{path}: not {cls.what}, or a damaged one: {reason}{cls.remedy}") from error
+            raise DatasetError(f"{path}: not {cls.what}, or a damaged one: {reason}; {cls.remedy}") from error
+
+    @classmethod
+    def describe(cls, folder: Path, about: dict, data: Mapping[str, int]) -> None:
+        """Writes the JSON file that describes a folder; everything else in it is written.
+
+        Args:
+            folder: the one that `open` opens.
+            about: what the kind of clips tells of them.
+            data: file name -> checksum of the files that hold clips.
+        """
+        files = {path.name: path for path in sorted(folder.iterdir()) if path.name != cls.about}
+        about = {**about, "format": cls.format}
+        about["data"] = {name: (files.pop(name).stat().st_size, expected) for name, expected in data.items()}
+        about["files"] = {name: (path.stat().st_size, checksum_of_file(path)) for name, path in files.items()}
+        (folder / cls.about).write_bytes(sealed(about))
+
+    @classmethod
+    def _description(cls, path: Path) -> dict:
+        content = (path / cls.about).read_bytes()
+        try:
+            about = unsealed(content)
+        except ValueError as error:
+            about = json.loads(content)
+            # Formats of before there were checksums.
+            if isinstance(about, dict) and about.get("format") in range(cls.format):
+                raise DatasetError(
+                    f"{path}: {cls.what} of format {about['format']}, which has no checksums of its clips. Expected "
+                    f"format {cls.format}; {cls.remedy}"
+                ) from error
+            raise ValueError(f"{cls.about} {error}") from error
+        if about["format"] != cls.format:
+            raise DatasetError(f"{path}: {cls.what} of format {about['format']}. Expected format {cls.format}")
+        return about
 
     @classmethod
     def _fields(cls, path: Path, root: Path, about: dict, clips: int) -> dict[str, Any]:
@@ -115,15 +159,27 @@ class Indexed:
             features float32 (B, T, C).
 
         Raises:
-            DatasetError: a file is damaged.
+            DatasetError: a clip is not what was written, or cannot be read; the message names it and its file.
         """
         rows = self._rows[np.asarray(positions, dtype=np.int64)]
         clips = np.empty((len(rows), *self.shape), self.dtype)
         for clip, row in zip(clips, rows.tolist(), strict=True):
-            self._read_into(clip, row)
+            try:
+                self._read_into(clip, row)
+                if checksum(clip) != self._index["checksum"][row]:
+                    raise ValueError("differs from what was written")
+            except Exception as error:  # as in `open`
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                place = f"{self._file_of(row)}: damaged at the clip of {to_text(self._index['name'][row])}"
+                raise DatasetError(f"{place}: {reason}; {self.remedy}") from error
         return clips
 
+    def _file_of(self, row: int) -> Path:
+        """The file that holds a clip."""
+        raise NotImplementedError
+
     def _read_into(self, clip: np.ndarray, row: int) -> None:
+        """Reads a clip; raises errors of any kind where that cannot be done."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -220,8 +276,6 @@ class IndexedClips(Indexed):
 
     @classmethod
     def _fields(cls, path: Path, root: Path, about: dict, clips: int) -> dict[str, Any]:
-        for name, size in about["files"].items():
-            check_size(path / name, size)
         return {
             "name": about["name"],
             "num_frames": about["num_frames"],
@@ -232,16 +286,38 @@ class IndexedClips(Indexed):
         }
 
 
-def _columns(file: Path, columns: Sequence[str], checksum: int | None) -> dict[str, np.ndarray]:
-    """The columns of `index.npz`.
-
-    Its bytes are compared with the checksum, where there is one, before they are read, and the names of the columns in
-    any case: a zip file has no checksum of its own directory.
-    """
-    content = file.read_bytes()
-    if checksum is not None and zlib.crc32(content) != checksum:
+def _compare(file: Path, expected: int) -> None:
+    """Raises ValueError unless a file has this checksum."""
+    if checksum_of_file(file) != expected:
         raise ValueError(f"{file.name} differs from what was written")
-    with np.load(io.BytesIO(content)) as arrays:
+
+
+def _compare_all(files: Mapping[Path, tuple[int, int]]) -> None:
+    """Raises ValueError unless all files have their (size, checksum); reads them with all cores."""
+
+    def sound(file: Path) -> bool:
+        try:
+            return checksum_of_file(file) == files[file][1]
+        except OSError:
+            return False
+
+    total = sum(size for size, _ in files.values())
+    with (
+        ThreadPoolExecutor(available_cores()) as threads,
+        tqdm(total=total, desc="checking", unit="B", unit_scale=True, delay=2, disable=None) as progress,
+    ):
+        damaged = []
+        for file, is_sound in zip(files, threads.map(sound, files), strict=True):
+            progress.update(files[file][0])
+            if not is_sound:
+                damaged.append(file.name)
+    if damaged:
+        raise ValueError(f"{', '.join(damaged)} differ{'s' * (len(damaged) == 1)} from what was written")
+
+
+def _columns(file: Path, columns: Sequence[str]) -> dict[str, np.ndarray]:
+    """The columns of `index.npz`; ValueError where they are not these."""
+    with np.load(file) as arrays:
         if sorted(arrays.files) != sorted(columns):
             raise ValueError(f"{file.name} holds {', '.join(arrays.files)}. Expected {', '.join(columns)}")
         return {key: arrays[key] for key in columns}
@@ -262,28 +338,34 @@ class OpenFiles:
 
     def __init__(self, paths: Sequence[Path]):
         check_system()
-        self._paths = paths
+        self.paths = paths
         self._files: dict[int, int] = {}
+
+    def open(self, number: int) -> int:
+        """The descriptor of a file, which stays open if there is room for it; OSError."""
+        file = self._files.get(number)
+        if file is None:
+            file = os.open(self.paths[number], os.O_RDONLY)
+            if len(self._files) < MAX_OPEN:
+                self._files.setdefault(number, file)  # of two threads that open it one keeps it
+        return file
 
     def read_into(self, array: np.ndarray, number: int, offset: int) -> None:
         """Fills an array with the bytes of a file from `offset` on.
 
         Raises:
-            DatasetError: the file ends before.
+            OSError: the file ends before, or cannot be read.
         """
-        kept = self._files.get(number)
-        file = os.open(self._paths[number], os.O_RDONLY) if kept is None else kept
-        if kept is None and len(self._files) < MAX_OPEN:
-            kept = self._files.setdefault(number, file)  # of two threads that open it one keeps it
+        file = self.open(number)
         try:
             missing = memoryview(array).cast("B")
             while missing:
                 count = os.preadv(file, [missing], offset)
                 if count == 0:
-                    raise DatasetError(f"{self._paths[number]}: ends within a clip, at byte {offset}")
+                    raise OSError(errno.EIO, "it ends before the clip does", str(self.paths[number]))
                 missing, offset = missing[count:], offset + count
         finally:
-            if file != kept:
+            if file != self._files.get(number):
                 os.close(file)
 
     def __del__(self, close=os.close):  # bound here: at exit the module may be gone first

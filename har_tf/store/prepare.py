@@ -22,7 +22,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,7 @@ from har_tf.store.shards import (
     as_os_error,
     decoded,
     index_of,
+    mended,
     notes_of,
     shards_of,
     write_shard,
@@ -74,8 +75,9 @@ def prepare(
     Videos that are left out are listed, with the reason, in `skipped.csv` and in `PreparedDataset.skipped`.
     A changed video (by its content, see `content_of`), list of videos, or setting is prepared anew, into a folder of
     its own; where the videos lie, and what the path to them is, does not matter. A run that was killed is taken up by
-    the next one, shard by shard, and ends with the same bytes; so does one with more or fewer workers. A second run of
-    the same at the same time waits for the first.
+    the next one, shard by shard, and ends with the same bytes; so does one with more or fewer workers. Of what was
+    written before every byte is compared with its checksum, and damaged clips are decoded again. A second run of the
+    same at the same time waits for the first.
 
     Args:
         dataset: the videos.
@@ -132,7 +134,7 @@ def prepare(
         write = through_beam(beam, timeout)
     store = Store(out_dir, dataset.name, _fingerprint(dataset, settings, problems), VERSION)
     prepared = store.open_or_fill(
-        lambda place: PreparedDataset.open(place, dataset.root),
+        lambda place, check: PreparedDataset.open(place, dataset.root, check),
         lambda: _fill(store, dataset, settings, problems, write),
     )
     if prepared.skipped:
@@ -196,15 +198,17 @@ def _fill(
     `write` is given shards, and a function that it now and then tells the number of videos that were decoded.
     """
     quiet.import_tensorflow()  # late: what is wrong is told before
+    dataset = replace(dataset, name=store.name)  # files that are kept hold it
     shards = shards_of(dataset, settings, store.parts, store.work / "notes", problems)
-    missing = [shard for shard in shards if notes_of(shard) is None]
-    total, to_do = (sum(shard.videos for shard in part) for part in (shards, missing))
+    missing = [mended(shard) for shard in shards if notes_of(shard) is None]
+    total = sum(shard.videos for shard in shards)
+    to_do = [item.name for shard in missing for item in shard.items if item.decoded]
     files = {path for shard in shards for path in (shard.file, shard.notes)}
     size = " x ".join(map(str, (settings.num_frames, *settings.size)))
     store.begin(files, to_do, total, settings.clip_bytes, f"clips of {size}")
     if missing:
         # No bar where nobody watches.
-        with tqdm(total=total, initial=total - to_do, desc="preparing", unit="clip", disable=None) as progress:
+        with tqdm(total=total, initial=total - len(to_do), desc="preparing", unit="clip", disable=None) as progress:
             write(missing, progress.update)
     notes = []
     for shard in shards:
@@ -223,16 +227,15 @@ def _fill(
         table.writerow(["path", "reason"])
         table.writerows(map(csv_cell, row) for row in skipped)
     about = {
-        "format": PreparedDataset.format,
         "fingerprint": store.fingerprint,
         "name": dataset.name,
         "root": os.path.abspath(dataset.root),  # noqa: PTH100 - the records are named below the links
         "class_names": dataset.class_names,
         **asdict(settings),
-        "shards": {shard.file.name: note.size for shard, note in zip(shards, notes, strict=True)},
     }
-    (store.parts / "prepared.json").write_text(json.dumps(about, indent=1))
     _write_metadata(store.parts, dataset, settings, [len(note.rows) for note in notes])
+    checksums = {shard.file.name: note.checksum for shard, note in zip(shards, notes, strict=True)}
+    PreparedDataset.describe(store.parts, about, checksums)
 
 
 def _write_metadata(folder: Path, dataset: ActionDataset, settings: ClipSettings, lengths: list[int]) -> None:

@@ -2,7 +2,7 @@
 
 The shards are TFRecord files that `tfds.builder_from_directory` reads. A clip lies in them as one run of
 bytes, so `index.npz` beside them says where every clip starts, and reading a clip is one `pread`: any order,
-any part, and no more memory than the clips that were asked for.
+any part, and no more memory than the clips that were asked for. Each is compared with its checksum, see `Indexed`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ class PreparedDataset(IndexedClips):
     """
 
     what: ClassVar[str] = "a prepared data set"
-    format: ClassVar[int] = 3
+    format: ClassVar[int] = 4
     about: ClassVar[str] = "prepared.json"
     more_columns: ClassVar[tuple[str, ...]] = ("shard", "offset", "index")
+    remedy: ClassVar[str] = "`prepare` with the same settings mends it: it decodes again what is damaged"
     channels: ClassVar[int] = 3
 
     fingerprint: str
@@ -51,12 +52,15 @@ class PreparedDataset(IndexedClips):
         with (path / "skipped.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             skipped = [(from_csv_cell(row["path"]), from_csv_cell(row["reason"])) for row in csv.DictReader(file)]
         clip = {name: about[name] for name in ("sampling", "short", "fit")}
-        about |= {"files": about["shards"], "skipped": skipped, "clip": clip}
+        about |= {"skipped": skipped, "clip": clip}
         return {
             **super()._fields(path, root, about, clips),
             "fingerprint": about["fingerprint"],
-            "_shards": OpenFiles([path / name for name in about["files"]]),
+            "_shards": OpenFiles([path / name for name in about["data"]]),
         }
+
+    def _file_of(self, row: int) -> Path:
+        return self._shards.paths[self._index["shard"][row]]
 
     def _read_into(self, clip: np.ndarray, row: int) -> None:
         self._shards.read_into(clip, int(self._index["shard"][row]), int(self._index["offset"][row]))

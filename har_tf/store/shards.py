@@ -1,16 +1,15 @@
 """The shards that prepared data is written in: each is on disk whole or not at all, whoever writes it.
 
 A shard holds a fixed stretch of the records. It is a TFRecord file, and beside it, written last, a JSON file of notes:
-what its size and checksum are, where every clip starts, and what was skipped. The bytes depend on the stretch alone,
-not on the process that writes it. So preparing may be interrupted at any time, may be spread over processes and
-machines, and two that write the same shard do no harm.
+what its size and checksum are, where every clip starts, the checksum of each, and what was skipped. The bytes depend on
+the stretch alone, not on the process that writes it. So preparing may be interrupted at any time, may be spread over
+processes and machines, and two that write the same shard do no harm. Of a damaged shard the clips that are sound are
+kept, and the others decoded again.
 """
 
 from __future__ import annotations
 
 import errno
-import json
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,8 @@ from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import VideoRecord, relative
 from har_tf.files.whole import whole_file
 from har_tf.files.workers import Failed, outcomes
+from har_tf.store.checksums import checksum, checksum_of_file, sealed, unsealed
+from har_tf.store.indexed import OpenFiles
 
 SPLIT = "clips"
 SHARD_BYTES = 2**26  # what a kill may cost
@@ -53,7 +54,8 @@ class Item:
         position: among the records.
         name: `VideoRecord.name`.
         path: of the video, relative to the folder of the data set.
-        problem: why it is left out without decoding it; None: it is decoded.
+        problem: why it is left out without decoding it; None: it is not.
+        kept: (offset of the pixels, checksum) of its sound clip in the damaged shard of before; None: there is none.
     """
 
     record: VideoRecord
@@ -61,6 +63,11 @@ class Item:
     name: str
     path: str
     problem: str | None
+    kept: tuple[int, int] | None = None
+
+    @property
+    def decoded(self) -> bool:
+        return self.problem is None and self.kept is None
 
 
 @dataclass(frozen=True)
@@ -75,12 +82,12 @@ class Shard:
     @property
     def videos(self) -> int:
         """How many of the items are to be decoded."""
-        return sum(item.problem is None for item in self.items)
+        return sum(item.decoded for item in self.items)
 
     @property
     def tasks(self) -> Iterator[tuple[VideoRecord, ClipSettings]]:
         """What `decode` takes, for every item that is to be decoded."""
-        return ((item.record, self.settings) for item in self.items if item.problem is None)
+        return ((item.record, self.settings) for item in self.items if item.decoded)
 
 
 @dataclass(frozen=True)
@@ -89,14 +96,15 @@ class Notes:
 
     Args:
         size: of the TFRecord file, in bytes.
-        checksum: CRC-32 of its bytes.
-        rows: (offset of the pixels in the file, position among the records) of every clip, in the order of the file.
+        checksum: of its bytes.
+        rows: (offset of the pixels in the file, position among the records, checksum of the pixels) of every clip, in
+            the order of the file.
         skipped: (position among the records, reason) of the others.
     """
 
     size: int
     checksum: int
-    rows: list[tuple[int, int]]
+    rows: list[tuple[int, int, int]]
     skipped: list[tuple[int, str]]
 
 
@@ -154,22 +162,24 @@ def write_shard(shard: Shard, clips: Iterator[np.ndarray | Failed]) -> Notes:
     with whole_file(shard.file) as part:
         with as_os_error(part), tf.io.TFRecordWriter(str(part)) as file:
             for item in shard.items:
-                clip = next(clips) if item.problem is None else Failed(item.problem)
+                if item.kept is not None:
+                    clip = _clip_at(shard, *item.kept)
+                else:
+                    clip = next(clips) if item.decoded else Failed(item.problem)
                 if isinstance(clip, Failed):
                     skipped.append((item.position, clip.reason))
                     continue
                 example, start = _serialise(clip, item)
                 file.write(example)
                 # A TFRecord is its length (8 bytes), a checksum (4), the bytes, a checksum (4).
-                rows.append((size + 12 + start, item.position))
+                rows.append((size + 12 + start, item.position, checksum(clip)))
                 size += 12 + len(example) + 4
         written = part.stat().st_size
         if written != size:
             raise OSError(errno.EIO, f"{written} bytes arrived of {size}", str(part))
-        checksum = _checksum(part)
-    notes = Notes(size, checksum, rows, skipped)
+        notes = Notes(size, checksum_of_file(part), rows, skipped)
     with whole_file(shard.notes) as part:
-        part.write_text(json.dumps(asdict(notes)))
+        part.write_bytes(sealed(asdict(notes)))
     return notes
 
 
@@ -179,12 +189,43 @@ def notes_of(shard: Shard, checked: bool = True) -> Notes | None:
     Where it is not `checked`, its bytes are counted only, and not compared with the checksum.
     """
     try:
-        notes = Notes(**json.loads(shard.notes.read_text()))
-        positions = sorted([*(position for _, position in notes.rows), *(position for position, _ in notes.skipped)])
+        notes = Notes(**unsealed(shard.notes.read_bytes()))
+        positions = sorted([*(position for _, position, _ in notes.rows), *(position for position, _ in notes.skipped)])
         whole = shard.file.stat().st_size == notes.size and positions == [item.position for item in shard.items]
-        return notes if whole and not (checked and _checksum(shard.file) != notes.checksum) else None
+        return notes if whole and not (checked and checksum_of_file(shard.file) != notes.checksum) else None
     except (OSError, ValueError, TypeError):
         return None
+
+
+def mended(shard: Shard) -> Shard:
+    """The shard as it is written again where it is damaged: clips that are sound are kept, by its notes."""
+    try:
+        notes = Notes(**unsealed(shard.notes.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return shard
+    places = {position: (offset, expected) for offset, position, expected in notes.rows}
+    skipped = dict(notes.skipped)
+
+    def kept(item: Item) -> tuple[int, int] | None:
+        try:
+            _clip_at(shard, *places[item.position])
+        except (KeyError, OSError):
+            return None
+        return places[item.position]
+
+    def again(item: Item) -> Item:
+        return replace(item, problem=skipped.get(item.position, item.problem), kept=kept(item))
+
+    return replace(shard, items=tuple(map(again, shard.items)))
+
+
+def _clip_at(shard: Shard, offset: int, expected: int) -> np.ndarray:
+    """The pixels from an offset on, uint8 (bytes,); OSError where they are not those of this checksum."""
+    clip = np.empty(shard.settings.clip_bytes, np.uint8)
+    OpenFiles([shard.file]).read_into(clip, 0, offset)
+    if checksum(clip) != expected:
+        raise OSError(errno.EIO, f"differs from what was written, at byte {offset}", str(shard.file))
+    return clip
 
 
 def to_bytes(text: str) -> bytes:
@@ -203,14 +244,6 @@ def as_os_error(path: Path) -> Iterator[None]:
         raise OSError(errno.ENOSPC, error.message, str(path)) from error
     except tf.errors.OpError as error:
         raise OSError(errno.EIO, error.message, str(path)) from error
-
-
-def _checksum(path: Path) -> int:
-    checksum = 0
-    with path.open("rb") as file:
-        while piece := file.read(2**22):
-            checksum = zlib.crc32(piece, checksum)
-    return checksum
 
 
 def _serialise(clip: np.ndarray, item: Item) -> tuple[bytes, int]:
@@ -248,11 +281,11 @@ def index_of(shards: Sequence[Shard], notes: Sequence[Notes]) -> dict[str, np.nd
     rows = []
     for number, (shard, note) in enumerate(zip(shards, notes, strict=True)):
         first = shard.items[0].position
-        for offset, position in note.rows:
+        for offset, position, pixels in note.rows:
             item = shard.items[position - first]
             group, name, path = to_bytes(item.record.group or ""), to_bytes(item.name), to_bytes(item.path)
-            rows.append((number, offset, item.record.label, position, group, name, path))
-    kinds = {"shard": np.int32, "offset": np.int64, "label": np.int32, "index": np.int64}
+            rows.append((number, offset, pixels, item.record.label, position, group, name, path))
+    kinds = {"shard": np.int32, "offset": np.int64, "checksum": np.uint64, "label": np.int32, "index": np.int64}
     kinds |= {"group": np.bytes_, "name": np.bytes_, "path": np.bytes_}
     columns = zip(*rows, strict=True)
     return {key: np.array(column, kind) for (key, kind), column in zip(kinds.items(), columns, strict=True)}

@@ -11,13 +11,14 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import TypeVar
 
 from har_tf.datasets.errors import DatasetError
 from har_tf.files.whole import alone, sync
 
+NAMED = 5  # clips that a message names
 Opened = TypeVar("Opened")
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,10 @@ class Store:
         inside: folder in the store that everything lies in; empty: the store itself.
 
     Attributes:
+        name: the one it was made under first.
         place: where the finished content lies.
         work: the hidden folder of an unfinished store.
-        parts: the folder in `work` that becomes `place`.
+        parts: the folder in `work` that becomes `place`; what lies beside it stays beside it.
     """
 
     def __init__(self, out_dir: str | Path, name: str, fingerprint: str, inside: str = ""):
@@ -46,41 +48,45 @@ class Store:
         home = self._out_dir / f"{name}_{fingerprint[:12]}"
         self._home = home if home in known or not known else known[0]
         self.work = self._home.with_name(f".{self._home.name}.work")
+        self.name = self._home.name.removesuffix(f"_{fingerprint[:12]}")
         self.place, self.parts = self._home / inside, self.work / inside
         self._needs = ""
+        self._damage: DatasetError | None = None  # what was wrong with the store that is mended
 
-    def open_or_fill(self, open_at: Callable[[Path], Opened], fill: Callable[[], object]) -> Opened:
+    def open_or_fill(self, open_at: Callable[[Path, bool], Opened], fill: Callable[[], object]) -> Opened:
         """Opens what was finished before; where there is nothing, or something damaged, fills the store first.
 
+        A damaged store becomes an unfinished one again, so that what is sound in it is kept.
+
         Args:
-            open_at: opens the content of a store; raises DatasetError where it is damaged.
+            open_at: opens the content of a store, and compares every byte with its checksum where the second argument
+                is True; raises DatasetError where it is damaged.
             fill: calls `begin`, writes what is missing into `parts`, and leaves nothing else there.
 
         Raises:
             DatasetError: the folder cannot be written, or the disk is too small or gets full.
         """
-        opened = self._opened(open_at)
-        if opened is None or self.work.exists():
+        opened, lock = self._opened(open_at), self._home.with_name(f".{self._home.name}.lock")
+        if opened is None or lock.exists():  # a killed run leaves its lock
             try:
                 self._out_dir.mkdir(parents=True, exist_ok=True)
-                with alone(self._home.with_name(f".{self._home.name}.lock")):
+                with alone(lock):
                     opened = self._opened(open_at)
                     if opened is None:
-                        shutil.rmtree(self._home, ignore_errors=True)  # damaged, or a folder without the content
+                        self._reopen()
                         fill()
                         self._publish()
-                        opened = open_at(self.place)
-                    shutil.rmtree(self.work, ignore_errors=True)
+                        opened = open_at(self.place, False)
             except OSError as error:
                 raise DatasetError(f"{self._out_dir}: {self._failure(error)}") from error
         return opened
 
-    def begin(self, files: Set[Path], missing: int, total: int, clip_bytes: int, clips: str) -> None:
+    def begin(self, files: Set[Path], missing: Sequence[str], total: int, clip_bytes: int, clips: str) -> None:
         """Makes the folders of unfinished files, and removes what a killed run left of others.
 
         Args:
             files: that may lie there while the store is filled.
-            missing: number of clips that are still to be written.
+            missing: names of the clips that are still to be written.
             total: number of all clips.
             clip_bytes: that each of them takes; 1 KiB is added for its part of the index.
             clips: what they are, as in "30 clips of 3 x 16 x 24".
@@ -88,35 +94,50 @@ class Store:
         Raises:
             DatasetError: the disk is too small.
         """
-        free, needed = shutil.disk_usage(self._out_dir).free, missing * (clip_bytes + 1024)
+        count = len(missing)
+        free, needed = shutil.disk_usage(self._out_dir).free, count * (clip_bytes + 1024)
         if needed > free:
             raise DatasetError(
-                f"{self._out_dir}: {_megabytes(needed)} are needed for {missing} {clips}; {_megabytes(free)} are free"
+                f"{self._out_dir}: {_megabytes(needed)} are needed for {count} {clips}; {_megabytes(free)} are free"
             )
-        self._needs = f"; {missing} {clips} take {_megabytes(needed)}"
+        self._needs = f"; {count} {clips} take {_megabytes(needed)}"
         for folder in {self.parts, *(file.parent for file in files)}:
             folder.mkdir(parents=True, exist_ok=True)
             for path in folder.iterdir():
-                if path not in files:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path not in files:
                     path.unlink()
-        if missing < total:
-            log.info("%s: %d of %d clips were finished before", self.work, total - missing, total)
+        if self._damage is not None:
+            named = f": {', '.join(missing[:NAMED])}{', ...' * (count > NAMED)}" if missing else ""
+            log.warning("%s: %d of %d clips are made again, the others kept%s", self._home, count, total, named)
+        elif count < total:
+            log.info("%s: %d of %d clips were finished before", self.work, total - count, total)
 
     def _opened(self, open_at: Callable[[Path], Opened]) -> Opened | None:
+        self._damage = None
         if not self.place.exists():
             return None
         try:
-            return open_at(self.place)
+            return open_at(self.place, True)
         except DatasetError as error:
-            log.warning("%s; it is made anew", error)
+            self._damage = error
             return None
+
+    def _reopen(self) -> None:
+        """Makes a damaged store an unfinished one."""
+        if self._damage is not None:
+            log.warning("%s", self._damage)
+            shutil.rmtree(self.work, ignore_errors=True)
+            self._home.rename(self.work)
+        else:
+            shutil.rmtree(self._home, ignore_errors=True)  # a folder without the content
 
     def _publish(self) -> None:
         for path in (*self.parts.iterdir(), self.parts):
             sync(path)
-        self.place.parent.mkdir(exist_ok=True)
-        self.parts.rename(self.place)
-        sync(self.place.parent)
+        sync(self.work)
+        self.work.rename(self._home)
         sync(self._out_dir)
 
     def _failure(self, error: OSError) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from har_tf.datasets import DatasetError, PreparedDataset, VideoRecord
 from har_tf.files.whole import alone
 from har_tf.store import prepare as prepare_module
 from har_tf.store import shards
+from har_tf.store.indexed import OpenFiles
 
 CLIP = {"num_frames": 3, "size": (16, 24)}
 CLIP_BYTES = 3 * 16 * 24 * 3
@@ -208,8 +210,11 @@ def test_a_damaged_shard_is_noticed_and_prepared_anew(miniature, tmp_path):
     np.testing.assert_array_equal(prepare(dataset, tmp_path).read([29]), before)
     again = PreparedDataset.open(prepared.path)
     os.truncate(shard, 100)
-    with pytest.raises(DatasetError, match=r"ends within a clip"):
+    with pytest.raises(DatasetError, match=r"tfrecord-.* clip of Surf.*: it ends before the clip does; `prepare` w"):
         again.read([29])
+    shard.unlink()
+    with pytest.raises(DatasetError, match=r"tfrecord-.* clip of Surf.*: No such file or directory; `prepare` with"):
+        PreparedDataset.read(replace(again, _shards=OpenFiles([shard])), [29])
 
 
 def test_moved_videos_and_clips_are_the_same_data(miniature, tmp_path):
@@ -241,7 +246,9 @@ def test_a_full_disk_keeps_what_is_finished(miniature, tmp_path, four_a_shard, m
     prepared = prepare(datasets.load(miniature), tmp_path / "out")
     # Two shards of four were finished; the third is begun anew.
     assert decoded == [*range(10), *range(8, 30)]
-    assert everything_under(tmp_path / "out") == sorted([prepared.path.parent.name, "1.0.0", *contents_of(prepared)])
+    notes = [f"{number:05d}.json" for number in range(8)]
+    home = [prepared.path.parent.name, "1.0.0", "notes"]
+    assert everything_under(tmp_path / "out") == sorted([*home, *contents_of(prepared), *notes])
 
 
 def contents_of(prepared):
@@ -288,7 +295,7 @@ def test_wrong_arguments_come_before_the_work(miniature, tmp_path):
 
 # Imports what takes seconds once, then lives as often as it is asked to: a line of stdin is where to die, or nothing.
 LIVES = """
-import os, shutil, signal, sys, time
+import os, signal, sys, time
 from pathlib import Path
 import tensorflow
 import tensorflow_datasets
@@ -316,7 +323,8 @@ for line in sys.stdin:
             case "before the move":
                 Path.rename = die
             case "after the move":
-                shutil.rmtree = lambda path, **kwargs: die() if "work" in str(path) else None
+                rename = Path.rename
+                Path.rename = lambda path, new: (rename(path, new), die())
         datasets.prepare(datasets.load(root), out, 3, (16, 24), workers=0)
         os._exit(0)
     print(child, flush=True)
@@ -388,7 +396,8 @@ def test_damage_to_a_finished_shard_is_mended_by_the_next_run(miniature, tmp_pat
     decode = shards.decode
     monkeypatch.setattr(shards, "decode", lambda task: (again.append(task[0].path), decode(task))[1])
     prepared = prepare(dataset, tmp_path / "out")
-    assert again == [dataset.records[i].path for shard in (1, 3, 5, 6) for i in range(4 * shard, 4 * shard + 4)]
+    # Of the fourth shard only the first clip is damaged; of the others nothing is left, or nothing is known.
+    assert again == [dataset.records[i].path for i in (4, 5, 6, 7, 12, 20, 21, 22, 23, 24, 25, 26, 27)]
     assert contents(prepared.path) == expected
 
 

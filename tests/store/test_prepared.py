@@ -83,35 +83,25 @@ def test_another_current_folder_changes_nothing(miniature, tmp_path, monkeypatch
 
 
 def damaged(content):
-    """The bytes with one bit flipped in each byte in turn, and cut off at different lengths."""
-    for place in range(len(content)):
+    """The bytes with one bit flipped in every fifth byte in turn, and cut off at different lengths."""
+    for place in range(0, len(content), 5):
         flipped = bytearray(content)
         flipped[place] ^= 1 << place % 8
         yield flipped
-    yield from (content[:length] for length in range(0, len(content), 10))
+    yield from (content[:length] for length in range(0, len(content), 50))
 
 
-@pytest.mark.parametrize("name", ["index.npz", "prepared.json", "skipped.csv"])
-def test_a_damaged_file_is_told_or_changes_no_clip(segments, tmp_path, name):
-    """`prepared.json` has no checksum: a flip in a class name, say, is not noticed."""
+@pytest.mark.parametrize("name", ["index.npz", "prepared.json", "skipped.csv", "dataset_info.json", "label.labels.txt"])
+def test_damage_to_any_byte_beside_the_clips_is_found_on_opening(segments, tmp_path, name):
     sound = prepare(segments, tmp_path / "out", **CLIP, workers=0)
-    content, opened, told = (sound.path / name).read_bytes(), 0, 0
+    content = (sound.path / name).read_bytes()
     for change in damaged(content):
         (sound.path / name).write_bytes(change)
-        try:
-            found = PreparedDataset.open(sound.path)
-        except DatasetError as error:
-            assert str(sound.path) in str(error)
-            told += 1
-            continue
-        opened += 1
-        assert found._index.keys() == sound._index.keys()
-        assert all(np.array_equal(found._index[key], column) for key, column in sound._index.items())
-    assert told > 0
-    assert opened > 0
+        with pytest.raises(DatasetError, match=rf"{sound.path}: .*; `prepare` with the same settings mends it"):
+            PreparedDataset.open(sound.path)
 
 
-@pytest.mark.parametrize("text", ["[]", "3", "null", "{}", '{"format": 3}', '{"format": 3, "shards": []}'])
+@pytest.mark.parametrize("text", ["[]", "3", "null", "{}", '{"format": 5}', '{"format": 4, "data": []}'])
 def test_other_json_is_no_prepared_data(segments, tmp_path, text):
     prepared = prepare(segments, tmp_path / "out", **CLIP, workers=0)
     (prepared.path / "prepared.json").write_text(text)

@@ -13,10 +13,10 @@ from har_tf.store.store import Store
 NAMES = ("a", "b", "c")
 
 
-def open_at(place):
+def open_at(place, check):
     """The content of a finished store, in order."""
     found = [(place / name).read_text() for name in NAMES]
-    if "damaged" in found:
+    if check and "damaged" in found:
         raise DatasetError(f"{place}: damaged")
     return found
 
@@ -29,8 +29,9 @@ class Filling:
 
     def __call__(self):
         files = {self.store.parts / name for name in NAMES}
-        missing = [file for file in sorted(files) if not file.exists()]
-        self.store.begin(files, len(missing), len(files), 10 * len(missing), "clips of 1 x 2 x 3")
+        missing = [file for file in sorted(files) if not file.exists() or file.read_text() == "damaged"]
+        names = [file.name for file in missing]
+        self.store.begin(files, names, len(files), 10 * len(missing), "clips of 1 x 2 x 3")
         for file in missing:
             if file.name == self.fails_at:
                 raise self.error
@@ -55,15 +56,28 @@ def test_a_run_that_was_cut_off_is_taken_up_and_strangers_go(store, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["data_0123456789ab"], "no work folder, no lock"
 
 
-def test_what_is_finished_is_opened_and_what_is_damaged_made_anew(store):
+def test_what_is_finished_is_opened_and_of_a_damaged_store_the_sound_parts_stay(store, caplog):
     store.open_or_fill(open_at, Filling(store))
     untouched = Filling(store)
     store.open_or_fill(open_at, untouched)
     assert untouched.written == []
     (store.place / "b").write_text("damaged")
-    anew = Filling(store)
-    assert store.open_or_fill(open_at, anew)[1] == "content of b"
-    assert anew.written == list(NAMES)
+    (store.place / "stray folder" / "deep").mkdir(parents=True)
+    mending = Filling(store)
+    assert store.open_or_fill(open_at, mending) == [f"content of {name}" for name in NAMES]
+    assert mending.written == ["b"]
+    assert "1 of 3 clips are made again, the others kept: b" in caplog.text
+
+
+def test_mending_that_was_cut_off_is_taken_up(store):
+    store.open_or_fill(open_at, Filling(store))
+    for name in "bc":
+        (store.place / name).write_text("damaged")
+    with pytest.raises(KeyboardInterrupt):
+        store.open_or_fill(open_at, Filling(store, "c"))
+    again = Filling(store)
+    assert store.open_or_fill(open_at, again) == [f"content of {name}" for name in NAMES]
+    assert again.written == ["c"]
 
 
 def test_a_full_disk_is_told_before_and_while_it_is_written(store, monkeypatch):
