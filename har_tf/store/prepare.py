@@ -21,7 +21,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -198,6 +198,8 @@ def _fill(
     `write` is given shards, and a function that it now and then tells the number of videos that were decoded.
     """
     quiet.import_tensorflow()  # late: what is wrong is told before
+    for folder, version in _older(store.place.parents[1]):
+        log.warning("%s: of format %s, which has no checksums: prepared anew; it may be removed", folder, version)
     dataset = replace(dataset, name=store.name)  # files that are kept hold it
     shards = shards_of(dataset, settings, store.parts, store.work / "notes", problems)
     missing = [mended(shard) for shard in shards if notes_of(shard) is None]
@@ -236,6 +238,15 @@ def _fill(
     _write_metadata(store.parts, dataset, settings, [len(note.rows) for note in notes])
     checksums = {shard.file.name: note.checksum for shard, note in zip(shards, notes, strict=True)}
     PreparedDataset.describe(store.parts, about, checksums)
+
+
+def _older(out_dir: Path) -> Iterator[tuple[Path, int]]:
+    """(folder, format) of prepared data that an older version wrote, which nothing reads any more."""
+    for path in sorted(out_dir.glob(f"[!.]*/{VERSION}/prepared.json")):
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            version = json.loads(path.read_bytes())["format"]
+            if version < PreparedDataset.format:
+                yield path.parents[1], version
 
 
 def _write_metadata(folder: Path, dataset: ActionDataset, settings: ClipSettings, lengths: list[int]) -> None:

@@ -16,8 +16,8 @@ from har_tf.datasets import DatasetError, VideoRecord
 from har_tf.models.fusion_gru import frame_encoder, fusion_gru_head
 from har_tf.pipeline import clips
 from har_tf.store import features
+from har_tf.store.checksums import checksum, checksum_of_file
 from har_tf.store.features import FeatureStore, batches, extract
-from har_tf.store.indexed import OpenFiles
 from har_tf.video import write_video
 
 FRAMES, SIZE, CHANNELS = 4, 32, 256
@@ -106,13 +106,10 @@ def made(path, backbone="A", count=5, shape=(2, 3), seed=0, values=None):
     np.save(path / "features.npy", values)
     names = np.array([f"even/{n}.mp4".encode() for n in range(count)])
     columns = {"label": np.arange(count, dtype="int32") % 2, "group": np.full(count, b""), "name": names, "path": names}
-    np.savez(path / "index.npz", **columns)
-    about = {"format": 3, "backbone": backbone, "weights": "random", "root": "/videos", "class_names": ["even", "odd"]}
+    np.savez(path / "index.npz", **columns, checksum=np.array([checksum(clip) for clip in values], "uint64"))
+    about = {"backbone": backbone, "weights": "random", "root": "/videos", "class_names": ["even", "odd"]}
     about |= {"shape": list(shape), "dtype": "float32", "seconds": 1.0, "left_out": []}
-    about["index_checksum"] = zlib.crc32((path / "index.npz").read_bytes())
-    about["parts"] = [[0, count, zlib.crc32(values.tobytes())]]
-    about["checksum"] = zlib.crc32(json.dumps(about, sort_keys=True).encode())
-    (path / "features.json").write_text(json.dumps(about, indent=1))
+    FeatureStore.describe(path, about, {"features.npy": checksum_of_file(path / "features.npy")})
     return FeatureStore.open(path), values
 
 
@@ -179,7 +176,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("at", ["the features", "the list", "the end"])
 def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(store, prepared, weights, tmp_path, monkeypatch, at):
     monkeypatch.setattr(features, "PART_FRAMES", 1)  # parts of two clips
-    computed, real_write, real_list, real_end = [], features._Array.write, features._list, features._sealed
+    computed, real_write, real_list, real_end = [], features._Array.write, features._list, FeatureStore.describe
 
     def write(self, start, part):
         computed.append(start)
@@ -195,14 +192,14 @@ def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(store, prepared, 
             raise Killed
         real_list(notes, parts)
 
-    def end(about):
+    def end(*args):
         if at == "the end":
             raise Killed
-        return real_end(about)
+        return real_end(*args)
 
     monkeypatch.setattr(features._Array, "write", write)
     monkeypatch.setattr(features, "_list", listed)
-    monkeypatch.setattr(features, "_sealed", end)
+    monkeypatch.setattr(FeatureStore, "describe", end)
     arguments = (prepared, "MobileNet", weights, tmp_path, "float32", 8, SIZE)
     with pytest.raises(Killed):
         extract(*arguments)
@@ -219,7 +216,7 @@ def test_a_killed_run_is_taken_up_and_ends_with_the_same_bytes(store, prepared, 
 
 def test_a_part_that_was_damaged_meanwhile_is_computed_again(store, prepared, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "PART_FRAMES", 1)
-    monkeypatch.setattr(features, "_sealed", lambda about: (_ for _ in ()).throw(Killed))
+    monkeypatch.setattr(FeatureStore, "describe", lambda *args: (_ for _ in ()).throw(Killed))
     arguments = (prepared, "MobileNet", weights, tmp_path, "float32", 8, SIZE)
     with pytest.raises(Killed):
         extract(*arguments)
@@ -232,53 +229,56 @@ def test_a_part_that_was_damaged_meanwhile_is_computed_again(store, prepared, we
     assert (extract(*arguments).path / "features.npy").read_bytes() == (store.path / "features.npy").read_bytes()
 
 
-def test_a_damaged_store_is_computed_anew(store, prepared, weights, tmp_path, caplog):
-    copy = tmp_path / store.path.name
-    shutil.copytree(store.path, copy)
-    content = (copy / "features.npy").read_bytes()
-    for damaged in (content[:-1], content[:200] + bytes([content[200] ^ 1]) + content[201:]):
-        (copy / "features.npy").write_bytes(damaged)
-        with pytest.raises(DatasetError, match=r"not a feature store, or a damaged one"):
-            FeatureStore.open(copy)
-        caplog.clear()
-        extract(prepared, "MobileNet", weights, tmp_path, "float32", 8, SIZE)
-        assert f"{copy}: not a feature store, or a damaged one" in caplog.text
-        assert (copy / "features.npy").read_bytes() == content
-
-
 @pytest.mark.parametrize(
-    ("name", "at", "words"),
-    [
-        ("features.npy", 128, "the features of clips 0 to 10 differ from what was written"),
-        ("features.npy", -1, "the features of clips 0 to 10 differ from what was written"),
-        ("features.npy", 20, r"features\.npy does not hold float32 \(11, 4, 256\)"),
-        ("index.npz", 60, r"index\.npz differs from what was written"),
-        ("features.json", "even", r"features\.json differs from what was written"),
-    ],
-)
-def test_a_flipped_bit_is_noticed(store, tmp_path, name, at, words):
-    copy = tmp_path / "copy"
-    shutil.copytree(store.path, copy)
-    FeatureStore.open(copy)
-    content = bytearray((copy / name).read_bytes())
-    content[content.index(at.encode()) if isinstance(at, str) else at] ^= 1
-    (copy / name).write_bytes(content)
-    with pytest.raises(DatasetError, match=f"copy: not a feature store, or a damaged one: {words}; `extract` comp"):
-        FeatureStore.open(copy)
+    ("name", "at", "again"),
+    [("features.npy", -1, "3 of 11"), ("features.npy", 20, "0 of 11"), ("index.npz", 60, "0 of 11"),
+     ("parts.jsonl", 3, "4 of 11"), ("features.json", 30, "0 of 11")],
+)  # fmt: skip
+def test_of_a_damaged_store_what_is_damaged_is_computed_again(
+    small, prepared, weights, tmp_path, caplog, monkeypatch, name, at, again
+):
+    monkeypatch.setattr(features, "PART_FRAMES", 16)  # parts of 4, 4 and 3 clips
+    arguments = (prepared, "MobileNet", weights, tmp_path, "float32", 8, SIZE)
+    path = extract(*arguments).path
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    content = bytearray(before[name])
+    content[at] ^= 1
+    (path / name).write_bytes(content[:-2] if at == -1 else content)
+    extract(*arguments)
+    assert f"{path}: not a feature store, or a damaged one: " in caplog.text
+    assert f"{again} clips are made again, the others kept" in caplog.text
+    assert (path / "features.npy").read_bytes() == before["features.npy"]
+    assert (path / "index.npz").read_bytes() == before["index.npz"]
 
 
 @pytest.mark.parametrize("name", ["features.json", "index.npz", "features.npy"])
 def test_a_flipped_bit_of_any_byte_is_noticed(tmp_path, name):
     path = made(tmp_path / "a")[0].path / name
     content = path.read_bytes()
-    for place in range(len(content)):
+    for place in range(0, len(content), 3):
         flipped = bytearray(content)
         flipped[place] ^= 1 << place % 8
         path.write_bytes(flipped)
         with pytest.raises(DatasetError, match="not a feature store, or a damaged one|a feature store of format"):
-            FeatureStore.open(path.parent)
+            FeatureStore.open(path.parent, check=True)
     path.write_bytes(content)
-    FeatureStore.open(path.parent)
+    FeatureStore.open(path.parent, check=True)
+
+
+def test_a_bit_that_flips_after_the_store_was_opened_is_noticed_when_its_clip_is_read(tmp_path):
+    store, values = made(tmp_path / "a")
+    path = store.path / "features.npy"
+    content = path.read_bytes()
+    for place in range(128, len(content), 5):
+        with path.open("r+b") as file:
+            file.write(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        clip = (place - 128) // 24
+        with pytest.raises(
+            DatasetError, match=rf"{path}: damaged at the clip of even/{clip}.mp4: differs .* `extract`"
+        ):
+            store.read([clip])
+        others = [n for n in range(5) if n != clip]
+        np.testing.assert_array_equal(store.read(others), values[others])
 
 
 @pytest.mark.parametrize("name", ["features.json", "index.npz", "features.npy"])
@@ -304,24 +304,24 @@ def test_an_index_of_other_columns_is_no_store(tmp_path, columns):
     """With the right checksum, as another program might write it."""
     path = made(tmp_path / "a")[0].path
     np.savez(path / "index.npz", **dict.fromkeys(columns, np.zeros(5, "int32")))
-    about = json.loads((path / "features.json").read_text()) | {
-        "index_checksum": zlib.crc32((path / "index.npz").read_bytes())
-    }
-    del about["checksum"]
-    (path / "features.json").write_bytes(features._sealed(about))
-    with pytest.raises(DatasetError, match=r"index\.npz holds label, group, .*\. Expected label, group, name, path"):
+    about = json.loads((path / "features.json").read_text())
+    del about["seal"]
+    FeatureStore.describe(path, about, {"features.npy": checksum_of_file(path / "features.npy")})
+    with pytest.raises(
+        DatasetError, match=r"index\.npz holds label, group, .*\. Expected checksum, label, group, name"
+    ):
         FeatureStore.open(path)
 
 
 SPANS = [(0, 2), (2, 4), (4, 5)]
 
 
-def test_every_part_has_a_checksum(tmp_path):
+def test_every_clip_has_a_checksum(tmp_path):
     array = features._Array(tmp_path / "features.npy", (5, 2, 3), "float32")
     values = np.arange(30, dtype="float32").reshape(5, 2, 3)
     for start, stop in (SPANS[2], *SPANS[:2]):
-        assert array.write(start, values[start:stop]) == zlib.crc32(values[start:stop].tobytes())
-        assert array.checksum(OpenFiles([array.path]), start, stop) == zlib.crc32(values[start:stop].tobytes())
+        expected = [checksum(clip.tobytes()) for clip in values[start:stop]]
+        assert array.write(start, values[start:stop]) == array.checksums(start, stop) == expected
     np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), values)
 
 
@@ -339,7 +339,7 @@ def test_a_damaged_list_of_parts_costs_that_part(tmp_path, line):
     features._list(notes, parts)
     assert features._listed(array, notes, SPANS) == parts
     _, second = notes.read_bytes().splitlines()
-    line = line.replace(b"%d", b"%d" % zlib.crc32(values[:2].tobytes()))
+    line = line.replace(b"%d", json.dumps(parts[0, 2][0]).encode())
     notes.write_bytes(b"\n".join([line, second, b""]))
     assert features._listed(array, notes, SPANS) == {(2, 4): parts[2, 4]}
 

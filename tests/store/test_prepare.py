@@ -401,6 +401,77 @@ def test_damage_to_a_finished_shard_is_mended_by_the_next_run(miniature, tmp_pat
     assert contents(prepared.path) == expected
 
 
+def flip(file, place, bit=7):
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1 << bit
+    file.write_bytes(content)
+
+
+def places(prepared, row):
+    """(file, first byte, first byte behind) of a clip's pixels."""
+    with np.load(prepared.path / "index.npz") as index:
+        file = sorted(prepared.path.glob("*.tfrecord-*"))[index["shard"][row]]
+        return file, int(index["offset"][row]), int(index["offset"][row]) + CLIP_BYTES
+
+
+def test_a_flipped_bit_is_found_when_its_clip_is_read(miniature, tmp_path, four_a_shard):
+    prepared = prepare(datasets.load(miniature), tmp_path)
+    before, rng = prepared.read(range(30)), random.Random(0)
+    for row in (0, 6, 29):
+        file, first, end = places(prepared, row)
+        for place in (first, end - 1, rng.randrange(first, end)):
+            flip(file, place, bit := rng.randrange(8))
+            name = prepared.record_paths[row].relative_to(miniature).as_posix()
+            with pytest.raises(
+                DatasetError,
+                match=rf"^{file}: damaged at the clip of {name}: differs .*; `prepare` with the .* mends it",
+            ):
+                PreparedDataset.open(prepared.path).read([row])
+            with pytest.raises(DatasetError, match=name):
+                prepared.read([row])
+            others = [n for n in range(30) if n != row]
+            np.testing.assert_array_equal(prepared.read(others), before[others])
+            flip(file, place, bit)
+    np.testing.assert_array_equal(prepared.read(range(30)), before)
+
+
+@pytest.mark.parametrize("metadata", [None, "index.npz", "prepared.json", "skipped.csv", "features.json"])
+def test_preparing_over_damage_decodes_the_damaged_clips_again(
+    with_broken, tmp_path, four_a_shard, caplog, monkeypatch, metadata
+):
+    dataset = datasets.load(with_broken)
+    prepared = prepare(dataset, tmp_path / "out")
+    expected = contents(prepared.path.parent)
+    for row in (1, 2, 26):
+        file, first, _ = places(prepared, row)
+        flip(file, first + 100 * row)
+    flip(places(prepared, 5)[0], 3)  # of the length of a TFRecord, no part of a clip
+    names = [prepared.names[row] for row in (1, 2, 26)]
+    if metadata is not None:
+        flip(prepared.path / metadata, 40)
+    decoded, decode = [], shards.decode
+    monkeypatch.setattr(shards, "decode", lambda task: (decoded.append(task[0].name(dataset.root)), decode(task))[1])
+    caplog.clear()
+    mended = prepare(dataset, tmp_path / "out")
+    assert decoded == names
+    assert f"3 of 30 clips are made again, the others kept: {', '.join(names)}" in caplog.text
+    assert contents(mended.path.parent) == expected
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [mended.path.parent.name]
+
+
+def test_prepared_data_of_before_there_were_checksums_is_refused_and_told(miniature, tmp_path, caplog):
+    dataset = datasets.load(miniature)
+    old = tmp_path / "ucf_101_0123456789ab" / "1.0.0"
+    old.mkdir(parents=True)
+    (old / "prepared.json").write_text('{\n "format": 3,\n "fingerprint": "0123456789abcdef"\n}')
+    with pytest.raises(
+        DatasetError, match="data set of format 3, which has no checksums of its clips.*; `prepare` with"
+    ):
+        PreparedDataset.open(old)
+    assert len(prepare(dataset, tmp_path)) == 30
+    assert f"{old.parent}: of format 3, which has no checksums: prepared anew; it may be removed" in caplog.text
+
+
 def test_two_at_a_time_do_the_work_once(miniature, tmp_path, caplog):
     dataset = datasets.load(miniature)
     name = prepare(dataset, tmp_path / "a").path.parent.name
