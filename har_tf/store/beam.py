@@ -104,6 +104,7 @@ def write_shards(
     if state not in (None, "DONE"):
         raise DatasetError(f"{work}: the Beam pipeline ended as {state}. The finished shards stay; run this again")
     _wait_for(shards)
+    plan.unlink()
     advance(sum(shard.videos for shard in shards))
 
 

@@ -32,7 +32,10 @@ def unsealed(content: bytes) -> dict:
     Raises:
         ValueError: a byte differs.
     """
-    about = json.loads(content)
+    try:
+        about = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
     if isinstance(about, dict):
         about.pop("seal", None)
         if sealed(about) == content:

@@ -49,7 +49,7 @@ def test_two_worker_processes_of_the_command_make_the_same_bytes(dataset, tmp_pa
     (made,) = (tmp_path / "beam").iterdir()
     assert done.stdout.splitlines()[-2:] == ["29 clips, 1 left out: 1 with a problem", str(made / "1.0.0")]
     assert made.name == expected.path.parent.name
-    assert contents(made / "1.0.0") == contents(expected.path)
+    assert contents(made) == contents(expected.path.parent)
 
 
 @needs_beam
@@ -75,6 +75,19 @@ def test_what_a_failed_pipeline_has_finished_is_not_done_again(dataset, tmp_path
     left = [number for number in range(4) if f"{number:05d}.json" not in finished]
     assert decoded == [dataset.records[i].path for n in left for i in range(8 * n, min(8 * n + 8, 30))]
     assert contents(prepared.path) == contents(expected.path)
+
+
+@needs_beam
+def test_damage_is_mended_by_a_pipeline(dataset, tmp_path, caplog):
+    prepared = datasets.prepare(dataset, tmp_path / "out", **CLIP, workers=0)
+    expected = contents(prepared.path.parent)
+    file = next(prepared.path.glob("*-00001-of-*"))
+    content = bytearray(file.read_bytes())
+    content[500] ^= 1
+    file.write_bytes(content)
+    datasets.prepare(dataset, tmp_path / "out", **CLIP, beam=THREADS)
+    assert f"1 of 30 clips are made again, the others kept: {prepared.names[8]}" in caplog.text
+    assert contents(prepared.path.parent) == expected
 
 
 @needs_beam

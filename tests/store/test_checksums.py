@@ -27,5 +27,5 @@ def test_what_was_sealed_comes_back_and_every_flipped_bit_is_told():
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "{}", '{"seal": 1}', "[" * 100_000])
 def test_what_was_never_sealed_is_told(text):
-    with pytest.raises((ValueError, RecursionError)):
+    with pytest.raises(ValueError):
         unsealed(text.encode())
