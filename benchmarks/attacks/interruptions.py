@@ -8,29 +8,35 @@ folder; the same moment on every run. "byte": in the middle of a write, Python's
 so many bytes. "second": anywhere, so that a repetition may hit another place.
 """
 
+import contextlib
 import ctypes
+import json
 import multiprocessing
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from benchmarks.attacks import programs
-from benchmarks.attacks.programs import PROGRAMS
+from benchmarks.attacks.programs import PROGRAMS, Bench
 
 LIMIT = 180  # seconds that a run may take
 MEMORY = 6 * 2**30
 END = 10  # seconds in which the processes of one that was killed end, too
+EARLIEST = 0.7  # seconds after which a whole process, which a signal is sent to, has begun its work
+IMPORTS = 4.0  # seconds more that it takes, for what the forked ones have imported
 MARK = "HAR_TF_ATTACK"  # environment variable by which the processes of a case are found
+PRELOAD = ["benchmarks.attacks.imported"]
 KINDS = ("event", "byte", "second")
 ROOM = 256 * 2**20  # of a disk that is large enough
 _EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link", "os.symlink"}
@@ -46,6 +52,11 @@ class Moment:
     def __str__(self) -> str:
         return f"{self.kind} {self.number:g}"
 
+    @classmethod
+    def of(cls, text: str) -> Self:
+        kind, number = text.split()
+        return cls(kind, float(number))
+
 
 @dataclass(frozen=True)
 class Run:
@@ -57,31 +68,11 @@ class Run:
     events: int
 
 
-@dataclass(frozen=True)
-class Bench:
-    """Where the attacks take place.
-
-    Attributes:
-        material: see `programs.make_material`; with prepared clips.
-        folder: for the runs.
-    """
-
-    material: Path
-    folder: Path
-
-    def empty(self, name: str) -> Path:
-        """A new folder."""
-        path = self.folder / name
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
-        return path
-
-
 @cache
 def _forks():
     """Processes that begin with everything imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.attacks.imported"])
+    context.set_forkserver_preload(PRELOAD)
     return context
 
 
@@ -90,6 +81,8 @@ def run(bench: Bench, program: str, out: Path, interrupt: Moment | None = None, 
     log = bench.folder / "log"
     log.mkdir(exist_ok=True)
     begin = time.monotonic()
+    if interrupt is not None and interrupt.kind == "second" and how != signal.SIGKILL:
+        return _run_whole(bench, program, out, log, interrupt.number, how)
     process = _forks().Process(target=_child, args=(program, bench.material, out, log, interrupt, how))
     process.start()
     if interrupt is not None and interrupt.kind == "second":
@@ -104,6 +97,24 @@ def run(bench: Bench, program: str, out: Path, interrupt: Moment | None = None, 
     events = log / "events"
     counted = int(events.read_text()) if events.is_file() else 0
     return Run(process.exitcode, (log / "stderr").read_text(errors="replace"), time.monotonic() - begin, counted)
+
+
+def _run_whole(bench: Bench, program: str, out: Path, log: Path, second: float, how: int) -> Run:
+    """As `run`, from the start of Python to its end, where signals do other harm."""
+    command = [sys.executable, "-m", "benchmarks.attacks.programs", program, bench.material, out]
+    with (log / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=stderr, env={**os.environ, MARK: str(out)}
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(second)
+        process.send_signal(how)
+        try:
+            process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    code = process.wait()
+    return Run(code, (log / "stderr").read_text(errors="replace"), 0.0, 0)
 
 
 def _child(program: str, material: Path, out: Path, log: Path, interrupt: Moment | None, how: int) -> None:
@@ -141,21 +152,39 @@ def undisturbed(bench: Bench, program: str) -> tuple[Run, dict[str, str]]:
     Raises:
         RuntimeError: it fails.
     """
-    out = bench.empty(f"undisturbed/{program}/out")
+    out = bench.empty(str(place(bench, program).relative_to(bench.folder)))
     ended = run(bench, program, out)
     if ended.code not in (0, 1 if program == "check" else 0):  # `check` ends with 1 where a file is damaged
         raise RuntimeError(f"{program} fails undisturbed, with {ended.code}: {ended.stderr[-2000:]}")
     return ended, programs.snapshot(out)
 
 
-def moments(ended: Run, largest: int, count: int, rng: np.random.Generator) -> list[Moment]:
-    """So many moments of a program, of every kind: all file events as far as `count` reaches."""
-    events = np.unique(np.linspace(1, ended.events, min(max(count // 2, 1), ended.events)).astype(int))
-    rest = max(count - len(events), 2)
-    sizes = np.unique(rng.integers(1, largest, rest // 2))
-    seconds = rng.uniform(0.05, ended.seconds, rest - rest // 2)
-    numbers = zip(KINDS, (events.tolist(), sizes.tolist(), seconds.round(3).tolist()), strict=True)
-    return [Moment(kind, number) for kind, of_kind in numbers for number in of_kind]
+def moments(bench: Bench, program: str, count: int, rng: np.random.Generator, kinds=KINDS) -> list[Moment]:
+    """About so many moments of a program: half of them file events, all of these where there are fewer."""
+    ended, _ = undisturbed(bench, program)
+    files = [path.stat().st_size for path in place(bench, program).rglob("*") if path.is_file()]
+    events = np.unique(np.linspace(1, ended.events, min(-(-count // 2), ended.events)).astype(int)).tolist()
+    rest = -(-(count - len(events)) // (len(kinds) - 1))
+    whole = "byte" not in kinds  # processes, with the start of Python
+    start = IMPORTS if PROGRAMS[program].heavy else EARLIEST
+    times = (EARLIEST, start + ended.seconds) if whole else (0.0, ended.seconds)
+    numbers = {
+        "event": events,
+        "byte": np.unique(rng.integers(1, max(files), rest)).tolist(),
+        "second": rng.uniform(*times, rest).round(3).tolist(),
+    }
+    return [Moment(kind, number) for kind in kinds for number in numbers[kind]]
+
+
+def sizes(bench: Bench, program: str, count: int) -> list[int]:
+    """So many sizes of a disk, in bytes, that are all too small for what a program writes, or hardly large enough."""
+    total = sum(path.stat().st_size for path in place(bench, program).rglob("*") if path.is_file())
+    return [int(size) for size in np.linspace(4096, total, count)]
+
+
+def place(bench: Bench, program: str) -> Path:
+    """Where the undisturbed program has written."""
+    return bench.folder / "undisturbed" / program / "out"
 
 
 def kill(bench: Bench, program: str, moment: Moment) -> str | None:
@@ -169,9 +198,8 @@ def stop(bench: Bench, program: str, moment: Moment, how: signal.Signals) -> str
 
 
 def _interrupted(bench: Bench, program: str, moment: Moment, how: int, codes: tuple[int, ...]) -> str | None:
-    ended, whole = undisturbed(bench, program)
+    ended, _ = undisturbed(bench, program)
     out = bench.empty(f"run/{program}/out")
-    # In the same place as the undisturbed one: what is written may hold its path.
     first = run(bench, program, out, moment, how)
     if first.code != ended.code:
         if first.code not in codes:
@@ -189,11 +217,12 @@ def _taken_up(bench: Bench, program: str, out: Path) -> str | None:
     if half := programs.half_written(out):
         return f"half written: {', '.join(half)}"
     second = run(bench, program, out)
-    if second.code != ended.code:
+    if second.code != ended.code or "Traceback" in second.stderr:
         return f"run again, ended with {second.code}: {_last(second.stderr)}"
-    if "Traceback" in second.stderr:
-        return f"run again, printed a traceback: {_last(second.stderr)}"
-    found = programs.snapshot(out)
+    return _compared(whole, programs.snapshot(out))
+
+
+def _compared(whole: dict[str, str], found: dict[str, str]) -> str | None:
     if over := sorted(found.keys() - whole.keys()):
         return f"left over: {', '.join(over)}"
     if lost := sorted(whole.keys() - found.keys()):
@@ -228,3 +257,95 @@ def _left_behind(out: Path) -> list[str]:
         if not left or time.monotonic() > waited:
             return left
         time.sleep(0.1)
+
+
+def fill_disk(bench: Bench, program: str, size: int) -> str | None:
+    """Runs a program on a disk of so many bytes, and again when there is room.
+
+    Raises:
+        OSError: no disk can be made, which takes Linux and a system that lets users mount in a space of their own.
+    """
+    ended, whole = undisturbed(bench, program)
+    out, log = bench.empty(f"run/{program}/out"), bench.empty("log")
+    process = _forks().Process(target=_on_small_disk, args=(program, bench.material, out, log, size))
+    process.start()
+    process.join(2 * LIMIT)
+    process.kill()
+    if not (log / "result").is_file():
+        raise OSError(f"no small disk can be made: {_last((log / 'stderr').read_text())}")
+    result = json.loads((log / "result").read_text())
+    if "system" in result:
+        raise OSError(result["system"])
+    first, second = (Run(*ran, 0.0, 0) for ran in result["runs"])
+    if first.code != ended.code:
+        told = _last(first.stderr)
+        if first.code != 1 or "Traceback" in first.stderr or not told.startswith("error: "):
+            return f"ended with {first.code}: {told}"
+        if str(out) not in told or not any(word in told for word in ("No space left", "disk is full", "are needed")):
+            return f"does not say which file finds no room: {told}"
+    if result["half"]:
+        return f"half written: {', '.join(result['half'])}"
+    if second.code != ended.code or "Traceback" in second.stderr:
+        return f"with room, ended with {second.code}: {_last(second.stderr)}"
+    return _compared(whole, result["snapshot"])
+
+
+def _on_small_disk(program: str, material: Path, out: Path, log: Path, size: int) -> None:
+    """Runs a program twice on a disk of its own, which is enlarged in between; leaves in `log` what came of it."""
+    try:
+        _own_mounts()
+        _mount(out, size)
+    except OSError as error:
+        (log / "result").write_text(json.dumps({"system": f"no small disk can be made: {error.strerror}"}))
+        return
+    runs, half = [], []
+    for room in (size, ROOM):
+        if room == ROOM:
+            half = programs.half_written(out)
+            _mount(out, ROOM, _MS_REMOUNT)
+        child = os.fork()
+        if not child:
+            _end_with(lambda: _child(program, material, out, log, None, signal.SIGKILL))
+        status = os.waitpid(child, 0)[1]
+        runs.append((os.waitstatus_to_exitcode(status), (log / "stderr").read_text(errors="replace")))
+    (log / "result").write_text(json.dumps({"runs": runs, "half": half, "snapshot": programs.snapshot(out)}))
+
+
+def _end_with(function: Callable[[], object]) -> None:
+    """Ends this process as Python does after a function that may raise SystemExit."""
+    code = 70
+    try:
+        function()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+_CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000
+_MS_REMOUNT, _MS_PRIVATE_ALL = 0x20, 0x44000
+
+
+def _own_mounts() -> None:
+    """What this process mounts from now on is there for it and its children only."""
+    user, group = os.getuid(), os.getgid()
+    _system("unshare", _CLONE_NEWNS | (_CLONE_NEWUSER if user else 0))
+    if user:
+        for name, line in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+            Path(f"/proc/self/{name}").write_text(line)
+    _system("mount", None, b"/", None, _MS_PRIVATE_ALL, None)
+
+
+def _mount(out: Path, size: int, flags: int = 0) -> None:
+    _system("mount", b"tmpfs", os.fsencode(out), b"tmpfs", flags, b"size=%d" % size)
+
+
+def _system(name: str, *arguments: object) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if getattr(library, name)(*arguments):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

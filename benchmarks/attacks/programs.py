@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable
@@ -28,6 +29,26 @@ FRAMES, SIZE = 12, (32, 32)
 VOLATILE = {"seconds", "date", "command", "checksum", "date_saved", "processor"}  # what no two runs share
 # A page that says how long training took, and TensorBoard's log.
 UNLIKE = (".html", ".md", ".png", ".pdf", ".svg")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where the attacks take place.
+
+    Attributes:
+        material: see `programs.make_material`; with prepared clips.
+        folder: for what the attacks write.
+    """
+
+    material: Path
+    folder: Path
+
+    def empty(self, name: str) -> Path:
+        """A new folder."""
+        path = self.folder / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        return path
 
 
 def make_material(folder: Path) -> Path:
@@ -108,7 +129,7 @@ def _train(material: Path, folder: Path) -> None:
     _called(train)
 
 
-def _prepared(material: Path) -> Any:
+def prepared(material: Path) -> Any:
     from har_tf.store.prepared import PreparedDataset
 
     (about,) = (material / "prepared").rglob("prepared.json")
@@ -122,7 +143,7 @@ def _features(material: Path, folder: Path) -> None:
 
         training.seed_everything(0)
         features.PART_FRAMES = 12
-        features.extract(_prepared(material), "MobileNet", None, folder / "features", batch_size=4, frame_size=32)
+        features.extract(prepared(material), "MobileNet", None, folder / "features", batch_size=4, frame_size=32)
 
     _called(extract)
 
@@ -132,7 +153,7 @@ def _flow(material: Path, folder: Path) -> None:
         from har_tf.store import flow
 
         flow.FILE_BYTES = 3 * 4 * 32 * 32 * 2
-        flow.flow_clips(_prepared(material), folder / "flow")
+        flow.flow_clips(prepared(material), folder / "flow")
 
     _called(compute)
 
@@ -234,9 +255,8 @@ def _check_whole(path: Path) -> None:
         json.loads(content)
     elif path.suffix == ".mp4":
         probe(path)
-    elif path.suffix == ".html" and not content.rstrip().endswith(b"</html>"):
-        raise ValueError("no end")
-    elif path.suffix == ".parquet" and not content.endswith(b"PAR1"):
+    ends = {".html": b"</html>", ".parquet": b"PAR1"}
+    if not content.rstrip().endswith(ends.get(path.suffix, b"")):
         raise ValueError("no end")
 
 

@@ -273,7 +273,7 @@ def _read_parquet(path: Path) -> list[list]:
         with pyarrow.parquet.ParquetFile(path) as file:
             there = _check_columns(path, file.schema_arrow.names)
             table = file.read(columns=there)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: of a column's name
         first_line = str(error).partition("\n")[0]
         raise DatasetError(f"{path}: cannot be read as Parquet: {first_line}") from error
     columns = [table.column(name).to_pylist() if name in there else [""] * len(table) for name in _KINDS]

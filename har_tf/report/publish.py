@@ -41,10 +41,19 @@ def publish(folder: str | Path) -> Path:
     module = f"har_tf.report.pages.{experiment}"
     if not str(experiment).isidentifier() or find_spec(module) is None:
         raise ReportError(f"{folder / 'results.json'}: no page is known for this experiment. Received: {experiment!r}")
-    page = importlib.import_module(module).page(results, folder / "figures")
+    make = importlib.import_module(module).page
+    try:
+        page = make(results, folder / "figures")
+        about = {"date": environment["date"], "machine": machine(environment), "command": environment["command"]}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a value of another type fails wherever it is counted or drawn
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+        raise ReportError(
+            f"{folder / 'results.json'}: holds other values than the page of {experiment} shows ({reason})"
+        ) from error
     for stem, table in page.tables.items():
         table.write(folder / "tables", stem)
-    about = {"date": environment["date"], "machine": machine(environment), "command": environment["command"]}
     written = write_page(folder / "report.html", page.title, {**page.facts, **about}, page.sections, page.summary)
     for text in page.printed:
         say("", *text.split("\n"))
@@ -60,8 +69,11 @@ def machine(environment: dict) -> str:
 
 def _read(path: Path) -> dict:
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ReportError(f"{path}: not there; a report is made from the folder of a finished run") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReportError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(content, dict):
+        raise ReportError(f"{path}: expected an object of JSON. Received: a {type(content).__name__}")
+    return content

@@ -10,6 +10,7 @@ import io
 import math
 import mmap
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -42,7 +43,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module",
 # What the readers of zip archives, pickles and arrays raise when the bytes are none.
 DAMAGE = (
     ValueError, TypeError, KeyError, IndexError, OverflowError, OSError, EOFError, NotImplementedError,
-    RuntimeError, zipfile.BadZipFile, zlib.error,
+    RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
 
 
