@@ -20,7 +20,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,31 +85,31 @@ def _file(kind: str) -> Attack:
 
 def _kill(program: str, count: int) -> Attack:
     def cases(bench: Bench, count: int) -> list[str]:
-        return list(map(str, interruptions.moments(bench, program, count, np.random.default_rng(0))))
+        return list(map(str, interruptions.moments(bench, PROGRAMS[program], count, np.random.default_rng(0))))
 
     def attempt(bench: Bench, case: str) -> str | None:
-        return interruptions.kill(bench, program, Moment.of(case))
+        return interruptions.kill(bench, PROGRAMS[program], Moment.of(case))
 
     return Attack(count, cases, attempt, apart=False)
 
 
 def _stop(program: str, count: int, how: signal.Signals) -> Attack:
     def cases(bench: Bench, count: int) -> list[str]:
-        found = interruptions.moments(bench, program, count, np.random.default_rng(1), ("event", "second"))
+        found = interruptions.moments(bench, PROGRAMS[program], count, np.random.default_rng(1), ("event", "second"))
         return list(map(str, found))
 
     def attempt(bench: Bench, case: str) -> str | None:
-        return interruptions.stop(bench, program, Moment.of(case), how)
+        return interruptions.stop(bench, PROGRAMS[program], Moment.of(case), how)
 
     return Attack(count, cases, attempt, apart=False)
 
 
 def _fill_disk(program: str, count: int) -> Attack:
     def cases(bench: Bench, count: int) -> list[str]:
-        return list(map(str, interruptions.sizes(bench, program, count)))
+        return list(map(str, interruptions.sizes(bench, PROGRAMS[program], count)))
 
     def attempt(bench: Bench, case: str) -> str | None:
-        return interruptions.fill_disk(bench, program, int(case))
+        return interruptions.fill_disk(bench, PROGRAMS[program], int(case))
 
     return Attack(count, cases, attempt, apart=False)
 
@@ -160,16 +160,11 @@ ATTACKS = {
     "names": _names(),
     "videos": _videos(),
 }  # fmt: skip
-# For a smoke test: (attack, tries), one of every kind.
+# For a smoke test, one of every kind: (attack, tries).
 QUICK = {
-    "bits flow": 4,
-    "kill flow": 4,
-    "SIGINT write_video": 2,
-    "disk flow": 2,
-    "file .npz": 4,
-    "names": 2,
-    "videos": 4,
-}
+    "bits training": 2, "kill write_video": 3, "SIGINT write_video": 2, "SIGTERM write_video": 2, "disk write_video": 2,
+    "file .npz": 4, "file detections.json": 4, "names": 1, "videos": 4,
+}  # fmt: skip
 
 
 def attempts(name: str, bench: Bench, cases: list[str], workers: int | None = None) -> Iterator[Result]:
@@ -196,21 +191,23 @@ def _make(task: tuple[str, Bench]) -> None:
     ATTACKS[name].make(bench)
 
 
-def make_bench(folder: Path, wanted: list[str]) -> Bench:
+def make_bench(folder: Path, wanted: list[str], workers: int = 1) -> Bench:
     """Writes what the attacks need into an empty folder.
 
     Raises:
         RuntimeError: it fails, with nothing attacked yet.
     """
+    if any(word == name for attack in wanted for word in attack.split() for name in PROGRAMS if PROGRAMS[name].heavy):
+        interruptions.PRELOAD.append("benchmarks.attacks.imported")
     bench = Bench(folder / "material", folder)
     programs.make_material(bench.material)
     if any(word in name for name in wanted for word in ("features", "flow")):
         out = bench.empty("prepared")
-        if (ended := interruptions.run(bench, "prepare", out)).code:
+        if (ended := interruptions.run(bench, PROGRAMS["prepare"], out)).code:
             raise RuntimeError(f"prepare fails undisturbed: {ended.stderr[-2000:]}")
         (out / "prepared").rename(bench.material / "prepared")
     tasks = [(name, bench) for name in wanted if ATTACKS[name].make]
-    for (name, _), made in zip(tasks, outcomes(_make, tasks, 1), strict=True):
+    for (name, _), made in zip(tasks, outcomes(_make, tasks, workers), strict=True):
         if isinstance(made, Failed):
             raise RuntimeError(f"{name}: what is attacked cannot be made: {made.reason}")
     return bench
@@ -221,13 +218,13 @@ def table(results: dict[str, list[Result]]) -> str:
     lines = ["| attack | tried | survived | what a failure was |", "|:---|---:|---:|:---|"]
     for name, found in results.items():
         faults = [f"{case}: {fault}" for case, fault in found if fault]
-        first = shown(faults[0]).replace("|", "\\|").replace("\n", " ")[:160] if faults else ""
+        first = shown(faults[0]).replace("|", "\\|")[:160] if faults else ""
         lines.append(f"| {name} | {len(found)} | {len(found) - len(faults)} | {first} |")
     every = [fault for found in results.values() for _, fault in found]
     return "\n".join([*lines, f"| all | {len(every)} | {every.count(None)} | |"])
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a few tries of each kind")
     parser.add_argument("--only", action="append", metavar="NAME", help=f"of {', '.join(ATTACKS)}, or the first word")
@@ -235,16 +232,15 @@ def main() -> int:
     parser.add_argument("--workers", type=int, help="processes for what runs in workers; default: one a core")
     parser.add_argument("--keep", type=Path, help="an empty folder, for what the attacks write")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
 
-    wanted = [n for n in ATTACKS if not arguments.only or n in arguments.only or n.split()[0] in arguments.only]
-    if arguments.quick:
-        wanted = [name for name in wanted if name in QUICK]
+    known = QUICK if arguments.quick else ATTACKS
+    wanted = [n for n in known if not arguments.only or n in arguments.only or n.split()[0] in arguments.only]
     if not wanted or (arguments.case and len(wanted) > 1):
         parser.error(f"attacks are {', '.join(ATTACKS)}; --case goes with one of them")
     results: dict[str, list[Result]] = {}
     with contextlib.nullcontext(arguments.keep) if arguments.keep else tempfile.TemporaryDirectory() as folder:
-        bench = make_bench(Path(folder), wanted)
+        bench = make_bench(Path(folder), wanted, 1 if arguments.workers is None else min(arguments.workers, 1))
         for name in wanted:
             attack, begin = ATTACKS[name], time.perf_counter()
             cases = arguments.case or attack.cases(bench, QUICK[name] if arguments.quick else attack.count)
@@ -253,7 +249,7 @@ def main() -> int:
                 results[name].append((case, fault))
                 if fault:
                     alone = shlex.join(["python", "-m", "benchmarks.attack", "--only", name, "--case", case])
-                    print(shown(f"{alone}\n    {fault}"), flush=True)
+                    print(f"{alone}\n    {shown(fault)}", flush=True)
             print(f"{name}: {len(results[name])} in {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
     print(table(results))
     if arguments.out:

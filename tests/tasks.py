@@ -9,7 +9,10 @@ import time
 
 import numpy as np
 
+from har_tf.command import guarded
 from har_tf.concepts.detectors.base import DetectorError
+from har_tf.datasets.errors import DatasetError
+from har_tf.files.whole import whole_file
 from har_tf.video import VideoError, read_clip
 from har_tf.video.frame_counts import FrameCount
 
@@ -106,3 +109,95 @@ class NativeDetector:
             raise DetectorError("net.bin: no network")
         print("what a library says", flush=True, file=sys.stderr)
         work(self.how.replace("_", " "))
+
+
+def _ended(action) -> None:
+    """As a command line: SystemExit, with one line where it failed or was interrupted."""
+    raise SystemExit(guarded(action))
+
+
+def writes_whole(material, folder):
+    def write():
+        with whole_file(folder / "result.json") as part:
+            part.write_text('["whole"]')
+
+    _ended(write)
+
+
+def writes_in_place(material, folder):
+    _ended(lambda: (folder / "result.json").write_text('["whole"]'))
+
+
+def writes_beside(material, folder):
+    def write():
+        part = folder / f".part.{len(list(folder.iterdir())) + 1}"
+        part.write_text('["whole"]')
+        part.rename(folder / "result.json")
+
+    _ended(write)
+
+
+def goes_on_twice(material, folder):
+    def write():
+        with (folder / "result.json").open("a") as file:
+            file.write("1")
+        (folder / "done").touch()
+
+    _ended(write)
+
+
+def refuses_what_is_there(material, folder):
+    def write():
+        if (folder / "part").exists():
+            raise ValueError("part: there already")
+        (folder / "part").write_text("part")
+        (folder / "part").rename(folder / "result")
+
+    _ended(write)
+
+
+def prints_a_traceback(material, folder):
+    (folder / "result").touch()
+
+
+def says_nothing(material, folder):
+    try:
+        (folder / "result").touch()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def fills(material, folder):
+    _ended(lambda: (folder / "result").write_bytes(bytes(2**15)))
+
+
+def fills_and_says_so(material, folder):
+    def write():
+        with whole_file(folder / "result") as part:
+            part.write_bytes(bytes(2**15))
+
+    _ended(write)
+
+
+class CarelessStore:
+    """Clips of three bytes without checksums."""
+
+    class_names, groups, names, shape, labels = (), [], [], (3,), np.arange(4)
+
+    def __init__(self, kind, folder):
+        self._clips = np.fromfile(folder / "clips.raw", np.uint8).reshape(4, 3)
+
+    def __len__(self):
+        return 4
+
+    def read(self, positions):
+        return self._clips[positions]
+
+
+class StubbornStore(CarelessStore):
+    """Tells damage, but is never mended."""
+
+    def read(self, positions):
+        if not np.array_equal(self._clips.ravel(), np.arange(12)):
+            raise DatasetError("clips.raw: damaged")
+        return super().read(positions)

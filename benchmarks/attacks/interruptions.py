@@ -28,7 +28,7 @@ from typing import Self
 import numpy as np
 
 from benchmarks.attacks import programs
-from benchmarks.attacks.programs import PROGRAMS, Bench
+from benchmarks.attacks.programs import Bench, Program
 
 LIMIT = 180  # seconds that a run may take
 MEMORY = 6 * 2**30
@@ -36,7 +36,7 @@ END = 10  # seconds in which the processes of one that was killed end, too
 EARLIEST = 0.7  # seconds after which a whole process, which a signal is sent to, has begun its work
 IMPORTS = 4.0  # seconds more that it takes, for what the forked ones have imported
 MARK = "HAR_TF_ATTACK"  # environment variable by which the processes of a case are found
-PRELOAD = ["benchmarks.attacks.imported"]
+PRELOAD = ["benchmarks.attacks.interruptions"]  # imported before processes are forked; see `imported`
 KINDS = ("event", "byte", "second")
 ROOM = 256 * 2**20  # of a disk that is large enough
 _EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link", "os.symlink"}
@@ -76,7 +76,7 @@ def _forks():
     return context
 
 
-def run(bench: Bench, program: str, out: Path, interrupt: Moment | None = None, how: int = signal.SIGKILL) -> Run:
+def run(bench: Bench, program: Program, out: Path, interrupt: Moment | None = None, how: int = signal.SIGKILL) -> Run:
     """Runs a program in a process of its own, which is interrupted at a moment."""
     log = bench.folder / "log"
     log.mkdir(exist_ok=True)
@@ -99,9 +99,9 @@ def run(bench: Bench, program: str, out: Path, interrupt: Moment | None = None, 
     return Run(process.exitcode, (log / "stderr").read_text(errors="replace"), time.monotonic() - begin, counted)
 
 
-def _run_whole(bench: Bench, program: str, out: Path, log: Path, second: float, how: int) -> Run:
+def _run_whole(bench: Bench, program: Program, out: Path, log: Path, second: float, how: int) -> Run:
     """As `run`, from the start of Python to its end, where signals do other harm."""
-    command = [sys.executable, "-m", "benchmarks.attacks.programs", program, bench.material, out]
+    command = [sys.executable, "-m", "benchmarks.attacks.programs", program.name, bench.material, out]
     with (log / "stderr").open("wb") as stderr:
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=stderr, env={**os.environ, MARK: str(out)}
@@ -117,7 +117,7 @@ def _run_whole(bench: Bench, program: str, out: Path, log: Path, second: float, 
     return Run(code, (log / "stderr").read_text(errors="replace"), 0.0, 0)
 
 
-def _child(program: str, material: Path, out: Path, log: Path, interrupt: Moment | None, how: int) -> None:
+def _child(program: Program, material: Path, out: Path, log: Path, interrupt: Moment | None, how: int) -> None:
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(log / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.environ[MARK] = str(out)
@@ -139,14 +139,14 @@ def _child(program: str, material: Path, out: Path, log: Path, interrupt: Moment
 
     sys.addaudithook(watch)
     try:
-        PROGRAMS[program].run(material, out)
+        program.run(material, out)
     finally:
         counted, count = count, -(10**9)
         (log / "events").write_text(str(counted))
 
 
 @cache
-def undisturbed(bench: Bench, program: str) -> tuple[Run, dict[str, str]]:
+def undisturbed(bench: Bench, program: Program) -> tuple[Run, dict[str, str]]:
     """How a program ends that nobody disturbs, and what it leaves.
 
     Raises:
@@ -154,19 +154,19 @@ def undisturbed(bench: Bench, program: str) -> tuple[Run, dict[str, str]]:
     """
     out = bench.empty(str(place(bench, program).relative_to(bench.folder)))
     ended = run(bench, program, out)
-    if ended.code not in (0, 1 if program == "check" else 0):  # `check` ends with 1 where a file is damaged
-        raise RuntimeError(f"{program} fails undisturbed, with {ended.code}: {ended.stderr[-2000:]}")
+    if ended.code != program.code:
+        raise RuntimeError(f"{program.name} fails undisturbed, with {ended.code}: {ended.stderr[-2000:]}")
     return ended, programs.snapshot(out)
 
 
-def moments(bench: Bench, program: str, count: int, rng: np.random.Generator, kinds=KINDS) -> list[Moment]:
+def moments(bench: Bench, program: Program, count: int, rng: np.random.Generator, kinds=KINDS) -> list[Moment]:
     """About so many moments of a program: half of them file events, all of these where there are fewer."""
     ended, _ = undisturbed(bench, program)
     files = [path.stat().st_size for path in place(bench, program).rglob("*") if path.is_file()]
     events = np.unique(np.linspace(1, ended.events, min(-(-count // 2), ended.events)).astype(int)).tolist()
     rest = -(-(count - len(events)) // (len(kinds) - 1))
     whole = "byte" not in kinds  # processes, with the start of Python
-    start = IMPORTS if PROGRAMS[program].heavy else EARLIEST
+    start = IMPORTS if program.heavy else EARLIEST
     times = (EARLIEST, start + ended.seconds) if whole else (0.0, ended.seconds)
     numbers = {
         "event": events,
@@ -176,30 +176,30 @@ def moments(bench: Bench, program: str, count: int, rng: np.random.Generator, ki
     return [Moment(kind, number) for kind in kinds for number in numbers[kind]]
 
 
-def sizes(bench: Bench, program: str, count: int) -> list[int]:
+def sizes(bench: Bench, program: Program, count: int) -> list[int]:
     """So many sizes of a disk, in bytes, that are all too small for what a program writes, or hardly large enough."""
     total = sum(path.stat().st_size for path in place(bench, program).rglob("*") if path.is_file())
     return [int(size) for size in np.linspace(4096, total, count)]
 
 
-def place(bench: Bench, program: str) -> Path:
+def place(bench: Bench, program: Program) -> Path:
     """Where the undisturbed program has written."""
-    return bench.folder / "undisturbed" / program / "out"
+    return bench.folder / "undisturbed" / program.name / "out"
 
 
-def kill(bench: Bench, program: str, moment: Moment) -> str | None:
+def kill(bench: Bench, program: Program, moment: Moment) -> str | None:
     """Kills a program and runs it again; returns why it did not survive, None where it did."""
     return _interrupted(bench, program, moment, signal.SIGKILL, (-signal.SIGKILL, -signal.SIGXFSZ))
 
 
-def stop(bench: Bench, program: str, moment: Moment, how: signal.Signals) -> str | None:
+def stop(bench: Bench, program: Program, moment: Moment, how: signal.Signals) -> str | None:
     """As `kill`, by a signal on which a program ends by itself and says so in one line."""
     return _interrupted(bench, program, moment, how, (128 + how,))
 
 
-def _interrupted(bench: Bench, program: str, moment: Moment, how: int, codes: tuple[int, ...]) -> str | None:
+def _interrupted(bench: Bench, program: Program, moment: Moment, how: int, codes: tuple[int, ...]) -> str | None:
     ended, _ = undisturbed(bench, program)
-    out = bench.empty(f"run/{program}/out")
+    out = bench.empty(f"run/{program.name}/out")
     first = run(bench, program, out, moment, how)
     if first.code != ended.code:
         if first.code not in codes:
@@ -211,7 +211,7 @@ def _interrupted(bench: Bench, program: str, moment: Moment, how: int, codes: tu
     return _taken_up(bench, program, out)
 
 
-def _taken_up(bench: Bench, program: str, out: Path) -> str | None:
+def _taken_up(bench: Bench, program: Program, out: Path) -> str | None:
     """Why what an interruption left is no good, or what the next run makes of it; None where all is well."""
     ended, whole = undisturbed(bench, program)
     if half := programs.half_written(out):
@@ -259,14 +259,14 @@ def _left_behind(out: Path) -> list[str]:
         time.sleep(0.1)
 
 
-def fill_disk(bench: Bench, program: str, size: int) -> str | None:
+def fill_disk(bench: Bench, program: Program, size: int) -> str | None:
     """Runs a program on a disk of so many bytes, and again when there is room.
 
     Raises:
         OSError: no disk can be made, which takes Linux and a system that lets users mount in a space of their own.
     """
     ended, whole = undisturbed(bench, program)
-    out, log = bench.empty(f"run/{program}/out"), bench.empty("log")
+    out, log = bench.empty(f"run/{program.name}/out"), bench.empty("log")
     process = _forks().Process(target=_on_small_disk, args=(program, bench.material, out, log, size))
     process.start()
     process.join(2 * LIMIT)
@@ -290,7 +290,7 @@ def fill_disk(bench: Bench, program: str, size: int) -> str | None:
     return _compared(whole, result["snapshot"])
 
 
-def _on_small_disk(program: str, material: Path, out: Path, log: Path, size: int) -> None:
+def _on_small_disk(program: Program, material: Path, out: Path, log: Path, size: int) -> None:
     """Runs a program twice on a disk of its own, which is enlarged in between; leaves in `log` what came of it."""
     try:
         _own_mounts()
