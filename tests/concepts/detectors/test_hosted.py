@@ -22,18 +22,18 @@ def opened(tmp_path, text: str) -> HostedDetector:
     ("how", "reason"),
     [
         ("crash", "cannot be used: the process at work on it died of SIGABRT (a crash, or out of memory)"),
-        ("hang in C", "cannot be used: took longer than 2 s"),
+        ("hang in C", "cannot be used: took longer than 4 s"),
         pytest.param(
             "memory",
-            "cannot be used: needed more than 100 MB of memory",
+            "cannot be used: needed more than 500 MB of memory",
             marks=pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only"),
         ),
         ("raise", "cannot be used: ValueError: first line"),
     ],
 )
 def test_a_file_that_ends_the_process_is_an_error(tmp_path, monkeypatch, capfd, how, reason):
-    monkeypatch.setattr(hosted, "SECONDS", 2)
-    monkeypatch.setattr(hosted, "MEMORY", 100_000_000)
+    monkeypatch.setattr(hosted, "SECONDS", 4 if how.startswith("hang") else 60)
+    monkeypatch.setattr(hosted, "MEMORY", 500_000_000)
     with pytest.raises(DetectorError) as error:
         opened(tmp_path, f"{how.replace(' ', '_')} open")
     assert str(error.value) == f"{tmp_path / 'net.bin'}: {reason}. Expected a network"
