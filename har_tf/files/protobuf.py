@@ -5,7 +5,13 @@ from typing import Any
 
 
 def fields(message) -> Iterator[tuple[int, Any]]:
-    """(field number, value) of a protobuf message: a number, or the bytes of a longer value."""
+    """(field number, value) of a protobuf message: a number, or the bytes of a longer value.
+
+    Raises:
+        ValueError: it is damaged, or itself a number.
+    """
+    if isinstance(message, int):
+        raise ValueError(f"a number where a message should be: {message}")
     position = 0
     while position < len(message):
         key, position = _varint(message, position)

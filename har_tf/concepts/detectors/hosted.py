@@ -42,8 +42,10 @@ class HostedDetector:
             raise FileNotFoundError(f"{path}: no such detector")
         self._opens = pickle.dumps(partial(opens, self._path, *options))
         self._worker = Worker(pickle.dumps(_answer), SECONDS, MEMORY)
-        weakref.finalize(self, self._worker.close)
+        ends = weakref.finalize(self, self._worker.close)
         about = self._worker.do((self._opens, None))
+        if isinstance(about, Failed | DetectorError):
+            ends()
         if isinstance(about, Failed):
             raise DetectorError(f"{path}: cannot be used: {about.reason}. Expected {kind}")
         if isinstance(about, DetectorError):

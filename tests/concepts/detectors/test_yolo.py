@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from networks import NAMES, SIZE, data, frame, only, value, write_onnx
+from networks import NAMES, SIZE, data, frame, number, only, value, write_onnx
 
 from har_tf.concepts.detectors import yolo
 from har_tf.concepts.detectors.base import DetectorError
@@ -168,6 +168,24 @@ def test_a_damaged_onnx_is_one_line(tmp_path):
         YoloNetwork(grey)
     with pytest.raises(DetectorError, match=r"OpenCV .* cannot load or run it with input \(64, 64\)"):
         YoloNetwork(whole, NAMES, size=(64, 64))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (number(14, 2**50), "a number where a message should be"),
+        (data(14, number(1, 2**40)), "a number where a name should be"),  # of which `bytes` would make a terabyte
+        (data(14, data(1, b"\xff")), "can't decode byte"),
+        (data(14, data(1, "names") + data(2, "(" * 100_000)), "has 2 classes.*Received: no names"),
+        (data(14, data(1, "names") + data(2, "-" * 100_000 + "1")), "has 2 classes.*Received: no names"),
+    ],
+)
+def test_damaged_metadata_are_one_line(tmp_path, more, message):
+    path = write_onnx(tmp_path / "v8.onnx", [np.zeros((1, 6, 42))])
+    with path.open("ab") as file:
+        file.write(more)
+    with pytest.raises(DetectorError, match=f"v8.onnx: .*{message}"):
+        YoloNetwork(path)
 
 
 def test_a_free_size_in_the_file_is_640(tmp_path, monkeypatch):
