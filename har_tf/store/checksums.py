@@ -21,9 +21,9 @@ def checksum_of_file(path: Path) -> int:
 
 
 def sealed(about: dict) -> bytes:
-    """Plain values as JSON, with a checksum of them."""
+    """Plain values as a line of JSON, with a checksum of them."""
     content = json.dumps(about, sort_keys=True).encode()
-    return json.dumps({**about, "seal": checksum(content)}, indent=1).encode()
+    return json.dumps({**about, "seal": checksum(content)}).encode()
 
 
 def unsealed(content: bytes) -> dict:

@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -42,7 +42,7 @@ from har_tf.models.folding import folded
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
 from har_tf.names import say
 from har_tf.pipeline import passes, read_at
-from har_tf.store.checksums import checksum, checksum_of_file
+from har_tf.store.checksums import checksum, checksum_of_file, sealed, unsealed
 from har_tf.store.indexed import Indexed, OpenFiles
 from har_tf.store.prepared import PreparedDataset
 from har_tf.store.store import Store
@@ -270,7 +270,8 @@ def _fill(store: Store, prepared: PreparedDataset, encoder: keras.Model, batch_s
     length = whole * max(1, PART_FRAMES // (whole * frames))
     spans = [(start, min(start + length, total)) for start in range(0, total, length)]
     notes = store.parts / "parts.jsonl"
-    parts = _listed(array, notes, spans)
+    listed = _listed(notes, spans)
+    parts = {span: part for span, part in listed.items() if part[0] == array.checksums(*span)}
     missing = [span for span in spans if span not in parts]
     to_do = [name for start, stop in missing for name in prepared.names[start:stop]]
     what = f"clips of {frames} x {array.shape[2]} {dtype} features"
@@ -288,8 +289,11 @@ def _fill(store: Store, prepared: PreparedDataset, encoder: keras.Model, batch_s
                     advance(count)
                 features = np.concatenate(rows).reshape(stop - start, frames, -1)
                 rounded = _rounded(features, dtype, about["backbone"], prepared.names[start:stop])
-                parts[start, stop] = array.write(start, rounded), round(time.perf_counter() - began, 3)
+                seconds = round(time.perf_counter() - began, 3)
+                # A part that is mended took what it took at first: the store is as it was.
+                parts[start, stop] = array.write(start, rounded), listed.get((start, stop), (None, seconds))[1]
                 _list(notes, parts)
+    _list(notes, {span: parts[span] for span in spans})
     checksums = list(itertools.chain.from_iterable(parts[span][0] for span in spans))
     np.savez_compressed(store.parts / "index.npz", **prepared.columns, checksum=np.array(checksums, np.uint64))
     about |= {
@@ -341,9 +345,12 @@ class _Array:
         return len(self.header) + clip * self.clip_bytes
 
     def checksums(self, start: int, stop: int) -> list[int]:
-        """Of each of the clips from `start` on, up to `stop`; OSError where they cannot be read."""
+        """Of each of the clips from `start` on, up to `stop`; none where they cannot be read."""
         content = np.empty((stop - start, self.clip_bytes), np.uint8)
-        OpenFiles([self.path]).read_into(content, 0, self.place(start))
+        try:
+            OpenFiles([self.path]).read_into(content, 0, self.place(start))
+        except OSError:
+            return []
         return list(map(checksum, content))
 
     def write(self, start: int, features: np.ndarray) -> list[int]:
@@ -367,23 +374,22 @@ class _Array:
 Parts = dict[tuple[int, int], tuple[list[int], float]]  # (first clip, first of the next) -> (checksums, seconds)
 
 
-def _listed(array: _Array, notes: Path, spans: Collection[tuple[int, int]]) -> Parts:
-    """Of these parts those that an earlier run has listed and that have the bytes that are listed, see `_list`."""
+def _listed(notes: Path, spans: Collection[tuple[int, int]]) -> Parts:
+    """Of these parts those that an earlier run has listed, see `_list`."""
     parts = {}
-    for line in notes.read_bytes().splitlines() if notes.exists() and array.path.exists() else ():
-        try:
-            start, stop, checksums, seconds = json.loads(line)
-            if (start, stop) in spans and checksums == array.checksums(start, stop):
-                parts[start, stop] = checksums, float(seconds)
-        except (ValueError, TypeError, OSError):  # the line is damaged, or the file ends before
-            continue
+    for line in notes.read_bytes().splitlines() if notes.exists() else ():
+        with suppress(ValueError, TypeError, KeyError, RecursionError):  # the line is damaged
+            part = unsealed(line)
+            if tuple(part["span"]) in spans:
+                parts[tuple(part["span"])] = part["checksums"], part["seconds"]
     return parts
 
 
 def _list(notes: Path, parts: Parts) -> None:
-    """Lists the parts that are complete."""
+    """Lists the parts that are complete, each twice, so that damage to a line costs nothing."""
+    lines = [sealed({"span": s, "checksums": sums, "seconds": seconds}) for s, (sums, seconds) in parts.items()]
     with whole_file(notes) as temporary:
-        temporary.write_text("".join(json.dumps([*span, *told]) + "\n" for span, told in parts.items()))
+        temporary.write_bytes(b"\n".join([*lines, *lines, b""]))
 
 
 @contextmanager

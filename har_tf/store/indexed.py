@@ -107,7 +107,7 @@ class Indexed:
         except DatasetError:
             raise
         except Exception as error:  # damaged files make json, zipfile and NumPy raise errors of all kinds
-            reason = str(error) or type(error).__name__
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise DatasetError(f"{path}: not {cls.what}, or a damaged one: {reason}; {cls.remedy}") from error
 
     @classmethod
@@ -169,7 +169,7 @@ class Indexed:
                 if checksum(clip) != self._index["checksum"][row]:
                     raise ValueError("differs from what was written")
             except Exception as error:  # as in `open`
-                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                reason = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
                 place = f"{self._file_of(row)}: damaged at the clip of {to_text(self._index['name'][row])}"
                 raise DatasetError(f"{place}: {reason}; {self.remedy}") from error
         return clips

@@ -41,10 +41,12 @@ from har_tf.store.shards import (
     Shard,
     as_os_error,
     decoded,
+    gather_notes,
     index_of,
     mended,
     notes_of,
     shards_of,
+    spread_notes,
     write_shard,
 )
 from har_tf.store.store import Store
@@ -52,6 +54,7 @@ from har_tf.video import frame_indices
 from har_tf.video.display import Target
 
 VERSION = "1.0.0"  # TFDS wants the files in <name>/<version>
+NOTES = "shards.jsonl"  # what is known about the shards, for mending
 
 log = logging.getLogger(__name__)
 
@@ -202,6 +205,7 @@ def _fill(
         log.warning("%s: of format %s, which has no checksums: prepared anew; it may be removed", folder, version)
     dataset = replace(dataset, name=store.name)  # files that are kept hold it
     shards = shards_of(dataset, settings, store.parts, store.work / "notes", problems)
+    spread_notes(shards, store.parts / NOTES)
     missing = [mended(shard) for shard in shards if notes_of(shard) is None]
     total = sum(shard.videos for shard in shards)
     to_do = [item.name for shard in missing for item in shard.items if item.decoded]
@@ -236,6 +240,7 @@ def _fill(
         **asdict(settings),
     }
     _write_metadata(store.parts, dataset, settings, [len(note.rows) for note in notes])
+    gather_notes(shards, store.parts / NOTES)
     checksums = {shard.file.name: note.checksum for shard, note in zip(shards, notes, strict=True)}
     PreparedDataset.describe(store.parts, about, checksums)
 

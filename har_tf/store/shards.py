@@ -10,8 +10,9 @@ kept, and the others decoded again.
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -107,6 +108,11 @@ class Notes:
     rows: list[tuple[int, int, int]]
     skipped: list[tuple[int, str]]
 
+    @property
+    def positions(self) -> list[int]:
+        """Of all records of the shard, in order."""
+        return sorted([*(position for _, position, _ in self.rows), *(position for position, _ in self.skipped)])
+
 
 def shard_length(videos: int, clip_bytes: int) -> int:
     """How many of so many videos a shard holds."""
@@ -190,11 +196,30 @@ def notes_of(shard: Shard, checked: bool = True) -> Notes | None:
     """
     try:
         notes = Notes(**unsealed(shard.notes.read_bytes()))
-        positions = sorted([*(position for _, position, _ in notes.rows), *(position for position, _ in notes.skipped)])
-        whole = shard.file.stat().st_size == notes.size and positions == [item.position for item in shard.items]
+        whole = shard.file.stat().st_size == notes.size and notes.positions == [item.position for item in shard.items]
         return notes if whole and not (checked and checksum_of_file(shard.file) != notes.checksum) else None
     except (OSError, ValueError, TypeError):
         return None
+
+
+def gather_notes(shards: Sequence[Shard], file: Path) -> None:
+    """Moves the notes of all shards into one file, each twice, so that damage to a line costs nothing."""
+    lines = [shard.notes.read_bytes() for shard in shards]
+    with whole_file(file) as part:
+        part.write_bytes(b"\n".join([*lines, *lines, b""]))
+    shutil.rmtree(shards[0].notes.parent)
+
+
+def spread_notes(shards: Sequence[Shard], file: Path) -> None:
+    """The reverse of `gather_notes`, if there is such a file: the notes that are sound get files of their own."""
+    of_position = {shard.items[0].position: shard for shard in shards}
+    for line in file.read_bytes().splitlines() if file.exists() else ():
+        with suppress(ValueError, TypeError):
+            notes = Notes(**unsealed(line))
+            shard = of_position.get(min(notes.positions))
+            if shard is not None and not shard.notes.exists():
+                with whole_file(shard.notes) as part:
+                    part.write_bytes(line)
 
 
 def mended(shard: Shard) -> Shard:

@@ -37,7 +37,7 @@ class Store:
         name: the one it was made under first.
         place: where the finished content lies.
         work: the hidden folder of an unfinished store.
-        parts: the folder in `work` that becomes `place`; what lies beside it stays beside it.
+        parts: the folder in `work` that becomes `place`.
     """
 
     def __init__(self, out_dir: str | Path, name: str, fingerprint: str, inside: str = ""):

@@ -246,9 +246,7 @@ def test_a_full_disk_keeps_what_is_finished(miniature, tmp_path, four_a_shard, m
     prepared = prepare(datasets.load(miniature), tmp_path / "out")
     # Two shards of four were finished; the third is begun anew.
     assert decoded == [*range(10), *range(8, 30)]
-    notes = [f"{number:05d}.json" for number in range(8)]
-    home = [prepared.path.parent.name, "1.0.0", "notes"]
-    assert everything_under(tmp_path / "out") == sorted([*home, *contents_of(prepared), *notes])
+    assert everything_under(tmp_path / "out") == sorted([prepared.path.parent.name, "1.0.0", *contents_of(prepared)])
 
 
 def contents_of(prepared):
@@ -435,7 +433,9 @@ def test_a_flipped_bit_is_found_when_its_clip_is_read(miniature, tmp_path, four_
     np.testing.assert_array_equal(prepared.read(range(30)), before)
 
 
-@pytest.mark.parametrize("metadata", [None, "index.npz", "prepared.json", "skipped.csv", "features.json"])
+@pytest.mark.parametrize(
+    "metadata", [None, "index.npz", "prepared.json", "skipped.csv", "features.json", "shards.jsonl"]
+)
 def test_preparing_over_damage_decodes_the_damaged_clips_again(
     with_broken, tmp_path, four_a_shard, caplog, monkeypatch, metadata
 ):
