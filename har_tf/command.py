@@ -1,11 +1,14 @@
 """What every command line of the project does alike: options from a dataclass, one line of reason for a failure."""
 
+import functools
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import tyro
 
@@ -23,9 +26,9 @@ def run(
 ) -> None:
     """Parses the command line into `options`, calls `function` with them, and exits.
 
-    Exit codes: 0 for done, 1 for a failure with one line of reason on stderr, 2 for wrong usage, 130 when interrupted;
-    1 without a line where the reader of stdout, such as `head`, has left.
-    With `HAR_TF_TRACEBACK=1` in the environment a failure shows its traceback.
+    Exit codes: 0 for done, 1 for a failure with one line of reason on stderr, 2 for wrong usage, 130 when interrupted,
+    143 when terminated (SIGTERM, after the same clean end); 1 without a line where the reader of stdout, such as
+    `head`, has left. With `HAR_TF_TRACEBACK=1` in the environment a failure shows its traceback.
 
     Args:
         function: takes an instance of `options`.
@@ -42,17 +45,38 @@ def run(
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if prog is None and spec is not None:
         prog = f"python -m {spec.name}"
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         try:
             config = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
-            parsed = tyro.cli(options, prog=prog, description=description, config=config, **parsing)
-            sys.exit(guarded(lambda: function(parsed)))
+            parsed = functools.partial(tyro.cli, options, prog=prog, description=description, config=config, **parsing)
+            code = guarded(lambda: function(parsed()))
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
         # What is still to be written goes nowhere, or Python would complain at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
+        code = FAILED
+    if code and _is_program():
+        # Threads of TensorFlow may still be at work. Where they call a Python that is being taken apart, it crashes.
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, as from a batch system whose time is up; it ends what runs as Ctrl-C does."""
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    raise Terminated
+
+
+def _is_program() -> bool:
+    """Whether this process was started for a command of the project, and is no one's else, such as a test's."""
+    file = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
+    return file.name == "har-tf" or file.parent.name in ("har_tf", "experiments", "benchmarks")
 
 
 class _OneLine(logging.Formatter):
@@ -68,9 +92,10 @@ def guarded(action: Callable[[], Any]) -> int:
     """
     try:
         action()
-    except KeyboardInterrupt:
-        say("interrupted", to=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        word, code = ("terminated", 143) if isinstance(error, Terminated) else ("interrupted", 130)
+        say("; ".join([word, *getattr(error, "__notes__", [])[:1]]), to=sys.stderr)
+        return code
     except BrokenPipeError:
         raise
     except Exception as error:

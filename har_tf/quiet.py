@@ -24,14 +24,14 @@ def import_tensorflow():
 
 @contextlib.contextmanager
 def stderr_kept():
-    """Keeps what C++ code writes to file descriptor 2, and prints it only after an exception."""
+    """Keeps what C++ code writes to file descriptor 2, and prints it only after an error."""
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as kept:
         os.dup2(kept.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             kept.seek(0)
             os.write(saved, kept.read())
             raise

@@ -175,8 +175,10 @@ def fit(
                     callbacks=[state, keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False)],
                     verbose=verbose,
                 )
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
                 state.write()
+                done = len(state.history.epochs.get("loss", ()))
+                error.add_note(f"the same command goes on after epoch {done} of {recipe.epochs}")
                 raise
         state.restore_best()
     return state.history

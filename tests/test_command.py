@@ -1,13 +1,17 @@
 """The command line's habits: one line of reason, exit codes, names separated by commas."""
 
 import os
+import signal
+import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from har_tf.command import by_name, check_name, check_ranges, guarded, run, whole_numbers, words
+from har_tf.command import Terminated, by_name, check_name, check_ranges, guarded, run, whole_numbers, words
+from har_tf.files.whole import resumable
 from har_tf.video import VideoError
 
 
@@ -37,9 +41,52 @@ def test_success_interruption_and_traceback(monkeypatch, capsys):
     assert guarded(lambda: None) == 0
     assert guarded(fail(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "interrupted\n"
+    assert guarded(fail(Terminated())) == 143
+    assert capsys.readouterr().err == "terminated\n"
+
+    def resumed():
+        with resumable("all of it"), resumable("the same command goes on after epoch 2"):
+            raise KeyboardInterrupt
+
+    assert guarded(resumed) == 130
+    assert capsys.readouterr().err == "interrupted; the same command goes on after epoch 2\n"
     monkeypatch.setenv("HAR_TF_TRACEBACK", "1")
     with pytest.raises(ValueError, match="seen"):
         guarded(fail(ValueError("seen")))
+
+
+@pytest.mark.parametrize(
+    ("number", "end"), [(signal.SIGINT, (130, "interrupted")), (signal.SIGTERM, (143, "terminated"))]
+)
+def test_a_signal_ends_a_command_in_order_with_a_line(number, end, tmp_path):
+    """While a thread, such as one of TensorFlow that reads ahead, goes on calling Python."""
+    (tmp_path / "experiments").mkdir()
+    script = tmp_path / "experiments" / "slow.py"
+    script.write_text(
+        "import sys, threading, time\n"
+        "from dataclasses import dataclass\n"
+        "from har_tf.command import run\n"
+        "from har_tf.files.whole import resumable, whole_file\n"
+        "@dataclass\n"
+        "class Options:\n"
+        "    file: str\n"
+        "def main(options):\n"
+        "    threading.Thread(target=lambda: [time.sleep(0.001) for _ in iter(int, 1)]).start()\n"
+        "    with resumable('it goes on'), whole_file(options.file) as part:\n"
+        "        part.touch()\n"
+        "        print('begun', flush=True)\n"
+        "        time.sleep(60)\n"
+        "run(main, Options)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, str(script), "--file", str(tmp_path / "whole")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, env=environment) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(number)
+        code, told = process.wait(20), process.stderr.read()
+    assert (code, told) == (end[0], f"{end[1]}; it goes on\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["experiments"], "nothing half"
 
 
 @dataclass

@@ -36,6 +36,7 @@ from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.folder import GROUP, SUFFIXES
 from har_tf.datasets.parts import part_of
 from har_tf.datasets.records import relative, stamp_of
+from har_tf.files.whole import resumable
 from har_tf.files.workers import Failed, outcomes
 from har_tf.names import shown
 from har_tf.video import VideoError, VideoInfo, probe
@@ -356,7 +357,8 @@ def _journal(out: Path | None) -> Iterator[Callable[[Row], None]]:
             file.write("\n" + json.dumps(astuple(row)))
             file.flush()
 
-        yield note
+        with resumable("the same command goes on from the files that were read"):
+            yield note
     journal.unlink(missing_ok=True)
 
 

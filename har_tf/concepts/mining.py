@@ -47,6 +47,7 @@ from har_tf.concepts.tracks import Track, Tracker, Tracking
 from har_tf.datasets import walk
 from har_tf.datasets.folder import SUFFIXES, check_folder
 from har_tf.datasets.records import content_of, relative, stamp_of
+from har_tf.files.whole import resumable
 from har_tf.names import file_name
 from har_tf.video import VideoError, probe, read_clip, read_frames, write_video
 
@@ -258,7 +259,7 @@ def _cut_all(source, find, concepts, out, settings: dict, cutting: Cutting, fres
     settings |= {"concepts": list(concepts), **asdict(cutting)}
     settings = json.loads(json.dumps(settings))  # as it comes back from the manifest
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out):
+    with locked(out), resumable(f"the same command goes on from the videos that are listed in {out / MANIFEST}"):
         state = _State(out, tuple(concepts), settings, root, videos, fresh)
         videos = {str(state.below / name): path for name, path in videos.items()}
         stems = _stems(videos, state.stems())

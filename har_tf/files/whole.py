@@ -116,6 +116,16 @@ def whole_folder(path, alike: bool = True) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
 
 
+@contextmanager
+def resumable(how: str) -> Iterator[None]:
+    """Notes on an interruption how to go on, which the command line shows."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        error.add_note(how)
+        raise
+
+
 def sync(path: Path) -> None:
     """Returns when a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

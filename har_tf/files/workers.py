@@ -34,6 +34,7 @@ IN_FLIGHT = 4  # tasks a worker, done ones included: enough to keep it busy, few
 _OUT_OF_MEMORY = 77  # exit code of a worker that met its limit
 _SECONDS_TO_END = 5  # given to a killed process
 # Processes are started and waited for by one thread at a time; while it starts one, its garbage may end another.
+_MASKS = hasattr(signal, "pthread_sigmask")  # Windows has none
 _starting = threading.RLock()
 
 
@@ -105,6 +106,7 @@ class _Pool:
         self._about = function, seconds, memory
         self._waiting: queue.SimpleQueue[tuple[Future, Any]] = queue.SimpleQueue()
         self._workers: list[Worker] = []
+        self._threads: list[threading.Thread] = []
         self._closed = False
 
     def submit(self, task: Any, most: int) -> Future:
@@ -113,7 +115,8 @@ class _Pool:
         if len(self._workers) < most:
             self._workers.append(Worker(*self._about))
             # Daemons: a script that ends, for whatever reason, does not wait for them.
-            threading.Thread(target=self._serve, args=(self._workers[-1],), daemon=True).start()
+            self._threads.append(threading.Thread(target=self._serve, args=(self._workers[-1],), daemon=True))
+            self._threads[-1].start()
         return future
 
     def _serve(self, worker: Worker) -> None:
@@ -127,11 +130,14 @@ class _Pool:
                 future.set_exception(error)
 
     def close(self) -> None:
-        """Ends all processes, busy or not."""
+        """Ends all processes, busy or not, and the threads, which would wake while Python ends."""
         self._closed = True
         for worker in self._workers:
             self._waiting.put((Future(), None))
             worker.close()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(_SECONDS_TO_END)
 
 
 class Worker:
@@ -189,8 +195,14 @@ class Worker:
             self._connection, other = context.Pipe()
             arguments = other, self._function, self._seconds, self._memory
             self._process = context.Process(target=_work, args=arguments, daemon=True)
-            with _without_script() if b"__main__" not in self._function else nullcontext():
-                self._process.start()
+            # Ctrl-C, which a terminal sends to all processes, is for the parent, from the child's first moment on.
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if _MASKS else None
+            try:
+                with _without_script() if b"__main__" not in self._function else nullcontext():
+                    self._process.start()
+            finally:
+                if blocked is not None:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             other.close()
         self._tasks_done = 0
         try:
@@ -240,7 +252,8 @@ def _work(connection: Connection, function: bytes, seconds: float | None, memory
     try:
         function = pickle.loads(function)
     except Exception as error:  # whatever a module raises when it is imported; the parent says so
-        connection.send(f"{type(error).__name__}: {error};")
+        with suppress(OSError):
+            connection.send(f"{type(error).__name__}: {error};")
         return
     timed = seconds is not None and hasattr(signal, "setitimer")
     if timed:
@@ -248,23 +261,21 @@ def _work(connection: Connection, function: bytes, seconds: float | None, memory
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     limited = memory is not None and _limit_memory(memory)
-    connection.send(None)
-    while True:
-        try:
+    with suppress(EOFError, OSError):  # the parent has gone
+        connection.send(None)
+        while True:
             data = connection.recv_bytes()
-        except EOFError:
-            return
-        if timed:
-            signal.setitimer(signal.ITIMER_REAL, seconds)
-        outcome = _attempt(lambda pickled: function(pickle.loads(pickled)), data, limited)
-        if timed:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        try:
-            connection.send(outcome)
-        except OSError:
-            return
-        except Exception as error:  # what cannot be pickled; nothing of it was sent
-            connection.send(_failure(error, limited))
+            if timed:
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+            outcome = _attempt(lambda pickled: function(pickle.loads(pickled)), data, limited)
+            if timed:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            try:
+                connection.send(outcome)
+            except OSError:
+                raise
+            except Exception as error:  # what cannot be pickled; nothing of it was sent
+                connection.send(_failure(error, limited))
 
 
 def _limit_memory(more: int) -> bool:

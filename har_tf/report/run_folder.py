@@ -19,7 +19,7 @@ from typing import Self
 from har_tf import __version__
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import content_of
-from har_tf.files.whole import alone, check_writable, whole_file
+from har_tf.files.whole import alone, check_writable, resumable, whole_file
 from har_tf.names import csv_cell
 from har_tf.report.publish import publish
 
@@ -57,7 +57,7 @@ class RunFolder:
         Writes what is asked for and on what machine. Of a finished run both stay until there are other results: what
         is asked now may be refused.
         """
-        with alone(self.path / ".lock"):
+        with alone(self.path / ".lock"), resumable(f"the same command goes on from what is finished in {self.path}"):
             self._recipe = recipe
             if not (self.path / "results.json").is_file():
                 self.write_json("recipe.json", recipe)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from har_tf.datasets.errors import DatasetError
-from har_tf.files.whole import alone, sync
+from har_tf.files.whole import alone, resumable, sync
 
 NAMED = 5  # clips that a message names
 Opened = TypeVar("Opened")
@@ -70,7 +70,7 @@ class Store:
         if opened is None or lock.exists():  # a killed run leaves its lock
             try:
                 self._out_dir.mkdir(parents=True, exist_ok=True)
-                with alone(lock):
+                with alone(lock), resumable(f"the same command goes on from what is finished in {self.work}"):
                     opened = self._opened(open_at)
                     if opened is None:
                         self._reopen()

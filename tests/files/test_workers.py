@@ -100,28 +100,36 @@ def test_no_process_is_left():
     assert all(gone(pid) for pid in pids)
 
 
-def test_workers_follow_a_killed_parent(tmp_path):
+@pytest.mark.parametrize("task", [0, 60])
+@pytest.mark.parametrize("how", ["kill", "Ctrl-C"])
+def test_workers_follow_a_parent_that_ends_in_silence(tmp_path, how, task):
     script = tmp_path / "script.py"
     script.write_text(
         textwrap.dedent(
             """
-            import os, time
+            import os, sys, time
             from har_tf.files.workers import outcomes
             def work(task):
-                if task:
-                    time.sleep(60)
+                time.sleep(task)
                 return os.getpid()
             if __name__ == "__main__":
-                for result in outcomes(work, [0, 1], workers=1):
+                for result in outcomes(work, [0, int(sys.argv[1])], workers=1):
                     print(result, flush=True)
+                    time.sleep(0 if int(sys.argv[1]) else 60)
             """
         )
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(
+        [sys.executable, str(script), str(task)], **pipes, env=environment, start_new_session=True
+    ) as parent:
         pid = int(parent.stdout.readline())
-        parent.send_signal(signal.SIGKILL)
+        os.killpg(parent.pid, signal.SIGINT) if how == "Ctrl-C" else parent.send_signal(signal.SIGKILL)
         parent.wait()
+        told = parent.stderr.read()
+    # Of Ctrl-C the parent alone tells.
+    assert told.count("Traceback") == (how == "Ctrl-C") and "spawn_main" not in told
     for _ in range(100):
         # Who adopts it may be slow to collect it: a zombie is as good as gone here.
         status = Path(f"/proc/{pid}/stat")
