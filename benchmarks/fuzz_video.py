@@ -43,6 +43,7 @@ from benchmarks.mutations import CHANGES, FILES, KINDS, Mutation, draw, make_sou
 from har_tf.files.workers import Failed, outcomes
 from har_tf.video import VideoError, probe, read_clip
 from har_tf.video.display import Target, View
+from har_tf.video.guard import Guard
 from har_tf.video.sampling import frame_indices, frames_needed
 
 GOOD = ("right clip", "VideoError")
@@ -150,7 +151,7 @@ def _fault(truth: Truth | None, results: list, errors: list[str]) -> tuple[str, 
     if truth is None:
         given = [_told(r) for r, clip in zip(requests, clips, strict=True) if clip is not None]
         return ("silently wrong", f"a clip of what is no video: {given}") if given or info else None
-    no_video = errors and any(known in errors[0] for known in ("of the format", "no video stream", "no decoder"))
+    no_video = errors and any(known in errors[0] for known in ("of a known format", "no video stream", "no decoder"))
     if info is None and not truth.damage and truth.sound and not no_video:
         return "refused", errors[0]
     if info is not None:
@@ -305,7 +306,7 @@ def _decode_all(path: Path) -> Truth | None:
                     damage = True
                     continue
                 sound += not damage
-                shown = View.of(frame, stream.sample_aspect_ratio, Target(None)).show(frame, reformatter)
+                shown = View.of(Guard(path), frame, stream.sample_aspect_ratio, Target(None)).show(frame, reformatter)
                 shape = shape or shown.shape
                 # Where the size changes on the way, a clip has that of the first frame in it.
                 digest = hashlib.blake2b(shown.tobytes(), digest_size=16).digest()

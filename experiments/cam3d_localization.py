@@ -116,7 +116,7 @@ PRESETS = {
 # Options that a preset does not set where a file is explained; None: as the file says.
 TOLD = {
     "weights": {"network": None},
-    "model": {"network": None, "size": None, "num_frames": None, "sampling": None, "fit": None},
+    "model": {"network": None, "size": None, "num_frames": None, "sampling": None, "fit": None, "by": None},
 }
 
 
@@ -148,7 +148,7 @@ def main(recipe: Recipe) -> None:
     shape, clip = subject.shape(asked, recipe.data.dataset), subject.clip(recipe.clips)
     if clip["sampling"] == "strided":
         raise ValueError(f"{recipe.model.model}: made for strided clips; choose --sampling dense or uniform")
-    recipe = changed(recipe, sampling=clip["sampling"], fit=clip["fit"])
+    recipe = changed(recipe, sampling=clip["sampling"], fit=clip["fit"], by=clip["by"])
     own = CNN_GRU_TAPS if subject.network and subject.name == "CNN-GRU" else None
     taps = subject.taps(recipe.model.taps or own, shape)
     dataset = dataset or recipe.embedded.draw(
@@ -198,7 +198,7 @@ def main(recipe: Recipe) -> None:
                 "taps": {layer(i): tap for i, tap in enumerate(taps)}, "trained_here": subject.network is not None,
                 "explained_class": recipe.maps.explain, "channels": recipe.maps.channels,
             },
-            "clip": {"shape": shape} | {name: getattr(recipe.clips, name) for name in ("sampling", "fit", "short")},
+            "clip": {"shape": shape, **{key: getattr(recipe.clips, key) for key in ("sampling", "fit", "by", "short")}},
             "tables": paper_tables(recipe.data.dataset, len(taps), still),
         }  # fmt: skip
         run.publish(results | measured | {"pictures": stored(shown, run.path)})

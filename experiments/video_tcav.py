@@ -85,7 +85,7 @@ PRESETS = {
 # Options that a preset does not set where what is explained is given. Of the embedded data set a saved model of another
 # experiment knows these clips and this split.
 TOLD = {
-    "model": {"network": None, "clips": 3000, "test": 0.2, **asdict(Reading(None, None, None, None))},
+    "model": {"network": None, "clips": 3000, "test": 0.2, **asdict(Reading(None, None, None, None, None))},
     "weights": {"network": None, "clips": 3000, "test": 0.2, **asdict(Reading())},
     "network": {"sampling": "uniform", "fit": "stretch"},
 }

@@ -22,6 +22,7 @@ from har_tf.explain import Explanation, details
 from har_tf.explain.backward import check_batch_size
 from har_tf.explain.sampled import Sampled
 from har_tf.explain.windows import VideoExplanation, frames_of
+from har_tf.files.limits import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
 from har_tf.models import pixels, saving
 from har_tf.models.fusion_gru import stream_taps
@@ -30,7 +31,6 @@ from har_tf.models.saving import CLIP
 from har_tf.models.taps import Tap, find_several, taps
 from har_tf.names import ClassNames
 from har_tf.video import VideoError, read_clip, read_still, still
-from har_tf.video.frame_counts import MEMORY, TIMEOUT
 from har_tf.video.reader import read_sampled
 
 BATCH = 16  # clips that the model sees at once
@@ -166,8 +166,8 @@ class Classifier:
             gives (B, C) probabilities or logits.
         class_names: the C names, in the order of the outputs, or a label map such as {name: number}. One output has two
             classes, its absence and its presence, as labels 0 and 1; of one name the other is "not" that.
-        clip: how the model's clips are taken. sampling, short and fit are arguments of `read_clip`; scaling says how
-            pixels are scaled where the model does not show it: "0..1", "-1..1", "0..255", or "torch" and "caffe" of
+        clip: how the model's clips are taken. sampling, short, fit and by are arguments of `read_clip`; scaling says
+            how pixels are scaled where the model does not show it: "0..1", "-1..1", "0..255", or "torch" and "caffe" of
             `keras.applications`; num_frames and size (height, width) say what it is given where it takes any.
         provenance: where it comes from: weights, data, split, date, versions, as plain values.
         output: name of the output that is meant, of a model of several.
@@ -445,20 +445,21 @@ class Classifier:
         return dict(zip(names, found, strict=True))
 
     def _of_windows(self, video: Path, found: VideoExplanation, against: str) -> ExplainedClip:
-        fps = found.fps or 10
         labels = tuple(
             f"{against}{self.class_names[label]}, p = {p:.1%} (window {number + 1}/{len(found.windows)})"
             for number, (label, p) in enumerate(zip(found.class_index, found.probability, strict=True))
         )
+        shown = dict(zip(found.frames.tolist(), found.seconds.tolist(), strict=True))
+        bounds = zip(found.windows.min(axis=1).tolist(), found.windows.max(axis=1).tolist(), strict=True)
         windows = tuple(
-            f"frames {window.min()} to {window.max()}: {label}"
-            for label, window in zip(labels, found.windows, strict=True)
+            f"frames {first} to {last} ({shown[first]:.2f} to {shown[last]:.2f} s): {label}"
+            for label, (first, last) in zip(labels, bounds, strict=True)
         )
-        step = (found.frames[-1] - found.frames[0] + 1) / len(found.frames)
+        span = float(found.seconds[-1] - found.seconds[0])
         caption = {
             "headings": [labels[number] for number in found.nearest],
-            "times": found.frames / fps,
-            "fps": max(1, fps / step),
+            "times": found.seconds,
+            "fps": max(1, (len(found.frames) - 1) / span if span else found.fps),
         }
         frames = partial(frames_of, video, found.frames, self.reading["size"], self.clip["fit"])
         reach = int(max(np.diff(np.unique(window), prepend=window[0]).max() for window in found.windows))

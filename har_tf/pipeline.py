@@ -21,7 +21,10 @@ from har_tf.files.workers import available_cores
 
 AHEAD = 2  # batches ready and waiting; with the ones under way this bounds the memory
 # How records are read where nothing else is said.
-READ = {"num_frames": 10, "size": (128, 192), "sampling": "uniform", "short": "repeat_last", "fit": "stretch"}
+READ = {
+    **{"num_frames": 10, "size": (128, 192), "sampling": "uniform", "short": "repeat_last", "fit": "stretch"},
+    "by": "frame",
+}
 DRAWS = ("flip", "area", "aspect", "top", "left", "down", "right", "frames")
 DRAWS += ("brightness", "contrast", "saturation", "hue")
 
@@ -186,8 +189,8 @@ class Clips(Protocol):
 class _Videos:
     """`Clips` that are decoded whenever they are asked for.
 
-    Unlike `check` and `prepare`, it decodes in this process: a file that crashes the decoder ends the run, and one that
-    hangs it or takes much memory is not given up. Videos that nobody has checked go through one of those two first.
+    Unlike `check` and `prepare`, it decodes in this process, within the limits of `har_tf.files.limits`: a file that
+    crashes the decoder ends the run. Videos that nobody has checked go through one of those two first.
     """
 
     channels: ClassVar[int] = 3
@@ -197,6 +200,7 @@ class _Videos:
     sampling: str
     short: str
     fit: str
+    by: str
     threads: ThreadPoolExecutor
 
     def __len__(self) -> int:
@@ -209,7 +213,8 @@ class _Videos:
     def read(self, positions: np.ndarray) -> np.ndarray:
         def one(position):
             record = self.records[position]
-            return record.read(self.num_frames, self.size, self.sampling, self.short, threads=1, fit=self.fit)
+            how = {"fit": self.fit, "by": self.by, "threads": 1}
+            return record.read(self.num_frames, self.size, self.sampling, self.short, **how)
 
         return np.stack(list(self.threads.map(one, positions)))
 
@@ -227,6 +232,7 @@ def clips(
     sampling: str | None = None,
     short: str | None = None,
     fit: str | None = None,
+    by: str | None = None,
 ) -> tf.data.Dataset:
     """Batches of clips and labels.
 
@@ -244,6 +250,7 @@ def clips(
         sampling: as in `read_clip`; None: "uniform".
         short: as in `read_clip`; None: "repeat_last".
         fit: as in `read_clip`; None: "stretch".
+        by: as in `read_clip`; None: "frame".
 
     Returns:
         A finite `tf.data.Dataset` of known cardinality of (uint8 (B, T, H, W, 3) RGB, int32 (B,) labels); of flow
@@ -256,7 +263,7 @@ def clips(
         >>> batches = clips(prepared, 8, training=True, augment=Augment(flip=0.5), epochs=range(20))
     """
     size = None if size is None else tuple(size)
-    asked = {"num_frames": num_frames, "size": size, "sampling": sampling, "short": short, "fit": fit}
+    asked = {"num_frames": num_frames, "size": size, "sampling": sampling, "short": short, "fit": fit, "by": by}
     given = {name: value for name, value in asked.items() if value is not None}
     if isinstance(data, Clips):
         if given:

@@ -78,7 +78,9 @@ class Subject:
         from har_tf.models.saving import CLIP
 
         own = self.classifier.clip if self.classifier else CLIP
-        return own | {name: value for name in ("sampling", "fit") if (value := getattr(reading, name)) is not None}
+        return own | {
+            name: value for name in ("sampling", "fit", "by") if (value := getattr(reading, name)) is not None
+        }
 
     def taps(self, names: str | None, shape: tuple[int, ...]) -> list[str]:
         """The names of the layers, of those separated by commas; None: the stages of the model. Without a model none.

@@ -38,6 +38,7 @@ TESTED_BY = {
     "evaluate.options": "evaluate/test_boxed_clips.py",
     "explain.options": "explain/test_methods.py",
     "files.errors": "video/test_errors.py",
+    "files.limits": "video/test_guard.py",
     "models.weights.checkpoints": "models/weights/test_import_weights.py",
     "models.weights.form": "models/weights/test_import_weights.py",
     "models.weights.googlenet": "models/weights/test_import_weights.py",

@@ -141,7 +141,7 @@ def test_wrong_arguments(prepared):
     for wrong in ({"batch_size": 0}, {"batch_size": 4, "epochs": []}, {"batch_size": 4, "skip": 4}):
         with pytest.raises(ValueError, match="Received"):
             clips(prepared, **wrong)
-    read = {"num_frames": 4, "size": (16, 24), "sampling": "uniform", "short": "wrap", "fit": "crop"}
+    read = {"num_frames": 4, "size": (16, 24), "sampling": "uniform", "short": "wrap", "fit": "crop", "by": "time"}
     for name, value in read.items():
         with pytest.raises(ValueError, match=rf"is for records.*{SHAPE[0]} frames of 16 x 24.*Received: {name}="):
             clips(prepared, 4, **{name: value})

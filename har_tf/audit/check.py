@@ -36,11 +36,12 @@ from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.folder import GROUP, SUFFIXES
 from har_tf.datasets.parts import part_of
 from har_tf.datasets.records import relative, stamp_of
+from har_tf.files.limits import MEMORY, TIMEOUT
 from har_tf.files.whole import resumable
 from har_tf.files.workers import Failed, outcomes
 from har_tf.names import shown
 from har_tf.video import VideoError, VideoInfo, probe
-from har_tf.video.frame_counts import MEMORY, TIMEOUT
+from har_tf.video.guard import Guard
 from har_tf.video.stream import open_stream
 
 # The names that FFmpeg gives to the containers that belong to a file name's ending.
@@ -99,7 +100,8 @@ def check(
         hashes: whether frames are hashed as well, which `audit` needs and takes a second decode.
         dataset: takes class, group and part of the files from this data set, and its official split.
         fresh: reads everything again.
-        timeout: seconds after which a file is given up, which is its problem then; None, or workers=0: never.
+        timeout: seconds after which a file is given up, which is its problem then; None: never. With workers=0 only
+            the limits of `har_tf.files.limits` hold.
 
     Raises:
         DatasetError: no such folder, no video in it, `out` is no manifest or cannot be written, or `dataset` has no
@@ -214,7 +216,7 @@ def _sha256(path: Path) -> str:
 def _judged(path: Path, info: VideoInfo) -> tuple[str, str]:
     """(problem, note) of a video that can be decoded."""
     notes = []
-    with open_stream(path, threads=1) as stream:
+    with open_stream(Guard(path), threads=1) as stream:
         names = stream.container.format.name
     expected = _FORMATS.get(path.suffix.lower().lstrip("."))
     if expected and set(names.split(",")).isdisjoint(expected):
@@ -237,9 +239,11 @@ def _judged(path: Path, info: VideoInfo) -> tuple[str, str]:
 def _frames_and_packets(path: Path) -> tuple[int, bool]:
     """(number of whole packets, whether a packet or a frame is damaged) of the first video stream."""
     count, damaged = 0, False
-    with open_stream(path, threads=1) as stream:
+    guard = Guard(path)
+    with open_stream(guard, threads=1) as stream:
         try:
             for packet in stream.container.demux(stream):
+                guard.came_upon_packet()
                 count += packet.size > 0 and not packet.is_corrupt
                 damaged |= packet.is_corrupt or any(frame.is_corrupt for frame in packet.decode())
         except av.FFmpegError:

@@ -30,6 +30,8 @@ import numpy as np
 from scipy.fft import dctn
 
 from har_tf.video import read_frames
+from har_tf.video.reader import frame_times
+from har_tf.video.sampling import is_even
 
 STEP = 0.25  # seconds between two hashes
 MAX_SECONDS = 600  # of a video that are hashed
@@ -78,7 +80,7 @@ def hashes_of(path: str | PathLike, frames: int, fps: float) -> str:
     Args:
         path: the video.
         frames: how many it has.
-        fps: its frames per second; 0: not known, taken as 25.
+        fps: its mean frames per second; 0: not known, taken as 25.
 
     Returns:
         32 hexadecimal digits a frame, as it stands in a manifest.
@@ -87,9 +89,13 @@ def hashes_of(path: str | PathLike, frames: int, fps: float) -> str:
         VideoError: it cannot be read.
     """
     fps = fps or 25.0
-    times = np.arange(min(int(frames / fps / STEP) + 1, int(MAX_SECONDS / STEP)))
-    wanted = np.round(times * (STEP * fps)).astype(int)
-    wanted = np.unique(wanted[wanted < frames])
+    times = STEP * np.arange(min(int(frames / fps / STEP) + 1, int(MAX_SECONDS / STEP)))
+    seconds = frame_times(path, frames, threads=1)
+    if is_even(seconds):
+        wanted = np.round(times * fps).astype(int)
+    else:
+        wanted = np.searchsorted(seconds, times + 1e-6, side="right") - 1  # what is shown at these times
+    wanted = wanted[wanted < frames]
     pictures = read_frames(path, wanted, (SIDE, SIDE), threads=1)
     grey = np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures])
     return frame_hashes(grey).tobytes().hex()

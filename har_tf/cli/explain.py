@@ -72,7 +72,7 @@ class Explain:
     def run(self) -> None:
         methods = _checked_methods(self)
         from har_tf.files.whole import check_target
-        from har_tf.video.stream import regular_file
+        from har_tf.video.guard import regular_file
 
         video = regular_file(self.video)  # before TensorFlow is imported
         details = self.out.with_suffix(".json") if self.json else None

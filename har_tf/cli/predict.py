@@ -60,7 +60,7 @@ class Predict:
 def _check_any(videos: Sequence[Path], as_json: bool) -> None:
     """Raises VideoErrors where none of the videos is a file, before TensorFlow is imported."""
     from har_tf.video import VideoError
-    from har_tf.video.stream import regular_file
+    from har_tf.video.guard import regular_file
 
     reasons = []
     for video in videos:

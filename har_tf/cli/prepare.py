@@ -43,6 +43,8 @@ class Prepare:
     """What to do with videos of fewer frames."""
     fit: Literal["stretch", "crop"] = "stretch"
     """Stretch the whole frame to the size, or scale it evenly and cut out the centre."""
+    by: Literal["frame", "time"] = "frame"
+    """What uniform and strided go by: the count of frames, or their times, for cameras of uneven speed."""
     workers: int | None = None
     """Decoding processes. None: one a core."""
     timeout: float = 600
@@ -76,6 +78,7 @@ class Prepare:
             sampling=self.sampling,
             short=self.short,
             fit=self.fit,
+            by=self.by,
             workers=self.workers,
             timeout=self.timeout,
             manifest=self.manifest,

@@ -10,6 +10,7 @@ from har_tf.concepts.clip_sets import ClipSet
 from har_tf.datasets.records import VideoRecord
 from har_tf.explain import Explanation, gradcam
 from har_tf.models.taps import find, stages
+from har_tf.video.reader import frame_times
 from har_tf.video.sampling import frame_indices
 
 
@@ -72,13 +73,15 @@ def inside_boxes(maps: np.ndarray, records: Sequence[VideoRecord], clip: Mapping
     Args:
         maps: (N, T, H, W), of the size of the videos.
         records: N videos, with boxes in every frame.
-        clip: sampling and short: how frames were taken.
+        clip: sampling, short and by: how frames were taken.
     """
     if any(record.boxes is None for record in records):
         return None
     shares = []
     for one, record in zip(maps, records, strict=True):
-        numbers = frame_indices(len(record.boxes), len(one), clip["sampling"], short=clip["short"])
+        count = len(record.boxes)
+        seconds = frame_times(record.path, count) if clip.get("by") == "time" else None
+        numbers = frame_indices(count, len(one), clip["sampling"], short=clip["short"], seconds=seconds)
         mask = np.zeros(one.shape, bool)
         for boxes in (record.boxes, record.object_boxes):
             if boxes is not None:

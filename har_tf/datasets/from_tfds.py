@@ -21,6 +21,7 @@ from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import VideoRecord
 from har_tf.video import VideoError, frame_indices
 from har_tf.video.display import Target
+from har_tf.video.sampling import check_by
 
 _SPLITS = ("train", "validation", "test")
 NEAR = 64  # records that are passed over rather than looking for the place anew
@@ -43,11 +44,16 @@ class TfdsRecord(VideoRecord):
         short: str = "repeat_last",
         threads: int | None = None,
         fit: str = "stretch",
+        by: str = "frame",
     ) -> np.ndarray:
-        """As `VideoRecord.read`; only the frames of the clip are decoded, with TensorFlow's threads."""
+        """As `VideoRecord.read`; only the frames of the clip are decoded, with TensorFlow's threads.
+
+        Nothing says when these frames were shown, so by time is as by frame.
+        """
         import cv2
         import tensorflow as tf
 
+        check_by(by, sampling)
         target = Target(size, fit)
         pictures = _examples(self.folder, self.split).video(self.position)
         try:

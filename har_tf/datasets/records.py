@@ -84,6 +84,7 @@ class VideoRecord:
         short: str = "repeat_last",
         threads: int | None = None,
         fit: str = "stretch",
+        by: str = "frame",
     ) -> np.ndarray:
         """The clip of this record, uint8 (T, H, W, 3) RGB.
 
@@ -97,10 +98,10 @@ class VideoRecord:
         if is_still(self.path):
             if self.segment is not None:
                 raise DatasetError(f"{self.path}: a picture has no segment. Received: segment={self.segment}")
-            return read_still(self.path, num_frames, size, sampling, short, fit)
+            return read_still(self.path, num_frames, size, sampling, short, fit, by)
         if self.segment is not None:
-            return read_segment(self.path, *self.segment, num_frames, size, sampling, short, threads, fit)
-        return read_clip(self.path, num_frames, size, sampling, short=short, threads=threads, fit=fit)
+            return read_segment(self.path, *self.segment, num_frames, size, sampling, short, threads, fit, by)
+        return read_clip(self.path, num_frames, size, sampling, short=short, threads=threads, fit=fit, by=by)
 
     def stamp(self) -> tuple[int, int]:
         """(bytes, modification time in ns), which change with the source; (-1, -1) where there is no file."""

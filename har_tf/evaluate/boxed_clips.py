@@ -12,6 +12,7 @@ from har_tf.files.workers import Failed
 from har_tf.video import VideoError
 from har_tf.video.display import Target
 from har_tf.video.frame_counts import count_frames
+from har_tf.video.reader import frame_times
 from har_tf.video.sampling import frame_indices, sliding_windows
 from har_tf.video.still import probe_still
 
@@ -81,8 +82,9 @@ class BoxedVideos:
         if still:
             rows, frames = np.zeros((1, 1), int), record.read(1, size, fit=taken.fit)
         elif taken.sampling == "uniform":
-            rows = frame_indices(count, self.shape[0], "uniform", short="repeat_last")[None]
-            frames = record.read(self.shape[0], size, "uniform", "repeat_last", fit=taken.fit)
+            seconds = frame_times(record.path, count) if taken.by == "time" else None
+            rows = frame_indices(count, self.shape[0], "uniform", short="repeat_last", seconds=seconds)[None]
+            frames = record.read(self.shape[0], size, "uniform", "repeat_last", fit=taken.fit, by=taken.by or "frame")
         else:
             rows = sliding_windows(count, self.shape[0], short="repeat_last")
             frames = record.read(None, size, fit=taken.fit)

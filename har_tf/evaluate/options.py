@@ -17,6 +17,10 @@ class Reading:
     fit: Literal["crop", "stretch"] | None = "crop"
     """What is taken of a frame: its centre (crop) or all of it (stretch). None: as a saved model says."""
 
+    by: Literal["frame", "time"] | None = "frame"
+    """Count frames, or take those nearest to evenly spaced times, for cameras of uneven speed (time; not with dense).
+    None: as a saved model says."""
+
     @property
     def shape(self) -> tuple[int | None, ...]:
         """(time, height, width, channels) of a clip, with None for what a model's file tells."""
@@ -24,9 +28,11 @@ class Reading:
 
     def check(self, saved: bool) -> None:
         """Raises ValueError for small frames, and for a None where no saved model says what is meant."""
-        of_file = [name for name in ("size", "num_frames", "sampling", "fit") if getattr(self, name) is None]
+        of_file = [name for name in ("size", "num_frames", "sampling", "fit", "by") if getattr(self, name) is None]
         if of_file and not saved:
             raise ValueError(f"--{of_file[0].replace('_', '-')} None is as --model says. Received: no --model")
+        if self.by == "time" and self.sampling == "dense":
+            raise ValueError("--by time is for --sampling uniform or strided. Received: --sampling dense")
         if self.size is not None and min(self.size) < 16:
             raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {self.size[0]} x {self.size[1]}")
 

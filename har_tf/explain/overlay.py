@@ -17,7 +17,8 @@ from har_tf.explain.options import check
 from har_tf.explain.sampled import Sampled, laid
 from har_tf.video import VideoError
 from har_tf.video.animation import write_any
-from har_tf.video.reader import UNKNOWN_RATE, play
+from har_tf.video.clock import UNKNOWN_RATE
+from har_tf.video.reader import play
 from har_tf.video.segment import frame_rate
 
 PERCENTILE = 99.5  # where the colour scale ends, so that a map whose mass lies in few pixels is seen

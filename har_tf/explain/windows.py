@@ -13,6 +13,7 @@ from har_tf.explain.cam3d import cam3d
 from har_tf.explain.explanation import Explanation, Factors, scaled
 from har_tf.explain.options import check
 from har_tf.video import VideoError, probe, read_frames
+from har_tf.video.reader import frame_times
 from har_tf.video.sampling import frames_needed, sliding_windows
 
 Explain = Callable[[np.ndarray], Explanation | Mapping[str, Explanation]]
@@ -29,7 +30,8 @@ class VideoExplanation:
         windows: int64 (W, T), the frames of each window.
         class_index, score, probability: (W,), what was explained in each window, its logit and its probability.
         nearest: int64 (N,), of the windows that cover a frame the one whose middle is nearest.
-        fps: frames a second of the video, 0 where the file does not say.
+        fps: mean frames a second of the video, 0 where nothing says it.
+        seconds: float64 (N,), when these frames are shown, from the video's first on.
     """
 
     explanations: dict[str, Explanation]
@@ -40,6 +42,7 @@ class VideoExplanation:
     probability: np.ndarray
     nearest: np.ndarray
     fps: float
+    seconds: np.ndarray
 
 
 def explain_video(
@@ -139,8 +142,8 @@ def explain_video(
             kinds[name], maps=maps, signed=total[None], class_index=np.array([chosen]), score=means[0],
             probability=means[1], settings=settings,
         )  # fmt: skip
-    nearest = _nearest(frames, windows)
-    return VideoExplanation(explanations, frames, windows, classes, score, probability, nearest, info.fps)
+    nearest, seconds = _nearest(frames, windows), frame_times(path, info.frames)[frames]
+    return VideoExplanation(explanations, frames, windows, classes, score, probability, nearest, info.fps, seconds)
 
 
 def _add(maps: np.ndarray, places: np.ndarray, total: np.ndarray) -> None:

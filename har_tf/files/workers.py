@@ -27,6 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from har_tf.files import limits
 from har_tf.files.errors import FileError
 
 IN_FLIGHT = 4  # tasks a worker, done ones included: enough to keep it busy, few enough to keep memory flat
@@ -261,6 +262,8 @@ def _work(connection: Connection, function: bytes, seconds: float | None, memory
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     limited = memory is not None and _limit_memory(memory)
+    if timed or seconds is None:
+        os.environ[limits.SECONDS] = "inf"  # here the kernel keeps the time
     with suppress(EOFError, OSError):  # the parent has gone
         connection.send(None)
         while True:

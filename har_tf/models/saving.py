@@ -25,7 +25,7 @@ _CLIP_MEMBER = "clip.json"
 _PROVENANCE = "provenance.json"
 
 # The arguments of `read_clip` that a model's shape does not tell, as they are where a file says nothing.
-CLIP = {"sampling": "uniform", "short": "repeat_last", "fit": "stretch"}
+CLIP = {"sampling": "uniform", "short": "repeat_last", "fit": "stretch", "by": "frame"}
 
 
 def check_members(model: keras.Model, names: Sequence[str], clip: Mapping[str, str]) -> None:
@@ -58,7 +58,7 @@ def save_model(
         model: its last axis has one entry a class.
         path: a file ending in `.keras`; replaced only when the new one is complete.
         class_names: names in the order of the outputs; None of a model whose classes nobody named, or that has none.
-        clip: sampling, short and fit, the arguments of `read_clip` that its clips were read with; None: `CLIP`.
+        clip: sampling, short, fit and by, the arguments of `read_clip` that its clips were read with; None: `CLIP`.
         provenance: weights, data, split, date, versions: plain values.
 
     Raises:
@@ -89,7 +89,7 @@ def save_model(
 
 
 def clip_settings(path: str | Path) -> dict[str, str]:
-    """The arguments sampling, short and fit of `read_clip` for clips of a saved model; `CLIP` where it says nothing.
+    """The arguments sampling, short, fit and by of `read_clip` for clips of a saved model, or those of `CLIP`.
 
     Raises:
         ValueError: not a .keras file, or settings that are none.

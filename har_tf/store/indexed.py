@@ -256,7 +256,7 @@ class IndexedClips(Indexed):
         name: name of the data set.
         num_frames: frames of a clip, T.
         size: (height, width) of a clip.
-        clip: sampling, short and fit, the arguments of `read_clip` that clips were read with.
+        clip: sampling, short, fit and by, the arguments of `read_clip` that clips were read with.
         skipped: the videos that were left out.
     """
 

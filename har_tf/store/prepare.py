@@ -52,6 +52,7 @@ from har_tf.store.shards import (
 from har_tf.store.store import Store
 from har_tf.video import frame_indices
 from har_tf.video.display import Target
+from har_tf.video.sampling import check_by
 
 VERSION = "1.0.0"  # TFDS wants the files in <name>/<version>
 NOTES = "shards.jsonl"  # what is known about the shards, for mending
@@ -72,6 +73,7 @@ def prepare(
     manifest: Manifest | str | Path | None = None,
     drop_duplicates: bool = False,
     beam: Sequence[str] | None = None,
+    by: str = "frame",
 ) -> PreparedDataset:
     """Decodes the clips of a data set and writes them as a TFDS data set, or opens what was written before.
 
@@ -86,8 +88,8 @@ def prepare(
         dataset: the videos.
         out_dir: folder for prepared data sets, outside that of the videos; this one becomes
             `<name>_<fingerprint>/1.0.0` in it.
-        num_frames, size, sampling, short, fit: as in `read_clip`, neither of the first two None; videos that are short
-            under "error" are skipped.
+        num_frames, size, sampling, short, fit, by: as in `read_clip`, neither of the first two None; videos that are
+            short under "error" are skipped.
         workers: decoding processes; None: one a core; 0: decode in this process.
         timeout: seconds after which a video is given up and skipped; None, or workers=0: never. Long enough for an
             hour of video: what is given up depends on the machine, the rest does not.
@@ -113,8 +115,9 @@ def prepare(
     if num_frames is None or size is None:
         raise ValueError(f"Prepared clips have one length and one size. Received: {num_frames=}, {size=}")
     Target(size, fit)
+    check_by(by, sampling)
     frame_indices(10**6, num_frames, sampling, short=short)
-    settings = ClipSettings(num_frames, tuple(size), sampling, short, fit)
+    settings = ClipSettings(num_frames, tuple(size), sampling, short, fit, by)
     if re.match(r"\w\w+:/", str(out_dir)):
         raise DatasetError(f"Prepared data goes to a folder of a mounted file system. Received: out_dir={out_dir}")
     if Path(os.path.realpath(out_dir)).is_relative_to(os.path.realpath(dataset.root)):
@@ -148,7 +151,9 @@ def prepare(
 def _fingerprint(dataset: ActionDataset, settings: ClipSettings, problems: dict[str, str]) -> str:
     """SHA-256 over names, labels, groups and contents of the videos, the class names and the settings."""
     digest = hashlib.sha256()
-    about = [PreparedDataset.format, *asdict(settings).values(), dataset.class_names, sorted(problems.items())]
+    # What is by frame keeps the fingerprint that it had before there was `by`.
+    how = [value for name, value in asdict(settings).items() if (name, value) != ("by", "frame")]
+    about = [PreparedDataset.format, *how, dataset.class_names, sorted(problems.items())]
     digest.update(json.dumps(about).encode())
     for record in dataset.records:
         line = [record.name(dataset.root), record.label, record.group, record.content()]

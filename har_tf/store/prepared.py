@@ -51,7 +51,7 @@ class PreparedDataset(IndexedClips):
     def _fields(cls, path: Path, root: Path, about: dict, clips: int) -> dict[str, Any]:
         with (path / "skipped.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             skipped = [(from_csv_cell(row["path"]), from_csv_cell(row["reason"])) for row in csv.DictReader(file)]
-        clip = {name: about[name] for name in ("sampling", "short", "fit")}
+        clip = {"by": "frame"} | {name: about[name] for name in ("sampling", "short", "fit", "by") if name in about}
         about |= {"skipped": skipped, "clip": clip}
         return {
             **super()._fields(path, root, about, clips),

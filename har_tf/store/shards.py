@@ -20,6 +20,7 @@ import numpy as np
 
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import VideoRecord, relative
+from har_tf.files.limits import MEMORY
 from har_tf.files.whole import whole_file
 from har_tf.files.workers import Failed, outcomes
 from har_tf.store.checksums import checksum, checksum_of_file, sealed, unsealed
@@ -28,7 +29,6 @@ from har_tf.store.indexed import OpenFiles
 SPLIT = "clips"
 SHARD_BYTES = 2**26  # what a kill may cost
 MAX_SHARDS = 4096  # of very large data sets the shards are larger
-MEMORY = 2 * 2**30  # bytes for a decoding process, without its clips; a 4K video takes less than 256 MiB
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class ClipSettings:
     sampling: str
     short: str
     fit: str = "stretch"
+    by: str = "frame"
 
     @property
     def clip_bytes(self) -> int:

@@ -7,6 +7,8 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from .guard import Guard
+
 # Area averaging does not alias when it shrinks (it is bilinear when it enlarges). Without the other two flags
 # swscale computes colour so coarsely that white becomes 253.
 _SCALING = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
@@ -86,8 +88,12 @@ class View:
     matrix: tuple[int, int, int, int]
 
     @classmethod
-    def of(cls, frame: av.VideoFrame, pixel_ratio: Fraction | None, target: Target) -> "View":
-        """The view of a frame whose pixels have this ratio of width to height; None: square."""
+    def of(cls, guard: Guard, frame: av.VideoFrame, pixel_ratio: Fraction | None, target: Target) -> "View":
+        """The view of a frame whose pixels have this ratio of width to height; None: square.
+
+        Raises:
+            VideoError: it would be scaled to more pixels than `guard` allows.
+        """
         matrix = (1, 0, 0, 1)
         side_data = frame.side_data.get("DISPLAYMATRIX")
         if side_data is not None:
@@ -101,7 +107,9 @@ class View:
         height = max(frame.height, round(frame.height / ratio))
         width = max(frame.width, round(frame.width * ratio))
         displayed = (width, height) if matrix[0] == 0 else (height, width)
-        return cls(target, target.scaled(displayed), matrix)
+        shape = target.scaled(displayed)
+        guard.check_pixels(*shape)
+        return cls(target, shape, matrix)
 
     @property
     def rotation(self) -> int:
@@ -143,12 +151,14 @@ class Clip:
     """A clip that is filled frame by frame.
 
     Args:
+        guard: says how large pictures may be.
         indices: (T,) the frames wanted, in the order of the clip.
         target: what frames are brought to.
         pixel_ratio: width of the pixels over their height; None: square.
     """
 
-    def __init__(self, indices: np.ndarray, target: Target, pixel_ratio: Fraction | None = None):
+    def __init__(self, guard: Guard, indices: np.ndarray, target: Target, pixel_ratio: Fraction | None = None):
+        self.guard = guard
         self.places: dict[int, list[int]] = {}
         for place, index in enumerate(indices.tolist()):
             self.places.setdefault(index, []).append(place)
@@ -164,7 +174,7 @@ class Clip:
         places = self.places.pop(index, None)
         if places is not None:
             if self.view is None:
-                self.view = View.of(frame, self.pixel_ratio, self.target)
+                self.view = View.of(self.guard, frame, self.pixel_ratio, self.target)
                 self.pixels = np.empty((self.length, *(self.target.size or self.view.shape), 3), np.uint8)
             first, *others = places
             self.view.show(frame, self.reformatter, self.pixels[first])

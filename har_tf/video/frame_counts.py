@@ -13,11 +13,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from har_tf.files.limits import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
 from har_tf.video.reader import probe
-
-TIMEOUT = 600.0  # seconds for a video; an hour of video in 640 x 480 takes one or two minutes
-MEMORY = 2 * 2**30  # bytes for a process; a 4K video takes less than 256 MiB
 
 
 @dataclass(frozen=True)

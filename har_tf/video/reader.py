@@ -27,14 +27,13 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from .clock import Clock
 from .display import Clip, Target, View
 from .errors import VideoError
+from .guard import Guard, text_of
 from .layout import as_packet, find_layout
-from .sampling import frame_indices, frames_needed
-from .stream import Scan, check_threads, demux, open_regular_avi, open_stream, regular_file, scan_packets, text_of
-
-UNKNOWN_RATE = 10  # frames a second of files that do not say
-_LONGEST_GAP = 3600  # seconds between two frames: more is a damaged time stamp
+from .sampling import check_by, frame_indices, frames_needed
+from .stream import Scan, check_threads, demux, open_regular_avi, open_stream, scan_packets
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ class VideoInfo:
     Attributes:
         path: the file.
         frames: number of frames that can be decoded.
-        fps: mean frames per second, 0 where the file does not say.
+        fps: mean frames per second: by the time stamps of the frames, or what the container says where these fit; 0
+            where nothing says it.
         width: width as displayed, in square pixels, after rotation.
         height: height as displayed, in square pixels, after rotation.
         duration: seconds: `frames / fps`, 0 where `fps` is unknown.
@@ -82,29 +82,60 @@ def probe(path: str | PathLike, threads: int | None = None) -> VideoInfo:
         150
     """
     check_threads(threads)
-    path = regular_file(path)
-    with open_stream(path) as stream:
-        claimed = scan_packets(path, stream, keep=False).claimed
-    with open_stream(path, threads) as stream:
-        view, count = None, 0
-        for frame in _decode(path, stream):
-            view = view or View.of(frame, stream.sample_aspect_ratio, Target(None))
-            count += 1
+    guard = Guard(path)
+    with open_stream(guard) as stream:
+        claimed = scan_packets(guard, stream, keep=False).claimed
+    with open_stream(guard, threads) as stream:
+        view, clock, seconds = None, Clock.of(stream), []
+        for frame in _decode(guard, stream):
+            view = view or View.of(guard, frame, stream.sample_aspect_ratio, Target(None))
+            seconds.append(clock.second(frame.pts))
         if view is None:
-            raise VideoError(path, _shortage(claimed, 0, "at least 1 needed"))
-        fps = float(stream.average_rate or stream.guessed_rate or 0)
+            raise VideoError(guard.path, _shortage(claimed, 0, "at least 1 needed"))
+        fps = clock.rate_of(np.array(seconds))
         codec = stream.codec_context.codec.canonical_name
     return VideoInfo(
-        path=path,
-        frames=count,
+        path=guard.path,
+        frames=len(seconds),
         fps=fps,
         width=view.shape[1],
         height=view.shape[0],
-        duration=count / fps if fps else 0.0,
+        duration=len(seconds) / fps if fps else 0.0,
         rotation=view.rotation,
         codec=codec,
         claimed_frames=claimed,
     )
+
+
+def frame_times(path: str | PathLike, frames: int | None = None, threads: int | None = None) -> np.ndarray:
+    """When each frame of a video is shown.
+
+    Args:
+        path: the file.
+        frames: how many it has, as `probe` says: where as many packets have time stamps, none is decoded. None: all
+            are decoded.
+        threads: as in `read_clip`.
+
+    Returns:
+        float64 (N,), the seconds from the first frame to each, rising; see `clock` for stamps that are damaged.
+
+    Raises:
+        VideoError: as in `read_clip`.
+
+    Example:
+        >>> frame_times("v_PullUps_g01_c01.avi")[:3]
+        array([0.  , 0.04, 0.08])
+    """
+    check_threads(threads)
+    guard = Guard(path)
+    if frames is not None:
+        with open_stream(guard) as stream:
+            seconds = _seconds_of(stream, scan_packets(guard, stream, keep=False))
+        if seconds is not None and len(seconds) == frames:
+            return seconds
+    with open_stream(guard, threads) as stream:
+        clock = Clock.of(stream)
+        return clock.seconds(frame.pts for frame in _decode(guard, stream))
 
 
 def read_clip(
@@ -118,6 +149,7 @@ def read_clip(
     stride: int = 2,
     threads: int | None = None,
     fit: str = "stretch",
+    by: str = "frame",
 ) -> np.ndarray:
     """Read a clip: exactly the frames that a decode of the whole file gives at the sampled indices.
 
@@ -140,6 +172,8 @@ def read_clip(
         threads: decoding threads; None lets FFmpeg choose. Processes that share a machine want 1.
         fit: "stretch" scales the whole frame to `size`; "crop" scales it evenly until it covers `size`, and cuts
             out the centre.
+        by: what "uniform" and "strided" go by where frames are not evenly far apart in time: "frame" counts them;
+            "time" takes those nearest to evenly spaced instants, see `sampling.frame_indices`.
 
     Returns:
         (T, height, width, 3) uint8 RGB.
@@ -154,7 +188,7 @@ def read_clip(
         >>> read_clip("v_PullUps_g01_c01.avi", num_frames=16, size=(112, 112)).shape
         (16, 112, 112, 3)
     """
-    request = _clip_request(num_frames, sampling, 0 if start is None else start, stop, short, stride)
+    request = _clip_request(num_frames, sampling, 0 if start is None else start, stop, short, stride, by)
     return _read(path, request, Target(size, fit), threads).pixels
 
 
@@ -165,9 +199,10 @@ def read_sampled(
     sampling: str = "uniform",
     short: str = "repeat_last",
     fit: str = "stretch",
+    by: str = "frame",
 ) -> tuple[np.ndarray, np.ndarray]:
     """The clip that `read_clip` reads, and which frames of the video it holds, int64 (T,); arguments as there."""
-    clip = _read(path, _clip_request(num_frames, sampling, 0, None, short, 2), Target(size, fit), None)
+    clip = _read(path, _clip_request(num_frames, sampling, 0, None, short, 2, by), Target(size, fit), None)
     return clip.pixels, clip.indices
 
 
@@ -175,9 +210,6 @@ def play(
     path: str | PathLike, size: tuple[int, int] | None = None, threads: int | None = None
 ) -> Iterator[tuple[np.ndarray, float]]:
     """All frames of a video one by one, each with its time: of a video of any length one is in memory.
-
-    Time stamps that a container has rounded are made even again. Where a stamp is missing, does not rise, or leaps by
-    more than an hour, the frame stands as far behind the one before as the frame rate says.
 
     Args:
         path: the file.
@@ -191,24 +223,14 @@ def play(
         VideoError: as in `read_clip`.
     """
     check_threads(threads)
-    path, target, reformatter = regular_file(path), Target(size), VideoReformatter()
-    with open_stream(path, threads) as stream:
-        view = first = None
-        step = 1 / float(stream.average_rate or stream.guessed_rate or UNKNOWN_RATE)
-        tick = max(float(stream.time_base or 0), 1e-3)
-        second = -step
-        for number, frame in enumerate(_decode(path, stream)):
-            view = view or View.of(frame, stream.sample_aspect_ratio, target)
-            stamp = None if frame.pts is None else float(frame.pts * stream.time_base)
-            first = stamp if number == 0 else first
-            before, second = second, number * step
-            if number and stamp is not None and first is not None and abs(stamp - first - second) > tick:
-                second = stamp - first
-            if not before + min(step, 2e-3) / 2 <= second < before + _LONGEST_GAP:
-                second = before + step
-            yield view.show(frame, reformatter), second
+    guard, target, reformatter = Guard(path), Target(size), VideoReformatter()
+    with open_stream(guard, threads) as stream:
+        view, clock = None, Clock.of(stream)
+        for frame in _decode(guard, stream):
+            view = view or View.of(guard, frame, stream.sample_aspect_ratio, target)
+            yield view.show(frame, reformatter), clock.second(frame.pts)
         if view is None:
-            raise VideoError(path, "0 decodable, at least 1 needed")
+            raise VideoError(guard.path, "0 decodable, at least 1 needed")
 
 
 def read_frames(
@@ -245,7 +267,7 @@ def read_frames(
         raise ValueError(f"indices must be whole numbers of at least 0. Received: indices={indices!r}.")
     flat = indices.astype(np.int64).ravel()
     last = int(flat.max())
-    request = _Request(lambda available: flat, start=0, needed=last + 1, strict=True, ends_early=True)
+    request = _Request(lambda available, seconds: flat, start=0, needed=last + 1, strict=True, ends_early=True)
     pixels = _read(path, request, Target(size, fit), threads).pixels
     return pixels.reshape(*indices.shape, *pixels.shape[1:])
 
@@ -255,83 +277,112 @@ class _Request:
     """Which frames are wanted of a video whose length is not known yet.
 
     Attributes:
-        sample: from the number of frames of the video to the indices (T,).
+        sample: from the number of frames of the video and their seconds (or None) to the indices (T,).
         start: the first frame that may be wanted.
         needed: frames from `start` on that must exist if nothing is to be repeated or missing.
         strict: a video with fewer is an error.
         ends_early: whether a longer video would give the same clip.
+        by_time: whether the indices follow from the seconds.
     """
 
-    sample: Callable[[int], np.ndarray]
+    sample: Callable[[int, np.ndarray | None], np.ndarray]
     start: int
     needed: int
     strict: bool
     ends_early: bool
+    by_time: bool = False
 
-    def indices(self, available: int) -> np.ndarray | None:
-        """Indices for a video of so many frames, None where it does not have all those needed."""
-        return self.sample(available) if self.start + self.needed <= available else None
+    def indices(self, available: int, seconds: np.ndarray | None) -> np.ndarray | None:
+        """Indices for a video of so many frames, None where it does not have all those needed, or no seconds."""
+        if self.start + self.needed > available:
+            return None
+        if not self.by_time:
+            return self.sample(available, None)
+        if seconds is None or len(seconds) != available:
+            return None
+        try:
+            return self.sample(available, seconds)
+        except ValueError:  # too short in time
+            return None
 
-    def indices_of(self, path: Path, scan: Scan, available: int) -> np.ndarray:
-        """Indices for a video of so many frames, by the policy for short ones where it may be used."""
-        needed = f"{self.needed} needed from frame {self.start} on"
+    def indices_of(self, path: Path, scan: Scan, seconds: np.ndarray) -> np.ndarray:
+        """Indices for a video of these frames, by the policy for short ones where it may be used."""
+        available, needed = len(seconds), f"{self.needed} needed from frame {self.start} on"
         enough = self.start + self.needed <= available
         lost = (scan.claimed or 0) >= self.start + self.needed > scan.count
         if available <= self.start or (not enough and (self.strict or lost)):
             raise VideoError(path, _shortage(scan.claimed, available, needed))
-        return self.sample(available)
+        try:
+            return self.sample(available, seconds if self.by_time else None)
+        except ValueError as error:
+            raise VideoError(path, str(error)) from error
 
 
 def _clip_request(
-    num_frames: int | None, sampling: str, start: int, stop: int | None, short: str, stride: int
+    num_frames: int | None, sampling: str, start: int, stop: int | None, short: str, stride: int, by: str
 ) -> _Request:
     """The request that the arguments of `read_clip` make; ValueError for what is wrong whatever the video is."""
+    check_by(by, sampling)
 
-    def sample(available: int, short: str = short) -> np.ndarray:
-        return frame_indices(available, num_frames, sampling, start, stop, short, stride)
+    def sample(available: int, seconds: np.ndarray | None, short: str = short) -> np.ndarray:
+        return frame_indices(available, num_frames, sampling, start, stop, short, stride, seconds)
 
     if stop is None and isinstance(start, int | np.integer):
         longest = max(start, 0) + 1
     else:
         longest = stop if isinstance(stop, int | np.integer) else 1
-    sample(longest, "wrap" if short == "error" else short)
+    sample(longest, None, "wrap" if short == "error" else short)
+    by_time = by == "time"
     needed = frames_needed(num_frames, sampling, stride) if stop is None else stop - start
-    ends_early = stop is not None or (num_frames is not None and sampling != "uniform")
-    return _Request(sample, start, needed, strict=stop is not None or short == "error", ends_early=ends_early)
+    if by_time and stop is None and sampling == "strided":
+        needed = 1  # how many are needed depends on how they lie
+    strict = stop is not None or short == "error"
+    ends_early = not by_time and (stop is not None or (num_frames is not None and sampling != "uniform"))
+    return _Request(sample, start, needed, strict, ends_early, by_time)
 
 
 def _read(path: str | PathLike, request: _Request, target: Target, threads: int | None) -> Clip:
     check_threads(threads)
-    path = regular_file(path)
-    # Where a picture is not stretched the shape of its pixels matters, which the container tells.
-    if target.stretches and (found := open_regular_avi(path, threads)):
+    guard = Guard(path)
+    # Where a picture is not stretched the shape of its pixels matters, which the container tells, as it does the times.
+    if target.stretches and not request.by_time and (found := open_regular_avi(guard, threads)):
         context, data = found
-        clip = _read_needed(context, data, [None] * len(data), request, target, None)
+        clip = _read_needed(guard, context, data, [None] * len(data), None, request, target, None)
         if clip is not None:
             return clip
-    with open_stream(path, threads) as stream:
-        scan = scan_packets(path, stream, keep=True)
+    with open_stream(guard, threads) as stream:
+        scan = scan_packets(guard, stream, keep=True, stamped=request.by_time)
+        seconds = _seconds_of(stream, scan) if request.by_time else None
         if scan.data:
-            ratio = stream.sample_aspect_ratio
-            clip = _read_needed(stream.codec_context, scan.data, scan.stamps, request, target, ratio)
+            context, ratio = stream.codec_context, stream.sample_aspect_ratio
+            clip = _read_needed(guard, context, scan.data, scan.stamps, seconds, request, target, ratio)
             if clip is not None:
                 return clip
-    with open_stream(path, threads) as stream:
-        clip, count = _read_in_order(path, stream, request, request.indices(scan.count), target, scan.count)
+    with open_stream(guard, threads) as stream:
+        indices = request.indices(scan.count, seconds)
+        clip, seconds = _read_in_order(guard, stream, request, indices, target, scan.count)
     if clip is None:
         # The packets did not tell the number of frames; now it is known.
-        indices = request.indices_of(path, scan, count)
-        with open_stream(path, threads) as stream:
-            clip, again = _read_in_order(path, stream, request, indices, target, count)
+        indices = request.indices_of(guard.path, scan, seconds)
+        with open_stream(guard, threads) as stream:
+            clip, again = _read_in_order(guard, stream, request, indices, target, len(seconds))
         if clip is None:
-            raise VideoError(path, f"changed while it was read: first {count} frames, then {again}")
+            reason = f"changed while it was read: first {len(seconds)} frames, then {len(again)}"
+            raise VideoError(guard.path, reason)
     return clip
 
 
+def _seconds_of(stream: av.VideoStream, scan: Scan) -> np.ndarray | None:
+    """When the frames are shown, if every packet becomes one; None where one has no stamp."""
+    return None if None in scan.stamps else Clock.of(stream).seconds(sorted(scan.stamps))
+
+
 def _read_needed(
+    guard: Guard,
     context: av.VideoCodecContext,
     data: list[bytes],
     stamps: list[int | None],
+    seconds: np.ndarray | None,
     request: _Request,
     target: Target,
     pixel_ratio: Fraction | None,
@@ -339,15 +390,16 @@ def _read_needed(
     """Read a clip decoding only what it needs; None where that cannot be done, or does not come out right."""
     try:
         layout = find_layout(context, data, stamps)
-        indices = None if layout is None else request.indices(layout.frames)
+        indices = None if layout is None else request.indices(layout.frames, seconds)
         if indices is None:
             return None
         data = layout.data or data
         positions = layout.needed(indices).tolist()
         frames = layout.frame.tolist()
         expected = sorted((frames[position], position) for position in positions if frames[position] >= 0)
-        clip, received = Clip(indices, target, pixel_ratio), 0
+        clip, received = Clip(guard, indices, target, pixel_ratio), 0
         for position in [*positions, None]:
+            guard.check()
             packet = None
             if position is not None:
                 packet = as_packet(data[position])
@@ -368,45 +420,49 @@ def _read_needed(
 
 
 def _read_in_order(
-    path: Path,
+    guard: Guard,
     stream: av.VideoStream,
     request: _Request,
     indices: np.ndarray | None,
     target: Target,
     expected: int,
-) -> tuple[Clip | None, int]:
-    """Decode frame after frame: the clip, or None if there are not `expected` frames, and their number."""
-    clip, count = None if indices is None else Clip(indices, target, stream.sample_aspect_ratio), 0
-    for frame in _decode(path, stream):
-        count += 1
-        if clip is not None and clip.offer(count - 1, frame) and request.ends_early:
-            return clip, count
-    return clip if count == expected else None, count
+) -> tuple[Clip | None, np.ndarray]:
+    """Decode frame after frame: the clip, or None if there are not `expected` frames, and the seconds of the frames."""
+    clip = None if indices is None else Clip(guard, indices, target, stream.sample_aspect_ratio)
+    clock, seconds = Clock.of(stream), []
+    for number, frame in enumerate(_decode(guard, stream)):
+        seconds.append(clock.second(frame.pts))
+        if clip is not None and clip.offer(number, frame) and request.ends_early:
+            return clip, np.array(seconds)
+    return clip if len(seconds) == expected else None, np.array(seconds)
 
 
-def _decode(path: Path, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+def _decode(guard: Guard, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     """All frames up to a damaged end; VideoError where something sound follows behind damage."""
     context, count, cut, damaged = stream.codec_context, 0, False, False
-    for number, packet in enumerate(demux(stream)):
+    for number, packet in enumerate(demux(guard, stream)):
         if packet is not None:
             if cut:
-                raise VideoError(path, f"corrupt: packet {number - 1} is not whole, and more follow")
+                raise VideoError(guard.path, f"corrupt: packet {number - 1} is not whole, and more follow")
             cut = packet.is_corrupt
             if cut:
                 continue
         try:
             frames = context.decode(packet)
         except av.FFmpegError as error:
-            raise VideoError(
-                path, f"corrupt: packet {number} cannot be decoded, {count} frames before it ({text_of(error)})"
-            ) from error
+            reason = text_of(error)
+            if not context.width:  # as FFmpeg leaves it, which says no more
+                reason = f"{reason}, or a frame has {guard.too_many_pixels}"
+            found = f"corrupt: packet {number} cannot be decoded, {count} frames before it ({reason})"
+            raise VideoError(guard.path, found) from error
         for frame in frames:
             if damaged and not frame.is_corrupt:
-                raise VideoError(path, f"corrupt: damaged behind {count} frames, and more frames follow")
+                raise VideoError(guard.path, f"corrupt: damaged behind {count} frames, and more frames follow")
             damaged = frame.is_corrupt
             if not damaged:
                 count += 1
-                yield frame
+                with guard.paused():
+                    yield frame
 
 
 def _shortage(claimed: int | None, decodable: int, needed: str) -> str:

@@ -23,6 +23,9 @@ _PICTURE = struct.Struct("<IiiHH4s20x")
 # Padding and notes.
 _IDLE = frozenset(((b"JUNK", b""), (b"LIST", b"INFO")))
 
+# Chunks that a list of a header has, and an index: of the former regular files have some ten.
+_FEW, _MANY = 1000, 2**20
+
 # Lists in lists; in AVI there are streams in the header, and no more.
 _DEPTH = 4
 
@@ -49,7 +52,7 @@ class Avi:
     @classmethod
     def of(cls, data: bytes) -> "Avi | None":
         """The file with these bytes, or None where it is not whole or out of the ordinary."""
-        if not is_avi(data[:HEAD]) or 8 + int.from_bytes(data[4:8], "little") != len(data):
+        if not is_whole(data[:HEAD], len(data)):
             return None
         header, movi, index = None, None, None
         for name, start, end in _chunks(data, HEAD, len(data)):
@@ -62,7 +65,7 @@ class Avi:
                 index = np.frombuffer(data, _INDEX_ENTRY, (end - start) // _INDEX_ENTRY.itemsize, start)
             elif kind not in _IDLE:
                 return None
-        if header is None or movi is None or index is None or not len(index):
+        if header is None or movi is None or index is None or not 0 < len(index) <= _MANY:
             return None
         return cls(data, header, movi, index)
 
@@ -125,9 +128,10 @@ class Avi:
         return places + 8
 
 
-def is_avi(head: bytes) -> bool:
-    """Whether a file that begins with these `HEAD` bytes is an AVI."""
-    return len(head) == HEAD and head[:4] == b"RIFF" and head[8:] == b"AVI "
+def is_whole(head: bytes, size: int) -> bool:
+    """Whether a file of this size that begins with these `HEAD` bytes is an AVI, and says that it is so long."""
+    named = len(head) == HEAD and head[:4] == b"RIFF" and head[8:] == b"AVI "
+    return named and 8 + int.from_bytes(head[4:8], "little") == size
 
 
 def _mpeg4_decoder(form: bytes) -> av.VideoCodecContext | None:
@@ -161,15 +165,16 @@ def _fit(data: bytes, start: int, end: int, depth: int = _DEPTH) -> bool:
 
 
 def _chunks(data: bytes, position: int, end: int) -> Iterator[tuple[bytes | None, int, int]]:
-    """(name, start, end) of the chunks between two places; (None, 0, 0) where they do not fit."""
-    while position < end:
-        if position + 8 > end:
-            yield None, 0, 0
+    """(name, start, end) of the chunks between two places; (None, 0, 0) where they do not fit, or are many."""
+    for _ in range(_FEW):
+        if position == end:
             return
+        if position + 8 > end:
+            break
         name, size = _CHUNK.unpack_from(data, position)
         start = position + 8
         position = start + size + (size & 1)
         if position > end:
-            yield None, 0, 0
-            return
+            break
         yield name, start, start + size
+    yield None, 0, 0

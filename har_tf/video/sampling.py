@@ -1,12 +1,14 @@
 """Which frames of a video make a clip: all index arithmetic of the project stands here, and only here.
 
 Indices are whole frames in presentation order, counted from 0; ranges are [start, stop). Everything is done
-in integers, so that a result never hangs on the rounding of a float.
+in integers (times in microseconds), so that a result never hangs on the rounding of a float.
 """
 
 import numpy as np
 
 SAMPLINGS = ("uniform", "strided", "dense")
+BY = ("frame", "time")
+ROUNDING = 2e-3  # seconds by which times of an even rate may be off: containers count milliseconds, mostly
 SHORT_POLICIES = ("repeat_last", "wrap", "error")
 
 
@@ -30,6 +32,7 @@ def frame_indices(
     stop: int | None = None,
     short: str = "repeat_last",
     stride: int = 2,
+    seconds: np.ndarray | None = None,
 ) -> np.ndarray:
     """Indices of the frames that make one clip.
 
@@ -45,6 +48,10 @@ def frame_indices(
         short: what happens where the range is shorter than `frames_needed`: "repeat_last" takes the frames
             there are and repeats the last one, "wrap" starts again from the first, "error" raises.
         stride: distance of neighbouring frames under "strided"; 2 is the usual choice for 3D networks.
+        seconds: (available,), rising, when each frame is shown, for videos of uneven speed: "uniform" then takes the
+            frames nearest to T instants evenly from the first to the last frame of the range, "strided" those nearest
+            to instants that lie `stride` times the mean distance of the video's frames apart; of two as near the later
+            one. A frame that is shown long may come several times. None, or frames that are evenly far apart: by frame.
 
     Returns:
         (T,) int64, each in [start, stop).
@@ -67,6 +74,8 @@ def frame_indices(
             f"no such range of frames: expected 0 <= start < stop <= {available}, the frames there are. "
             f"Received: start={start}, stop={stop}."
         )
+    if seconds is not None and not is_even(np.asarray(seconds)):
+        return start + _by_time(np.asarray(seconds), num_frames, sampling, slice(start, stop), short, stride)
     length = stop - start
     step = stride if sampling == "strided" else 1
     if num_frames is None:
@@ -80,6 +89,52 @@ def frame_indices(
     # The last frame that the steps can reach; under "wrap" the first comes again one step behind it.
     last = (length - 1) // step * step
     return start + (offsets % (last + step) if short == "wrap" else np.minimum(offsets, last))
+
+
+def is_even(seconds: np.ndarray) -> bool:
+    """Whether frames at these seconds (N,), which rise from 0, are as far apart, to what containers round."""
+    if len(seconds) < 3:
+        return True
+    return bool(np.abs(seconds - np.linspace(0, seconds[-1], len(seconds))).max() <= ROUNDING)
+
+
+def check_by(by: str, sampling: str) -> None:
+    """ValueError unless clips of this sampling can go by this."""
+    _check_one_of(BY, by=by)
+    if by == "time" and sampling == "dense":
+        raise ValueError('by="time" goes with sampling "uniform" or "strided". Received: sampling=\'dense\'.')
+
+
+def _by_time(
+    seconds: np.ndarray, num_frames: int | None, sampling: str, part: slice, short: str, stride: int
+) -> np.ndarray:
+    """Indices in a part of the video of the frames nearest to evenly spaced instants, (T,) int64."""
+    check_by("time", sampling)
+    ticks = np.rint(seconds * 1e6).astype(np.int64)
+    distance = max(1, round(int(ticks[-1] - ticks[0]) / max(1, len(ticks) - 1)))
+    ticks = ticks[part] - ticks[part.start]
+    span = int(ticks[-1])
+    if sampling == "uniform":
+        if num_frames is None or num_frames == 1 or num_frames > len(ticks):
+            return frame_indices(len(ticks), num_frames, short=short)
+        # Both sides times T - 1, so that instants are whole numbers.
+        return _nearest(ticks * (num_frames - 1), np.arange(num_frames) * span)
+    step = stride * distance
+    last = (span + distance // 2) // step * step  # the last instant that is not beyond the last frame, or hardly
+    if num_frames is None:
+        return _nearest(ticks, np.arange(0, last + 1, step))
+    instants = np.arange(num_frames, dtype=np.int64) * step
+    if short == "error" and instants[-1] > last:
+        found = f"{span / 1e6:g} s from the first frame to the last, {instants[-1] / 1e6:g} s needed"
+        raise ValueError(f"{found}. Received: short='error'.")
+    return _nearest(ticks, instants % (last + step) if short == "wrap" else np.minimum(instants, last))
+
+
+def _nearest(ticks: np.ndarray, instants: np.ndarray) -> np.ndarray:
+    """For each instant the place of the nearest tick, of two as near the later one."""
+    right = np.searchsorted(ticks, instants).clip(0, len(ticks) - 1)
+    left = np.maximum(right - 1, 0)
+    return np.where(instants - ticks[left] < ticks[right] - instants, left, right).astype(np.int64)
 
 
 def sliding_windows(

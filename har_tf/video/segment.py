@@ -16,9 +16,10 @@ from os import PathLike
 import numpy as np
 
 from .errors import VideoError
+from .guard import Guard
 from .reader import probe, read_clip
 from .sampling import frames_needed
-from .stream import open_stream, regular_file, scan_packets
+from .stream import open_stream, scan_packets
 
 TOLERANCE = 1  # seconds that a segment may run past the end
 
@@ -29,8 +30,8 @@ def frame_rate(path: str | PathLike) -> Fraction:
     Raises:
         VideoError: the file cannot be opened as a video, or does not say its rate.
     """
-    path = regular_file(path)
-    with open_stream(path) as stream:
+    guard = Guard(path)
+    with open_stream(guard) as stream:
         rate = stream.average_rate or stream.guessed_rate
     if not rate or rate < 0:
         raise VideoError(path, "does not say its frame rate, which a segment in seconds needs")
@@ -60,6 +61,7 @@ def read_segment(
     short: str = "repeat_last",
     threads: int | None = None,
     fit: str = "stretch",
+    by: str = "frame",
 ) -> np.ndarray:
     """Reads a clip of the segment from `start` to `end` seconds; the other arguments are those of `read_clip`.
 
@@ -77,20 +79,20 @@ def read_segment(
     if short == "error" and stop - first < needed:
         raise VideoError(path, f"{name}: {stop - first} frames, {needed} needed")
     try:
-        return read_clip(path, num_frames, size, sampling, first, stop, short, threads=threads, fit=fit)
+        return read_clip(path, num_frames, size, sampling, first, stop, short, threads=threads, fit=fit, by=by)
     except VideoError as error:
         last = _end_inside(path, first, stop, rate, threads)
         if last is None or (short == "error" and last - first < needed):
             raise VideoError(path, f"{name}: {error.reason}") from error
-    return read_clip(path, num_frames, size, sampling, first, last, short, threads=threads, fit=fit)
+    return read_clip(path, num_frames, size, sampling, first, last, short, threads=threads, fit=fit, by=by)
 
 
 def _end_inside(path: str | PathLike, first: int, stop: int, rate: Fraction, threads: int | None) -> int | None:
     """The number of frames of a whole video that ends a little before `stop`, else None."""
     tolerance = min(TOLERANCE * rate, Fraction(stop - first, 2))
-    path = regular_file(path)
-    with open_stream(path) as stream:
-        packets = scan_packets(path, stream, keep=False).count
+    guard = Guard(path)
+    with open_stream(guard) as stream:
+        packets = scan_packets(guard, stream, keep=False).count
     if not stop - tolerance <= packets <= stop or packets <= first:
         return None
     info = probe(path, threads)  # a packet is not in every file a frame

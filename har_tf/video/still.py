@@ -18,8 +18,8 @@ from PIL import Image
 
 from .display import Target
 from .errors import VideoError
-from .sampling import frame_indices, frames_needed
-from .stream import regular_file
+from .guard import Guard, regular_file
+from .sampling import check_by, frame_indices, frames_needed
 
 SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".webp"))
 MAX_PIXELS = 89_478_485  # 256 MiB as RGB; also from where Pillow suspects a decompression bomb
@@ -95,12 +95,13 @@ def read_still(
     sampling: str = "uniform",
     short: str = "repeat_last",
     fit: str = "stretch",
+    by: str = "frame",
 ) -> np.ndarray:
     """Reads a picture as the clip that a video of this one frame gives.
 
     Args:
         path: a JPEG, PNG, BMP or WebP file, whatever its suffix says.
-        num_frames, size, sampling, short, fit: as in `read_clip`. Pixels are averaged over areas where the picture
+        num_frames, size, sampling, short, fit, by: as in `read_clip`. Pixels are averaged over areas where the picture
             shrinks and bilinear where it grows; short="error" refuses more than one frame.
 
     Returns:
@@ -115,9 +116,11 @@ def read_still(
         >>> read_still("ILSVRC2012_val_00000001.JPEG", num_frames=1, size=(224, 224)).shape
         (1, 224, 224, 3)
     """
+    check_by(by, sampling)
     count = len(frame_indices(1, num_frames, sampling, short="wrap" if short == "error" else short))
     target = Target(size, fit)
-    path = regular_file(path)
+    guard = Guard(path)
+    path = guard.path
     needed = frames_needed(num_frames, sampling)
     if short == "error" and needed > 1:
         raise VideoError(path, f"a picture is 1 frame, {needed} needed")
@@ -127,7 +130,10 @@ def read_still(
         if orientation in _TURNS:
             rgb = rgb.transpose(_TURNS[orientation])
         pixels = np.asarray(rgb)
-    pixels = target.cut(_scale(pixels, *target.scaled(pixels.shape[:2])))
+    shape = target.scaled(pixels.shape[:2])
+    if shape != pixels.shape[:2]:
+        guard.check_pixels(*shape)
+    pixels = target.cut(_scale(pixels, *shape))
     return np.repeat(pixels[None], count, axis=0)
 
 

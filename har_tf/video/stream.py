@@ -2,11 +2,9 @@
 
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 
 import av
@@ -14,18 +12,14 @@ import numpy as np
 
 from . import riff
 from .errors import VideoError
+from .guard import Guard, regular_file, text_of
 
 # Packets of smaller files stay in memory between the two passes; of larger ones they are counted only.
 _KEEP_BYTES = 256 * 2**20
+_KEEP_PACKETS = 2**20
 
-# FFmpeg opens these as well, but they are pictures or text.
-_NOT_VIDEO_FORMATS = frozenset(("image2", "tty", "bin", "xbin", "adf", "idf"))
-
-# Lists that name other files, devices or addresses: FFmpeg would open those while it opens the list.
-_LISTS = frozenset(
-    ("concat", "hls", "dash", "webm_dash_manifest", "imf", "sdp", "rtp", "rtsp", "sap", "vobsub", "lavfi")
-)
-_ALLOWED = {"format_whitelist": ",".join(sorted(av.formats_available - _LISTS))}
+# Frames of more pixels, those above 4K, are decoded by fewer threads, each of which holds some.
+_PIXELS_AT_ONCE = 2**27
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +28,7 @@ class Scan:
 
     Attributes:
         data: the packets, None where there are too many to keep or one is not whole or not to be shown.
-        stamps: the presentation time of each of them.
+        stamps: the presentation time of each whole packet to be shown, in ticks of the stream.
         count: the number of whole packets to be shown; most files have one for each frame.
         claimed: frames that the container claims, None where it claims none.
     """
@@ -45,42 +39,16 @@ class Scan:
     claimed: int | None
 
 
-def regular_file(path: str | PathLike) -> Path:
-    path = Path(path)
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise VideoError(path, "no such file") from error
-    except (OSError, ValueError) as error:
-        raise VideoError(path, f"cannot be opened ({text_of(error)})") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise VideoError(path, "a folder, expected a video file")
-    if not stat.S_ISREG(status.st_mode):
-        raise VideoError(path, "not a regular file")
-    if status.st_size == 0:
-        raise VideoError(path, "empty file")
-    return path
-
-
 def check_threads(threads: int | None) -> None:
     if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
         raise ValueError(f"threads must be None or at least 1. Received: threads={threads!r}.")
 
 
 @contextmanager
-def open_stream(path: Path, threads: int | None = None) -> Iterator[av.VideoStream]:
+def open_stream(guard: Guard, threads: int | None = None) -> Iterator[av.VideoStream]:
     """The video stream of a file, ready to decode; the file is closed at the end."""
-    try:
-        # The prefix keeps names with a colon or a percent sign from being read as something else.
-        container = av.open(f"file:{path}", container_options=_ALLOWED, metadata_errors="replace")
-    except OSError as error:
-        raise VideoError(path, f"cannot be opened ({text_of(error)})") from error
-    except (av.FFmpegError, ValueError) as error:
-        raise VideoError(path, f"not a video, or its beginning or index is lost ({text_of(error)})") from error
-    with container:
-        names = container.format.name
-        if names.endswith("_pipe") or not _NOT_VIDEO_FORMATS.isdisjoint(names.split(",")):
-            raise VideoError(path, f"not a video, but of the format {names!r}")
+    path = guard.path
+    with guard.open() as container:
         cover = av.stream.Disposition.attached_pic
         streams = [stream for stream in container.streams.video if not stream.disposition & cover]
         if not streams:
@@ -89,56 +57,69 @@ def open_stream(path: Path, threads: int | None = None) -> Iterator[av.VideoStre
         stream = streams[0]
         if stream.codec_context is None:
             raise VideoError(path, "no decoder for its video stream")
-        _set_threads(stream.codec_context, threads)
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = av.stream.Discard.all  # demuxers pass over them
+        _prepare(guard, stream.codec_context, threads)
         yield stream
 
 
-def open_regular_avi(path: Path, threads: int | None) -> tuple[av.VideoCodecContext, list[bytes]] | None:
+def open_regular_avi(guard: Guard, threads: int | None) -> tuple[av.VideoCodecContext, list[bytes]] | None:
     """A decoder and the packets for it, if the file is a regular AVI with MPEG-4 part 2.
 
     Opening the container takes as long as decoding six frames, and tells nothing more of such a file but the shape
     of its pixels.
     """
-    avi = _regular_avi(path)
+    avi = _regular_avi(guard.path)
     found = avi and avi.mpeg4()
     data = found and avi.packets(found[0])
     if not data:
         return None
-    _set_threads(found[1], threads)
+    _prepare(guard, found[1], threads)
     return found[1], data
 
 
-def scan_packets(path: Path, stream: av.VideoStream, keep: bool) -> Scan:
-    keep = keep and regular_file(path).stat().st_size <= _KEEP_BYTES
+def scan_packets(guard: Guard, stream: av.VideoStream, keep: bool, stamped: bool = False) -> Scan:
+    """Passes over all packets.
+
+    Args:
+        guard, stream: what is read.
+        keep: whether the packets are wanted.
+        stamped: whether the stamps are needed, without which some files are read faster.
+    """
+    keep = keep and regular_file(guard.path).stat().st_size <= _KEEP_BYTES
     is_mpeg4 = stream.codec_context.codec.canonical_name == "mpeg4"
-    if keep and is_mpeg4 and stream.container.format.name == "avi" and stream.frames:
-        avi = _regular_avi(path)
+    if keep and not stamped and is_mpeg4 and stream.container.format.name == "avi" and stream.frames:
+        avi = _regular_avi(guard.path)
         data = avi and avi.packets(stream.index)
         if data:
             return Scan(data, [None] * len(data), len(data), stream.frames)
-    data, stamps, count, whole = [], [], 0, True
-    for packet in demux(stream):
+    data, stamps, latest, whole = [], [], None, True
+    for packet in demux(guard, stream):
         if packet is None:
             break
+        stamp = packet.pts
+        if stamp is not None and (latest is None or stamp > latest):
+            latest = stamp
         # A packet to discard is needed to decode others, but becomes no frame.
         if packet.is_corrupt or packet.is_discard:
             whole = False
         else:
-            count += 1
+            stamps.append(stamp)
         if keep:
             data.append(bytes(packet))
-        stamps.append(packet.pts)
-    latest = max((stamp for stamp in stamps if stamp is not None), default=None)
-    return Scan(data if keep and whole else None, stamps, count, _claimed(stream, count, latest))
+            keep = len(data) < _KEEP_PACKETS
+    return Scan(data if keep and whole else None, stamps, len(stamps), _claimed(stream, len(stamps), latest))
 
 
-def demux(stream: av.VideoStream) -> Iterator[av.Packet | None]:
+def demux(guard: Guard, stream: av.VideoStream) -> Iterator[av.Packet | None]:
     """The packets that hold something, then None, which makes the decoder return what it holds back."""
     broken = True
     while broken:
         broken = False
         try:
             for packet in stream.container.demux(stream):
+                guard.came_upon_packet()
                 if packet.size:
                     yield packet
         except IndexError:
@@ -147,19 +128,23 @@ def demux(stream: av.VideoStream) -> Iterator[av.Packet | None]:
         except av.FFmpegError:
             # The container breaks off. `scan_packets` compares what came with what was claimed.
             pass
+    guard.check()
     yield None
 
 
-def _set_threads(context: av.VideoCodecContext, threads: int | None) -> None:
+def _prepare(guard: Guard, context: av.VideoCodecContext, threads: int | None) -> None:
+    guard.check_pixels(context.height, context.width)
+    context.options = {"max_pixels": str(guard.max_pixels)}  # of frames that are larger than the file says
+    at_once = _PIXELS_AT_ONCE // max(1, context.height * context.width)
     context.thread_type = "SLICE" if threads == 1 else "AUTO"
-    context.thread_count = threads or 0
+    context.thread_count = threads or (0 if at_once >= 16 else min(at_once, os.cpu_count() or 1))
 
 
 def _regular_avi(path: Path) -> riff.Avi | None:
     try:
         with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            if size > _KEEP_BYTES or not riff.is_avi(os.pread(file.fileno(), riff.HEAD, 0)):
+            if size > _KEEP_BYTES or not riff.is_whole(os.pread(file.fileno(), riff.HEAD, 0), size):
                 return None
             return riff.Avi.of(os.pread(file.fileno(), size, 0))
     except OSError as error:
@@ -178,7 +163,3 @@ def _claimed(stream: av.VideoStream, count: int, latest: int | None) -> int | No
     behind = float((duration - latest * stream.time_base) * stream.average_rate)
     # One frame lies behind the latest time stamp by right, and the clock may be rounded by one.
     return count + round(behind) - 1 if behind > 2.5 else None
-
-
-def text_of(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

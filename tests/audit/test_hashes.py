@@ -63,12 +63,22 @@ def test_a_frame_every_quarter_of_a_second_is_hashed(tmp_path):
     frames = scene(0, 20)
     for fps, expected in (
         (10, [0, 2, 5, 8, 10, 12, 15, 18]),
-        (3, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]),
+        # A frame that is shown for longer comes again.
+        (3, [0, 1, 2, 2, 3, 4, 4, 5, 6, 7, 8, 8, 9, 10, 10, 11, 12, 13, 14, 14, 15, 16, 16, 17, 18, 19]),
     ):
         path = write_video(tmp_path / f"{fps}.mp4", frames, fps=fps)
         assert hashes_of(path, 20, fps) == hashes_of_frames(path, expected)
     assert STEP == 0.25
     assert len(hashes_of(path, 20, 0)) == 32 * 4, "taken as 25 frames a second: 0, 6, 12, 19"
+
+
+def test_quarters_of_a_second_are_those_of_the_time_stamps(tmp_path):
+    seconds = [0, 0.1, 0.2, 0.3, 1.3, 1.4, 3.0]
+    path = write_video(tmp_path / "v.mp4", zip(scene(0, 7), seconds, strict=True), fps=10)
+    # At 0, 0.25, 0.5, ...: what is shown then; the last frame is shown as long as the others in the mean.
+    expected = [0, 2, 3, 3, 3, 3, 5, 5, 5, 5, 5, 5, 6, 6, 6]
+    info = probe(path)
+    assert hashes_of(path, info.frames, info.fps) == hashes_of_frames(path, expected)
 
 
 def hashes_of_frames(path, indices) -> str:
@@ -84,7 +94,7 @@ def test_a_long_video_is_read_once_and_its_beginning_hashed(tmp_path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(av, "open", lambda *args, **kwargs: opened.append(args) or real(*args, **kwargs))
         whole = hashes_of(path, 4100, FPS)
-    assert len(opened) == 1
+    assert len(opened) == 2, "for its times, and for its frames"
     assert len(whole) == 32 * 2050
     monkeypatch.setattr(module, "MAX_SECONDS", 2)
     assert hashes_of(path, 4100, FPS) == whole[: 8 * 32]

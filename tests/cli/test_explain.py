@@ -81,14 +81,15 @@ def test_explain_goes_over_a_long_video_in_windows(model_file, video, tmp_path, 
     starts += [frames - 10] if starts[-1] != frames - 10 else []
     *lines, last = capsys.readouterr().out.splitlines()
     told = [line for line in lines if line.startswith("frames ")]
-    assert [line.split(":")[0] for line in told] == [f"frames {start} to {start + 9}" for start in starts]
+    assert [line.split(" (")[0] for line in told] == [f"frames {start} to {start + 9}" for start in starts]
+    assert f"({7 / probe(video).fps:.2f} to {16 / probe(video).fps:.2f} s)" in told[1]
     assert told[0].endswith(f"(window 1/{len(starts)})")
     assert last == str(out)
     assert (probe(out).frames, probe(out).fps) == (frames, probe(video).fps)
     assert all(options["normalize"] is None for _, options, _ in asked), "scaled after the windows are joined"
     run_command(Explain(video, model_file, out, windows=True, stride=2, hop=100, class_name="wave"))
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("frames ")][:1]
-    assert line.startswith("frames 0 to 18: wave, p = ")
+    assert line.startswith(f"frames 0 to 18 (0.00 to {18 / probe(video).fps:.2f} s): wave, p = ")
 
     short = write_video(tmp_path / "short.mp4", read_clip(video, 6, (32, 48)))
     error = failed(Explain(short, model_file, out, windows=True), capsys)

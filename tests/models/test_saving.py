@@ -83,9 +83,11 @@ def test_the_optimiser_stays_behind(tmp_path):
 def test_how_clips_are_taken_travels_with_the_model(model, tmp_path):
     assert clip_settings(save_model(model, tmp_path / "plain.keras", list("abc"))) == CLIP
     path = save_model(model, tmp_path / "cropped.keras", list("abc"), {"fit": "crop", "sampling": "dense"})
-    assert clip_settings(path) == {"sampling": "dense", "short": "repeat_last", "fit": "crop"}
+    by_time = save_model(model, tmp_path / "by_time.keras", list("abc"), {"by": "time"})
+    assert clip_settings(by_time)["by"] == "time"
+    assert clip_settings(path) == {"sampling": "dense", "short": "repeat_last", "fit": "crop", "by": "frame"}
     keras.models.load_model(path)
-    with pytest.raises(ValueError, match="Clips are taken by sampling, short, fit. Received: size"):
+    with pytest.raises(ValueError, match="Clips are taken by sampling, short, fit, by. Received: size"):
         save_model(model, tmp_path / "other.keras", list("abc"), {"size": "small"})
     model.save(tmp_path / "keras.keras")
     assert clip_settings(tmp_path / "keras.keras") == CLIP

@@ -190,13 +190,20 @@ def test_a_second_run_reuses_it_and_changes_are_noticed(with_broken, tmp_path, m
         assert prepare(datasets.load(with_broken), tmp_path / "out").path == first.path
     others = [
         prepare(dataset, tmp_path / "out", **change).path
-        for change in ({"size": (16, 16)}, {"num_frames": 2}, {"sampling": "dense"}, {"short": "wrap"}, {"fit": "crop"})
+        for change in (
+            {"size": (16, 16)},
+            {"num_frames": 2},
+            {"sampling": "dense"},
+            {"short": "wrap"},
+            {"fit": "crop"},
+            {"by": "time"},
+        )
     ]
     shutil.copy(with_broken / "Biking" / "v_Biking_g02_c01.mp4", with_broken / "Archery" / "v_Archery_g01_c01.mp4")
     others.append(prepare(datasets.load(with_broken), tmp_path / "out").path)
     (with_broken / "Archery" / "v_Archery_g01_c02.mp4").unlink()
     others.append(prepare(datasets.load(with_broken), tmp_path / "out").path)
-    assert len({first.path, *others}) == 8
+    assert len({first.path, *others}) == 9
 
 
 def test_a_damaged_shard_is_noticed_and_prepared_anew(miniature, tmp_path):

@@ -396,7 +396,7 @@ def test_frames_come_by_their_indices_in_any_order(tmp_path, make_video, numbere
 
 def test_a_file_that_changes_between_two_passes_is_told(tmp_path, make_video, numbered, monkeypatch):
     path = make_video(tmp_path / "clip.webm", numbered(12), "libvpx-vp9")
-    passes = iter([(None, 12), (None, 9)])
+    passes = iter([(None, np.arange(12.0)), (None, np.arange(9.0))])
     monkeypatch.setattr("har_tf.video.reader._read_in_order", lambda *_: next(passes))
     with pytest.raises(VideoError, match="changed while it was read: first 12 frames, then 9"):
         read_clip(path, 4)

@@ -124,3 +124,26 @@ def test_wrong_window_arguments_are_named():
         sliding_windows(9, 3, hop=0)
     with pytest.raises(ValueError, match=r"align, drop.*tail='pad'"):
         sliding_windows(9, 3, tail="pad")
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "strided"])
+@pytest.mark.parametrize("short", ["repeat_last", "wrap"])
+def test_by_time_is_by_frame_where_frames_are_evenly_far_apart(sampling, short):
+    for available in (1, 2, 3, 10, 37):
+        seconds = np.arange(available) * 0.04
+        for num_frames in (None, 1, 2, 5, 16):
+            for start in {0, available // 3}:
+                how = {"sampling": sampling, "start": start, "short": short, "stride": 3}
+                by_time = frame_indices(available, num_frames, seconds=seconds, **how)
+                assert by_time.tolist() == frame_indices(available, num_frames, **how).tolist()
+
+
+def test_by_time_a_frame_that_is_shown_long_comes_several_times():
+    seconds = [0, 1, 2, 3, 10]
+    assert frame_indices(5, 5, seconds=seconds).tolist() == [0, 3, 3, 4, 4]  # 0, 2.5 (later of two), 5, 7.5, 10
+    assert frame_indices(5, 3, "strided", seconds=seconds, stride=1).tolist() == [0, 3, 3]  # 0, 2.5, 5
+    assert frame_indices(5, None, "strided", seconds=seconds, stride=1).tolist() == [0, 3, 3, 4, 4]
+    with pytest.raises(ValueError, match="10 s from the first frame to the last, 12.5 s needed"):
+        frame_indices(5, 6, "strided", seconds=seconds, stride=1, short="error")
+    with pytest.raises(ValueError, match="sampling='dense'"):
+        frame_indices(5, 3, "dense", seconds=seconds)
