@@ -146,7 +146,7 @@ def _made(kind: str, material: Path, folder: Path) -> Any:
         return flow.flow_clips(prepared, folder)
     training.seed_everything(0, deterministic=False)
     features.PART_FRAMES = 12
-    return features.extract(prepared, "MobileNet", None, folder, batch_size=4, frame_size=32)
+    return features.extract(prepared, "MobileNet", None, folder, "float32", 4, frame_size=32)
 
 
 def _train(folder: Path, stop_after: int | None = None) -> list[bytes]:
