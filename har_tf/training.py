@@ -29,7 +29,7 @@ from har_tf.training_recipe import TrainingRecipe
 Train = Callable[[range], tf.data.Dataset]
 
 # What reading a file ends in that a disk has damaged.
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 LONG_SAVE = 1.0  # seconds; a state that is written faster is written after every epoch
 

@@ -197,6 +197,12 @@ def flipped(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
+def of_unknown_compression(content: bytes) -> bytes:
+    """The archive, whose directory says of a member that it is packed in a way that there is not."""
+    place = content.index(b"PK\x01\x02") + 10
+    return content[:place] + b"\x63" + content[place + 1 :]
+
+
 def rising(epoch, logs):
     """The last epoch is the best one, and the one before was so before."""
     logs["val_accuracy"] = 0.1 * epoch
@@ -210,7 +216,12 @@ def risen(data, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [("state", flipped), ("state", lambda content: content[: len(content) // 2]), ("best", lambda content: b"")],
+    [
+        ("state", flipped),
+        ("state", lambda content: content[: len(content) // 2]),
+        ("best", lambda content: b""),
+        ("best", of_unknown_compression),
+    ],
 )
 def test_a_damaged_file_is_named_and_the_state_before_it_is_taken(data, risen, tmp_path, capsys, name, damage):
     expected, history, original = risen

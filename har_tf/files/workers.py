@@ -195,16 +195,21 @@ class Worker:
                 raise RuntimeError("the work was given up")
             self._connection, other = context.Pipe()
             arguments = other, self._function, self._seconds, self._memory
-            self._process = context.Process(target=_work, args=arguments, daemon=True)
+            process = context.Process(target=_work, args=arguments, daemon=True)
             # Ctrl-C, which a terminal sends to all processes, is for the parent, from the child's first moment on.
             blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if _MASKS else None
             try:
                 with _without_script() if b"__main__" not in self._function else nullcontext():
-                    self._process.start()
+                    process.start()
+            except AssertionError as error:  # of a process that may have none, such as one of multiprocessing.Pool
+                raise RuntimeError(
+                    f"worker processes cannot be started: {error}; workers=0 does without processes"
+                ) from error
             finally:
                 if blocked is not None:
                     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            other.close()
+                other.close()
+            self._process = process
         self._tasks_done = 0
         try:
             problem = self._connection.recv()

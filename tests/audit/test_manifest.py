@@ -132,6 +132,14 @@ def test_a_parquet_column_of_another_kind_is_refused(tmp_path):
         Manifest.read(tmp_path / "m.parquet")
 
 
+def test_a_parquet_column_whose_name_is_damaged_is_told(tmp_path):
+    Manifest((SOUND,)).write(tmp_path / "m.parquet")
+    content = (tmp_path / "m.parquet").read_bytes()
+    (tmp_path / "m.parquet").write_bytes(content.replace(b"sha256", b"\xd0ha256"))
+    with pytest.raises(DatasetError, match=r"m.parquet: cannot be read as Parquet"):
+        Manifest.read(tmp_path / "m.parquet")
+
+
 def test_csv_that_a_spreadsheet_saved_is_read(tmp_path):
     """Excel writes a byte order mark and other line breaks."""
     path = tmp_path / "m.csv"

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -156,3 +157,9 @@ def test_wrong_arguments():
     for name, wrong in (("workers", -1), ("seconds", 0), ("memory", -5)):
         with pytest.raises(ValueError, match=f"Received: {name}={wrong}"):
             next(outcomes(work, ["a"], **{name: wrong}))
+
+
+def test_a_process_that_may_start_none_says_so(monkeypatch):
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    with pytest.raises(RuntimeError, match="cannot be started: daemonic processes .*; workers=0 does without"):
+        list(outcomes(work, ["a"], workers=1))

@@ -46,8 +46,14 @@ def test_what_no_report_can_be_made_of_is_named(folder):
     for name in ("../x", "unheard_of", 3):
         (folder / "results.json").write_text(json.dumps(results | {"experiment": name}))
         refused("no page is known for this experiment")
-    (folder / "results.json").write_text("{")
-    refused("results.json: not a JSON file")
+    for text in ("{", "[" * 100_000):
+        (folder / "results.json").write_text(text)
+        refused("results.json: not a JSON file")
+    (folder / "results.json").write_text("[]")
+    refused("results.json: expected an object of JSON. Received: a list")
+    for other in ({"protocols": []}, {"protocols": None}, {"dataset": {"name": 3}}):
+        (folder / "results.json").write_text(json.dumps(results | other))
+        refused("results.json: holds other values than the page of ucf10_cnn_gru shows")
     (folder / "results.json").unlink()
     refused("results.json: not there")
 

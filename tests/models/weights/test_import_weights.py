@@ -274,6 +274,16 @@ def test_damaged_files_are_errors_or_the_same_names(tmp_path, caffe):
     assert failed > 300
 
 
+def test_a_damaged_head_of_an_array_is_told_though_the_checksum_of_the_archive_fits(tmp_path):
+    np.savez(tmp_path / "a.npz", a=np.arange(6, dtype="f4"))
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        head = archive.read("a.npy")
+    with zipfile.ZipFile(tmp_path / "damaged.npz", "w") as archive:
+        archive.writestr("a.npy", head.replace(b", }", b"   "))  # a dict of Python that does not end
+    with pytest.raises(ValueError, match=r"damaged.npz: not a .npz file of arrays, or a damaged one"):
+        read_all(tmp_path / "damaged.npz")
+
+
 def test_caffe_lengths_are_not_believed(tmp_path):
     def field(number, content):
         return bytes([number << 3 | 2]) + varint(len(content)) + content
