@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import logging
+import multiprocessing
 import os
 import shlex
 import signal
@@ -70,7 +71,7 @@ def _flip(kind: str) -> Attack:
         copy = bench.folder / "flips" / f"{kind}-{case}"
         return flips.attempt(flips.Flip(kind, int(case), bench.material, whole(bench), copy))
 
-    return Attack(200, _numbers, attempt, lambda bench: flips.make(kind, bench.material, whole(bench)))
+    return Attack(100, _numbers, attempt, lambda bench: flips.make(kind, bench.material, whole(bench)))
 
 
 def _file(kind: str) -> Attack:
@@ -80,7 +81,7 @@ def _file(kind: str) -> Attack:
     def attempt(bench: Bench, case: str) -> str | None:
         return files.attempt(kind, int(case), sound(bench), bench.folder / "files" / f"{kind}-{case}".replace(" ", "_"))
 
-    return Attack(150, _numbers, attempt, lambda bench: files.make(kind, sound(bench)))
+    return Attack(60, _numbers, attempt, lambda bench: files.make(kind, sound(bench)))
 
 
 def _kill(program: str, count: int) -> Attack:
@@ -142,11 +143,11 @@ def _videos() -> Attack:
         outcome, what, _ = fuzz_video.examine(fuzz_video.Case(int(case), mutation, folder))
         return None if outcome in fuzz_video.GOOD else f"{mutation.kind}, {mutation.source.name}: {outcome}: {what}"
 
-    return Attack(600, _numbers, attempt, make)
+    return Attack(300, _numbers, attempt, make)
 
 
 # How often each program is interrupted: what takes seconds less often than what does not.
-COUNTS = {"prepare": 30, "train": 20, "features": 24, "flow": 50, "mine": 40, "check": 20, "write_video": 40}
+COUNTS = {"prepare": 24, "train": 12, "features": 16, "flow": 40, "mine": 24, "check": 12, "write_video": 30}
 ATTACKS = {
     **{f"bits {kind}": _flip(kind) for kind in (*flips.STORES, flips.RUN)},
     **{f"kill {program}": _kill(program, COUNTS[program]) for program in PROGRAMS},
@@ -155,7 +156,7 @@ ATTACKS = {
         for how in (signal.SIGINT, signal.SIGTERM)
         for program in PROGRAMS
     },
-    **{f"disk {program}": _fill_disk(program, 8) for program in PROGRAMS},
+    **{f"disk {program}": _fill_disk(program, 5) for program in PROGRAMS},
     **{f"file {kind}": _file(kind) for kind in files.FILES},
     "names": _names(),
     "videos": _videos(),
@@ -180,6 +181,8 @@ def attempts(name: str, bench: Bench, cases: list[str], workers: int | None = No
 def _attempt(task: tuple[str, Bench, str]) -> str | None:
     name, bench, case = task
     logging.disable(logging.WARNING)
+    # Workers are daemons, which may start no processes of their own, as detectors and `predict` do.
+    multiprocessing.current_process()._config.pop("daemon", None)
     if name.startswith(("bits", "file")):
         quiet.import_tensorflow()  # without what it says
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
@@ -259,4 +262,6 @@ def main(given: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if sys.argv[1:2] == ["program"]:  # what `interruptions` sends signals to
+        programs.main(*sys.argv[2:])
     sys.exit(main())

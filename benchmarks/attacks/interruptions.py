@@ -33,8 +33,7 @@ from benchmarks.attacks.programs import Bench, Program
 LIMIT = 180  # seconds that a run may take
 MEMORY = 6 * 2**30
 END = 10  # seconds in which the processes of one that was killed end, too
-EARLIEST = 0.7  # seconds after which a whole process, which a signal is sent to, has begun its work
-IMPORTS = 4.0  # seconds more that it takes, for what the forked ones have imported
+IMPORTS = 4.0  # seconds more that whole processes take, for what the forked ones have imported
 MARK = "HAR_TF_ATTACK"  # environment variable by which the processes of a case are found
 PRELOAD = ["benchmarks.attacks.interruptions"]  # imported before processes are forked; see `imported`
 KINDS = ("event", "byte", "second")
@@ -100,21 +99,30 @@ def run(bench: Bench, program: Program, out: Path, interrupt: Moment | None = No
 
 
 def _run_whole(bench: Bench, program: Program, out: Path, log: Path, second: float, how: int) -> Run:
-    """As `run`, from the start of Python to its end, where signals do other harm."""
-    command = [sys.executable, "-m", "benchmarks.attacks.programs", program.name, bench.material, out]
+    """As `run`, from the start of Python to its end, where signals do other harm; seconds from where they are heard."""
+    command = [sys.executable, "-m", "benchmarks.attack", "program", program.name, bench.material, out]
     with (log / "stderr").open("wb") as stderr:
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=stderr, env={**os.environ, MARK: str(out)}
-        )
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(second)
-        process.send_signal(how)
+        environment = {**os.environ, MARK: str(out)}
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, env=environment)
         try:
+            while process.poll() is None and not _hears(process.pid, signal.SIGTERM):
+                time.sleep(0.01)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(second)
+            process.send_signal(how)
             process.wait(LIMIT)
-        except subprocess.TimeoutExpired:
+        finally:
             process.kill()
-    code = process.wait()
-    return Run(code, (log / "stderr").read_text(errors="replace"), 0.0, 0)
+    return Run(process.wait(), (log / "stderr").read_text(errors="replace"), 0.0, 0)
+
+
+def _hears(process: int, number: signal.Signals) -> bool:
+    """Whether a process does itself what is to be done on a signal."""
+    with contextlib.suppress(OSError):  # it has ended
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
 
 
 def _child(program: Program, material: Path, out: Path, log: Path, interrupt: Moment | None, how: int) -> None:
@@ -165,13 +173,11 @@ def moments(bench: Bench, program: Program, count: int, rng: np.random.Generator
     files = [path.stat().st_size for path in place(bench, program).rglob("*") if path.is_file()]
     events = np.unique(np.linspace(1, ended.events, min(-(-count // 2), ended.events)).astype(int)).tolist()
     rest = -(-(count - len(events)) // (len(kinds) - 1))
-    whole = "byte" not in kinds  # processes, with the start of Python
-    start = IMPORTS if program.heavy else EARLIEST
-    times = (EARLIEST, start + ended.seconds) if whole else (0.0, ended.seconds)
+    latest = ended.seconds + (IMPORTS if program.heavy and "byte" not in kinds else 0)
     numbers = {
         "event": events,
         "byte": np.unique(rng.integers(1, max(files), rest)).tolist(),
-        "second": rng.uniform(*times, rest).round(3).tolist(),
+        "second": rng.uniform(0, latest, rest).round(3).tolist(),
     }
     return [Moment(kind, number) for kind in kinds for number in numbers[kind]]
 
@@ -201,7 +207,7 @@ def _interrupted(bench: Bench, program: Program, moment: Moment, how: int, codes
     ended, _ = undisturbed(bench, program)
     out = bench.empty(f"run/{program.name}/out")
     first = run(bench, program, out, moment, how)
-    if first.code != ended.code:
+    if first.code != ended.code and not (first.code == -how and _all_done(bench, program, out, first)):
         if first.code not in codes:
             return f"ended with {first.code}: {_last(first.stderr)}"
         if how != signal.SIGKILL and (fault := _not_a_line(first.stderr)):
@@ -209,6 +215,11 @@ def _interrupted(bench: Bench, program: Program, moment: Moment, how: int, codes
     if left := _left_behind(out):
         return f"processes are left: {left}"
     return _taken_up(bench, program, out)
+
+
+def _all_done(bench: Bench, program: Program, out: Path, ended: Run) -> bool:
+    """Whether a process ended on a signal when its work was done: at its very end Python hears no more."""
+    return not ended.stderr.strip() and _compared(undisturbed(bench, program)[1], programs.snapshot(out)) is None
 
 
 def _taken_up(bench: Bench, program: Program, out: Path) -> str | None:
@@ -235,7 +246,8 @@ def _compared(whole: dict[str, str], found: dict[str, str]) -> str | None:
 def _not_a_line(stderr: str) -> str | None:
     if bad := [mark for mark in ("Traceback", "Fatal Python error", "Exception ignored") if mark in stderr]:
         return f"stderr has '{bad[0]}': {_last(stderr)}"
-    return None if "interrupted" in _last(stderr) else f"no word of the interruption: {_last(stderr) or 'nothing'}"
+    words = ("interrupted", "terminated")
+    return None if _last(stderr).startswith(words) else f"no word of the interruption: {_last(stderr) or 'nothing'}"
 
 
 def _last(text: str) -> str:

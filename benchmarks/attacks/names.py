@@ -8,7 +8,6 @@ import contextlib
 import csv
 import io
 import json
-import multiprocessing
 import os
 import shutil
 import unicodedata
@@ -95,8 +94,6 @@ def attempt(name: bytes, command: str, folder: Path, model: Path) -> str | None:
     folder.mkdir(parents=True)
     videos = _videos(folder, name)
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2)]
-    # Workers are daemons, which may not start processes of their own, as `predict` does.
-    multiprocessing.current_process()._config.pop("daemon", None)
     with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
         code = guarded(lambda: COMMANDS[command](videos, folder, model))
     out, err = (_text(stream) for stream in streams)

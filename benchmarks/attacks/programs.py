@@ -1,15 +1,9 @@
-"""The programs that are interrupted, and what each of them leaves.
-
-    python -m benchmarks.attacks.programs NAME MATERIAL FOLDER
-
-runs one of `PROGRAMS` as a user would, with an exit code and a reason as those of the command line.
-"""
+"""The programs that are interrupted, and what each of them leaves."""
 
 import csv
 import hashlib
 import io
 import json
-import os
 import shutil
 import sys
 import zipfile
@@ -277,11 +271,6 @@ def _check_whole(path: Path) -> None:
         raise ValueError("no end")
 
 
-def main() -> None:
-    name, material, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    PROGRAMS[name].run(material, folder)
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    main()
+def main(name: str, material: str, folder: str) -> None:
+    """Runs a program as a user would, with an exit code and a reason as those of the command line."""
+    PROGRAMS[name].run(Path(material), Path(folder))
