@@ -20,6 +20,7 @@ ClassNames = Sequence[str] | Mapping[str, int] | Mapping[int, str]
 _UNSHOWN = frozenset(("Cc", "Cs", "Zl", "Zp", "Cf"))
 # A spreadsheet also takes the wide forms of these signs, and what stands behind blanks.
 _FORMULA = re.compile(r"'*(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
+_ESCAPE = re.compile(r"\\(?:[\\nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U000[0-9a-f]{5}|U0010[0-9a-f]{4})")
 _JOINERS = frozenset("\u200c\u200d")  # which Persian, Hindi and emoji are written with
 
 
@@ -129,13 +130,24 @@ def _is_unshown(letter: str) -> bool:
 
 
 def csv_cell(value: Any) -> Any:
-    """A value for a CSV file: text that a spreadsheet would take for a formula has an apostrophe in front."""
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+    """A value for a CSV file, which `from_csv_cell` reads: text is one line, see `shown`, and no formula.
+
+    In a text with escapes, or what looks like one, a backslash is two.
+    """
+    if isinstance(value, str) and (_ESCAPE.search(value) or any(map(_is_unshown, value))):
+        value = shown(value.replace("\\", "\\\\"))
+    return no_formula(value)
 
 
 def from_csv_cell(text: str) -> str:
     """The text that `csv_cell` was given."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+    text = text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+    return _ESCAPE.sub(lambda found: found[0].encode().decode("unicode_escape"), text)
+
+
+def no_formula(value: Any) -> Any:
+    """A value, with an apostrophe in front where a spreadsheet would take it for a formula."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def closest(name: str, known: Iterable[str]) -> str:

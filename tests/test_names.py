@@ -15,6 +15,7 @@ from har_tf.names import (
     file_name,
     from_csv_cell,
     index_of,
+    no_formula,
     read_names,
     say,
     shown,
@@ -110,11 +111,30 @@ def test_what_a_terminal_would_obey_is_shown_as_an_escape(capsys):
 
 
 def test_a_name_is_no_formula_in_a_spreadsheet():
-    names = ("=1+1", "+a", "-a", "@a", "\ta", "\ra", "\na", " =1", "\uff1d1", "a=1", "throw", " a")
-    assert [csv_cell(name) for name in names] == [*(f"'{name}" for name in names[:9]), *names[9:]]
+    names = ("=1+1", "+a", "-a", "@a", " =1", "\uff1d1", "a=1", "throw", " a")
+    assert [csv_cell(name) for name in names] == [*(f"'{name}" for name in names[:6]), *names[6:]]
+    assert [no_formula(name) for name in ("\ta", "\ra", "\na")] == ["'\ta", "'\ra", "'\na"]
     assert [csv_cell(value) for value in (-1.5, None, -2)] == [-1.5, None, -2], "numbers stay numbers"
     for name in (*names, "'=1", "''-", "'tis", "'"):
         assert from_csv_cell(csv_cell(name)) == name
+
+
+def test_a_cell_is_one_line_without_hidden_letters_and_gives_back_its_text():
+    assert csv_cell("a\x1b\n\udcff.avi") == r"a\x1b\n\udcff.avi"
+    for text in (
+        "a\x1b[2J\u202e\n=b\udc8c",
+        r"C:\new\x1b.avi",
+        r"C:\videos",
+        "\\\x1b\\",
+        r"\U00110000",
+        "\U000e0041",
+        "\t",
+    ):
+        assert from_csv_cell(csv_cell(text)) == text
+        assert csv_cell(text).isprintable()
+
+
+def test_a_table_s_numbers_are_no_text():
     table = Table("t", ("class", "change"), [("=cmd|' /C calc'!A0", -0.25)])
     assert table.csv().splitlines()[1] == "'=cmd|' /C calc'!A0,-0.25"
 

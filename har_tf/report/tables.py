@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from har_tf.files.whole import whole_file
-from har_tf.names import csv_cell, shown
+from har_tf.names import no_formula, shown
 
 Cell = str | float | int | None
 
@@ -291,7 +291,7 @@ def _text(cell, specification=None) -> str:
 def _csv(cell):
     if not isinstance(cell, str):
         return "" if cell is None else cell
-    return csv_cell("\n".join(map(shown, cell.split("\n"))))
+    return no_formula("\n".join(map(shown, cell.split("\n"))))
 
 
 def _markdown(text) -> str:
