@@ -1,15 +1,27 @@
 """The commands together: quick errors, one line of reason."""
 
 import json
+import os
+import re
 import runpy
+import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
-from checks import failed
+from checks import failed, run_command
+from tiny_networks import make_tiny
 
-from har_tf.cli.app import Explain, Predict, Prepare
+from har_tf.cli.app import Check, Explain, Predict, Prepare
+from har_tf.command import guarded
+from har_tf.report import plots
+from har_tf.report.page import Section, write_page
+from har_tf.report.tables import Table
+from har_tf.store import features
+from har_tf.store.prepared import PreparedDataset
 
 
 def test_what_needs_no_tensorflow_does_without(videos, tmp_path):
@@ -103,6 +115,61 @@ def test_wrong_arguments_are_told_before_tensorflow_is_imported(model_file, vide
         code, told, loaded = json.loads(found)
         assert code in (1, 2) and line in told and not loaded, f"{call}: {code} {told} {loaded}"
     assert not (tmp_path / "new").exists()
+
+
+HOSTILE = os.fsdecode(b"=cmd|'x'\x1b[2J\x8c\xe2\x80\xae|<img src=x>[a](javascript:alert(1))$x$\n  1.0000  throw.mp4")
+
+
+def assert_harmless(text: str) -> None:
+    """No letter that a terminal obeys or that turns the text, and no line that the name has made up."""
+    assert not [letter for letter in text if unicodedata.category(letter) in ("Cc", "Cs", "Cf") and letter != "\n"]
+    assert not [line for line in text.splitlines() if line.startswith("  1.0000  throw")]
+    assert "[2J" in text, "the name stands in it"
+
+
+@pytest.mark.usefixtures("opened_once")
+def test_a_hostile_name_reaches_no_terminal_table_spreadsheet_or_page(model_file, video, tmp_path, capsys):
+    root = tmp_path / "videos"
+    for name in ("打网球", "b"):
+        (root / name).mkdir(parents=True)
+        for file in (HOSTILE, f"2{HOSTILE}"):
+            shutil.copy(video, root / name / file)
+        (root / name / f"bad{HOSTILE}").write_bytes(b"nothing")
+    clip, bad = root / "b" / HOSTILE, root / "b" / f"bad{HOSTILE}"
+
+    def told(command) -> str:
+        guarded(lambda: run_command(command))
+        found = capsys.readouterr()
+        assert_harmless(found.out + found.err)
+        return found.out
+
+    told(Predict((clip, bad), model_file))
+    for line in told(Predict((clip, bad), model_file, json=True)).splitlines():
+        assert HOSTILE in json.loads(line)["video"]
+    out = tmp_path / HOSTILE
+    told(Explain(clip, model_file, out, frames="model", json=True))
+    assert out.is_file() and json.loads(out.with_suffix(".json").read_text())["video"] == str(clip)
+    told(Check(root, tmp_path / "m.csv", audit=True, workers=0))
+    told(Check(root, json=True, workers=0))
+    place = tmp_path / HOSTILE.replace("\udc8c", "to")  # TensorFlow writes to folders of UTF-8 alone
+    told(Prepare(str(root), place, num_frames=3, size=(64, 64), fit="crop", workers=0))
+    (prepared,) = place.glob("*/*/skipped.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        make_tiny(patch, None, "MobileNet")
+        features.extract(PreparedDataset.open(prepared.parent), "MobileNet", None, tmp_path / "features")
+
+    cell = HOSTILE.replace("\n", "")  # of which a table's CSV keeps the lines, in quotes
+    table = Table(HOSTILE, ["name", cell], [[cell, 0.5]], notes=[HOSTILE])
+    files = [tmp_path / "m.csv", prepared, *table.write(tmp_path / "tables", "hostile").values()]
+    files.append(
+        write_page(tmp_path / "report.html", HOSTILE, {HOSTILE: HOSTILE}, [Section(HOSTILE, HOSTILE, [table])])
+    )
+    plots.confusion_matrix(np.eye(2, dtype=int), [HOSTILE, "打网球"], tmp_path / "c.png", title=HOSTILE)
+    marks = {".md": r"(?<!\\)<img|(?<!\\)\]\(", ".html": "<img src=x", ".csv": '(^|,)"?='}
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert_harmless(text)
+        assert not re.search(marks.get(file.suffix, r"(?!)"), text, re.MULTILINE), file
 
 
 def test_failures_are_one_line_that_names_the_thing(model_file, video, tmp_path, capsys):
