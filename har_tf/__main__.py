@@ -1,6 +1,12 @@
 """`python -m har_tf`, see `har_tf.cli.app`."""
 
-from har_tf.cli.app import main
+import sys
+
+try:
+    from har_tf.cli.app import main
+except KeyboardInterrupt:  # from here on `har_tf.command.run` sees to it
+    print("interrupted", file=sys.stderr)
+    sys.exit(130)
 
 if __name__ == "__main__":
     main()
