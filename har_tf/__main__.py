@@ -5,7 +5,7 @@ import sys
 try:
     from har_tf.cli.app import main
 except KeyboardInterrupt:  # from here on `har_tf.command.run` sees to it
-    print("interrupted", file=sys.stderr)
+    sys.stderr.write("interrupted\n")
     sys.exit(130)
 
 if __name__ == "__main__":

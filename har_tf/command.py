@@ -15,6 +15,7 @@ import tyro
 from har_tf.names import say, shown
 
 FAILED = 1
+_OURS = ("har_tf", "experiments", "benchmarks")
 
 
 def run(
@@ -75,8 +76,10 @@ def _terminate(number: int, frame: Any) -> NoReturn:
 
 def _is_program() -> bool:
     """Whether this process was started for a command of the project, and is no one's else, such as a test's."""
-    file = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
-    return file.name == "har-tf" or file.parent.name in ("har_tf", "experiments", "benchmarks")
+    started = sys.orig_argv
+    module = started[started.index("-m") + 1] if "-m" in started[:-1] else ""
+    script = Path(next((word for word in started[1:] if not word.startswith("-")), ""))
+    return module.partition(".")[0] in _OURS or script.parent.name in _OURS or script.name == "har-tf"
 
 
 class _OneLine(logging.Formatter):

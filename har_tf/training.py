@@ -178,7 +178,8 @@ def fit(
             except KeyboardInterrupt as error:
                 state.write()
                 done = len(state.history.epochs.get("loss", ()))
-                error.add_note(f"the same command goes on after epoch {done} of {recipe.epochs}")
+                where = f"after epoch {done} of {recipe.epochs}" if done else "from the first epoch"
+                error.add_note(f"the same command goes on {where}")
                 raise
         state.restore_best()
     return state.history

@@ -1,12 +1,14 @@
 """Tables of trials: every row on every split with every seed."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
+import numpy as np
 import pytest
 
 from har_tf.models import saving
-from har_tf.trial import provenance, run_rows
+from har_tf.trial import Parts, provenance, run_rows
 
 
 def test_rows_run_on_every_split_with_every_seed_and_one_that_diverges_ends_there(capsys):
@@ -60,3 +62,29 @@ def test_a_model_says_where_it_comes_from_and_keeps_its_date(tmp_path):
     assert provenance(about, file)["date"] == date
     assert provenance({**about, "seed": 1}, file)["date"] >= date
     assert provenance(about, file.with_name("none.keras")).keys() == {*about, "date"}
+
+
+class Store:
+    """What a trial asks of stored clips, flow or features: of three clips in OUT/<name>_<fingerprint>."""
+
+    def __init__(self, path, root="/data", names=("a/1.mp4", "b/1.mp4", "b/2.mp4"), labels=(0, 1, 1)):
+        self.path, self.names, self.labels = Path(path), list(names), np.array(labels)
+        self.record_paths = [Path(root, name) for name in names]
+
+    def __len__(self):
+        return len(self.names)
+
+
+def test_clips_are_known_by_what_they_are_and_not_by_where_they_lie():
+    def of(*stores):
+        return Parts(None, None, None).fingerprint(stores if len(stores) > 1 else stores[0])
+
+    here = Store("/out/data_0123456789ab")
+    moved = Store("elsewhere/renamed_0123456789ab", "../mnt/videos")
+    assert of(here) == of(moved) and of(here).startswith("3 clips, ")
+    assert of(here, here) == of(moved, moved) != of(here)
+    others = [
+        Store("/out/data_ba9876543210"), Store(here.path, names=("a/1.mp4", "b/1.mp4", "b/3.mp4")),
+        Store(here.path, labels=(0, 1, 0)),
+    ]  # fmt: skip
+    assert len({of(here), *map(of, others)}) == 4
