@@ -11,14 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf.models.flatten import flat
+from har_tf.models.flatten import SAME, flat
 from har_tf.models.folding import folded, without_activation
 from har_tf.models.logits import Logits, check_outputs, classes_of, ends_in_logits, logits_of
 from har_tf.models.taps import Tap, symbolic
 
 # The gradient of a softmax is exactly 0 in float32 at a logit gap of 40, so explanations are of the logits.
 _TO_PROBABILITY = {"softmax": tf.nn.softmax, "log_softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
-_SAME = 5e-3  # how far apart a probability and the model's own answer are through rounding, in half precision too
 _LEAST = 1e-30  # probability whose logarithm is taken
 _PREDICTED = -1  # and -2 for the second, ...
 
@@ -125,7 +124,7 @@ def _check_flat(model: keras.Model, clips: Sequence[np.ndarray]) -> None:
 
     own = answer(model)
     try:
-        same = np.allclose(answer(flat(model)), own, atol=_SAME * max(1, np.abs(own).max()))
+        same = np.allclose(answer(flat(model)), own, atol=SAME * max(1, np.abs(own).max()))
     except (ValueError, tf.errors.InvalidArgumentError):  # of another size
         same = False
     if not same and np.allclose(answer(model), own):  # else its dropout is on in prediction too
@@ -147,7 +146,7 @@ def _has_logits(model: keras.Model, last: Logits, own: np.ndarray, away: np.ndar
     Raises:
         ValueError: they are not, and the answers are no probabilities either.
     """
-    return ends_in_logits(model, last, own) or (last.activation is not None and bool(away.max() <= _SAME))
+    return ends_in_logits(model, last, own) or (last.activation is not None and bool(away.max() <= SAME))
 
 
 def features(
@@ -228,7 +227,7 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
     probe = folded(model.inputs, [*tensors, *last.tensors, model.outputs[0]])
     clips = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
 
-    @tf.function(input_signature=[*clips, tf.TensorSpec(clips[0].shape[:1], tf.int64)])
+    @tf.function(input_signature=[*clips, tf.TensorSpec(clips[0].shape[:1], tf.int64)], autograph=False)
     def run(*clips_and_classes):
         *clips, classes = clips_and_classes
         count = tf.shape(classes)[0]
@@ -254,7 +253,13 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
         scale = 256.0 if any(m.dtype == tf.float16 for m in maps) else 1.0
         # tf.gradients differentiates to tensors inside the graph and prunes all other paths; a tape would
         # have to start at the clip, which is uint8.
-        gradients = tf.gradients(scale * score, maps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = tf.gradients(scale * score, maps)
+        for tap, gradient in zip(chosen, gradients, strict=True):
+            if gradient is None:
+                raise ValueError(
+                    f"model {model.name!r}: no gradient reaches tap {tap.name!r}; behind it stands what stops it, as "
+                    "stop_gradient, argmax or a cast to whole numbers. Choose a tap behind that"
+                )
         signed = []
         for tap, feature, gradient in zip(chosen, maps, gradients, strict=True):
             signed.append(rule(_grid(tap, feature, count), _grid(tap, gradient, count) / scale))

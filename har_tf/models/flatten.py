@@ -25,6 +25,7 @@ from keras import ops, tree
 from har_tf.models.max_pooling import first_of_its_ties, has_ties, max_pool3d
 from har_tf.models.padded_conv import keep_padding
 
+SAME = 5e-3  # how far apart two answers are through rounding, in half precision too
 # A flat graph -> where its tensors come from
 _paths: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 # subclassed model -> shapes of its inputs -> its flat graph
@@ -89,15 +90,14 @@ def flatten(model: keras.Model, shapes: Sequence[tuple] | None = None) -> keras.
         >>> flatten(model).get_layer("block_13_expand_relu").output.shape
         (None, 6, 6, 576)
     """
-    graph = model._functional if isinstance(model, keras.Sequential) else model
-    own = graph if isinstance(graph, keras.Function) else None
-    if own is None and shapes is None:
+    own = own_graph(model)
+    known = tree.flatten(getattr(model, "inputs", None) or [])  # a class with a `call` of its own may have them too
+    if not known and shapes is None:
         raise ValueError(
             f"{type(model).__name__} {model.name!r} has no graph of its own, so the shape of its clips is needed: "
             "flatten(model, [clips.shape])"
         )
-    if own is not None:
-        known = tree.flatten(own.inputs)
+    if known:
         shapes = [tuple(x.shape) for x in known] if shapes is None else [tuple(shape) for shape in shapes]
         dtypes, names = [x.dtype for x in known], [x.name for x in known]
     else:
@@ -111,6 +111,7 @@ def flatten(model: keras.Model, shapes: Sequence[tuple] | None = None) -> keras.
         own = _traced(model, [inputs[0] if len(inputs) == 1 else inputs])
     outputs = _run(own, inputs, "", paths)
     made = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
+    made.loss = getattr(model, "loss", None)  # which says what its answers are
     _paths[made] = paths
     return made
 
@@ -123,15 +124,73 @@ def with_graph(model: keras.Model, clips) -> keras.Model:
         clips: an array; of several inputs a list of arrays.
 
     Raises:
-        ValueError: the model's call cannot be traced.
+        ValueError: the model's call cannot be traced, or its graph gives other answers than the model itself.
     """
-    if isinstance(model, keras.Function | keras.Sequential):
+    if type(model).__module__.startswith("keras."):
         return model
-    shapes = tuple((None, *np.shape(each)[1:]) for each in (clips if isinstance(clips, list | tuple) else [clips]))
+    first = tree.map_structure(lambda each: np.asarray(each)[:1], clips)
+    shapes = tuple((None, *each.shape[1:]) for each in tree.flatten(first))
     graphs = _graphs.setdefault(model, {})
     if shapes not in graphs:
-        graphs[shapes] = flatten(model, shapes)
-    return graphs[shapes]
+        graph = model if own_graph(model) is not None else flatten(model, shapes)
+        check_answers(model, graph, first)
+        graphs[shapes] = None if graph is model else graph
+    return graphs[shapes] or model
+
+
+def traced(model: keras.Model, shapes: Sequence[tuple] | None = None) -> keras.Model:
+    """What `flatten` makes of a model with a `call` of its own, compared with the model on random pixels.
+
+    Raises:
+        ValueError: as of `with_graph`.
+    """
+    graph = flatten(model, shapes)
+    check_answers(model, graph, some_pixels(graph))
+    return graph
+
+
+def some_pixels(model: keras.Model):
+    """Random pixels from 0 to 255, one clip, as a functional model takes them; where sizes are open, of 32."""
+    rng = np.random.default_rng(0)
+    return tree.map_structure(
+        lambda x: rng.integers(0, 256, (1, *(size or 32 for size in x.shape[1:]))).astype(x.dtype), model.input
+    )
+
+
+def check_answers(model: keras.Model, graph: keras.Model, clips) -> None:
+    """Raises ValueError where a graph that was made of a model gives other answers than the model in prediction."""
+    away = apart(model, graph, clips)
+    if away > SAME:
+        raise ValueError(
+            f"{type(model).__name__} {model.name!r} answers otherwise than the graph of its layers, by {away:.2g} of "
+            "its largest answer: its call, its predict_step or one of its layers does in prediction what is not seen "
+            "when they are traced. Build the same layers as a functional model that gives the model's answers"
+        )
+
+
+def apart(model: keras.Model, graph: keras.Model, clips) -> float:
+    """How far two models' answers are apart, as a share of the largest; 0 of a model whose answers are random.
+
+    Args:
+        model: the model.
+        graph: one on its weights.
+        clips: a few, as the model takes them; of several inputs a list of arrays.
+    """
+
+    def away(made) -> float:
+        pairs = zip(own, map(ops.convert_to_numpy, tree.flatten(made)), strict=True)
+        return max(np.abs(x - y).max() / max(1, np.abs(x).max()) if np.isfinite(y).all() else np.inf for x, y in pairs)
+
+    own = tree.flatten(model.predict_on_batch(clips))
+    given = tree.map_structure(ops.convert_to_tensor, clips)
+    found = away(graph(given, training=False))
+    return found if found <= SAME or away(model.predict_on_batch(clips)) <= SAME else 0.0
+
+
+def own_graph(model: keras.Layer) -> keras.Function | None:
+    """The graph that a model holds, unless its class has a `call` of its own."""
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    return graph if isinstance(graph, keras.Function) and type(model).call.__module__.startswith("keras.") else None
 
 
 def flat(model: keras.Model) -> keras.Model:
@@ -141,8 +200,8 @@ def flat(model: keras.Model) -> keras.Model:
     """
     known = _flat.get(model)
     if known is None or known[0] is not model.outputs[0]:  # a sequential model may have grown
-        graph = model._functional if isinstance(model, keras.Sequential) else model
-        changes = any(_nested(operation) or has_ties(operation) for operation in graph.operations)
+        graph = own_graph(model)
+        changes = graph is None or any(_nested(operation) or has_ties(operation) for operation in graph.operations)
         known = _flat[model] = (model.outputs[0], flatten(model) if changes else None)
         if keep_padding(known[1] or graph):
             model.predict_function = model.test_function = None  # those at hand may be without the padding
@@ -250,10 +309,9 @@ def _all_frames(wrapper: keras.layers.TimeDistributed, prefix: str, paths: _Path
 
 def _graph_of(operation, args, kwargs) -> keras.Function | None:
     """The graph of a model, or of a layer of layers, that stands in another; None of what cannot be traced."""
-    if isinstance(operation, keras.Sequential):
-        return operation._functional
-    if isinstance(operation, keras.Function):
-        return operation
+    graph = own_graph(operation)
+    if graph is not None:
+        return graph
     tensors = tree.flatten(args)
     if (
         not (isinstance(operation, keras.Model) or _of_layers(operation))
@@ -279,7 +337,8 @@ def _traced(operation: keras.Layer, args: Sequence) -> keras.Function:
     """The graph of what the `call` of a subclassed model or layer does in prediction."""
     try:
         with keras.StatelessScope():
-            return keras.Function(tree.flatten(args), operation.call(*args))
+            predicting = {"training": False} if operation._call_has_training_arg else {}
+            return keras.Function(tree.flatten(args), operation.call(*args, **predicting))
     except Exception as error:  # whatever a call that was not written for symbolic tensors ends in
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise ValueError(

@@ -8,6 +8,7 @@ from keras import layers
 
 from har_tf.models.flatten import flat
 from har_tf.models.layout import of_keras
+from har_tf.models.losses import OWN, activation_behind, name_of
 
 # Activations that turn logits into probabilities, and the layers that are nothing but an activation or a cast.
 _TO_PROBABILITY = ("softmax", "log_softmax", "sigmoid")
@@ -47,6 +48,7 @@ class Logits:
         linear: whether the graph ends with layers without activation, or the loss that the model is compiled with takes
             what it gives for logits; so whether it gives logits.
         labels: whether several outputs are logits of a sigmoid each, as the loss says.
+        own_loss: name of the loss, where it is not one of Keras, so that it does not say this.
         others: activations that it ends with and that make no probabilities, as "tanh".
     """
 
@@ -56,6 +58,7 @@ class Logits:
     averaged: bool = False
     linear: bool = False
     labels: bool = False
+    own_loss: str = ""
     others: tuple[str, ...] = ()
 
 
@@ -78,8 +81,6 @@ def logits_of(model: keras.Model) -> Logits:
         kind, activation = type(operation).__name__, _activation(operation)
         inputs = inputs_of(tensor)
         if activation != "linear":
-            unknown = "sigmoid" if output.shape[-1] == 1 else "softmax"
-            activation = unknown if activation == _UNKNOWN else activation
             found.append((tensor, operation, activation))
         elif kind in _MOVING | _AVERAGING | _ONLY_ACTIVATION or (kind in _SCALING and len(inputs) == 1):
             averaged = averaged or kind in _AVERAGING | _SCALING
@@ -87,14 +88,23 @@ def logits_of(model: keras.Model) -> Logits:
         else:
             found.clear()
             break
-    kinds = {activation for *_, activation in found}
+    kinds = {_as_known(activation, output) for *_, activation in found}
+    if averaged and any(activation == _UNKNOWN for *_, activation in found):
+        kinds.add(_UNKNOWN)  # means of it are not compared with the model's answers
     if len(kinds) != 1 or not kinds <= set(_TO_PROBABILITY):
-        trained = _activation_of(getattr(model, "loss", None))
-        labels = trained == "sigmoid" and output.shape[-1] > 1
-        others = tuple(sorted(kinds - {*_TO_PROBABILITY, *_ANSWERS}))
-        return Logits((output,), linear=bool(trained) or _is_linear(output), labels=labels, others=others)
+        trained, several = activation_behind(model), output.shape[-1] > 1
+        others = tuple(sorted(kinds - {*_TO_PROBABILITY, *_ANSWERS, _UNKNOWN}))
+        linear = trained not in (None, OWN) or _is_linear(output)
+        own_loss = name_of(model) if trained == OWN and several else ""
+        labels = trained == "sigmoid" and several
+        return Logits((output,), linear=linear, labels=labels, own_loss=own_loss, others=others)
     tensors = tuple({id(x): x for x in (input_of(tensor) for tensor, *_ in found)}.values())
-    return Logits(tensors, tuple(layer for _, layer, _ in found), found[0][2], averaged)
+    return Logits(tensors, tuple(layer for _, layer, _ in found), kinds.pop(), averaged)
+
+
+def _as_known(activation: str, output: keras.KerasTensor) -> str:
+    single = output.shape[-1] == 1
+    return ("sigmoid" if single else "softmax") if activation == _UNKNOWN else activation
 
 
 def _is_linear(output: keras.KerasTensor) -> bool:
@@ -108,19 +118,19 @@ def _is_linear(output: keras.KerasTensor) -> bool:
     return kind in _SCALING and any(map(_is_linear, inputs))
 
 
-def _activation_of(loss) -> str | None:
-    """The activation that a loss puts behind a model's answers; None: none, or not known."""
-    if not getattr(loss, "from_logits", False):
-        return None
-    return "sigmoid" if type(loss).__name__.startswith("Binary") else "softmax"
-
-
 def ends_in_logits(model: keras.Model, last: Logits, outputs: np.ndarray) -> bool:
     """Whether outputs (B, C) of a model whose graph ends so are logits, not probabilities.
 
     Raises:
-        ValueError: the graph does not tell, and they are no probabilities, as they do not lie in [0, 1] or need not.
+        ValueError: the graph does not tell, and they are no probabilities, as they do not lie in [0, 1] or need not;
+            or the loss does not tell what they are logits of.
     """
+    if last.linear and last.own_loss:
+        raise ValueError(
+            f"model {model.name!r} gives logits and was trained with the loss {last.own_loss!r}, which is not one of "
+            "Keras: whether they are of a softmax or of a sigmoid each has to be said by keras.Model(model.inputs, "
+            "keras.layers.Activation('softmax')(model.output)), or 'sigmoid'"
+        )
     if last.linear or last.activation == "log_softmax":
         return last.linear
     if last.others or outputs.min(initial=0) < -_ROUNDING or outputs.max(initial=0) > 1 + _ROUNDING:

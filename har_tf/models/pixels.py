@@ -11,8 +11,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from har_tf.models.flatten import flat, flatten
+from har_tf.models.flatten import SAME, apart, flat, flatten, own_graph, some_pixels, traced
 from har_tf.models.logits import check_outputs, outputs_by_name, with_sigmoids
+from har_tf.models.losses import loss_of
 
 # What the model was trained on: the range of its pixels, or what `keras.applications` calls "torch" (from 0 to 1, minus
 # the mean of ImageNet, divided by its deviation) and "caffe" (BGR from 0 to 255, minus the mean).
@@ -48,8 +49,12 @@ def of_pixels(
         ValueError: an unknown scaling or output, a size that the model does not take, or one of pixels from 0 to 255
             that are to be scaled.
     """
-    model = with_sigmoids(model) if output is None else _of_output(model, output)
+    if getattr(model, "inputs", None) and own_graph(model) is None:
+        model = traced(model)
     model = _of_size(model, num_frames, size)
+    if output is not None or not isinstance(model.output, keras.KerasTensor):
+        model = _of_output(model, output)
+    model = with_sigmoids(model)
     check_outputs(model)
     clip = model.inputs[0]
     channels = clip.shape[-1]
@@ -84,11 +89,20 @@ def of_floats(model: keras.Model) -> keras.Model:
 
     Args:
         model: functional or sequential, of one input.
+
+    Raises:
+        ValueError: the model does something else with floats, as `tf.image.convert_image_dtype`.
     """
     clip = model.inputs[0]
     given = keras.Input(batch_shape=clip.shape, dtype="float32", name=clip.name)
     # A layer would cast the floats by itself, but an operation such as that of grey pixels need not.
-    return _on(model, given, given)
+    made = _on(model, given, given)
+    if clip.dtype != "float32" and apart(model, made, some_pixels(model)) > SAME:
+        raise ValueError(
+            f"model {model.name!r} answers otherwise where its pixels are float32 in place of {clip.dtype}, as "
+            "tf.image.convert_image_dtype scales the one and not the other: scale by a Rescaling layer"
+        )
+    return made
 
 
 def scales_pixels(model: keras.Model) -> bool:
@@ -147,16 +161,24 @@ def _scaled(x: keras.KerasTensor, scaling: Scaling | None) -> keras.KerasTensor:
 
 def _on(model: keras.Model, given: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
     """The model with its layers, called on something else than its input."""
-    graph = model._functional if isinstance(model, keras.Sequential) else model
+    graph = own_graph(model)
     outputs = graph._run_through_graph([x], lambda operation: operation)
-    return keras.Model(given, outputs, name=model.name)
+    made = keras.Model(given, outputs, name=model.name)
+    made.loss = model.loss
+    return made
 
 
-def _of_output(model: keras.Model, name: str) -> keras.Model:
+def _of_output(model: keras.Model, name: str | None) -> keras.Model:
+    """The model with the output of this name alone; None: with its only one, where it has one."""
     outputs = outputs_by_name(model)
+    if name is None and len(outputs) > 1:
+        return model
+    name = next(iter(outputs)) if name is None else name
     if name not in outputs:
         raise ValueError(f"model {model.name!r} has the outputs {', '.join(outputs)}. Received: output={name!r}")
-    return keras.Model(model.inputs, outputs[name], name=model.name)
+    made = keras.Model(model.inputs, outputs[name], name=model.name)
+    made.loss = loss_of(model, name)
+    return made
 
 
 def _of_size(model: keras.Model, num_frames: int | None, size: Sequence[int] | None) -> keras.Model:
@@ -169,7 +191,7 @@ def _of_size(model: keras.Model, num_frames: int | None, size: Sequence[int] | N
                 f"{type(model).__name__} {model.name!r} has no graph of its own, so the size of its clips is needed: "
                 "num_frames and size"
             )
-        return flatten(model, [(None, *shape)])
+        return traced(model, [(None, *shape)])
     if len(model.inputs) > 1 or len(model.inputs[0].shape) not in (4, 5):
         return model
     own = tuple(model.inputs[0].shape[1:-1])

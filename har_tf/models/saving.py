@@ -13,6 +13,7 @@ import keras
 
 from har_tf.files.keras_file import check_keras_file
 from har_tf.files.whole import whole_file
+from har_tf.models import losses
 from har_tf.models.grouped_conv import quicken
 from har_tf.models.logits import check_outputs, classes_of
 from har_tf.models.max_pooling import first_of_ties
@@ -141,7 +142,7 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
     names, beside = _member(path, _MEMBER), path.with_name(_MEMBER)
     try:
         model = first_of_ties(quicken(keras.models.load_model(path, compile=False)))
-        model.loss = _loss(path)
+        model.loss = losses.from_config(((_member(path, "config.json") or {}).get("compile_config") or {}).get("loss"))
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: not a model that Keras can load ({newer(path) or _reason(error)})") from error
     try:
@@ -156,12 +157,6 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
     if len(names) != classes_of(model):
         raise ValueError(f"{where}: {model.outputs[0].shape[-1]} outputs, but {len(names)} class names")
     return model, names
-
-
-def _loss(path: Path) -> keras.losses.Loss | None:
-    """The loss of Keras that a saved model was compiled with; None: none, or one of someone's own."""
-    loss = ((_member(path, "config.json") or {}).get("compile_config") or {}).get("loss")
-    return keras.losses.deserialize(loss) if isinstance(loss, dict) and loss.get("module") == "keras.losses" else None
 
 
 def _reason(error: Exception) -> str:
