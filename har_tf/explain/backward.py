@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from har_tf.explain.ties import first_of_ties
 from har_tf.models.flatten import SAME, flat
 from har_tf.models.folding import folded, without_activation
 from har_tf.models.logits import Logits, check_outputs, classes_of, ends_in_logits, logits_of
@@ -231,7 +232,8 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
     def run(*clips_and_classes):
         *clips, classes = clips_and_classes
         count = tf.shape(classes)[0]
-        *maps, own = probe(*clips)
+        with first_of_ties():
+            *maps, own = probe(*clips)
         maps, features = maps[: len(chosen)], maps[len(chosen) :]
         own = tf.cast(own, tf.float32)
         own = _pair(1 - own, own) if single else tf.exp(own) if last.activation == "log_softmax" else own
@@ -311,7 +313,9 @@ def checked_clips(model: keras.Model, clips) -> dict[str, np.ndarray]:
     Raises:
         ValueError: they are others than the model takes; the message says what it takes.
     """
-    names = [x.name for x in model.inputs]
+    names, own = [x.name for x in model.inputs], getattr(model, "_inputs_struct", None)
+    if isinstance(own, Mapping):  # whose keys may be others than the names of its inputs
+        names = [next((key for key, x in own.items() if x is each), each.name) for each in model.inputs]
     given = clips
     if len(names) == 1 and not isinstance(clips, Mapping):
         given = {names[0]: clips}
@@ -323,7 +327,9 @@ def checked_clips(model: keras.Model, clips) -> dict[str, np.ndarray]:
             f"model {model.name!r} takes clips as a list of arrays for {', '.join(names)}, or a dict by these names. "
             f"Received: {received}"
         )
-    checked = {x.name: _checked_input(model, x, np.asarray(given[x.name])) for x in model.inputs}
+    checked = {
+        name: _checked_input(model, x, np.asarray(given[name])) for name, x in zip(names, model.inputs, strict=True)
+    }
     counts = {len(each) for each in checked.values()}
     if len(counts) > 1:
         raise ValueError(f"every input is given as many clips. Received: {', '.join(map(str, sorted(counts)))}")

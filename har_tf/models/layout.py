@@ -206,7 +206,7 @@ def _by_kind(operation, before, source, layout: Layout, shape: tuple) -> Layout 
         if len(axes[i]) != 1 or axes[i][0].name not in PLACES:
             return None
         axes[i] = (replace(axes[i][0], size=size),)
-    return _taken_by_kernel(operation, replace(mixed, axes=tuple(axes)), layout)
+    return _taken_by_kernel(operation, _seen(operation, replace(mixed, axes=tuple(axes)), source.shape), layout)
 
 
 def _rearranged(operation, node, source, layout: Layout, shape: tuple) -> Layout | None:
@@ -343,14 +343,22 @@ def _reduced(operation, layout: Layout, shape: tuple) -> Layout | None:
         return None
     kept = len(shape) == rank
     for i in gone:
+        if any(abs(_step(left)) < abs(_step(part)) for part in layout.axes[i] for left in _others(layout, i, part)):
+            return None  # a mean of places that lie apart
         if not (kept and layout.axes[i] == (Part("c"),)):
             layout = _without(layout, i, kept)
     return layout if len(layout.axes) == len(shape) else None
 
 
+def _others(layout: Layout, i: int, part: Part) -> list[Part]:
+    """What else of a name runs along other axes; nothing where sizes are open."""
+    others = [each for k, axis in enumerate(layout.axes) if k != i for each in axis]
+    return [each for each in others if each.name == part.name in PLACES and each.size and part.size]
+
+
 def _without(layout: Layout, i: int, kept: bool = False) -> Layout:
     """The layout without an axis, over which was averaged; `kept`: it is still there, of size 1."""
-    layout = _in_one_cell(layout, layout.axes[i])
+    layout = _in_one_cell(layout, [part for part in layout.axes[i] if not _others(layout, i, part)])
     return replace(layout, axes=(*layout.axes[:i], *(((),) if kept else ()), *layout.axes[i + 1 :]))
 
 
@@ -363,6 +371,30 @@ def _in_one_cell(layout: Layout, parts: Sequence[Part]) -> Layout:
             axes = ((*layout.axes[0], cell), *layout.axes[1:])
             layout = replace(layout, axes=axes, begins={**layout.begins, "t": span[0]})
     return layout
+
+
+def _seen(operation, layout: Layout, before: Sequence[int | None]) -> Layout:
+    """The layout without the last cells of a map of these sizes, where windows end in front of them."""
+    operation = wrapped(operation)
+    kernel = getattr(operation, "kernel_size", None) or getattr(operation, "pool_size", None)
+    if kernel is None or operation.padding != "valid" or not hasattr(operation, "strides"):
+        return layout
+    kernel, strides, dilation = (
+        (each,) * (len(before) - 2) if isinstance(each, int) else each
+        for each in (kernel, operation.strides, getattr(operation, "dilation_rate", 1))
+    )
+    axes, padding = list(layout.axes), dict(layout.padding)
+    for i, width, stride, step in zip(range(-1 - len(kernel), -1), kernel, strides, dilation, strict=True):
+        size = before[i]
+        if size is None or len(axes[i]) != 1 or axes[i][0].size is None or stride == 1:
+            continue
+        (part,) = axes[i]
+        unseen = size - (part.size - 1) * stride - (width - 1) * step - 1
+        if 0 < unseen < size:
+            axes[i] = (replace(part, extent=round(part.extent * (size - unseen) / size, 6)),)
+            front, behind = padding.get(part.name, (0, 0))
+            padding[part.name] = front, max(0, behind - unseen)
+    return replace(layout, axes=tuple(axes), padding={name: zeros for name, zeros in padding.items() if any(zeros)})
 
 
 def _taken_by_kernel(operation, layout: Layout, before: Layout) -> Layout:
@@ -457,12 +489,16 @@ class _Call:
                 raise ValueError(f"{self._operation.name} says that it gives {expected.shape}, but gives {y.shape}")
         return [np.asarray(keras.ops.convert_to_numpy(y), "float64") for y in made]
 
-    def _filled(self, value) -> list[np.ndarray]:
-        """An array for each input, made of its layout."""
+    def _filled(self, value, rng: np.random.Generator | None = None) -> list[np.ndarray]:
+        """An array for each input, made of its layout; what is no clip is 0, or with `rng` small numbers."""
         return [
-            np.zeros((1, *x.shape[1:])) if layout is None else value(layout, _shape_of(x, layout))
-            for x, layout in self._inputs
+            (np.zeros(shape) if rng is None else rng.uniform(0, 3, shape)) if layout is None else value(layout, shape)
+            for layout, shape in self._shaped()
         ]
+
+    def _shaped(self) -> list[tuple[Layout | None, tuple[int, ...]]]:
+        """The layout and the shape of an array for each input."""
+        return [(layout, (1, *x.shape[1:]) if layout is None else _shape_of(x, layout)) for x, layout in self._inputs]
 
     def moved(self, layout: Layout) -> list[Layout] | None:
         """The layouts where the operation moves values about, averages neighbours, or scales all by the same numbers.
@@ -495,6 +531,8 @@ class _Call:
             if any(each[share > 1 - 1e-4].min() < -1e-3 for each, share in zip(spread, shares, strict=True)):
                 return None  # a difference of neighbours, say
             coordinates[f"{name} spread"] = spread
+        if not self._moves_alike(layout, scales, coordinates):
+            return None  # places that hang on the clip, as a crop around what moves
         found = []
         for i, share in enumerate(shares):
             own = {name: each[i] for name, each in coordinates.items()}
@@ -502,6 +540,21 @@ class _Call:
             shown = _read_off(layout, own, share)
             found.append(replace(shown, moved=not averaged) if shown else layout.unknown(self._operation))
         return found
+
+    def _moves_alike(self, layout: Layout, scales: Sequence[np.ndarray], coordinates: Mapping) -> bool:
+        """Whether values come from the places that were found in clips of noise too, each in another part of them."""
+        rng = np.random.default_rng(0)
+        names = [part for part in dict.fromkeys(part.name for part in layout.parts) if part != "c"]
+        ramps = [sum(_coordinates(each, shape, name) for name in names) for each, shape in self._shaped()]
+        expected = [sum(coordinates[name][i] for name in names) for i in range(len(scales))]
+        for _ in range(2):
+            noise = self._filled(lambda each, shape: 3 * rng.uniform(0, 1, shape) * _halves(each, shape), rng)
+            with_ramp = self._run([x + y for x, y in zip(noise, ramps, strict=True)])
+            without = self._run(noise)
+            for x, y, scale, want in zip(with_ramp, without, scales, expected, strict=True):
+                if np.abs((x - y) / scale - want).max() > 1e-3:
+                    return False
+        return True
 
     def local(self, layout: Layout) -> list[Layout] | None:
         """The input's own layout, at the sizes of the output, where a change at a place shows at that place."""
@@ -511,8 +564,13 @@ class _Call:
             return None
         if len(outputs) > 1 or len(shape) != len(layout.axes) or layout.axes[-1] != (Part("c"),):
             return None
+        if (
+            _joined(layout, [each for x, each in self._inputs if each is not None and len(x.shape) == len(shape)])
+            is None
+        ):
+            return None
         rng = np.random.default_rng(0)
-        usual = self._filled(lambda _, shape: rng.uniform(0, 1, shape))
+        usual = self._filled(lambda each, shape: rng.uniform(0, 1, shape) * (1 + _halves(each, shape)), rng)
         (before,) = self._run(usual)
         if before.shape[0] != CLIPS * _rows(layout):
             return None
@@ -531,12 +589,34 @@ class _Call:
                         view[place] = rng.uniform(0, 1, view[place].shape)
                 (now,) = self._run(changed)
                 change = np.abs(now - before).sum(axis=tuple(k for k in range(now.ndim) if k != axis))
-                expected = (place + 0.5) * len(change) / size - 0.5
-                if not np.isfinite(change).all() or change.max() <= 0 or abs(change.argmax() - expected) > 1:
+                if not np.isfinite(change).all() or not _shows(change, (place,), (size,)):
                     return None
                 if axis == 0 and np.delete(change, _of_clip(place, len(change))).max(initial=0) > 1e-6 * change.max():
                     return None  # what one clip shows depends on another
+        for share in (1 / 4, 2 / 3):  # single places, away from the diagonal of the frame
+            sizes = [max(array.shape[i] for array in usual if array.ndim == len(shape)) for i in range(len(shape) - 1)]
+            point = tuple(int(size * (share if i % 2 else 1 - share)) for i, size in enumerate(sizes))
+            changed = [array.copy() for array in usual]
+            for array in changed:
+                if array.shape[:-1] == tuple(sizes):
+                    array[point] += rng.uniform(1, 2, array.shape[-1])
+            (now,) = self._run(changed)
+            if not _shows(np.abs(now - before).sum(axis=-1), point, sizes):
+                return None
         return [replace(layout, axes=tuple(axes))]
+
+
+def _shows(change: np.ndarray, place: Sequence[int], sizes: Sequence[int]) -> bool:
+    """Whether a change at a place of so many shows there, and nowhere far from there as much."""
+    near, far = np.ones(change.shape, bool), np.zeros(change.shape, bool)
+    for i, (at, size) in enumerate(zip(place, sizes, strict=True)):
+        expected = (at + 0.5) * change.shape[i] / size - 0.5
+        away = np.abs(np.arange(change.shape[i]) - np.clip(expected, 0, change.shape[i] - 1))
+        away = away.reshape([-1 if k == i else 1 for k in range(change.ndim)])
+        near = near & (away < 1)
+        far = far | (away > max(2, change.shape[i] / 8))  # wide kernels reach far
+    most = change.max()
+    return bool(most > 0 and change[near].max() >= most / 4 and change[far].max(initial=0) <= most / 2)
 
 
 def _scale(weight: np.ndarray, fixed: bool) -> np.ndarray:
@@ -582,6 +662,18 @@ def _finest(layout: Layout, name: str) -> float:
     return min((_step(part) for part in layout.parts if part.name == name), key=abs)
 
 
+def _halves(layout: Layout, shape: tuple[int, ...]) -> np.ndarray:
+    """1 in the first half of all axes of the first clip and in the last of those of the second, else 0."""
+    first = np.ones(shape, bool)
+    last = np.ones(shape, bool)
+    for name in {part.name for part in (layout.parts if layout.axes else ())} & set(PLACES):
+        places = _coordinates(layout, shape, name)
+        middle = (places.min() + places.max()) / 2
+        first, last = first & (places <= middle), last & (places >= middle)
+    clips = _coordinates(layout, shape, "b")
+    return np.where(clips < 0.5, first, last).astype("float64")
+
+
 def _coordinates(layout: Layout, shape: tuple[int, ...], name: str) -> np.ndarray:
     """An array in which every value is its own coordinate along one of the axes of the clip."""
     if layout.axes is None or name not in {part.name for part in layout.parts}:
@@ -620,6 +712,9 @@ def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], share: np.ndar
             mean = inner[name].mean(axis=-1, keepdims=True)
             inner[name] = np.broadcast_to(mean, inner[name].shape)
             inner[f"{name} spread"] = squares - mean**2
+    for name in names:
+        if name != "b" and not _close(inner[name], inner[f"{name} spread"], layout, name):
+            return None
     corner = (0,) * shown.ndim
     lines = [{} for _ in every]  # axis -> name -> how the coordinate grows along it
     for name in names:
@@ -676,10 +771,21 @@ def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], share: np.ndar
             step = abs(_finest(layout, name))
             extent = round(step * math.sqrt(max(0.0, 12 * float(inner[f"{name} spread"].max()) / step**2) + 1), 6)
             begin = round(float(inner[name][corner]) - extent / 2, 6) + 0.0
+            if begin < -0.01 or begin + extent > 1.01:
+                return None  # no stretch of the clip: places that lie apart
             if begin > 1e-4 or extent < 1 - 1e-4:
                 axes[0], begins[name] = (*axes[0], Part(name, 1, extent)), begin
     axes = [tuple(parts[part.name] if part.name in kept else part for part in axis) for axis in axes]
     return replace(new, axes=tuple(axes), begins=begins)
+
+
+def _close(places: np.ndarray, spread: np.ndarray, layout: Layout, name: str) -> bool:
+    """Whether values that lie along the clip are each made of places at most about a cell of theirs apart."""
+    different = np.unique(np.round(places, 6))
+    if len(different) < 2:  # all the same: of all of them, or of one
+        return True
+    cell = max(np.median(np.diff(different)), abs(_finest(layout, name)))
+    return bool(np.sqrt(max(0.0, float(spread.max()))) <= 1.01 * cell)
 
 
 def _single(parts: Sequence[Part]) -> dict[str, Part]:

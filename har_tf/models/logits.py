@@ -182,7 +182,13 @@ def probabilities(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
 
 
 def check_outputs(model: keras.Model) -> None:
-    """Raises ValueError for a model that does not give one answer (B, C) a clip."""
+    """Raises ValueError for a model that does not give one answer (B, C) a clip, or takes a fixed number of clips."""
+    fixed = [x.shape[0] for x in getattr(model, "inputs", None) or () if x.shape[0] is not None]
+    if fixed:
+        raise ValueError(
+            f"model {model.name!r} takes {fixed[0]} clips at once, no more and no fewer, for its batch_shape or a "
+            "stateful layer. Build it with keras.Input(shape) and give it the same weights"
+        )
     shapes = [tuple(x.shape) for x in getattr(model, "outputs", None) or ()]
     if shapes and (len(shapes) != 1 or len(shapes[0]) != 2):
         names = f" Its outputs are {', '.join(outputs_by_name(model))}: choose one by its name as `output`."
@@ -194,9 +200,13 @@ def check_outputs(model: keras.Model) -> None:
 
 def outputs_by_name(model: keras.Model) -> dict[str, keras.KerasTensor]:
     """The outputs of a model by the keys that it gives them, or the names of their layers."""
-    if isinstance(model.output, dict):
-        return model.output
-    return dict(zip(model.output_names, model.outputs, strict=True))
+    own = getattr(model, "_outputs_struct", None)
+    if isinstance(own, dict):
+        return own
+    names = model.output_names
+    twice = names.count  # a layer that gives several outputs has one name
+    names = [name if twice(name) == 1 else f"{name}_{names[:i].count(name)}" for i, name in enumerate(names)]
+    return dict(zip(names, model.outputs, strict=True))
 
 
 def input_of(tensor: keras.KerasTensor) -> keras.KerasTensor:

@@ -59,7 +59,8 @@ def has_ties(operation) -> bool:
 
 def _kind(operation) -> bool:
     kinds = ("MaxPooling3D", "AdaptiveMaxPooling3D")
-    return isinstance(operation, keras.Layer) and any(type(operation) is getattr(layers, k, None) for k in kinds)
+    here = tuple(getattr(layers, kind) for kind in kinds if hasattr(layers, kind))
+    return isinstance(operation, here) and type(operation).call.__module__.startswith("keras.")
 
 
 def pooling_of(tensor) -> bool:

@@ -23,7 +23,8 @@ def keep_padding(graph: keras.Function) -> bool:
         node.operation
         for nodes in graph._nodes_by_depth.values()
         for node in nodes
-        if type(node.operation) is layers.Conv3D
+        if isinstance(node.operation, layers.Conv3D)
+        and type(node.operation).convolution_op is layers.Conv3D.convolution_op
         and (node.operation.padding, node.operation.data_format, node.operation.groups) == ("same", "channels_last", 1)
         and _padded(node.input_tensors[0])
     ]

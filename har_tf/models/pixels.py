@@ -52,10 +52,12 @@ def of_pixels(
     if getattr(model, "inputs", None) and own_graph(model) is None:
         model = traced(model)
     model = _of_size(model, num_frames, size)
-    if output is not None or not isinstance(model.output, keras.KerasTensor):
+    structured = isinstance(getattr(model, "_outputs_struct", None), dict | list | tuple)
+    if output is not None or structured:
         model = _of_output(model, output)
     model = with_sigmoids(model)
     check_outputs(model)
+    flat(model)  # before anything is compiled: it mends what TensorFlow computes otherwise than the layers say
     clip = model.inputs[0]
     channels = clip.shape[-1]
     if scaling is not None and scaling not in get_args(Scaling):
@@ -63,6 +65,11 @@ def of_pixels(
     if clip.dtype.startswith(("uint", "int")) and scaling not in (None, "0..255"):
         raise ValueError(
             f"model {model.name!r} takes {clip.dtype} pixels and scales them itself. Received: scaling={scaling!r}"
+        )
+    if scaling not in (None, "0..255") and len(model.inputs) == 1 and scales_pixels(model):
+        raise ValueError(
+            f"model {model.name!r} shows by its first layers that it scales pixels from 0 to 255 itself. "
+            f"Received: scaling={scaling!r}"
         )
     if (
         len(model.inputs) > 1
@@ -93,6 +100,10 @@ def of_floats(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: the model does something else with floats, as `tf.image.convert_image_dtype`.
     """
+    if len(model.inputs) > 1:
+        raise ValueError(
+            f"model {model.name!r} has {len(model.inputs)} inputs; only one of one input is made for floats"
+        )
     clip = model.inputs[0]
     given = keras.Input(batch_shape=clip.shape, dtype="float32", name=clip.name)
     # A layer would cast the floats by itself, but an operation such as that of grey pixels need not.
@@ -109,10 +120,10 @@ def scales_pixels(model: keras.Model) -> bool:
     """Whether a model shows that it takes pixels from 0 to 255.
 
     It does where these are whole numbers, or where what stands before its first layer with weights makes small numbers
-    of them, as a `Rescaling` or a trained `Normalization`, or subtracts a mean.
+    of them in proportion, as a `Rescaling` or a trained `Normalization`, or subtracts a mean.
     """
     clip = model.inputs[0]
-    if not clip.dtype.startswith("float"):
+    if "float" not in clip.dtype:
         return True
     graph = flat(model)
     clip = graph.inputs[0]
@@ -121,8 +132,14 @@ def scales_pixels(model: keras.Model) -> bool:
         return False
     probe = keras.Function(clip, before)
     shape = [size or 32 for size in clip.shape[1:]]
-    dark, light = (ops.convert_to_numpy(probe(np.full((1, *shape), level, clip.dtype))) for level in (0, 255))
+    dark, third, half, light = (
+        np.asarray(ops.convert_to_numpy(probe(ops.full((1, *shape), level, clip.dtype))), "float64")
+        for level in (0, 85, 127.5, 255)
+    )
     spread = np.abs(light - dark).max(initial=0)
+    bent = max(np.abs(third - (2 * dark + light) / 3).max(initial=0), np.abs(half - (dark + light) / 2).max(initial=0))
+    if bent > 0.02 * spread:  # a function that keeps numbers small, as tanh or a limit, is no scaling
+        return False
     return bool(0 < spread <= _SPREAD or dark.min(initial=0) < -_SPREAD)
 
 
