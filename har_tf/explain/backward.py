@@ -313,9 +313,10 @@ def checked_clips(model: keras.Model, clips) -> dict[str, np.ndarray]:
     Raises:
         ValueError: they are others than the model takes; the message says what it takes.
     """
-    names, own = [x.name for x in model.inputs], getattr(model, "_inputs_struct", None)
-    if isinstance(own, Mapping):  # whose keys may be others than the names of its inputs
-        names = [next((key for key, x in own.items() if x is each), each.name) for each in model.inputs]
+    names = [x.name for x in model.inputs]
+    own = getattr(model, "_inputs_struct", None)
+    if isinstance(own, Mapping) and isinstance(clips, Mapping) and clips.keys() == own.keys():
+        clips = {x.name: clips[key] for key, x in own.items()}  # its own keys may be others than its inputs' names
     given = clips
     if len(names) == 1 and not isinstance(clips, Mapping):
         given = {names[0]: clips}
@@ -327,9 +328,7 @@ def checked_clips(model: keras.Model, clips) -> dict[str, np.ndarray]:
             f"model {model.name!r} takes clips as a list of arrays for {', '.join(names)}, or a dict by these names. "
             f"Received: {received}"
         )
-    checked = {
-        name: _checked_input(model, x, np.asarray(given[name])) for name, x in zip(names, model.inputs, strict=True)
-    }
+    checked = {x.name: _checked_input(model, x, np.asarray(given[x.name])) for x in model.inputs}
     counts = {len(each) for each in checked.values()}
     if len(counts) > 1:
         raise ValueError(f"every input is given as many clips. Received: {', '.join(map(str, sorted(counts)))}")

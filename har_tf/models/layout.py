@@ -775,16 +775,24 @@ def _read_off(layout: Layout, coordinates: dict[str, np.ndarray], share: np.ndar
                 return None  # no stretch of the clip: places that lie apart
             if begin > 1e-4 or extent < 1 - 1e-4:
                 axes[0], begins[name] = (*axes[0], Part(name, 1, extent)), begin
+    for name in now.keys() & begins.keys() & parts.keys() - kept:  # sampled unevenly, as in resizing
+        old = sorted(layout.span(parts[name]))
+        found = sorted((begins[name], begins[name] + now[name].extent))
+        if max(abs(a - b) for a, b in zip(old, found, strict=True)) <= _TOLERANCE * abs(_finest(layout, name)):
+            extent = math.copysign(old[1] - old[0], now[name].extent)
+            begins[name] = old[0] if extent > 0 else old[1]
+            kept, parts = kept | {name}, parts | {name: replace(now[name], extent=extent)}
     axes = [tuple(parts[part.name] if part.name in kept else part for part in axis) for axis in axes]
     return replace(new, axes=tuple(axes), begins=begins)
 
 
 def _close(places: np.ndarray, spread: np.ndarray, layout: Layout, name: str) -> bool:
     """Whether values that lie along the clip are each made of places at most about a cell of theirs apart."""
-    different = np.unique(np.round(places, 6))
+    finest = abs(_finest(layout, name))
+    different = np.unique(np.round(places / finest, 2))
     if len(different) < 2:  # all the same: of all of them, or of one
         return True
-    cell = max(np.median(np.diff(different)), abs(_finest(layout, name)))
+    cell = max(np.ptp(different) / (len(different) - 1), 1) * finest
     return bool(np.sqrt(max(0.0, float(spread.max()))) <= 1.01 * cell)
 
 
@@ -809,8 +817,15 @@ def _first(coordinates: np.ndarray, lines: Sequence[Mapping[str, np.ndarray]], n
     (line,) = [line[name] for line in lines if name in line] or [np.zeros(1)]  # a single cell
     if len(line) < 4:
         return first
-    step = float(np.median(np.diff(line)))
-    return first + float(np.median(line - step * np.arange(len(line))))
+    return first + float(np.median(line - _slope(line) * np.arange(len(line))))
+
+
+def _slope(line: np.ndarray) -> float:
+    """How much a line grows from one value to the next, which need not be even, in its middle half."""
+    middle = line[len(line) // 4 : len(line) - len(line) // 4]
+    return (
+        float(np.polyfit(np.arange(len(middle)), middle, 1)[0]) if len(middle) > 2 else float(np.median(np.diff(line)))
+    )
 
 
 def _fit(lines: dict[str, np.ndarray], finest: Mapping[str, float]) -> Axis | None:
@@ -830,8 +845,7 @@ def _fit(lines: dict[str, np.ndarray], finest: Mapping[str, float]) -> Axis | No
         size = int(again[0]) + 1 if left and len(again) else len(line)
         if every % (inside * size):
             return None
-        steps = np.diff(line[:size])
-        step = float(np.median(steps))
+        step = _slope(line[:size])
         expected = np.tile(np.repeat(step * np.arange(size), inside), every // (inside * size))
         away = whole - expected
         if np.ptp(away) > 2 * _TOLERANCE * max(abs(step), abs(finest[name])):
