@@ -181,7 +181,11 @@ def apart(model: keras.Model, graph: keras.Model, clips) -> float:
         pairs = zip(own, map(ops.convert_to_numpy, tree.flatten(made)), strict=True)
         return max(np.abs(x - y).max() / max(1, np.abs(x).max()) if np.isfinite(y).all() else np.inf for x, y in pairs)
 
-    own = tree.flatten(model.predict_on_batch(clips))
+    try:
+        own = tree.flatten(model.predict_on_batch(clips))
+    except Exception:  # of one that takes floats alone
+        clips = tree.map_structure(lambda each: np.asarray(each, "float32"), clips)
+        own = tree.flatten(model.predict_on_batch(clips))
     given = tree.map_structure(ops.convert_to_tensor, clips)
     found = away(graph(given, training=False))
     return found if found <= SAME or away(model.predict_on_batch(clips)) <= SAME else 0.0

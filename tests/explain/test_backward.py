@@ -186,3 +186,25 @@ def eight_taps():
         x = keras.layers.Conv3D(2, 3, padding="same", name=f"conv{i}", activation="relu")(x)
         x = x if i % 2 else keras.layers.AveragePooling3D((1, 1, 1))(x)
     return keras.Model(clip, keras.layers.Dense(2, activation="softmax")(keras.layers.GlobalAveragePooling3D()(x)))
+
+
+@pytest.mark.parametrize("wrapped", [layers.Lambda, layers.Activation])
+def test_means_of_what_is_no_softmax_of_the_logits_are_not_taken_for_it(wrapped, clips):
+    clip = keras.Input((T, H, W, 3))
+    x = layers.TimeDistributed(layers.Conv2D(1, 1, kernel_initializer="ones", name="bright"))(
+        layers.Rescaling(1 / 255)(clip)
+    )
+    x = layers.Dense(2, kernel_initializer=keras.initializers.Constant([[-1.0, 1.0]]))(
+        layers.TimeDistributed(MAX2D())(x)
+    )
+    model = keras.Model(clip, layers.GlobalAveragePooling1D()(wrapped(lambda x: tf.nn.softmax(-x))(x)))
+    found = gradcam(model, clips[:1], class_index=0)  # bright patches speak for class 0
+    assert found.settings["score"] == "log-probability" and found.maps[0, 0, 5, 16] == pytest.approx(1, abs=1e-3)
+    assert found.probability[0] == pytest.approx(model.predict_on_batch(clips[:1])[0, 0], abs=1e-5)
+
+
+def test_a_gradient_that_is_stopped_is_told(clips):
+    clip = keras.Input((T, H, W, 3))
+    x = ops.stop_gradient(layers.Conv3D(1, 1, name="bright")(clip))
+    with pytest.raises(ValueError, match="no gradient reaches tap 'bright'"):
+        gradcam(keras.Model(clip, layers.Dense(2)(MAX3D()(x))), clips)

@@ -219,3 +219,47 @@ def test_a_call_that_cannot_be_traced_says_what_to_do():
 
     with pytest.raises(ValueError, match=r"the call of Untraceable .* cannot be traced .*`keras.ops`"):
         flatten(Untraceable(), [(None, *CLIP)])
+
+
+class TrainingUnlessTold(Subclassed):
+    def call(self, x, training=True):
+        return super().call(0 * x if training else x)
+
+
+class OfWholeNumbers(Subclassed):
+    def call(self, x):
+        return super().call(x / 255 if x.dtype == "uint8" else x)
+
+
+class Overridden(keras.Model):
+    def call(self, x, training=None):
+        return super().call(x[:, ::-1] / 255, training=training)
+
+
+class Backwards(keras.Model):
+    def predict_step(self, data):
+        return super().predict_step(data)[:, ::-1]
+
+
+def functional(kind):
+    clip = keras.Input(CLIP)
+    x = layers.Flatten()(layers.Conv3D(2, 3, name="conv")(clip))
+    return kind(clip, layers.Dense(2, activation="softmax")(x))
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (2, *CLIP)).astype("uint8")
+
+
+@pytest.mark.parametrize("make", [TrainingUnlessTold, lambda: functional(Overridden)])
+def test_a_call_of_ones_own_is_explained_as_the_model_predicts(make, pixels):
+    model = make()
+    own = model.predict(pixels.astype("float32"), verbose=0)
+    np.testing.assert_allclose(gradcam(model, pixels, class_index=0).probability, own[:, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [OfWholeNumbers, lambda: functional(Backwards)])
+def test_a_model_that_answers_otherwise_than_its_graph_is_refused(make, pixels):
+    with pytest.raises(ValueError, match="answers otherwise than the graph of its layers"):
+        gradcam(make(), pixels)

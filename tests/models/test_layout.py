@@ -190,3 +190,70 @@ def test_one_channel_takes_no_room_in_a_shape_and_one_row_is_a_place():
     whole = ((0.0, 1.0),) * 3
     assert found["second"] == ((2, 16, 24, 1), whole) and found["third"] == ((2, 16, 24, 1), whole)
     assert found["merged"] == ((2, 1, 24, 2), whole) and found["pool"] == ((2, 16, 24, 1), whole)
+
+
+def halves(x):
+    return x[:, :, :, : W // 2], x[:, :, :, W // 2 :]
+
+
+def around_motion(x):
+    """The half of the width in which more moves."""
+    moves = ops.sum(ops.abs(x[:, 1:] - x[:, :-1]), axis=(1, 2, 4))
+    right = ops.sum(moves[:, W // 2 :], axis=1) > ops.sum(moves[:, : W // 2], axis=1)
+    return ops.where(right[:, None, None, None, None], ops.flip(x, axis=3), x)
+
+
+def over_time(x):
+    """The mean of all frames until each."""
+    share = np.tril(np.ones((T, T), "float32")) / np.arange(1, T + 1)[:, None]
+    return ops.einsum("ts,bshwc->bthwc", ops.convert_to_tensor(share), x)
+
+
+APART = {
+    "both halves added": lambda x: layers.Add()(halves(x)),
+    "the largest of both": lambda x: layers.Maximum()(halves(x)),
+    "their difference": lambda x: layers.Subtract()(halves(x)),
+    "both as channels": lambda x: layers.Concatenate()(halves(x)),
+    "early and late frames": lambda x: ops.max(ops.reshape(x, (-1, 2, T // 2, H, W, 3)), axis=1),
+    "mean of the stacked halves": lambda x: ops.mean(ops.stack(halves(x), axis=1), axis=1),
+    "added to its mirror image": lambda x: x + 0.5 * ops.flip(x, axis=3),
+    "the mean so far": Own(over_time),
+    "mirrored by what moves": Own(around_motion),
+    "the largest of it and its mirror image": Own(lambda x: ops.maximum(0.9 * x, ops.flip(x, axis=3))),
+    "two columns swapped, which computes": lambda x: Own(lambda y: ops.relu(ops.flip(y, axis=3)))(
+        layers.AveragePooling3D((1, 1, W // 2))(x)
+    ),
+    "the largest of it and its transpose": lambda x: Own(lambda y: ops.maximum(0.8 * y, ops.swapaxes(y, 2, 3)))(
+        x[:, :, :, :H]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", APART)
+def test_places_that_lie_apart_or_hang_on_the_clip_are_refused(clip, name):
+    with pytest.raises(ValueError, match="no feature map whose place is known: what '.+' does to places and frames"):
+        gradcam(brightness(APART[name]), clip)
+
+
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [
+        ((20, 30), {"antialias": True}),
+        ((24, 32), {"interpolation": "nearest"}),
+        ((22, 36), {"interpolation": "bicubic", "antialias": True}),
+    ],
+)
+def test_resizing_that_samples_unevenly_keeps_the_whole(size, options):
+    frames = layers.Resizing(*size, **options)
+    x = ops.reshape(layers.Rescaling(1 / 255)(start := keras.Input((T, H, W, 3))), (-1, H, W, 3))
+    x = layers.Conv2D(1, 1, name="bright")(frames(x))
+    model = keras.Model(start, layers.Dense(2)(ops.reshape(layers.GlobalMaxPooling2D()(x), (-1, T))))
+    assert find(model).spans == ((0, 1),) * 3
+
+
+def test_cells_that_no_window_reaches_are_not_on_the_map(clip):
+    model = brightness(layers.MaxPooling3D((3, 1, 20)))  # frames 0 to 2 of 4, columns 0 to 39 of 48
+    tap = find(model)
+    assert tap.shape == (1, H, 2, 1) and tap.spans == ((0, 0.75), (0, 1), (0, pytest.approx(40 / 48)))
+    maps = gradcam(model, clip).maps[0]
+    assert not maps[3].any() and not maps[:, :, 40:].any() and maps[2, 12, 30] == pytest.approx(1, abs=1e-3)

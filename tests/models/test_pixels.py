@@ -3,8 +3,9 @@ from typing import get_args, get_type_hints
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from checks import random_clip
-from keras import layers
+from keras import layers, ops
 from keras.applications import imagenet_utils, mobilenet_v2, resnet
 
 from har_tf.cli.reading import Foreign
@@ -85,10 +86,14 @@ def test_grey_models_take_colours(clips, tmp_path):
         (layers.Rescaling(255.0), False),
         (layers.ZeroPadding3D(1), False),
         (layers.BatchNormalization(), False),  # untrained
+        (lambda x: ops.minimum(x, 1), False),  # what keeps numbers small is no scaling
+        (ops.tanh, False),
+        (ops.log1p, False),
+        (lambda x: ops.minimum(layers.Rescaling(1 / 255)(x), 1), True),
     ],
 )
 def test_what_a_model_shows_of_its_scaling(before, shown):
-    shape = (1, 8, 8) if "<lambda>" in repr(before) and shown else SHAPE
+    shape = (1, 8, 8) if "CenterCrop" in getattr(getattr(before, "__code__", None), "co_names", ()) else SHAPE
     model = network(before, (*SHAPE, 3)) if shape == SHAPE else network_of_frames(before)
     assert scales_pixels(model) is shown
 
@@ -170,3 +175,26 @@ def test_floats_have_a_gradient(clips):
 
 def test_the_command_line_knows_the_same_scalings():
     assert set(get_args(Scaling)) <= set(get_args(get_args(get_type_hints(Foreign)["scaling"])[0]))
+
+
+def test_pixels_are_not_scaled_twice_and_half_floats_are_no_whole_numbers():
+    with pytest.raises(ValueError, match="shows by its first layers that it scales pixels from 0 to 255 itself"):
+        of_pixels(network(layers.Rescaling(1 / 255)), scaling="0..1")
+    assert not scales_pixels(network(dtype="bfloat16"))
+
+
+def test_floats_that_are_scaled_otherwise_are_refused():
+    model = network(
+        layers.Lambda(lambda x: tf.image.convert_image_dtype(x, "float32"), lambda shape: shape), dtype="uint8"
+    )
+    with pytest.raises(ValueError, match="answers otherwise where its pixels are float32 in place of uint8"):
+        of_floats(model)
+
+
+def test_a_structure_of_one_output_and_batches_of_a_fixed_size():
+    model = network()
+    named = keras.Model(model.input, {"class": model.output})
+    assert isinstance(of_pixels(named).output, keras.KerasTensor)
+    fixed = keras.Input(batch_shape=(4, *SHAPE, 3))
+    with pytest.raises(ValueError, match="takes 4 clips at once, no more and no fewer"):
+        of_pixels(keras.Model(fixed, model(fixed)))
