@@ -418,7 +418,7 @@ def _taken_by_kernel(operation, layout: Layout, before: Layout) -> Layout:
         reach = (width - 1) * step
         behind = min(zeros_behind, reach - min(zeros_in_front, (reach + 1) // 2))
         front = min(zeros_in_front, reach - behind)
-        cell = part.extent / before.axes[i][0].size
+        cell = _step(before.axes[i][0])
         begins[part.name] = round(begins[part.name] + front * cell, 6)
         axes[i] = (replace(part, extent=round(part.extent - (front + behind) * cell, 6)),)
     return replace(layout, axes=tuple(axes), begins=begins, padding=padding)
