@@ -419,8 +419,8 @@ def _taken_by_kernel(operation, layout: Layout, before: Layout) -> Layout:
         behind = min(zeros_behind, reach - min(zeros_in_front, (reach + 1) // 2))
         front = min(zeros_in_front, reach - behind)
         cell = _step(before.axes[i][0])
-        begins[part.name] = round(begins[part.name] + front * cell, 6)
-        axes[i] = (replace(part, extent=round(part.extent - (front + behind) * cell, 6)),)
+        begins[part.name] = round(begins[part.name] + front * cell, 5) + 0.0
+        axes[i] = (replace(part, extent=round(part.extent - (front + behind) * cell, 5)),)
     return replace(layout, axes=tuple(axes), begins=begins, padding=padding)
 
 
