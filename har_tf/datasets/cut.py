@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import VideoRecord
 from har_tf.video import VideoError, frame_indices, sliding_windows
 from har_tf.video.frame_counts import FrameCount, count_frames
+from har_tf.video.reader import frame_times
+from har_tf.video.sampling import is_even
 from har_tf.video.segment import frame_rate
 
 
@@ -35,9 +39,13 @@ def cut(
         windows = sliding_windows(count.frames, num_frames, tail="drop")
         if clips_per_video is not None and len(windows) > clips_per_video:
             windows = windows[frame_indices(len(windows), clips_per_video)]
+        seconds = frame_times(record.path, count.frames)
+        even, step = is_even(seconds), seconds[-1] / max(1, len(seconds) - 1)
+        seconds = np.append(seconds, seconds[-1] + step)
         for window in windows:
-            segment = float(window[0] / rate), float((int(window.max()) + 1) / rate)
-            records.append(replace(record, segment=segment))
+            begin, end = int(window[0]), int(window.max()) + 1
+            segment = (begin / rate, end / rate) if even else (seconds[begin], seconds[end])
+            records.append(replace(record, segment=(float(segment[0]), float(segment[1]))))
     return dataset.subset(records)
 
 

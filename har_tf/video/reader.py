@@ -130,7 +130,7 @@ def frame_times(path: str | PathLike, frames: int | None = None, threads: int | 
     guard = Guard(path)
     if frames is not None:
         with open_stream(guard) as stream:
-            seconds = _seconds_of(stream, scan_packets(guard, stream, keep=False))
+            seconds = seconds_of(stream, scan_packets(guard, stream, keep=False))
         if seconds is not None and len(seconds) == frames:
             return seconds
     with open_stream(guard, threads) as stream:
@@ -352,7 +352,7 @@ def _read(path: str | PathLike, request: _Request, target: Target, threads: int 
             return clip
     with open_stream(guard, threads) as stream:
         scan = scan_packets(guard, stream, keep=True, stamped=request.by_time)
-        seconds = _seconds_of(stream, scan) if request.by_time else None
+        seconds = seconds_of(stream, scan) if request.by_time else None
         if scan.data:
             context, ratio = stream.codec_context, stream.sample_aspect_ratio
             clip = _read_needed(guard, context, scan.data, scan.stamps, seconds, request, target, ratio)
@@ -372,7 +372,7 @@ def _read(path: str | PathLike, request: _Request, target: Target, threads: int 
     return clip
 
 
-def _seconds_of(stream: av.VideoStream, scan: Scan) -> np.ndarray | None:
+def seconds_of(stream: av.VideoStream, scan: Scan) -> np.ndarray | None:
     """When the frames are shown, if every packet becomes one; None where one has no stamp."""
     return None if None in scan.stamps else Clock.of(stream).seconds(sorted(scan.stamps))
 

@@ -1,8 +1,8 @@
 """A stretch of an untrimmed video that is given in seconds, as annotations of segments are.
 
 Frame i is shown from i / rate on, so second t is the boundary in front of frame round(t * rate), halves rounded
-up. The rate is the mean one of the file: of a video with uneven distances between frames, boundaries may be off
-by as much as the frames are.
+up. Of a video whose frames lie unevenly, a segment goes by their time stamps: from the frame that is shown at its start
+to the last one that is shown before its end.
 
 Annotations run past the end of some videos. A segment that starts inside the video ends with it if what is lacking
 is at most a second, and at most half of the segment; otherwise the annotation is of another video, or wrong, and
@@ -11,14 +11,16 @@ is at most a second, and at most half of the segment; otherwise the annotation i
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 
 from .errors import VideoError
-from .guard import Guard
-from .reader import probe, read_clip
-from .sampling import frames_needed
+from .guard import Guard, regular_file
+from .reader import probe, read_clip, seconds_of
+from .sampling import frames_needed, is_even
 from .stream import open_stream, scan_packets
 
 TOLERANCE = 1  # seconds that a segment may run past the end
@@ -72,8 +74,8 @@ def read_segment(
         VideoError: see `read_clip`; or the segment does not lie in the video, see above.
         ValueError: an argument is out of its range.
     """
-    rate = frame_rate(path)
-    first, stop = frame_range(start, end, rate)
+    rate, seconds = _pace(path)
+    first, stop = frame_range(start, end, rate) if seconds is None else _shown(start, end, seconds)
     name = f"segment from {start:g} to {end:g} s"
     needed = frames_needed(num_frames, sampling)
     if short == "error" and stop - first < needed:
@@ -85,6 +87,38 @@ def read_segment(
         if last is None or (short == "error" and last - first < needed):
             raise VideoError(path, f"{name}: {error.reason}") from error
     return read_clip(path, num_frames, size, sampling, first, last, short, threads=threads, fit=fit, by=by)
+
+
+def _pace(path: str | PathLike) -> tuple[Fraction, np.ndarray | None]:
+    """Mean frames per second of a video, and the seconds of its frames where they lie unevenly; None: evenly."""
+    path = regular_file(path)
+    status = path.stat()
+    return _pace_of(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _pace_of(path: Path, size: int, modified: int) -> tuple[Fraction, np.ndarray | None]:
+    # The segments of a video are read one after the other, and this takes a pass over its packets.
+    rate, guard = frame_rate(path), Guard(path)
+    with open_stream(guard) as stream:
+        if stream.container.format.name == "avi":  # which has one rate
+            return rate, None
+        seconds = seconds_of(stream, scan_packets(guard, stream, keep=False))
+    if seconds is None or is_even(seconds):
+        return rate, None
+    return Fraction(len(seconds) - 1) / Fraction(float(seconds[-1])), seconds
+
+
+def _shown(start: float, end: float, seconds: np.ndarray) -> tuple[int, int]:
+    """(first frame, frame after the last) that is shown between two times; behind the end in frames of mean length."""
+    frame_range(start, end, Fraction(1))  # which checks them
+    count, step = len(seconds), seconds[-1] / (len(seconds) - 1)
+    behind = [max(0, math.floor((time - seconds[-1]) / step + 0.5) - 1) for time in (start, end)]
+    first = int(np.searchsorted(seconds, start + 1e-6, side="right")) - 1
+    stop = int(np.searchsorted(seconds, end - 1e-6, side="left"))
+    if start >= seconds[-1] + step:
+        first = count + behind[0]
+    return first, max(stop + behind[1] * (stop == count), first + 1)
 
 
 def _end_inside(path: str | PathLike, first: int, stop: int, rate: Fraction, threads: int | None) -> int | None:

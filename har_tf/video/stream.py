@@ -18,6 +18,9 @@ from .guard import Guard, regular_file, text_of
 _KEEP_BYTES = 256 * 2**20
 _KEEP_PACKETS = 2**20
 
+# What is known of each takes memory; at 30 frames a second these are three days.
+_MOST_PACKETS = 2**23
+
 # Frames of more pixels, those above 4K, are decoded by fewer threads, each of which holds some.
 _PIXELS_AT_ONCE = 2**27
 
@@ -114,13 +117,18 @@ def scan_packets(guard: Guard, stream: av.VideoStream, keep: bool, stamped: bool
 
 def demux(guard: Guard, stream: av.VideoStream) -> Iterator[av.Packet | None]:
     """The packets that hold something, then None, which makes the decoder return what it holds back."""
-    broken = True
+    broken, count = True, 0
     while broken:
         broken = False
         try:
             for packet in stream.container.demux(stream):
                 guard.came_upon_packet()
                 if packet.size:
+                    count += 1
+                    if count > _MOST_PACKETS:
+                        raise VideoError(
+                            guard.path, f"more than {_MOST_PACKETS:,} packets of video, which is the most that are read"
+                        )
                     yield packet
         except IndexError:
             # PyAV does not expect the first packet of a stream that begins part-way. It is none of ours: go on.

@@ -45,3 +45,11 @@ def test_some_clips_of_a_video_are_evenly_spread(dataset):
 def test_the_clips_of_some_videos_are_found_again(dataset):
     clips = cut(dataset, 8, workers=0)
     assert clips_of(clips, dataset.subset(dataset.records[:1])) == list(clips.records[:2])
+
+
+def test_clips_of_a_video_of_uneven_speed_are_the_same_frames(tmp_path, numbered, make_video):
+    path = make_video(tmp_path / "v.mkv", numbered(8), times=[0, 10, 20, 500, 900, 3000, 3010, 9000])
+    clips = cut(ActionDataset("one", tmp_path, (VideoRecord(path, 0),), ("x",)), 4, workers=0).records
+    assert len(clips) == 2
+    for clip, start in zip(clips, (0, 4), strict=True):
+        np.testing.assert_array_equal(clip.read(4, (32, 32), "dense"), read_clip(path, 4, (32, 32), "dense", start))

@@ -100,6 +100,14 @@ def test_a_packet_that_claims_to_be_huge_is_given_up(tmp_path, make_video, numbe
         probe(path)
 
 
+def test_more_packets_than_there_is_memory_for_are_refused(tmp_path, make_video, numbered, monkeypatch):
+    monkeypatch.setattr("har_tf.video.stream._MOST_PACKETS", 5)
+    path = make_video(tmp_path / "v.mkv", numbered(6))
+    for read in (probe, read_clip):
+        with pytest.raises(VideoError, match=r"v.mkv: more than 5 packets of video"):
+            read(path)
+
+
 def test_a_thin_picture_is_not_made_a_huge_one_by_a_crop(tmp_path, make_video):
     path = make_video(tmp_path / "thin.mkv", np.zeros((2, 2, 4096, 3), np.uint8), "ffv1", "yuv420p")
     Image.new("RGB", (40_000, 2)).save(tmp_path / "thin.png")

@@ -87,3 +87,18 @@ def test_size_and_sampling_are_handed_on(video, numbers):
     assert clip.shape == (4, 24, 32, 3)
     assert clip.dtype == np.uint8
     assert numbers(clip) == [25, 27, 29, 31]
+
+
+def test_a_segment_of_a_video_of_uneven_speed_goes_by_its_time_stamps(tmp_path, make_video, numbered, numbers):
+    path = make_video(tmp_path / "v.mkv", numbered(7), times=[0, 100, 200, 300, 1300, 1400, 3000])
+    for start, end, expected in (
+        (0.25, 1.35, [2, 3, 4]),  # the frame that is shown at the start, and no more of one that begins at the end
+        (1.0, 1.2, [3]),
+        (1.4, 3.0, [5]),
+        (2.9, 3.3, [5, 6]),
+        (2.0, 4.2, [5, 6]),  # the last frame is shown until 3.5 s, half a second in the mean
+    ):
+        assert numbers(read(path, start, end)) == expected
+    for start, end in ((5, 6), (3.2, 6)):
+        with pytest.raises(VideoError, match=f"segment from {start} to {end} s: .*7 decodable"):
+            read(path, start, end)
