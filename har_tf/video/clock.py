@@ -11,7 +11,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from .sampling import ROUNDING
+from .sampling import ROUNDING, is_even
 
 UNKNOWN_RATE = 10  # frames a second of files that do not say
 _LONGEST_GAP = 3600  # seconds between two frames: more is a damaged time stamp
@@ -58,7 +58,10 @@ class Clock:
 
     def rate_of(self, seconds: np.ndarray) -> float:
         """Mean frames a second of frames at these seconds: what the container says where that fits, 0 if unknown."""
-        if self._rate and np.abs(seconds - np.arange(len(seconds)) / self._rate).max() <= ROUNDING:
+        if len(seconds) < 2 or not (self._rate or self._first is not None):
             return self._rate
-        made_up = not self._rate and self._first is None
-        return self._rate if made_up or len(seconds) < 2 else (len(seconds) - 1) / float(seconds[-1])
+        # Of an even stream the first stamp may be off by a frame.
+        for part in (seconds, seconds[1:]) if is_even(seconds) else (seconds,):
+            if self._rate and np.abs(part - part[0] - np.arange(len(part)) / self._rate).max() <= ROUNDING:
+                return self._rate
+        return (len(seconds) - 1) / float(seconds[-1])

@@ -87,7 +87,7 @@ class Guard:
         return f"more than {self._pixels:,.0f} pixels, which the environment variable {limits.PIXELS} would allow"
 
     def read(self, size: int) -> bytes:
-        """For FFmpeg: the next bytes. None once a limit is met, which `check` tells: FFmpeg takes it for the end."""
+        """For FFmpeg: the next bytes; once a limit is met none, as at the end, and `check` tells which limit."""
         if self._error is not None:
             return b""
         try:

@@ -92,10 +92,18 @@ def frame_indices(
 
 
 def is_even(seconds: np.ndarray) -> bool:
-    """Whether frames at these seconds (N,), which rise from 0, are as far apart, to what containers round."""
-    if len(seconds) < 3:
+    """Whether frames at these seconds (N,), which rise from 0, are as far apart, to what containers round.
+
+    FFmpeg stamps the first frame of some streams up to a frame too early or too late, which does not count.
+    """
+
+    def on_a_line(part: np.ndarray) -> bool:
+        return bool(np.abs(part - np.linspace(part[0], part[-1], len(part))).max() <= ROUNDING)
+
+    if len(seconds) < 3 or on_a_line(seconds):
         return True
-    return bool(np.abs(seconds - np.linspace(0, seconds[-1], len(seconds))).max() <= ROUNDING)
+    step = (seconds[-1] - seconds[1]) / (len(seconds) - 2)
+    return bool(len(seconds) >= 8 and abs(seconds[1] - step) <= 1.1 * step and on_a_line(seconds[1:]))
 
 
 def check_by(by: str, sampling: str) -> None:

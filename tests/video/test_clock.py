@@ -37,6 +37,9 @@ def test_even_is_what_differs_by_the_rounding_of_a_container_only():
     assert is_even(np.round(np.arange(300) / 29.97, 3))
     assert is_even(np.array([0.0, 7.0])) and is_even(np.zeros(1))
     assert not is_even(np.array([0, 0.04, 0.09]))
+    late = np.array([0, *np.arange(2, 12)]) / 25  # raw MPEG-1, as FFmpeg stamps it
+    assert is_even(late) and Clock(Fraction(25), Fraction(1, 90000)).rate_of(late) == 25
+    assert not is_even(np.array([0, *np.arange(4, 14)]) / 25), "a gap"
 
 
 @pytest.mark.parametrize("name", ["v.mkv", "v.mp4", "v.avi"])
