@@ -64,7 +64,8 @@ class OverlapReport:
             text += f"; {len({pair[0] for pair in self.identical})} have the same content as a training {unit}"
         if self.near_identical is not None:
             text += f"; {len({pair[0] for pair in self.near_identical})} are near-identical to one"
-            text += f", {self.near_of_other_groups} of them to one that is no sibling" if self.near_identical else ""
+            if self.near_identical and self.with_group:
+                text += f", {self.near_of_other_groups} of them to one that is no sibling"
         return text + (f"; {self.unread} videos could not be read" if self.unread else "")
 
 

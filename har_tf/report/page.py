@@ -145,8 +145,9 @@ def both_sides(parts: Mapping[str, Mapping]) -> list[Section]:
         for test, training, distance in part["overlap"][kind] or ()
     ]
     columns = {"Test clip": "test", "Training clip": "training", "Distance": "distance"}
+    first = f", the first {PAIRS}" if len(pairs) > PAIRS else ""
     table = Table.of(
-        f"Test clips that look like a training clip ({len(pairs)} pairs)", pairs[:PAIRS],
+        f"Test clips that look like a training clip ({len(pairs)} pairs{first})", pairs[:PAIRS],
         {"Split": "split", **columns} if len(parts) > 1 else columns,
         notes=["Distance: median share of differing bits of the frames' hashes; 0: the same content."],
         formats={"Distance": ".3f"},
