@@ -35,7 +35,7 @@ MEMORY = 6 * 2**30
 END = 10  # seconds in which the processes of one that was killed end, too
 IMPORTS = 4.0  # seconds more that whole processes take, for what the forked ones have imported
 MARK = "HAR_TF_ATTACK"  # environment variable by which the processes of a case are found
-PRELOAD = ["benchmarks.attacks.interruptions"]  # imported before processes are forked; see `imported`
+PRELOAD = ["benchmarks.attacks.interruptions"]  # imported before processes are forked
 KINDS = ("event", "byte", "second")
 ROOM = 256 * 2**20  # of a disk that is large enough
 _EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.link", "os.symlink"}
@@ -110,7 +110,8 @@ def _run_whole(bench: Bench, program: Program, out: Path, log: Path, second: flo
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(second)
             process.send_signal(how)
-            process.wait(LIMIT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(LIMIT)
         finally:
             process.kill()
     return Run(process.wait(), (log / "stderr").read_text(errors="replace"), 0.0, 0)

@@ -191,11 +191,8 @@ PROGRAMS = {
 }
 
 
-def preload() -> None:
-    """Imports what the programs import, so that a process that is forked from this one begins at once."""
-    import har_tf.cli.app
-    import har_tf.concepts.mining
-    import har_tf.front_door  # noqa: F401 - imported for those that are forked
+# What heavy programs import, so that a process that is forked from one that has imported it begins at once.
+IMPORTED = ("har_tf.cli.app", "har_tf.concepts.mining", "har_tf.front_door")
 
 
 def snapshot(folder: Path) -> dict[str, str]:
