@@ -5,13 +5,14 @@ Anyone may have given a file its name. Lines that are printed go through `say`, 
 """
 
 import difflib
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
+
+from har_tf.files.json_text import parse_json
 
 ClassNames = Sequence[str] | Mapping[str, int] | Mapping[int, str]
 
@@ -56,10 +57,10 @@ def read_names(path: Path) -> tuple[str, ...]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
         if path.suffix.lower() == ".json":
-            names = json.loads(text)
+            names = parse_json(text)
         else:
             names = [line.strip() for line in text.rstrip().split("\n")]
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         kind = "JSON" if path.suffix.lower() == ".json" else "text"
         raise ValueError(f"{path}: not a {kind} file of class names ({error})") from error
     if path.suffix.lower() != ".json":

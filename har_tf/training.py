@@ -11,8 +11,6 @@ import hashlib
 import json
 import sys
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,14 +20,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from har_tf.files.errors import DAMAGE, reason_of
+from har_tf.files.json_text import parse_json
 from har_tf.files.whole import alone, sync, whole_file
 from har_tf.names import say
 from har_tf.training_recipe import TrainingRecipe
 
 Train = Callable[[range], tf.data.Dataset]
-
-# What reading a file ends in that a disk has damaged.
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 LONG_SAVE = 1.0  # seconds; a state that is written faster is written after every epoch
 
@@ -260,11 +257,11 @@ class _State(keras.callbacks.Callback):
         for path in known:
             try:
                 about, variables = self._read(path, "v", self._variables())
-                about = json.loads(str(about))
+                about = parse_json(str(about))
                 best = self._best_of(about)
                 break
-            except _UNREADABLE as error:
-                reasons.append(f"{path}: cannot be read ({(str(error) or type(error).__name__).splitlines()[0]})")
+            except DAMAGE as error:
+                reasons.append(f"{path}: cannot be read ({reason_of(error)})")
         else:
             raise ValueError(f"{'; '.join(reasons)}; remove the folder to train anew")
         if about["identity"] != self.identity:
@@ -294,7 +291,7 @@ class _State(keras.callbacks.Callback):
             if path.is_file():
                 try:
                     epoch, _ = self._read(path, "w", self.model.weights)
-                except _UNREADABLE:
+                except DAMAGE:
                     continue
                 if int(epoch) == about["best_epoch"]:
                     return path

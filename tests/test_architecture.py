@@ -8,8 +8,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Packages and modules of har_tf from left to right. Each imports only from those of earlier lines; where several stand
 # in a line, they do not import each other.
 LAYERS = (
-    ("names", "quiet"),
-    ("command", "files", "networks", "training_recipe"),
+    ("files", "quiet"),
+    ("names",),
+    ("command", "networks", "training_recipe"),
     ("video",),
     ("datasets", "models", "training"),
     ("audit", "explain", "pipeline"),

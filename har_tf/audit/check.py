@@ -36,6 +36,7 @@ from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.folder import GROUP, SUFFIXES
 from har_tf.datasets.parts import part_of
 from har_tf.datasets.records import relative, stamp_of
+from har_tf.files.json_text import parse_json
 from har_tf.files.limits import MEMORY, TIMEOUT
 from har_tf.files.whole import resumable
 from har_tf.files.workers import Failed, outcomes
@@ -332,8 +333,8 @@ def _earlier(out: Path, fresh: bool) -> dict[str, Row]:
             return rows
         for line in lines:
             try:
-                row = manifest.row_of(json.loads(line))
-            except json.JSONDecodeError:  # half a line of a killed run, or an empty one
+                row = manifest.row_of(parse_json(line))
+            except ValueError:  # half a line of a killed run, or an empty one
                 continue
             if row is not None:
                 rows[row.path] = row

@@ -28,6 +28,7 @@ from har_tf.concepts.detectors.base import letterbox
 from har_tf.datasets import walk
 from har_tf.datasets.folder import SUFFIXES, check_folder
 from har_tf.datasets.records import relative
+from har_tf.files.json_text import parse_json
 from har_tf.files.whole import alone, whole_file
 from har_tf.names import shown
 from har_tf.video import VideoError, read_clip
@@ -319,7 +320,7 @@ def read_manifest(path: Path) -> ConceptSet:
         ConceptError: it cannot be read, is of another version, or names a clip outside its folder or twice.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        content = parse_json(path.read_text(encoding="utf-8", errors="surrogateescape"))
         if content.get("version") != _VERSION:
             raise ConceptError(f"{path}: of version {content.get('version')}. Expected {_VERSION}")
         names = {each.name for each in fields(ConceptClip)}
@@ -332,7 +333,7 @@ def read_manifest(path: Path) -> ConceptSet:
         concepts, settings = tuple(content["concepts"]), dict(content["settings"])
     except ConceptError:
         raise
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConceptError(f"{path}: not a manifest of concepts ({type(error).__name__}: {error})") from error
     outside = [clip.file for clip in clips if Path(clip.file).is_absolute() or ".." in Path(clip.file).parts]
     if outside:

@@ -1,7 +1,23 @@
-"""What an error about one file says."""
+"""What an error about one file says, and what readers of files raise."""
 
+import struct
+import zipfile
+import zlib
 from os import PathLike
 from pathlib import Path
+
+# What readers of zip archives, pickles, arrays, HDF5 and Keras' files raise when the bytes are none: of a damaged file
+# any step may fail. Who catches it raises a ValueError that names the file, with `reason_of` it.
+DAMAGE = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, OSError, EOFError,
+    RuntimeError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+
+
+def reason_of(error: BaseException) -> str:
+    """What an exception says, as one line of at most 300 characters; its type where that alone tells little."""
+    text = " ".join(str(error).split())[:300]
+    return text if text and isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 class FileError(Exception):

@@ -2,6 +2,12 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
+
+from har_tf.files.errors import DAMAGE, reason_of
+from har_tf.files.json_text import parse_json
+
+_MOST_BYTES = 2**26  # of a JSON member; the largest of Keras' applications have 1 MB
 
 
 def check_keras_file(path: str | Path) -> None:
@@ -9,7 +15,8 @@ def check_keras_file(path: str | Path) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a folder, such as a SavedModel, a file of HDF5, or another one that is no zip archive.
+        ValueError: a folder, such as a SavedModel, a file of HDF5, another one that is no zip archive, or an archive
+            whose description of the model cannot be read.
     """
     path = Path(path)
     if path.is_dir():
@@ -19,6 +26,9 @@ def check_keras_file(path: str | Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
     if zipfile.is_zipfile(path):
+        for name in ("metadata.json", "config.json"):
+            if not isinstance(json_member(path, name), dict | None):
+                raise ValueError(f"{path}: not a .keras model file ({name} is no object of JSON)")
         return
     with path.open("rb") as file:
         hdf5 = file.read(8) == b"\x89HDF\r\n\x1a\n"
@@ -28,3 +38,20 @@ def check_keras_file(path: str | Path) -> None:
             "keras.models.load_model(...).save('model.keras') makes one of it"
         )
     raise ValueError(f"{path}: not a .keras model file, which is a zip archive")
+
+
+def json_member(path: str | Path, name: str) -> Any:
+    """A JSON member of a `.keras` file; None where it has none.
+
+    Raises:
+        ValueError: not a zip archive, or a member that is damaged, or larger than any of Keras.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if name not in archive.namelist():
+                return None
+            if (size := archive.getinfo(name).file_size) > _MOST_BYTES:
+                raise ValueError(f"{size} bytes. Expected at most {_MOST_BYTES}")
+            return parse_json(archive.read(name))
+    except DAMAGE as error:
+        raise ValueError(f"{path}: not a .keras model file ({name}: {reason_of(error)})") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from har_tf.files.errors import DAMAGE, reason_of
 from har_tf.models.weights.checkpoints import existing, keras_shapes
 from har_tf.models.weights.import_weights import googlenet_variant, import_weights
 from har_tf.networks import BACKBONES, GOOGLENET, Backbone, WeightsUnavailable, find, find_weights
@@ -154,8 +155,8 @@ def _load(backbone: Backbone, weights, input_shape, options) -> keras.Model:
         try:
             source.load_weights(path)
             return source
-        except (ValueError, KeyError, OSError) as error:
-            reasons.append(str(error).splitlines()[0])
+        except DAMAGE as error:
+            reasons.append(reason_of(error))
     raise ValueError(f"{path}: not the weights of {backbone.name} ({reasons[0]})")
 
 

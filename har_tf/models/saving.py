@@ -3,7 +3,6 @@
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 import keras
 
-from har_tf.files.keras_file import check_keras_file
+from har_tf.files.errors import DAMAGE, reason_of
+from har_tf.files.keras_file import check_keras_file, json_member
 from har_tf.files.whole import whole_file
 from har_tf.models import losses
 from har_tf.models.grouped_conv import quicken
@@ -95,9 +95,11 @@ def clip_settings(path: str | Path) -> dict[str, str]:
     Raises:
         ValueError: not a .keras file, or settings that are none.
     """
-    found = _member(path, _CLIP_MEMBER) or {}
-    if not isinstance(found, dict) or not found.keys() <= CLIP.keys():
-        raise ValueError(f"{path}: {_CLIP_MEMBER} says how clips are taken by {', '.join(CLIP)}. Received: {found}")
+    found = json_member(path, _CLIP_MEMBER) or {}
+    known = isinstance(found, dict) and found.keys() <= CLIP.keys()
+    if not known or not all(isinstance(value, str) for value in found.values()):
+        received = f"{found!a}"[:300]
+        raise ValueError(f"{path}: {_CLIP_MEMBER} says how clips are taken by {', '.join(CLIP)}. Received: {received}")
     return CLIP | found
 
 
@@ -107,17 +109,8 @@ def provenance(path: str | Path) -> dict[str, Any]:
     Raises:
         ValueError: not a .keras file.
     """
-    found = _member(path, _PROVENANCE)
+    found = json_member(path, _PROVENANCE)
     return found if isinstance(found, dict) else {}
-
-
-def _member(path: str | Path, name: str):
-    """A JSON member of a `.keras` file; None where it has none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(name)) if name in archive.namelist() else None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a .keras model file ({error})") from error
 
 
 def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, ...]]:
@@ -139,11 +132,12 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
     """
     path = Path(path)
     check_keras_file(path)
-    names, beside = _member(path, _MEMBER), path.with_name(_MEMBER)
+    names, beside = json_member(path, _MEMBER), path.with_name(_MEMBER)
     try:
         model = first_of_ties(quicken(keras.models.load_model(path, compile=False)))
-        model.loss = losses.from_config(((_member(path, "config.json") or {}).get("compile_config") or {}).get("loss"))
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        compiled = (json_member(path, "config.json") or {}).get("compile_config") or {}
+        model.loss = losses.from_config(compiled.get("loss"))
+    except DAMAGE as error:
         raise ValueError(f"{path}: not a model that Keras can load ({newer(path) or _reason(error)})") from error
     try:
         model = of_pixels(model, **taken)
@@ -174,7 +168,7 @@ def _reason(error: Exception) -> str:
         )
     while error.__cause__ or error.__context__:  # the innermost says what is wrong, the others that something is
         error = error.__cause__ or error.__context__
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return reason_of(error)
 
 
 def both(model: keras.Model, names: ClassNames, where: str = "the model") -> tuple[str, ...]:

@@ -2,13 +2,13 @@
 
 import importlib
 import inspect
-import json
 import re
-import zipfile
 from os import PathLike
 from typing import Any
 
 import keras
+
+from har_tf.files.keras_file import json_member
 
 OLDEST = "3.12"  # that reads the files of this project, and that setup.cfg asks for
 
@@ -52,9 +52,8 @@ def _defaults(module: str, class_name: str) -> dict[str, Any]:
 def newer(path: str | PathLike) -> str:
     """A sentence on the versions where a newer Keras than the one at hand wrote a `.keras` file; "" where none did."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            version = str(json.loads(archive.read("metadata.json"))["keras_version"])
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        version = str((json_member(path, "metadata.json") or {})["keras_version"])
+    except (ValueError, KeyError, TypeError):
         return ""
     version = re.match(r"\d{1,4}(\.\d{1,4}){1,2}", version)  # whatever else a file may say there
     if version is None or _parts(version[0]) <= _parts(keras.__version__):

@@ -1,10 +1,10 @@
 """Tables, figures and the page of a run, from `results.json` alone: when it ends, or at any time later."""
 
 import importlib
-import json
 from importlib.util import find_spec
 from pathlib import Path
 
+from har_tf.files.json_text import parse_json
 from har_tf.names import say
 from har_tf.report.page import write_page
 
@@ -69,10 +69,10 @@ def machine(environment: dict) -> str:
 
 def _read(path: Path) -> dict:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise ReportError(f"{path}: not there; a report is made from the folder of a finished run") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ReportError(f"{path}: not a JSON file ({error})") from error
     if not isinstance(content, dict):
         raise ReportError(f"{path}: expected an object of JSON. Received: a {type(content).__name__}")

@@ -19,6 +19,7 @@ from typing import Self
 from har_tf import __version__
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import content_of
+from har_tf.files.json_text import parse_json
 from har_tf.files.whole import alone, check_writable, resumable, whole_file
 from har_tf.names import csv_cell
 from har_tf.report.publish import publish
@@ -108,7 +109,7 @@ class RunFolder:
 
 def _measured(path: Path) -> dict:
     """What `results.json` holds but notes, which may tell where the data lie."""
-    results = json.loads(path.read_text())
+    results = parse_json(path.read_bytes())
     results.get("dataset", {}).pop("notes", None)
     return results
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import xxhash
 
+from har_tf.files.json_text import parse_json
+
 checksum: Callable[..., int] = xxhash.xxh3_64_intdigest  # of bytes, or of a contiguous array
 
 
@@ -32,10 +34,7 @@ def unsealed(content: bytes) -> dict:
     Raises:
         ValueError: a byte differs.
     """
-    try:
-        about = json.loads(content)
-    except RecursionError as error:
-        raise ValueError("is nested too deeply") from error
+    about = parse_json(content)
     if isinstance(about, dict):
         about.pop("seal", None)
         if sealed(about) == content:

@@ -8,7 +8,6 @@ checksum of every clip, which is compared whenever that clip is read.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +23,7 @@ from tqdm import tqdm
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import VideoRecord
+from har_tf.files.json_text import parse_json
 from har_tf.files.workers import available_cores
 from har_tf.store.checksums import checksum, checksum_of_file, sealed, unsealed
 
@@ -131,7 +131,7 @@ class Indexed:
         try:
             about = unsealed(content)
         except ValueError as error:
-            about = json.loads(content)
+            about = parse_json(content)
             # Formats of before there were checksums.
             if isinstance(about, dict) and about.get("format") in range(cls.format):
                 raise DatasetError(

@@ -32,6 +32,7 @@ from har_tf import quiet
 from har_tf.audit.manifest import Manifest
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
+from har_tf.files.json_text import parse_json
 from har_tf.names import csv_cell
 from har_tf.store.indexed import check_system
 from har_tf.store.prepared import SAME_CONTENT, PreparedDataset, left_out
@@ -254,7 +255,7 @@ def _older(out_dir: Path) -> Iterator[tuple[Path, int]]:
     """(folder, format) of prepared data that an older version wrote, which nothing reads any more."""
     for path in sorted(out_dir.glob(f"[!.]*/{VERSION}/prepared.json")):
         with suppress(OSError, ValueError, TypeError, KeyError):
-            version = json.loads(path.read_bytes())["format"]
+            version = parse_json(path.read_bytes())["format"]
             if version < PreparedDataset.format:
                 yield path.parents[1], version
 

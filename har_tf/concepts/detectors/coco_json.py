@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from har_tf.concepts.detectors.base import SCORE, Detections, DetectorError, kept
+from har_tf.files.json_text import parse_json
 
 
 class CocoDetections:
@@ -30,7 +30,7 @@ class CocoDetections:
     def __init__(self, path: str | Path, score: float = SCORE) -> None:
         self._path = Path(path)
         try:
-            content = json.loads(self._path.read_text(encoding="utf-8"))
+            content = parse_json(self._path.read_bytes())
             images, annotations, categories = (content[key] for key in ("images", "annotations", "categories"))
             self.names = tuple(str(category["name"]) for category in categories)
             label = {category["id"]: place for place, category in enumerate(categories)}
@@ -43,7 +43,7 @@ class CocoDetections:
                 found[video].setdefault(frame, []).append(
                     (box, float(row.get("score", 1.0)), label[row["category_id"]])
                 )
-        except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DetectorError(
                 f"{path}: not detections in COCO's form ({type(error).__name__}: {error}). Expected images with "
                 f"file_name VIDEO/FRAME.jpg or video and frame, annotations and categories"

@@ -11,8 +11,9 @@ import h5py
 import numpy as np
 
 from har_tf.files import protobuf
+from har_tf.files.errors import DAMAGE, reason_of
 from har_tf.models.weights import torch_file
-from har_tf.models.weights.torch_file import DAMAGE, Tensor
+from har_tf.models.weights.torch_file import Tensor
 
 
 def read(path: str | Path) -> dict[str, Tensor]:
@@ -76,7 +77,7 @@ def keras_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         with file.open("rb") as content, h5py.File(content) as weights:
             weights.visititems(visit)
     except DAMAGE as error:
-        raise ValueError(f"{path}: not an HDF5 file of weights, or a damaged one ({error})") from error
+        raise ValueError(f"{path}: not an HDF5 file of weights, or a damaged one ({reason_of(error)})") from error
     return shapes
 
 
@@ -94,7 +95,7 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
                     shape, _, dtype = read_header(file)
                 tensors[member.removesuffix(".npy")] = Tensor(shape, dtype, lambda m=member: _npy(path, m))
     except DAMAGE as error:
-        raise ValueError(f"{path}: not a .npz file of arrays, or a damaged one ({error})") from error
+        raise ValueError(f"{path}: not a .npz file of arrays, or a damaged one ({reason_of(error)})") from error
     return tensors
 
 
@@ -103,7 +104,7 @@ def _npy(path: Path, member: str) -> np.ndarray:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
             return np.lib.format.read_array(file, allow_pickle=False)
     except DAMAGE as error:
-        raise ValueError(f"{path}: {member} is damaged ({error})") from error
+        raise ValueError(f"{path}: {member} is damaged ({reason_of(error)})") from error
 
 
 # Fields of caffe.proto: layers carry weights as blobs. The layers of files from before 2014 are of another message.
@@ -135,8 +136,8 @@ def _read_caffe(path: Path) -> dict[str, Tensor]:
                 if f"{names[-1]}/{part}" in tensors:
                     raise ValueError(f"two layers are called {names[-1]}")
                 tensors[f"{names[-1]}/{part}"] = _blob(blob)
-    except (ValueError, TypeError) as error:  # memmap's word for an empty file among them
-        raise ValueError(f"{path}: not a .caffemodel, or a damaged one ({error})") from error
+    except DAMAGE as error:  # memmap's word for an empty file among them
+        raise ValueError(f"{path}: not a .caffemodel, or a damaged one ({reason_of(error)})") from error
     if not tensors:
         raise ValueError(f"{path}: not a .caffemodel: it has no layer with weights")
     return tensors
@@ -169,13 +170,15 @@ def _read_tensorflow(path: Path) -> dict[str, Tensor]:
         try:
             return reader.get_tensor(name)
         except (tf.errors.OpError, *DAMAGE) as error:
-            raise ValueError(f"{path}: {name} is damaged, or its .data file is missing ({error})") from error
+            raise ValueError(f"{path}: {name} is damaged, or its .data file is missing ({reason_of(error)})") from error
 
     try:
         reader = tf.train.load_checkpoint(str(path.with_suffix("")))
         dtypes, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
     except (tf.errors.OpError, *DAMAGE) as error:
-        raise ValueError(f"{path}: not the index of a TensorFlow checkpoint, or a damaged one ({error})") from error
+        raise ValueError(
+            f"{path}: not the index of a TensorFlow checkpoint, or a damaged one ({reason_of(error)})"
+        ) from error
     return {
         name: Tensor(tuple(shape), np.dtype(dtypes[name].as_numpy_dtype), lambda name=name: read_one(name))
         for name, shape in sorted(shapes.items())

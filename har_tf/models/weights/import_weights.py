@@ -8,8 +8,6 @@ beside this one, one for each network.
 import logging
 import math
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from har_tf.files.errors import DAMAGE, reason_of
 from har_tf.models.weights import checkpoints, googlenet, i3d, resnext3d, video_swin
 from har_tf.models.weights.checkpoints import Tensor
 from har_tf.models.weights.form import Form, Slot
@@ -205,10 +204,9 @@ def _load_keras(model: keras.Model, path: Path) -> keras.Model:
     before = model.get_weights()
     try:
         model.load_weights(path)
-    except (ValueError, KeyError, OSError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         model.set_weights(before)
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: not the weights of {model.name} ({reason})") from error
+        raise ValueError(f"{path}: not the weights of {model.name} ({reason_of(error)})") from error
     return model
 
 

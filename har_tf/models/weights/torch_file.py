@@ -10,9 +10,7 @@ import io
 import math
 import mmap
 import re
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from har_tf.files.errors import DAMAGE, reason_of
 from har_tf.files.pickle_machine import PickleMachine, RefusedError
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what a file of the older layout begins with
@@ -40,11 +39,6 @@ _LITERALS = frozenset((
 ))  # fmt: skip
 # Keys under which training scripts keep the weights, the likeliest first.
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params")
-# What the readers of zip archives, pickles and arrays raise when the bytes are none.
-DAMAGE = (
-    ValueError, TypeError, KeyError, IndexError, OverflowError, OSError, EOFError, NotImplementedError,
-    RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,8 +98,7 @@ def read(path: Path) -> dict[str, Tensor]:
         if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
             raise ValueError("it holds no dict of tensors; save model.state_dict()")
     except DAMAGE as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{path}: not a state dict that torch saved, or a damaged one ({reason})") from error
+        raise ValueError(f"{path}: not a state dict that torch saved, or a damaged one ({reason_of(error)})") from error
     return found
 
 
@@ -286,7 +279,7 @@ class _Machine(PickleMachine):
             try:
                 return data()
             except DAMAGE as error:
-                raise ValueError(f"{self.path}: storage {storage.key} is damaged ({error})") from error
+                raise ValueError(f"{self.path}: storage {storage.key} is damaged ({reason_of(error)})") from error
 
         return Tensor(shape, np.dtype("<f4" if storage.dtype == "bfloat16" else storage.dtype), reading)
 

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from base64 import b64encode
 from importlib.resources import files
@@ -20,6 +19,7 @@ from markupsafe import Markup, escape
 
 from har_tf.concepts import concept_set
 from har_tf.concepts.concept_set import ConceptClip, ConceptError, ConceptSet
+from har_tf.files.json_text import parse_json
 from har_tf.files.whole import whole_file
 from har_tf.names import shown
 from har_tf.report.page import rendered
@@ -117,8 +117,8 @@ def apply_verdicts(folder: str | Path, file: str | Path) -> ConceptSet:
     try:
         if (size := Path(file).stat().st_size) > _MOST_BYTES:
             raise ValueError(f"{size} bytes")
-        verdicts = json.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        verdicts = parse_json(Path(file).read_bytes())
+    except (OSError, ValueError) as error:
         raise ConceptError(f"{file}: not a file of verdicts ({error}). The page's button downloads one") from error
     if isinstance(verdicts, dict):
         files_of = {shown(clip.file): clip.file for clip in concept_set.load(folder).clips}
