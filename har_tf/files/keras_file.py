@@ -8,6 +8,7 @@ from har_tf.files.errors import DAMAGE, reason_of
 from har_tf.files.json_text import parse_json
 
 _MOST_BYTES = 2**26  # of a JSON member; the largest of Keras' applications have 1 MB
+_MOST_PACKED = 20  # bytes for one in the archive, which Keras does not compress
 
 
 def check_keras_file(path: str | Path) -> None:
@@ -26,6 +27,7 @@ def check_keras_file(path: str | Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model file")
     if zipfile.is_zipfile(path):
+        _check_members(path)
         for name in ("metadata.json", "config.json"):
             if not isinstance(json_member(path, name), dict | None):
                 raise ValueError(f"{path}: not a .keras model file ({name} is no object of JSON)")
@@ -38,6 +40,20 @@ def check_keras_file(path: str | Path) -> None:
             "keras.models.load_model(...).save('model.keras') makes one of it"
         )
     raise ValueError(f"{path}: not a .keras model file, which is a zip archive")
+
+
+def _check_members(path: Path) -> None:
+    """Raises ValueError for an archive that cannot be read, or unpacks to far more than it is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except DAMAGE as error:
+        raise ValueError(f"{path}: not a .keras model file ({reason_of(error)})") from error
+    if unpacked > _MOST_BYTES + _MOST_PACKED * path.stat().st_size:
+        raise ValueError(
+            f"{path}: not a .keras model file. Expected at most {_MOST_PACKED} times its {path.stat().st_size} bytes "
+            f"when it is unpacked. Received: {unpacked}"
+        )
 
 
 def json_member(path: str | Path, name: str) -> Any:

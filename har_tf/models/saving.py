@@ -19,6 +19,7 @@ from har_tf.models.logits import check_outputs, classes_of
 from har_tf.models.max_pooling import first_of_ties
 from har_tf.models.pixels import of_pixels
 from har_tf.models.versions import lean, newer
+from har_tf.models.weights.checkpoints import keras_shapes
 from har_tf.names import ClassNames, check_names, ordered_names, read_names
 
 _MEMBER = "class_names.json"
@@ -134,6 +135,8 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
     check_keras_file(path)
     names, beside = json_member(path, _MEMBER), path.with_name(_MEMBER)
     try:
+        if (zipfile.Path(path) / "model.weights.h5").is_file():
+            keras_shapes(path)  # refuses what would take more memory than the file has
         model = first_of_ties(quicken(keras.models.load_model(path, compile=False)))
         compiled = (json_member(path, "config.json") or {}).get("compile_config") or {}
         model.loss = losses.from_config(compiled.get("loss"))

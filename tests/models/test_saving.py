@@ -1,8 +1,10 @@
 """Class names travel inside the .keras file, and Keras does not mind."""
 
+import io
 import json
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -126,3 +128,61 @@ def test_names_are_taken_by_the_rules_of_files(model, tmp_path):
         with pytest.raises(ValueError, match=r"model.keras: the model: (class names|a label map)"):
             save_model(model, path, names)
     assert not path.exists()
+
+
+def rewritten(path, **members):
+    """The `.keras` file with other members, of which `_` in a name stands for a dot."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in (content | {name.replace("__", "."): value for name, value in members.items()}).items():
+            archive.writestr(name, value)
+    return path
+
+
+@pytest.mark.parametrize("name", ["config.json", "metadata.json", "clip.json", "class_names.json"])
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, '{"a":' * 120 + "1" + "}" * 120, b"\xff", "3"])
+def test_json_of_any_kind_in_a_model_file_is_one_line(model, tmp_path, name, content):
+    path = save_model(model, tmp_path / "model.keras", list("abc"))
+    rewritten(path, **{name.replace(".", "__"): content})
+    with pytest.raises(ValueError, match=r"model.keras: .*") as error:
+        clip_settings(path)
+        load_model(path)
+    assert "\n" not in str(error.value)
+
+
+def test_weights_that_are_not_in_the_file_are_not_read(model, tmp_path):
+    """A file of some kB may claim terabytes, which HDF5 would give as zeros, or name other files."""
+    path = save_model(model, tmp_path / "model.keras", list("abc"))
+    with zipfile.ZipFile(path) as archive:
+        weights = archive.read("model.weights.h5")
+
+    def changed(change):
+        content = io.BytesIO(weights)
+        with h5py.File(content, "a") as file:
+            place = file["layers/dense/vars"]
+            del place["0"]
+            change(place)
+        return rewritten(path, model__weights__h5=content.getvalue())
+
+    for words, change in (
+        (
+            "claims 400000000 bytes, of which 0",
+            lambda place: place.create_dataset("0", (10_000, 10_000), "f4", chunks=True),
+        ),
+        ("is a link to elsewhere", lambda place: place.__setitem__("0", h5py.ExternalLink("other.h5", "a"))),
+        ("is a link to elsewhere", lambda place: place.__setitem__("0", h5py.SoftLink("/"))),
+        ("claims 48 bytes", lambda place: place.create_dataset("0", (4, 3), "f4", external="/dev/zero")),
+    ):
+        with pytest.raises(ValueError, match=f"model.keras: .*{words}"):
+            load_model(changed(change))
+    rewritten(path, model__weights__h5=weights, more=bytes(10))
+    assert load_model(path)[1] == ("a", "b", "c")
+
+
+def test_an_archive_that_unpacks_to_far_more_is_refused(model, tmp_path):
+    path = save_model(model, tmp_path / "model.keras", list("abc"))
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("assets/zeros", bytes(100_000_000))
+    with pytest.raises(ValueError, match=r"model.keras: .*Expected at most 20 times its \d+ bytes.*Received: 1000"):
+        load_model(path)

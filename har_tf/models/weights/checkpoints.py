@@ -15,6 +15,8 @@ from har_tf.files.errors import DAMAGE, reason_of
 from har_tf.models.weights import torch_file
 from har_tf.models.weights.torch_file import Tensor
 
+_MOST_PACKED = 20  # bytes of weights for one that is stored; compression saves a tenth of them
+
 
 def read(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a `.npz`, `.caffemodel`, `.pth`, `.pt` or `.index` file by name; their data is read later.
@@ -65,17 +67,31 @@ def from_mapping(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def keras_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of the weights in a `.h5`, `.weights.h5` or `.keras` file; without what optimisers keep."""
+    """Name -> shape of the weights in a `.h5`, `.weights.h5` or `.keras` file; without what optimisers keep.
+
+    Raises:
+        ValueError: it is damaged, links to elsewhere, or claims far more than it holds.
+    """
     shapes = {}
 
+    def visit_link(name, link):
+        # What is returned ends the visit; h5py does not take exceptions here.
+        return None if isinstance(link, h5py.HardLink) else f"{name} is a link to elsewhere"
+
     def visit(name, item):
+        if isinstance(item, h5py.Dataset):
+            stored = item.id.get_storage_size()
+            if item.external or item.is_virtual or item.nbytes > _MOST_PACKED * stored:
+                return f"{name} claims {item.nbytes} bytes, of which {stored} are there"
         if isinstance(item, h5py.Dataset) and item.dtype.kind == "f" and not name.startswith("optimizer"):
             shapes[name] = item.shape
+        return None
 
     try:
         file = zipfile.Path(path, "model.weights.h5") if path.suffix.lower() == ".keras" else path
         with file.open("rb") as content, h5py.File(content) as weights:
-            weights.visititems(visit)
+            if problem := weights.visititems_links(visit_link) or weights.visititems(visit):
+                raise ValueError(problem)
     except DAMAGE as error:
         raise ValueError(f"{path}: not an HDF5 file of weights, or a damaged one ({reason_of(error)})") from error
     return shapes
