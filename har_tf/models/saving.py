@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -137,10 +138,13 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
     try:
         if (zipfile.Path(path) / "model.weights.h5").is_file():
             keras_shapes(path)  # refuses what would take more memory than the file has
-        model = first_of_ties(quicken(keras.models.load_model(path, compile=False)))
+        with warnings.catch_warnings():
+            # Weights that are not found in a damaged file: Keras would go on with random ones.
+            warnings.filterwarnings("error", message=".*freshly-initialized")
+            model = first_of_ties(quicken(keras.models.load_model(path, compile=False)))
         compiled = (json_member(path, "config.json") or {}).get("compile_config") or {}
         model.loss = losses.from_config(compiled.get("loss"))
-    except DAMAGE as error:
+    except (*DAMAGE, UserWarning) as error:
         raise ValueError(f"{path}: not a model that Keras can load ({newer(path) or _reason(error)})") from error
     try:
         model = of_pixels(model, **taken)

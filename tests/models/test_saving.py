@@ -186,3 +186,18 @@ def test_an_archive_that_unpacks_to_far_more_is_refused(model, tmp_path):
         archive.writestr("assets/zeros", bytes(100_000_000))
     with pytest.raises(ValueError, match=r"model.keras: .*Expected at most 20 times its \d+ bytes.*Received: 1000"):
         load_model(path)
+
+
+def test_weights_that_are_not_found_are_no_random_ones(model, tmp_path):
+    save_model(model, tmp_path / "m.keras", ("a", "b", "c"))
+    with zipfile.ZipFile(tmp_path / "m.keras") as sound, zipfile.ZipFile(tmp_path / "other.keras", "w") as other:
+        for name in sound.namelist():
+            content = sound.read(name)
+            if name == "model.weights.h5":
+                (tmp_path / name).write_bytes(content)
+                with h5py.File(tmp_path / name, "a") as file:
+                    del file["layers/dense"]
+                content = (tmp_path / name).read_bytes()
+            other.writestr(name, content)
+    with pytest.raises(ValueError, match="other.keras: not a model that Keras can load"):
+        load_model(tmp_path / "other.keras")
