@@ -25,6 +25,7 @@ from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import VideoRecord
 from har_tf.files.json_text import parse_json
 from har_tf.files.workers import available_cores
+from har_tf.store.buffers import empty
 from har_tf.store.checksums import checksum, checksum_of_file, sealed, unsealed
 
 COLUMNS = ("label", "group", "name", "path")  # what `index.npz` holds of every clip, beside its checksum
@@ -162,7 +163,7 @@ class Indexed:
             DatasetError: a clip is not what was written, or cannot be read; the message names it and its file.
         """
         rows = self._rows[np.asarray(positions, dtype=np.int64)]
-        clips = np.empty((len(rows), *self.shape), self.dtype)
+        clips = empty((len(rows), *self.shape), self.dtype)
         for clip, row in zip(clips, rows.tolist(), strict=True):
             try:
                 self._read_into(clip, row)
