@@ -462,9 +462,9 @@ def test_presets_are_chosen_by_the_data_and_changed_by_options(monkeypatch):
     # What a file tells is left to it, unless it is given.
     w, m = Path("w.pth"), Path("m.keras")
     assert parsed("--weights w.pth --size 64 64") == changed(figures, weights=w, network=None, size=(64, 64))
-    saved = changed(paper, model=m, size=None, num_frames=None, sampling="uniform", fit=None)
+    saved = changed(paper, model=m, size=None, num_frames=None, sampling="uniform", fit=None, by=None)
     assert parsed("--dataset jhmdb --model m.keras --sampling uniform") == saved
-    told = {"model": m, "network": None, "size": None, "num_frames": None, "sampling": None, "fit": None}
+    told = {"model": m, "network": None, "size": None, "num_frames": None, "sampling": None, "fit": None, "by": None}
     assert parsed("--model m.keras --traffic 0 --blur 0.1 --num-frames 8 --run r") == changed(
         figures, **told | {"traffic": 0, "blur": (0.1,), "num_frames": 8, "run": "r"}
     )
