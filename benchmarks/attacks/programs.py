@@ -20,9 +20,9 @@ from har_tf.video import probe, write_video
 CLASSES = ("jump", "run", "wave")
 VIDEOS = 4  # a class
 FRAMES, SIZE = 12, (32, 32)
-VOLATILE = {"seconds", "date", "command", "checksum", "date_saved", "processor"}  # what no two runs share
-# A page that says how long training took, and TensorBoard's log.
-UNLIKE = (".html", ".md", ".png", ".pdf", ".svg")
+VOLATILE = {"seconds", "date", "command", "checksum", "date_saved", "processor", "Minutes"}  # no two runs share it
+# Pages and tables that say how long training took, pictures, and TensorBoard's log.
+UNLIKE = (".html", ".md", ".png", ".pdf", ".svg", ".tex", ".jpg")
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,9 @@ def _digest_of_lasting(path: Path) -> str:
     if path.suffix in (".json", ".jsonl"):
         lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
         return _hash(json.dumps([_lasting(json.loads(line)) for line in lines], sort_keys=True).encode())
-    if path.name == "history.csv":
+    if path.parent.name == "overlays":  # maps differ in their last bits, which the encoder turns into others
+        return ""
+    if path.name == "history.csv" or (path.parent.name == "tables" and path.suffix == ".csv"):
         rows = csv.DictReader(io.StringIO(path.read_text()))
         return _hash(repr([_lasting(row) for row in rows]).encode())
     return "" if path.suffix in UNLIKE else _hash(path.read_bytes())

@@ -112,8 +112,8 @@ def uneven_model():
     keras.utils.set_random_seed(3)
     clip = keras.Input((4, 16, 16, 3), dtype="uint8", name="clip")
     x = layers.Rescaling(1 / 127.5, -1)(clip)
-    x = layers.Conv3D(4, 3, strides=2, activation="tanh", name="a")(x)
-    x = layers.Conv3D(4, (1, 3, 3), strides=2, activation="tanh", name="b")(x)
+    x = layers.Conv3D(4, 3, strides=2, padding="same", activation="tanh", name="a")(x)
+    x = layers.Conv3D(4, (1, 3, 3), strides=2, padding="same", activation="tanh", name="b")(x)
     x = layers.Dense(5, activation="tanh")(layers.Flatten()(x))
     return keras.Model(clip, layers.Dense(3, name="predictions")(x))
 
