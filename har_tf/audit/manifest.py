@@ -273,10 +273,10 @@ def _read_parquet(path: Path) -> list[list]:
         with pyarrow.parquet.ParquetFile(path) as file:
             there = _check_columns(path, file.schema_arrow.names)
             table = file.read(columns=there)
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: of a column's name
+        columns = [table.column(name).to_pylist() if name in there else [""] * len(table) for name in _KINDS]
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: of a column's name or text
         first_line = str(error).partition("\n")[0]
         raise DatasetError(f"{path}: cannot be read as Parquet: {first_line}") from error
-    columns = [table.column(name).to_pylist() if name in there else [""] * len(table) for name in _KINDS]
     for (name, kind), column in zip(_KINDS.items(), columns, strict=True):
         for value in column:
             if not _is_of(name, value):

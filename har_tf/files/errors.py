@@ -1,6 +1,7 @@
 """What an error about one file says, and what readers of files raise."""
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from os import PathLike
@@ -10,7 +11,7 @@ from pathlib import Path
 # any step may fail. Who catches it raises a ValueError that names the file, with `reason_of` it.
 DAMAGE = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, OSError, EOFError,
-    RuntimeError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error, struct.error,
+    RuntimeError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
 )  # fmt: skip
 
 

@@ -46,6 +46,10 @@ def _check_members(path: Path) -> None:
     """Raises ValueError for an archive that cannot be read, or unpacks to far more than it is."""
     try:
         with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                archive.open(
+                    member
+                ).close()  # compares its name with the directory's: one that is damaged seems missing
             unpacked = sum(member.file_size for member in archive.infolist())
     except DAMAGE as error:
         raise ValueError(f"{path}: not a .keras model file ({reason_of(error)})") from error

@@ -161,3 +161,16 @@ def test_a_manifest_of_before_there_were_groups_is_read(tmp_path, ending):
         table = pandas.read_parquet(path).drop(columns="group")
         table.to_parquet(path, index=False)
     assert Manifest.read(path) == Manifest((replace(SOUND, group=""),))
+
+
+def test_a_parquet_text_that_is_damaged_is_told(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    Manifest((SOUND,)).write(tmp_path / "m.parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "m.parquet")
+    place = table.schema.get_field_index("path")
+    damaged = pyarrow.array([b"\xd0"], pyarrow.binary()).cast(pyarrow.string(), safe=False)
+    pyarrow.parquet.write_table(table.set_column(place, "path", damaged), tmp_path / "m.parquet")
+    with pytest.raises(DatasetError, match=r"m.parquet: cannot be read as Parquet"):
+        Manifest.read(tmp_path / "m.parquet")

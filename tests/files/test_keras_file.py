@@ -21,3 +21,14 @@ def test_what_is_no_keras_file_is_told_with_what_helps(tmp_path):
     with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
         archive.writestr("config.json", "{}")
     check_keras_file(tmp_path / "model.keras")
+
+
+def test_a_bit_in_the_name_of_a_member_does_not_make_it_missing(tmp_path):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("clip.json", "{}")
+    content = path.read_bytes()
+    place = content.rindex(b"clip.json")  # in the archive's directory; the one before stands at the member
+    path.write_bytes(content[:place] + b"d" + content[place + 1 :])
+    with pytest.raises(ValueError, match=r"model.keras: not a .keras model file"):
+        check_keras_file(path)
