@@ -220,7 +220,7 @@ def _interrupted(bench: Bench, program: Program, moment: Moment, how: int, codes
 
 def _all_done(bench: Bench, program: Program, out: Path, ended: Run) -> bool:
     """Whether a process ended on a signal when its work was done: at its very end Python hears no more."""
-    return not ended.stderr.strip() and _compared(undisturbed(bench, program)[1], programs.snapshot(out)) is None
+    return "Traceback" not in ended.stderr and _compared(undisturbed(bench, program)[1], programs.snapshot(out)) is None
 
 
 def _taken_up(bench: Bench, program: Program, out: Path) -> str | None:

@@ -47,9 +47,9 @@ def _check_members(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                archive.open(
-                    member
-                ).close()  # compares its name with the directory's: one that is damaged seems missing
+                if member.comment:  # its length is damaged, and it hides the members behind it
+                    raise zipfile.BadZipFile(f"its directory is damaged at {member.filename}")
+                archive.open(member).close()  # compares its two names: with one damaged it would seem missing
             unpacked = sum(member.file_size for member in archive.infolist())
     except DAMAGE as error:
         raise ValueError(f"{path}: not a .keras model file ({reason_of(error)})") from error

@@ -27,8 +27,10 @@ def test_a_bit_in_the_name_of_a_member_does_not_make_it_missing(tmp_path):
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("clip.json", "{}")
+        archive.writestr("class_names.json", "[]")
     content = path.read_bytes()
-    place = content.rindex(b"clip.json")  # in the archive's directory; the one before stands at the member
-    path.write_bytes(content[:place] + b"d" + content[place + 1 :])
-    with pytest.raises(ValueError, match=r"model.keras: not a .keras model file"):
-        check_keras_file(path)
+    name = content.rindex(b"clip.json")  # in the archive's directory; the one before stands at the member
+    for place, damaged in ((name, b"d"), (name - 14, b"\x3e")):  # the name; the length of a comment that is none
+        path.write_bytes(content[:place] + damaged + content[place + 1 :])
+        with pytest.raises(ValueError, match=r"model.keras: not a .keras model file"):
+            check_keras_file(path)
