@@ -285,8 +285,11 @@ def pictures(
             written.append(Video(path, title))
     if not strips:
         return []
+    named = ""
     if still:
+        strips = strips[:: -(-len(strips) // 8)]
         rows = [(name, np.concatenate([drawn[name] for _, drawn in strips])) for name in strips[0][1]]
+        named = f" From left to right: {' · '.join(title for title, _ in strips)}."
     else:
         rows = [
             (f"{title}: {name}" if k == 0 else name, frames)
@@ -300,7 +303,7 @@ def pictures(
         "training clips. Every frame has its own scale, as every frame has its own maximum in the tables. The videos "
         "are drawn evenly from the test part, whatever the model answered."
     )
-    sections = [Section(f"Figure {number}: saliency and boxes", figures=[Figure(path, caption)])]
+    sections = [Section(f"Figure {number}: saliency and boxes", figures=[Figure(path, caption + named)])]
     return sections + ([Section("Overlay videos", text=caption, videos=written)] if written else [])
 
 

@@ -76,7 +76,10 @@ def frame_strip(answered: ClipPredictions, positions: list[int], path: Path) -> 
     painted = {name: overlay(clips, explanation) for name, explanation in explanations.items()}
     rows = []
     for k, position in enumerate(positions):
-        rows += [(answered.caption(position), clips[k]), *((name, frames[k]) for name, frames in painted.items())]
+        rows.append((answered.caption(position), clips[k]))
+        for name, frames in painted.items():
+            nothing = "no positive evidence: the plain clip" if explanations[name].empty[k] else ""
+            rows.append((f"{name} ({nothing})" if name and nothing else name or nothing, frames[k]))
     plots.frame_strip(rows, path)
     if tuple(answered.methods) == ("gradcam",):
         taps = " and ".join(explanation.settings["tap"] for explanation in explanations.values())

@@ -67,7 +67,10 @@ def test_the_overlays_of_all_taps_stand_together(answered, tmp_path, monkeypatch
 
     def by_method(model, clips, methods, taps):
         asked.append((methods, taps))
-        return {name: SimpleNamespace(settings={"tap": tap}) for name, tap in (taps or {"": "last"}).items()}
+        return {
+            name: SimpleNamespace(settings={"tap": tap}, empty=[False] * len(clips))
+            for name, tap in (taps or {"": "last"}).items()
+        }
 
     monkeypatch.setattr("har_tf.explain.by_method", by_method)
     monkeypatch.setattr("har_tf.explain.overlay", lambda clips, explanation: clips)
@@ -95,8 +98,8 @@ def test_the_overlays_of_all_taps_stand_together(answered, tmp_path, monkeypatch
 
 def test_methods_stand_together(answered, tmp_path, monkeypatch):
     made = {
-        "Sum 3DCAM": SimpleNamespace(method="Sum 3DCAM", settings={"taps": ("conv", "layer1")}),
-        "Grad-CAM M_13": SimpleNamespace(method="Grad-CAM", settings={"tap": "M_13"}),
+        "Sum 3DCAM": SimpleNamespace(method="Sum 3DCAM", settings={"taps": ("conv", "layer1")}, empty=[False, True]),
+        "Grad-CAM M_13": SimpleNamespace(method="Grad-CAM", settings={"tap": "M_13"}, empty=[False, False]),
     }
     asked, saved = [], []
     monkeypatch.setattr("har_tf.explain.by_method", lambda *args: asked.append(args[2:]) or made)
