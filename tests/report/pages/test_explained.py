@@ -154,3 +154,13 @@ def test_overlays_lie_on_the_video_where_it_gives_the_stored_clip_again(answered
     assert explained._on_video(answered.test, 2, clip)[0] is clip, "no such file"
     monkeypatch.setattr(explained, "LONGEST", 7)
     assert explained._on_video(answered.test, 1, clip)[0] is clip, "long"
+
+
+def test_a_strip_says_where_there_is_no_evidence(answered, tmp_path, monkeypatch):
+    found = SimpleNamespace(settings={"tap": "last"}, empty=[False, True])
+    monkeypatch.setattr("har_tf.explain.by_method", lambda *args: {"": found})
+    monkeypatch.setattr("har_tf.explain.overlay", lambda clips, explanation: clips)
+    rows = []
+    monkeypatch.setattr(plots, "frame_strip", lambda drawn, path: rows.extend(text for text, _ in drawn))
+    explained.frame_strip(answered, [1, 4], tmp_path / "s.png")
+    assert rows[1::2] == ["", "no positive evidence: the plain clip"]
