@@ -329,6 +329,9 @@ def read_manifest(path: Path) -> ConceptSet:
             row = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
             row["boxes"] = tuple(tuple(box) for box in row["boxes"])
             clips.append(ConceptClip(**{key: row[key] for key in names}))
+            for name in ("file", "concept", "kind", "source"):
+                if not isinstance(row[name], str):
+                    raise TypeError(f"{name} of a clip is no text: {str(row[name])[:50]}")
         sources = tuple(Source(**row | {"stamp": tuple(row["stamp"])}) for row in content["sources"])
         concepts, settings = tuple(content["concepts"]), dict(content["settings"])
     except ConceptError:

@@ -122,6 +122,15 @@ def test_what_cannot_be_used_says_what_is_needed(mined, tmp_path):
         load(tmp_path / "empty")
 
 
+def test_a_name_of_a_manifest_that_is_no_text_is_told(mined):
+    path = mined.folder / "concepts.json"
+    content = json.loads(path.read_text())
+    content["clips"][0]["file"] = 3
+    path.write_text(json.dumps(content))
+    with pytest.raises(ConceptError, match="not a manifest of concepts .TypeError: file of a clip is no text: 3"):
+        load(mined.folder)
+
+
 def test_what_is_no_manifest_says_so(mined):
     path = mined.folder / "concepts.json"
     for text, message in (
