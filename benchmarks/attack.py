@@ -180,13 +180,17 @@ def attempts(name: str, bench: Bench, cases: list[str], workers: int | None = No
 
 def _attempt(task: tuple[str, Bench, str]) -> str | None:
     name, bench, case = task
+    said = logging.root.manager.disable
     logging.disable(logging.WARNING)
     # Workers are daemons, which may start no processes of their own, as detectors and `predict` do.
     multiprocessing.current_process()._config.pop("daemon", None)
     if name.startswith(("bits", "file")):
         quiet.import_tensorflow()  # without what it says
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        return ATTACKS[name].attempt(bench, case)
+    try:
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+            return ATTACKS[name].attempt(bench, case)
+    finally:
+        logging.disable(said)
 
 
 def _make(task: tuple[str, Bench]) -> None:
