@@ -22,9 +22,8 @@ from har_tf.files.workers import available_cores
 AHEAD = 2  # batches ready and waiting; with the ones under way this bounds the memory
 # How records are read where nothing else is said.
 READ = {
-    **{"num_frames": 10, "size": (128, 192), "sampling": "uniform", "short": "repeat_last", "fit": "stretch"},
-    "by": "frame",
-}
+    "num_frames": 10, "size": (128, 192), "sampling": "uniform", "short": "repeat_last", "fit": "stretch", "by": "frame"
+}  # fmt: skip
 DRAWS = ("flip", "area", "aspect", "top", "left", "down", "right", "frames")
 DRAWS += ("brightness", "contrast", "saturation", "hue")
 

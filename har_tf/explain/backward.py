@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf.explain.ties import first_of_ties
-from har_tf.models.flatten import SAME, flat
+from har_tf.explain.ties import one_of_ties
+from har_tf.models.flatten import SAME, apart, flat, own_graph
 from har_tf.models.folding import folded, without_activation
 from har_tf.models.logits import Logits, check_outputs, classes_of, ends_in_logits, logits_of
 from har_tf.models.taps import Tap, symbolic
@@ -117,18 +117,12 @@ def _check_flat(model: keras.Model, clips: Sequence[np.ndarray]) -> None:
     """Raises ValueError where the flat graph of a model gives other answers than the model itself."""
     if flat(model) is model:
         return
-
-    def answer(graph: keras.Model) -> np.ndarray:
-        graph = graph._functional if isinstance(graph, keras.Sequential) else graph
-        first = keras.tree.pack_sequence_as(graph.input, [each[:1] for each in clips])
-        return keras.ops.convert_to_numpy(graph(first, training=False))
-
-    own = answer(model)
+    first = keras.tree.pack_sequence_as((own_graph(model) or flat(model)).input, [each[:1] for each in clips])
     try:
-        same = np.allclose(answer(flat(model)), own, atol=SAME * max(1, np.abs(own).max()))
+        away = apart(model, flat(model), first)
     except (ValueError, tf.errors.InvalidArgumentError):  # of another size
-        same = False
-    if not same and np.allclose(answer(model), own):  # else its dropout is on in prediction too
+        away = np.inf
+    if away > SAME:
         raise ValueError(
             f"model {model.name!r} gives other answers than its layers, one after the other: one of them hands on a "
             "mask, or gives another size than it says"
@@ -232,7 +226,7 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
     def run(*clips_and_classes):
         *clips, classes = clips_and_classes
         count = tf.shape(classes)[0]
-        with first_of_ties():
+        with one_of_ties():
             *maps, own = probe(*clips)
         maps, features = maps[: len(chosen)], maps[len(chosen) :]
         own = tf.cast(own, tf.float32)

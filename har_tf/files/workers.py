@@ -34,8 +34,8 @@ IN_FLIGHT = 4  # tasks a worker, done ones included: enough to keep it busy, few
 
 _OUT_OF_MEMORY = 77  # exit code of a worker that met its limit
 _SECONDS_TO_END = 5  # given to a killed process
-# Processes are started and waited for by one thread at a time; while it starts one, its garbage may end another.
 _MASKS = hasattr(signal, "pthread_sigmask")  # Windows has none
+# Processes are started and waited for by one thread at a time; while it starts one, its garbage may end another.
 _starting = threading.RLock()
 
 

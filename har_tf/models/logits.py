@@ -191,7 +191,7 @@ def check_outputs(model: keras.Model) -> None:
         )
     shapes = [tuple(x.shape) for x in getattr(model, "outputs", None) or ()]
     if shapes and (len(shapes) != 1 or len(shapes[0]) != 2):
-        names = f" Its outputs are {', '.join(outputs_by_name(model))}: choose one by its name as `output`."
+        names = f" Its outputs are {', '.join(outputs_by_name(model))}: choose one by output=, or --model-output."
         raise ValueError(
             f"model {model.name!r}: a classifier has one output (B, classes), an answer a clip. "
             f"Received: outputs {', '.join(map(str, shapes))}.{names if len(shapes) > 1 else ''}"

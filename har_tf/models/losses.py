@@ -23,24 +23,29 @@ def activation_behind(model: keras.Model) -> Literal["softmax", "sigmoid", "own"
     if loss is None or isinstance(loss, str):
         return None  # by their names Keras' losses take probabilities
     if isinstance(loss, keras.losses.Loss):
-        names = [kind.__name__ for kind in type(loss).__mro__ if kind.__module__.startswith("keras.")]
-        if names[0] == "LossFunctionWrapper" and type(loss).__module__.startswith("keras."):
-            return _of_function(loss.fn, loss._fn_kwargs)
-        if not hasattr(loss, "from_logits"):
-            return None if type(loss).__module__.startswith("keras.") else OWN
-        return _of_logits(names[0]) if loss.from_logits else None
+        of_keras = [kind.__name__ for kind in type(loss).__mro__ if kind.__module__.startswith("keras.")]
+        if hasattr(loss, "from_logits"):
+            return _of_logits(of_keras[0]) if loss.from_logits else None
+        named = type(loss).__module__.startswith("keras.") and type(loss).__name__ in dir(keras.losses)
+        return None if named else OWN
     return _of_function(loss, {})
 
 
-def loss_of(model: keras.Model, output: str | None = None) -> Any:
-    """The loss of an output of a model, by its name, or of the only one; None: it has none."""
+def loss_of(model: keras.Model, output: str | None = None, place: int = 0) -> Any:
+    """The loss of one of a model's outputs, None where it has none.
+
+    Args:
+        model: compiled or not.
+        output: the key that the model gives it, where it has one.
+        place: of it among `model.outputs`.
+    """
     loss = getattr(model, "loss", None)
-    names = list(getattr(model, "output_names", ()))
     if isinstance(loss, Mapping):
-        return next(iter(loss.values()), None) if output is None and len(loss) == 1 else loss.get(output or names[0])
+        names = (output, *list(getattr(model, "output_names", ()))[place : place + 1])
+        alone = next(iter(loss.values())) if len(loss) == 1 and output is None else None
+        return next((loss[name] for name in names if name in loss), alone)
     if isinstance(loss, list | tuple):
-        place = names.index(output) if output in names else 0
-        return loss[place] if place < len(loss) and (output is None or output in names) else None
+        return loss[place] if place < len(loss) else None
     return loss
 
 

@@ -46,7 +46,7 @@ def first_of_ties(model: keras.Model) -> keras.Model:
 
 def first_of_its_ties(layer: keras.Layer) -> keras.Layer:
     """The same for one layer, a MaxPooling3D or AdaptiveMaxPooling3D."""
-    layer.call = partial(_pooled, layer=layer)
+    layer.call = partial(pooled, layer=layer)
     return layer
 
 
@@ -73,8 +73,8 @@ def pooling_of(tensor) -> bool:
     return type(tensor._keras_history.operation).__name__ == "MaxPool"
 
 
-def _pooled(x, layer):
-    """What such a layer makes of a map whose sizes may be known at run time only."""
+def pooled(x, layer):
+    """What a layer of this `pool_size`, `strides`, `padding` and `data_format` makes of a map of any sizes."""
     if layer.data_format == "channels_first":
         return ops.moveaxis(_pooled_last(ops.moveaxis(x, 1, -1), layer), -1, 1)
     return _pooled_last(x, layer)

@@ -101,9 +101,7 @@ def of_floats(model: keras.Model) -> keras.Model:
         ValueError: the model does something else with floats, as `tf.image.convert_image_dtype`.
     """
     if len(model.inputs) > 1:
-        raise ValueError(
-            f"model {model.name!r} has {len(model.inputs)} inputs; only one of one input is made for floats"
-        )
+        raise ValueError(f"model {model.name!r} has {len(model.inputs)} inputs. Expected one, of pixels")
     clip = model.inputs[0]
     given = keras.Input(batch_shape=clip.shape, dtype="float32", name=clip.name)
     # A layer would cast the floats by itself, but an operation such as that of grey pixels need not.
@@ -178,7 +176,7 @@ def _scaled(x: keras.KerasTensor, scaling: Scaling | None) -> keras.KerasTensor:
 
 def _on(model: keras.Model, given: keras.KerasTensor, x: keras.KerasTensor) -> keras.Model:
     """The model with its layers, called on something else than its input."""
-    graph = own_graph(model)
+    graph = own_graph(model) or flat(model)
     outputs = graph._run_through_graph([x], lambda operation: operation)
     made = keras.Model(given, outputs, name=model.name)
     made.loss = model.loss
@@ -194,7 +192,7 @@ def _of_output(model: keras.Model, name: str | None) -> keras.Model:
     if name not in outputs:
         raise ValueError(f"model {model.name!r} has the outputs {', '.join(outputs)}. Received: output={name!r}")
     made = keras.Model(model.inputs, outputs[name], name=model.name)
-    made.loss = loss_of(model, name)
+    made.loss = loss_of(model, name, next(i for i, x in enumerate(model.outputs) if x is outputs[name]))
     return made
 
 

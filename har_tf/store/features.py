@@ -378,7 +378,7 @@ def _listed(notes: Path, spans: Collection[tuple[int, int]]) -> Parts:
     """Of these parts those that an earlier run has listed, see `_list`."""
     parts = {}
     for line in notes.read_bytes().splitlines() if notes.exists() else ():
-        with suppress(ValueError, TypeError, KeyError, RecursionError):  # the line is damaged
+        with suppress(ValueError, TypeError, KeyError):  # the line is damaged
             part = unsealed(line)
             if tuple(part["span"]) in spans:
                 parts[tuple(part["span"])] = part["checksums"], part["seconds"]

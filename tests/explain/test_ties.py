@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from har_tf.explain.ties import first_of_ties
+from har_tf.explain.ties import one_of_ties
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from har_tf.explain.ties import first_of_ties
 def test_the_gradient_goes_to_one_of_equal_values(size, strides, padding):
     @tf.function(autograph=False)
     def gradient(x):
-        with first_of_ties():
+        with one_of_ties():
             y = tf.nn.max_pool3d(x, size, strides, padding)
         return y, tf.gradients(y, x)[0]
 

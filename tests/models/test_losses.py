@@ -64,10 +64,10 @@ def test_the_activation_behind_a_loss(loss, activation):
 
 def test_each_output_has_its_own_loss():
     both = model_with({"tags": SIGMOID, "who": losses.CategoricalCrossentropy(from_logits=True)}, outputs=2)
-    assert loss_of(both, "tags") is SIGMOID
+    assert loss_of(both, "tags", 0) is SIGMOID
     assert activation_behind(of_pixels(both, output="who")) == "softmax"
     assert of_pixels(both, output="tags").layers[-1].name == "sigmoid"
-    assert loss_of(model_with([None, SIGMOID], outputs=2), "who") is SIGMOID
+    assert loss_of(model_with([None, SIGMOID], outputs=2), place=1) is SIGMOID
 
 
 @pytest.mark.parametrize("loss", [SIGMOID, [SIGMOID], {"tags": SIGMOID}])
@@ -81,3 +81,13 @@ def test_a_loss_of_someones_own_in_a_file_is_named_not_run(tmp_path):
     model, _ = load_model(tmp_path / "m.keras")
     assert activation_behind(model) == "own" and name_of(model) == "Weighted"
     assert from_config({"module": "builtins", "class_name": "function", "config": "own"}) == Unread("own")
+
+
+def test_losses_of_outputs_that_have_keys_of_their_own():
+    listed = model_with([None, SIGMOID], outputs=2)
+    keyed = keras.Model(listed.input, {"a": listed.outputs[0], "b": listed.outputs[1]})
+    keyed.compile(loss={"b": SIGMOID})
+    assert of_pixels(keyed, output="b").layers[-1].name == "sigmoid"
+    keyed.loss = [None, SIGMOID]  # in the order of its outputs
+    assert of_pixels(keyed, output="b").layers[-1].name == "sigmoid"
+    assert loss_of(keyed, "a", 0) is None

@@ -134,7 +134,7 @@ def test_an_output_is_chosen_by_its_name(clips):
     for model, part in ((keras.Model(clip, given), part) for given, part in several):
         chosen = of_pixels(model, output="action")
         np.testing.assert_allclose(chosen.predict(clips, verbose=0), model.predict(clips, verbose=0)[part], atol=1e-6)
-        with pytest.raises(ValueError, match="outputs .*action.*: choose one by its name as `output`"):
+        with pytest.raises(ValueError, match="outputs .*action.*: choose one by output="):
             of_pixels(model)
         with pytest.raises(ValueError, match="has the outputs .*Received: output='who'"):
             of_pixels(model, output="who")
@@ -198,3 +198,21 @@ def test_a_structure_of_one_output_and_batches_of_a_fixed_size():
     fixed = keras.Input(batch_shape=(4, *SHAPE, 3))
     with pytest.raises(ValueError, match="takes 4 clips at once, no more and no fewer"):
         of_pixels(keras.Model(fixed, model(fixed)))
+
+
+def test_sequential_models_of_whole_numbers_become_ones_of_floats(clips):
+    ends = [layers.Rescaling(1 / 255), layers.GlobalAveragePooling3D(), layers.Dense(2, activation="softmax")]
+    model = keras.Sequential([keras.Input((*SHAPE, 3), dtype="uint8"), *ends])
+    floats = of_floats(model)
+    np.testing.assert_allclose(floats(clips.astype("float32")), model(clips), atol=1e-6)
+
+
+def test_a_layer_that_gives_several_outputs_names_each():
+    class Two(layers.Layer):
+        def call(self, x):
+            return ops.softmax(x), ops.softmax(-x)
+
+    model = network()
+    both = keras.Model(model.input, Two(name="two")(model.output))
+    with pytest.raises(ValueError, match="has the outputs two_0, two_1"):
+        of_pixels(both, output="two")
