@@ -24,7 +24,7 @@ def page(results: Mapping, figures: Path) -> Page:
         {name: methods[name]["curve"] for name in _drawn(results)},
         results["thresholds"],
         figures / "figure_thresholds.png",
-        f"Box accuracy, mean over IoU\n{_ious(results)}",
+        f"Box accuracy, mean over IoU {_ious(results)}",
         controls=[name for name, row in methods.items() if row["kind"] == "control"],
     )
     caption = "Share of test frames of which a contour's box fits a true box, where all frames have the same threshold."
@@ -285,10 +285,11 @@ def pictures(
             written.append(Video(path, title))
     if not strips:
         return []
-    named = ""
+    number, named = 8 if still else 7, ""
+    path = figures / f"figure_{number}_saliency.png"
     if still:
         strips = strips[:: -(-len(strips) // 8)]
-        rows = [(name, np.concatenate([drawn[name] for _, drawn in strips])) for name in strips[0][1]]
+        plots.sheet([(name, [drawn[name][0] for _, drawn in strips]) for name in strips[0][1]], path, height=1.3)
         named = f" From left to right: {' · '.join(title for title, _ in strips)}."
     else:
         rows = [
@@ -296,8 +297,7 @@ def pictures(
             for title, drawn in strips[:: -(-len(strips) // 3)]
             for k, (name, frames) in enumerate(drawn.items())
         ]
-    number = 8 if still else 7
-    path = plots.frame_strip(rows, figures / f"figure_{number}_saliency.png", max_frames=8)
+        plots.frame_strip(rows, path, max_frames=8)
     caption = (
         "White: the true box. Magenta: the box of the largest contour at the threshold that was chosen on held-out "
         "training clips. Every frame has its own scale, as every frame has its own maximum in the tables. The videos "
