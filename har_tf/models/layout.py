@@ -598,7 +598,7 @@ class _Call:
                 changed = [array.copy() for array in usual]
                 for array in changed:
                     if array.shape[:-1] == tuple(sizes):
-                        array[point] = rng.uniform(-3, 3, array.shape[-1])
+                        array[point] = rng.uniform(0, 3, array.shape[-1])
                 (now,) = self._run(changed)
                 change = change + np.abs(now - before).sum(axis=-1)
             if not _shows(change, point, sizes):
