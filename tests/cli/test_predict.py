@@ -87,7 +87,7 @@ def test_models_made_elsewhere_are_told_what_their_files_do_not_say(tmp_path, vi
     foreign = Foreign(model_frames=4, model_size=(16, 24), model_output="what")
     run_command(Predict((video,), tmp_path / "several.keras", json=True, foreign=foreign))
     assert len(json.loads(capsys.readouterr().out)["probabilities"]) == 3
-    assert "choose one by its name" in failed(Predict((video,), tmp_path / "several.keras"), capsys)
+    assert "choose one by output=, or --model-output" in failed(Predict((video,), tmp_path / "several.keras"), capsys)
 
 
 def test_short_videos_repeat_their_last_frame(model_file, loaded, tmp_path, capsys):
