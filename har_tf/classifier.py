@@ -30,6 +30,7 @@ from har_tf.models.logits import probabilities
 from har_tf.models.saving import CLIP
 from har_tf.models.taps import Tap, find_several, taps
 from har_tf.names import ClassNames
+from har_tf.pipeline import errors_as_raised
 from har_tf.video import VideoError, read_clip, read_still, still
 from har_tf.video.reader import read_sampled
 
@@ -489,8 +490,7 @@ class Classifier:
         """The rows of `function` on all clips, of which it sees so many at once, or all if there are fewer."""
         check_batch_size(batch_size)
         if isinstance(source, tf.data.Dataset):
-            elements = source.as_numpy_iterator()
-            batches = (element[0] if isinstance(element, tuple) else element for element in elements)
+            batches = _clips_of(source)
         elif isinstance(source, np.ndarray):
             clips = source[None] if source.ndim == len(self.model.inputs[0].shape) - 1 else source
             batch_size, batches = min(batch_size, max(len(clips), 1)), [clips]
@@ -542,6 +542,12 @@ class Classifier:
 
 def _picture(path: str | PathLike, **how: Any) -> np.ndarray:
     return read_still(path, **how)[0]
+
+
+def _clips_of(dataset: tf.data.Dataset) -> Iterator[np.ndarray]:
+    with errors_as_raised():
+        for element in dataset.as_numpy_iterator():
+            yield element[0] if isinstance(element, tuple) else element
 
 
 def _padded(function: Callable[[np.ndarray], np.ndarray], clips: np.ndarray, size: int) -> np.ndarray:

@@ -8,8 +8,10 @@ reading what it has seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -341,5 +343,28 @@ def passes(
 
 def read_at(read: Callable, order: tf.Tensor, dtype: tf.DType, shape: tuple) -> tf.Tensor:
     """`read(order)`, a function of arrays, within the graph of `passes`."""
+
+    def kept(positions: np.ndarray) -> np.ndarray:
+        try:
+            return read(positions)
+        except Exception as error:
+            _raised.append(error)
+            # All that TensorFlow tells of an exception is its text; one that is not UTF-8 would be lost.
+            raise RuntimeError(f"{ascii(str(error))[1:-1]} ({id(error):x})") from error
+
     # Reading has no side effects; marked as stateful it would run alone under op determinism.
-    return tf.ensure_shape(tf.numpy_function(read, [order], dtype, stateful=False), shape)
+    return tf.ensure_shape(tf.numpy_function(kept, [order], dtype, stateful=False), shape)
+
+
+_raised: deque[Exception] = deque(maxlen=8)
+
+
+@contextmanager
+def errors_as_raised() -> Iterator[None]:
+    """Batches that cannot be read raise here what they raise outside of TensorFlow, such as a DatasetError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        original = next((each for each in _raised if f"({id(each):x})" in str(error)), error)
+        _raised.clear()  # they hold on to clips
+        raise original from original.__cause__

@@ -24,6 +24,7 @@ from har_tf.files.errors import DAMAGE, reason_of
 from har_tf.files.json_text import parse_json
 from har_tf.files.whole import alone, sync, whole_file
 from har_tf.names import say
+from har_tf.pipeline import errors_as_raised
 from har_tf.training_recipe import TrainingRecipe
 
 Train = Callable[[range], tf.data.Dataset]
@@ -132,6 +133,7 @@ def fit(
     Raises:
         ValueError: `run_dir` holds the state of another recipe, model or inputs, or `train` has no known length.
         FloatingPointError: the loss is no longer a number.
+        DatasetError, VideoError: a batch cannot be read, as `har_tf.pipeline.clips` and `features.batches` read it.
     """
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -162,16 +164,17 @@ def fit(
             say(f"continues {after}" if todo else f"{run_dir}: already trained, reused")
         if todo:
             try:
-                model.fit(
-                    _one_hot(make(epochs=todo), classes),
-                    validation_data=None if validation is None else _one_hot(validation, classes),
-                    epochs=recipe.epochs,
-                    initial_epoch=todo.start,
-                    steps_per_epoch=steps,
-                    shuffle=False,  # `train` has its order
-                    callbacks=[state, keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False)],
-                    verbose=verbose,
-                )
+                with errors_as_raised():
+                    model.fit(
+                        _one_hot(make(epochs=todo), classes),
+                        validation_data=None if validation is None else _one_hot(validation, classes),
+                        epochs=recipe.epochs,
+                        initial_epoch=todo.start,
+                        steps_per_epoch=steps,
+                        shuffle=False,  # `train` has its order
+                        callbacks=[state, keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False)],
+                        verbose=verbose,
+                    )
             except KeyboardInterrupt as error:
                 state.write()
                 done = len(state.history.epochs.get("loss", ()))

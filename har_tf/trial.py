@@ -231,7 +231,8 @@ class Trainer:
                 "precision": self.precision,
             },
         )
-        probabilities = model.predict(batches(test), verbose=0)
+        with pipeline.errors_as_raised():
+            probabilities = model.predict(batches(test), verbose=0)
         about = {
             "weights": getattr(named, "start", None),
             "training clips": parts.fingerprint(train),

@@ -8,7 +8,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from har_tf import pipeline
 from har_tf.classifier import Classifier
+from har_tf.datasets import VideoRecord
 from har_tf.models.cnn_gru import cnn_gru
 from har_tf.models.saving import save_model
 from har_tf.video import VideoError, probe, read_clip, write_video
@@ -67,6 +69,12 @@ def test_every_kind_of_source_gives_the_same_answers(classifier, videos, clips, 
     one = classifier.predict(videos / "b.mp4", batch_size)
     np.testing.assert_allclose(one.probabilities, expected[1:2], atol=1e-6)
     np.testing.assert_allclose(classifier.predict(clips[2], batch_size).probabilities, expected[2:], atol=1e-6)
+
+
+def test_a_batch_that_cannot_be_read_raises_what_reading_it_raises(classifier, videos, tmp_path):
+    records = [VideoRecord(videos / "a.mp4", 0), VideoRecord(tmp_path / "none.mp4", 0)]
+    with pytest.raises(VideoError, match="none.mp4: no such file"):
+        classifier.predict(pipeline.clips(records, 1, num_frames=10, size=(32, 48)))
 
 
 def test_the_model_sees_one_batch_size_only(model, clips):

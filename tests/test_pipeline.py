@@ -5,7 +5,8 @@ from tensorflow.python.framework import config  # nothing public turns op determ
 
 from har_tf import datasets
 from har_tf.datasets import VideoRecord
-from har_tf.pipeline import DRAWS, RGB, YIQ, Augment, clips
+from har_tf.datasets.errors import DatasetError
+from har_tf.pipeline import DRAWS, RGB, YIQ, Augment, clips, errors_as_raised
 from har_tf.store.flow import flow_clips
 from har_tf.video import write_video
 
@@ -135,6 +136,20 @@ def test_a_broken_video_stops_the_pass_and_is_named(dataset, tmp_path):
     records = [*dataset.records, VideoRecord(tmp_path / "broken.mp4", 0)]
     with pytest.raises(tf.errors.OpError, match=r"broken.mp4"):
         list(clips(records, 4))
+
+
+def test_what_reading_raises_is_raised_as_it_is(prepared, monkeypatch):
+    error = DatasetError("a\udcff.tfrecord: damaged\nat b")  # not UTF-8, of which TensorFlow tells nothing
+
+    def read(self, positions):
+        raise error
+
+    monkeypatch.setattr(type(prepared), "read", read)
+    with pytest.raises(DatasetError) as raised, errors_as_raised():
+        list(clips(prepared, 4))
+    assert raised.value is error
+    with pytest.raises(tf.errors.InvalidArgumentError), errors_as_raised():  # one of TensorFlow's own
+        tf.reshape([1, 2], [3])
 
 
 def test_wrong_arguments(prepared):

@@ -14,7 +14,9 @@ from keras import layers, ops
 from tensorflow.python.framework import config  # nothing public turns op determinism off again
 
 from har_tf import training
+from har_tf.datasets.errors import DatasetError
 from har_tf.files.whole import alone
+from har_tf.pipeline import passes, read_at
 from har_tf.training import TrainingRecipe, fit
 
 CLIPS, SHAPE, CLASSES = 21, (2, 8, 8, 3), 3
@@ -312,6 +314,20 @@ def test_batches_of_unknown_number_are_refused(data, tmp_path):
     endless = batches(data, range(1)).repeat()
     with pytest.raises(ValueError, match="known number of at least 1"):
         fit(build(), endless, None, RECIPE, tmp_path, verbose=0)
+
+
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_batches_that_cannot_be_read_raise_what_reading_them_raises(data, tmp_path, part):
+    def damaged(positions):
+        raise DatasetError("shard-00000: damaged at the clip of a.mp4")
+
+    def read(positions):
+        return read_at(damaged, positions, tf.uint8, (None, *SHAPE)), tf.gather(data[1], positions)
+
+    broken = functools.partial(passes, CLIPS, read, 8, True, 0, skip=0)
+    train = functools.partial(batches, data) if part == "validation" else broken
+    with pytest.raises(DatasetError, match=r"^shard-00000: damaged at the clip of a\.mp4$"):
+        fit(build(), train, broken(epochs=[0]), RECIPE, tmp_path, verbose=0)
 
 
 def test_the_model_ends_with_the_weights_of_its_best_epoch(data, tmp_path):
