@@ -9,6 +9,7 @@ python -m har_tf check DIR --out manifest.parquet
 python -m har_tf prepare DIR --out prepared
 python -m har_tf preview figures --out figures.png
 python -m har_tf import-weights googlenet bvlc_googlenet.caffemodel --out googlenet.keras
+python -m har_tf import-weights i3d model.ckpt --class-names label_map.txt --out i3d.keras
 python -m har_tf import-weights resnext3d resnext-101-kinetics.pth --out resnext3d.keras
 python -m har_tf import-weights video_swin swin_tiny_patch244_window877_kinetics400_1k.pth --out video_swin.keras
 """

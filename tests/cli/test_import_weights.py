@@ -1,11 +1,13 @@
 """python -m har_tf import-weights."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from checks import failed, run_command
 
-from har_tf.cli.app import ImportWeights
+from har_tf.cli.import_weights import _PUBLISHED, ImportWeights
 from har_tf.models.saving import CLIP, clip_settings, load_model
 
 
@@ -99,7 +101,7 @@ def test_import_weights_builds_the_video_swin_that_the_file_holds(tmp_path, caps
     )
 
 
-def test_import_weights_builds_i3d(tmp_path, capsys):
+def test_import_weights_builds_the_i3d_that_the_file_holds(tmp_path, capsys):
     """From a checkpoint, which TensorFlow calls by what its files begin with."""
     import keras
     import tensorflow as tf
@@ -107,17 +109,33 @@ def test_import_weights_builds_i3d(tmp_path, capsys):
     from har_tf.models.i3d import i3d
     from har_tf.models.weights.i3d import TENSORFLOW
 
-    network = i3d((16, 64, 64, 2), 3, "flow", batch_norm_scale=False)
-    tensors = random_tensors(network, TENSORFLOW)
+    network = i3d((8, 32, 32, 2), 3, "flow", width=1 / 16, batch_norm_scale=False)
+    tensors = {f"Flow/inception_i3d/{name}": array for name, array in random_tensors(network, TENSORFLOW).items()}
     file, (keys, values) = tmp_path / "model.ckpt", zip(*sorted(tensors.items()), strict=True)
     tf.raw_ops.SaveV2(prefix=str(file), tensor_names=keys, shape_and_slices=[""] * len(keys), tensors=values)
-    options = {"frames": 16, "size": (64, 64), "num_classes": 3}
-    run_command(ImportWeights("i3d", file, tmp_path / "i3d.keras", modality="flow", **options))
+    command = ImportWeights("i3d", file, tmp_path / "i3d.keras", frames=8, size=(32, 32))
+    run_command(command)
     assert capsys.readouterr().out.startswith("i3d, flow: ")
     model = keras.models.load_model(tmp_path / "i3d.keras")
-    assert model.input_shape == (None, 16, 64, 64, 2)
-    assert "flow" in failed(ImportWeights("i3d", file, tmp_path / "rgb.keras", **options), capsys)
-    assert not (tmp_path / "rgb.keras").exists()
+    assert model.input_shape == (None, 8, 32, 32, 2)
+    kernel = tensors["Flow/inception_i3d/Logits/Conv3d_0c_1x1/conv_3d/w"]
+    np.testing.assert_array_equal(model.get_layer("predictions").kernel, kernel)
+    command = replace(command, out=tmp_path / "other.keras")
+    index = tmp_path / "model.ckpt.index"
+    error = failed(replace(command, modality="rgb"), capsys)
+    assert error == f"error: {index}: holds flow. Received: --modality rgb"
+    error = failed(replace(command, num_classes=400), capsys)
+    assert error == f"error: {index}: holds 3 classes. Received: --num-classes 400"
+    assert not (tmp_path / "other.keras").exists()
+
+
+@pytest.mark.parametrize("network", ["googlenet", "resnext3d", "i3d", "video_swin"])
+def test_import_weights_says_where_a_missing_file_is_published(network, tmp_path, capsys):
+    error = failed(ImportWeights(network, tmp_path / "none.npz", tmp_path / "model.keras"), capsys)
+    start = f"error: {tmp_path / 'none.npz'}: no such weights file. {network} is published as "
+    assert error.startswith(start)
+    assert "\n" not in error
+    assert re.findall(r"https?://[^;\s]+", error) == [url for name, _, url in _PUBLISHED if name == network]
 
 
 def test_import_weights_takes_a_checkpoint_by_the_name_that_tensorflow_gives_it(tmp_path, capsys):
@@ -132,7 +150,7 @@ def test_import_weights_takes_a_checkpoint_by_the_name_that_tensorflow_gives_it(
         error = failed(ImportWeights("resnext3d", tmp_path / given, tmp_path / "r.keras", **options), capsys)
         assert error == f"error: {tmp_path / 'model.ckpt.index'}: no weights of a 3D ResNeXt among global_step"
     error = failed(ImportWeights("i3d", tmp_path / "other.ckpt", tmp_path / "i.keras"), capsys)
-    assert error == f"error: {tmp_path / 'other.ckpt'}: no such weights file"
+    assert error.startswith(f"error: {tmp_path / 'other.ckpt'}: no such weights file. i3d is published as ")
 
 
 def test_import_weights_fails_in_one_line_and_writes_nothing(tmp_path, capsys):

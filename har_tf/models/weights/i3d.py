@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 import keras
 
 from har_tf.models.weights.form import Form, Slot, same, torch_layer
+from har_tf.models.weights.torch_file import Tensor
 
 _MODALITIES = {3: "rgb", 2: "flow"}  # by channels
 _LAYER = re.compile(r"(?:(mixed_\d[a-f])_(branch_\d)_)?(conv3d_\d[a-c]_\dx\d)_(conv|bn)")
@@ -17,6 +18,8 @@ class _I3D(Form):
     first: str  # name of the first kernel
     channels: int  # its axis of channels
     scale: str  # name of the first scale of a BatchNorm
+    top: str  # name of the classifier's kernel
+    classes: int  # its axis of classes
 
     def builds(self, layers: Collection[str]) -> bool:
         # Gates are trained, never published: a model is gated after it has its weights.
@@ -41,23 +44,28 @@ class _I3D(Form):
 class _TensorFlow(_I3D):
     """The variables of Sonnet's modules: `RGB/inception_i3d/Mixed_3b/Branch_0/Conv3d_0a_1x1/conv_3d/w`.
 
-    In front of the names stands RGB or Flow; in the checkpoint of Kinetics-600 nothing does. A BatchNorm's variables
-    have the shape (1, 1, 1, 1, channels), the classifier is a convolution of 1 x 1 x 1.
+    In front of the names stands RGB or Flow; in the checkpoint of Kinetics-600 nothing does. A program that saved
+    variables may have left `:0` behind them. A BatchNorm's variables have the shape (1, 1, 1, 1, channels), the
+    classifier is a convolution of 1 x 1 x 1.
     """
 
     title = "i3d(batch_norm_scale=False)"
     first, channels = "Conv3d_1a_7x7/conv_3d/w", 3
     scale, parts = "Conv3d_1a_7x7/batch_norm/gamma", ("Logits/",)
-    form, front = rf"{_STAGE}\w*/", "(RGB|Flow)/inception_i3d/"
+    top, classes = "Logits/Conv3d_0c_1x1/conv_3d/w", -1
+    form, front = rf"{_STAGE}\w*/", "((RGB|Flow)/)?(inception_i3d/)?"
+
+    def name(self, name: str) -> str:
+        # DeepMind calls one layer otherwise than in the other blocks; many who build on its code set that right.
+        name = super().name(name).removesuffix(":0")
+        return name.replace("Mixed_5b/Branch_2/Conv3d_0b_3x3", "Mixed_5b/Branch_2/Conv3d_0a_3x3")
 
     def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
         if layer.name == "predictions":
             name = "Logits/Conv3d_0c_1x1/conv_3d"
             return {f"{name}/w": same(layer.kernel), f"{name}/b": same(layer.bias)}
         block, branch, convolution, kind = _LAYER.fullmatch(layer.name).groups()
-        name = "/".join(part.capitalize() for part in (block, branch, convolution) if part)
-        # The one layer that is published under a name unlike those of the other blocks.
-        name = name.replace("Mixed_5b/Branch_2/Conv3d_0b_3x3", "Mixed_5b/Branch_2/Conv3d_0a_3x3")
+        name = self.name("/".join(part.capitalize() for part in (block, branch, convolution) if part))
         if kind == "conv":
             return {f"{name}/conv_3d/w": same(layer.kernel)}
         norm = {"beta": layer.beta, "moving_mean": layer.moving_mean, "moving_variance": layer.moving_variance}
@@ -71,6 +79,7 @@ class _PyTorch(_I3D):
     title = "i3d(batch_norm_scale=True)"
     first, channels = "Conv3d_1a_7x7.conv3d.weight", 1
     scale, parts = "Conv3d_1a_7x7.bn.weight", ("logits.",)
+    top, classes = "logits.conv3d.weight", 0
     form = rf"{_STAGE}\w*\."
 
     def of_layer(self, layer: keras.Layer, ending: str | None) -> dict[str, Slot]:
@@ -88,3 +97,22 @@ class _PyTorch(_I3D):
 
 
 TENSORFLOW, PYTORCH = _TensorFlow(), _PyTorch()
+
+
+def options(tensors: Mapping[str, Tensor]) -> dict:
+    """The arguments of `i3d` for the network whose tensors, by their names in a file, these are.
+
+    num_classes is among them where the file has a classifier.
+    """
+    form = next((form for form in (TENSORFLOW, PYTORCH) if form.holds(list(map(form.name, tensors)))), TENSORFLOW)
+    shapes = {form.name(name): tensor.shape for name, tensor in tensors.items()}
+    kernel, top = shapes.get(form.first, ()), shapes.get(form.top, ())
+    filters = kernel[4 if form is TENSORFLOW else 0] if len(kernel) == 5 else 0
+    if not filters or kernel[form.channels] not in _MODALITIES:
+        raise ValueError(f"no weights of an I3D among {', '.join(list(tensors)[:10])}")
+    return {
+        "modality": _MODALITIES[kernel[form.channels]],
+        "width": min(filters / 64, 1.0),
+        "batch_norm_scale": form.scale in shapes,
+        **({"num_classes": top[form.classes]} if top else {}),
+    }

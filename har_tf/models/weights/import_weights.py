@@ -116,6 +116,14 @@ def resnext3d_options(path: str | Path) -> dict[str, Any]:
     return _options(path, resnext3d.options)
 
 
+def i3d_options(path: str | Path) -> dict[str, Any]:
+    """The arguments of `i3d` for the network in a file, as of `resnext3d_options`.
+
+    They are modality, width and batch_norm_scale; and num_classes, where the file has a classifier.
+    """
+    return _options(path, i3d.options)
+
+
 def video_swin_options(path: str | Path) -> dict[str, Any]:
     """The arguments of `video_swin` for the network in a file, as of `resnext3d_options`.
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from har_tf.models.i3d import i3d
 from har_tf.models.weights import checkpoints
-from har_tf.models.weights.import_weights import import_weights
+from har_tf.models.weights.import_weights import i3d_options, import_weights
 
 # Filters of the mixed blocks, as the published code lists them.
 MIXED = {
@@ -138,7 +138,10 @@ def test_deepmind_s_checkpoint_gives_the_original_answers(tmp_path, shape):
         assert tuple(model.get_layer(name.lower()).output.shape[1:]) == tuple(ends[name].shape[1:])
     # Its files by their own names, and the names in the checkpoint of Kinetics-600.
     bare = {name.removeprefix("RGB/inception_i3d/"): value for name, value in variables.items()}
-    for source in (f"{path}.index", f"{path}.data-00000-of-00001", bare):
+    # As programs save variables that call the odd layer as it is called in the other blocks.
+    odd, even = "Mixed_5b/Branch_2/Conv3d_0a_3x3", "Mixed_5b/Branch_2/Conv3d_0b_3x3"
+    np.savez(tmp_path / "saved.npz", **{f"{name}:0".replace(odd, even): value for name, value in variables.items()})
+    for source in (f"{path}.index", f"{path}.data-00000-of-00001", bare, tmp_path / "saved.npz"):
         wanted = model.get_weights()
         model.set_weights([np.zeros_like(weight) for weight in wanted])
         import_weights(model, source)
@@ -321,6 +324,10 @@ def without(name):
             "logits.conv3d.bias stands in it twice",
         ),
         (without("Conv3d_1a_7x7.conv3d.weight"), "1 missing: Conv3d_1a_7x7.conv3d.weight"),
+        (
+            lambda a: a.update({"Conv3d_2b_1x1.bn.running_var": np.full(4, np.inf, "f4")}),
+            "Conv3d_2b_1x1.bn.running_var holds values that are not finite",
+        ),
     ],
 )
 def test_differences_are_listed_and_nothing_is_changed(model, change, message):
@@ -345,6 +352,29 @@ def test_weights_of_the_other_modality_or_batch_norm_are_named(model):
         import_weights(model, deepmind_s)
     with pytest.raises(ValueError, match=r"with scale; build i3d\(batch_norm_scale=True\)"):
         import_weights(small((8, 32, 32, 3), batch_norm_scale=False), port_arrays())
+
+
+def test_a_layer_under_both_of_its_names_is_refused(tmp_path):
+    variables, *_ = random_variables(rgb_clips((16, 32, 32), 1) / np.float32(127.5) - 1, "")
+    odd = "Mixed_5b/Branch_2/Conv3d_0a_3x3/conv_3d/w"
+    variables[odd.replace("0a_3x3", "0b_3x3")] = variables[odd]
+    np.savez(tmp_path / "twice.npz", **variables)
+    message = f"twice.npz: {odd} stands in it twice, once as {odd.replace('0a_3x3', '0b_3x3')}"
+    with pytest.raises(ValueError, match=message):
+        small((16, 32, 32, 3), weights=tmp_path / "twice.npz", batch_norm_scale=False)
+
+
+def test_a_file_tells_the_network_that_it_holds(tmp_path):
+    np.savez(tmp_path / "flow.npz", **port_arrays(channels=2))
+    options = {"modality": "flow", "width": WIDTH, "batch_norm_scale": True, "num_classes": CLASSES}
+    assert i3d_options(tmp_path / "flow.npz") == options
+    variables, *_ = random_variables(rgb_clips((16, 32, 32), 1) / np.float32(127.5) - 1, "RGB/inception_i3d/")
+    bare = {name: value for name, value in variables.items() if "Logits" not in name}
+    np.savez(tmp_path / "rgb.npz", **bare)
+    assert i3d_options(tmp_path / "rgb.npz") == {"modality": "rgb", "width": WIDTH, "batch_norm_scale": False}
+    np.savez(tmp_path / "depth.npz", **{"Conv3d_1a_7x7/conv_3d/w": np.zeros((7, 7, 7, 1, 64), "f4")})
+    with pytest.raises(ValueError, match="depth.npz: no weights of an I3D among Conv3d_1a_7x7/conv_3d/w"):
+        i3d_options(tmp_path / "depth.npz")
 
 
 def test_weights_of_other_networks(model):
