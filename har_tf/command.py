@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 import tyro
 
 from har_tf.names import say, shown
+from har_tf.signals import ENDS, Terminated, is_program
 
 FAILED = 1
-_OURS = ("har_tf", "experiments", "benchmarks")
 
 
 def run(
@@ -46,8 +46,11 @@ def run(
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if prog is None and spec is not None:
         prog = f"python -m {spec.name}"
+    _signals.clear()
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
+        for number in ENDS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _interrupt)
     try:
         try:
             config = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
@@ -59,27 +62,19 @@ def run(
         # What is still to be written goes nowhere, or Python would complain at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
-    if code and _is_program():
+    if code and is_program():
         # Threads of TensorFlow may still be at work. Where they call a Python that is being taken apart, it crashes.
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came, as from a batch system whose time is up; it ends what runs as Ctrl-C does."""
+_signals: list[int] = []  # that came since `run` was called
 
 
-def _terminate(number: int, frame: Any) -> NoReturn:
-    raise Terminated
-
-
-def _is_program() -> bool:
-    """Whether this process was started for a command of the project, and is no one's else, such as a test's."""
-    started = sys.orig_argv
-    module = started[started.index("-m") + 1] if "-m" in started[:-1] else ""
-    script = Path(next((word for word in started[1:] if not word.startswith("-")), ""))
-    return module.partition(".")[0] in _OURS or script.parent.name in _OURS or script.name == "har-tf"
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    _signals.append(number)
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 class _OneLine(logging.Formatter):
@@ -96,17 +91,23 @@ def guarded(action: Callable[[], Any]) -> int:
     try:
         action()
     except KeyboardInterrupt as error:
-        word, code = ("terminated", 143) if isinstance(error, Terminated) else ("interrupted", 130)
-        say("; ".join([word, *getattr(error, "__notes__", [])[:1]]), to=sys.stderr)
-        return code
+        return _interrupted(signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT, error)
     except BrokenPipeError:
         raise
     except Exception as error:
+        if _signals:  # a library made an error of its own of it
+            return _interrupted(_signals[-1], error)
         if os.environ.get("HAR_TF_TRACEBACK"):
             raise
         say(f"error: {_reason(error)}", to=sys.stderr)
         return FAILED
     return 0
+
+
+def _interrupted(number: int, error: BaseException) -> int:
+    word, code = ENDS[number]
+    say("; ".join([word, *getattr(error, "__notes__", [])[:1]]), to=sys.stderr)
+    return code
 
 
 def _reason(error: Exception) -> str:

@@ -5,15 +5,19 @@ import os
 import sys
 import tempfile
 
+from har_tf.signals import held
+
 
 def import_tensorflow():
     """Imports TensorFlow and Keras; what they log on the way is shown only if the import fails.
+
+    A signal that comes meanwhile is answered at its end: C++ code would make an ImportError of it.
 
     Returns:
         The module `tensorflow`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with stderr_kept():
+    with held(), stderr_kept():
         import keras  # noqa: F401
         import tensorflow as tf
 

@@ -25,6 +25,7 @@ from har_tf.files.json_text import parse_json
 from har_tf.files.whole import alone, sync, whole_file
 from har_tf.names import say
 from har_tf.pipeline import errors_as_raised
+from har_tf.signals import held
 from har_tf.training_recipe import TrainingRecipe
 
 Train = Callable[[range], tf.data.Dataset]
@@ -355,8 +356,11 @@ class _State(keras.callbacks.Callback):
         The best weights lie beside the old ones until there is a state that speaks of them: a run that is killed in
         between may find another best epoch. The state before, and the best weights that it speaks of, are kept.
         """
-        if self._unwritten is None:
-            return
+        if self._unwritten is not None:
+            with held():  # written once more, it would be the state before itself
+                self._write()
+
+    def _write(self) -> None:
         begin = time.perf_counter()
         about, variables, best_weights = self._unwritten
         if best_weights is not None:

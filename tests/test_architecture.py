@@ -8,6 +8,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Packages and modules of har_tf from left to right. Each imports only from those of earlier lines; where several stand
 # in a line, they do not import each other.
 LAYERS = (
+    ("signals",),
     ("files", "quiet"),
     ("names",),
     ("command", "networks", "training_recipe"),

@@ -4,7 +4,9 @@ import csv
 import functools
 import json
 import shutil
+import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -244,6 +246,23 @@ def test_where_no_state_can_be_read_both_are_named(data, whole, tmp_path):
         (folder / f"{name}.npz").write_bytes(b"PK")
     with pytest.raises(ValueError, match=r"state.npz: cannot be read .*state_before.npz: cannot be read .*train anew"):
         train(data, folder)
+
+
+def test_a_signal_while_a_state_is_written_leaves_the_state_before_it(data, whole, tmp_path, monkeypatch):
+    replace, seen = Path.replace, []
+
+    def replaced(path, target):
+        moved = replace(path, target)
+        seen.append(moved.name)
+        if seen.count("state.npz") == 2 and seen[-1] == "state.npz":  # the second epoch is on disk, more is to come
+            signal.raise_signal(signal.SIGINT)
+        return moved
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path)
+    stored = [np.load(tmp_path / f"{name}.npz")["about"] for name in ("state_before", "state")]
+    assert [json.loads(str(about))["next_epoch"] for about in stored] == [1, 2]
 
 
 def test_an_interrupted_run_keeps_the_epochs_that_were_not_written_yet(data, whole, tmp_path, monkeypatch):

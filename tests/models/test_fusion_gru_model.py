@@ -296,7 +296,7 @@ def test_a_missing_file_is_named_before_any_network_is_built(monkeypatch):
         fusion_gru(SHAPE, 4, NAMES, {"MobileNet": None, "MobileNetV2": "nowhere.npz"})
 
 
-def test_a_head_for_other_features_is_refused():
+def test_a_head_for_other_features_is_refused(weights):
     with pytest.raises(ValueError, match=r"features \(time, channels\) of MobileNet of \(3, 7\).* give \(3, 64\)"):
         end_to_end(fusion_gru_head(3, {"MobileNet": 7}, 2, gru_units=(2,)), SHAPE, None, frame_sizes={"MobileNet": 32})
     with pytest.raises(ValueError, match=r"called features_<backbone>. Received: inputs \['clip'\]"):
