@@ -58,3 +58,11 @@ def test_small_and_huge_arrays_are_not_kept_and_no_more_than_a_few():
     assert not buffers._free and not lost
     del (lost := [buffers.empty(SHAPE, "uint8") for _ in range(20)])[:]
     assert len(buffers._free) == 8
+
+
+def test_the_memory_used_last_comes_first():
+    kept = [buffers.empty(SHAPE, "uint8") for _ in range(3)]
+    places = [place(array) for array in kept]
+    while kept:
+        del kept[0]
+    assert place(buffers.empty(SHAPE, "uint8")) == places[-1]
