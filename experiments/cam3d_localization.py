@@ -155,7 +155,8 @@ def main(recipe: Recipe) -> None:
         recipe.output, recipe.data.class_names, size=tuple(side + side % 2 for side in shape[-3:-1]), seed=recipe.seed
     )  # fmt: skip
     answers = subject.classifier.class_names if subject.classifier else dataset.class_names
-    outputs = outputs_of(dataset.class_names, answers, recipe.maps.explain == "true" and not subject.missing)
+    needed = recipe.maps.explain == "true" and not subject.missing
+    outputs = outputs_of(dataset.class_names, answers, needed, recipe.model.model_names)
     if still:  # a share of the pictures stands in for a training part
         held_out, test = dataset.split("random", recipe.seed, 1 - recipe.training.validation)
         train = dataset.subset([])

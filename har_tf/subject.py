@@ -122,6 +122,9 @@ class Model:
     network: str | None = None
     """What to train on the training part: ResNeXt3D (in Video-TCAV VideoSwin), CNN-GRU, or an ImageNet network over
     frames, such as MobileNetV2 or CNN-GRU/MobileNetV2. None: nothing."""
+    called: str | None = None
+    """Classes that the model calls otherwise than the data, separated by commas, as in "Surfing=surfing water,...".
+    None: they are called alike."""
     weights_dir: Path | None = None
     """Folder with the published .h5 file of an ImageNet network. None: downloaded."""
     finetune: bool = False
@@ -137,6 +140,22 @@ class Model:
         """Those of the three that are given."""
         return [name for name in ("model", "weights", "network") if getattr(self, name) is not None]
 
+    @property
+    def model_names(self) -> dict[str, str]:
+        """Name of a class in the data -> its name in the model, where they differ.
+
+        Raises:
+            ValueError: `called` is something else, or names a class twice.
+        """
+        pairs = [] if self.called is None else [pair.partition("=")[::2] for pair in words(self.called)]
+        names = {ours.strip(): theirs.strip() for ours, theirs in pairs}
+        if len(names) < len(pairs) or not all(ours and theirs for ours, theirs in names.items()):
+            raise ValueError(
+                "--called takes CLASS OF THE DATA=CLASS OF THE MODEL, separated by commas, once a class. "
+                f"Received: {self.called!r}"
+            )
+        return names
+
     def check(self, small: str) -> None:
         """Checks what can be checked without Keras.
 
@@ -149,6 +168,8 @@ class Model:
         """
         if len(self.given) > 1:
             raise ValueError(f"One of --model, --weights and --network is explained. Received: {', '.join(self.given)}")
+        if self.model_names and (self.network or not self.given):
+            raise ValueError("--called names classes of --model or --weights. Received: neither")
         for option in ("model", "weights", "class_names"):
             path = getattr(self, option)
             if path is not None and not path.is_file():

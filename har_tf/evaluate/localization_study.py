@@ -35,6 +35,7 @@ from har_tf.evaluate.map_rows import CAM3D, GRADCAM, Batch, ModelRow, paper_rows
 from har_tf.evaluate.options import Maps
 from har_tf.explain import Explanation, Layerwise, layerwise
 from har_tf.explain.explanation import scaled
+from har_tf.names import index_of
 
 Row = ModelRow | ControlRow
 RULES = ("maximum", "intersects")
@@ -290,7 +291,12 @@ class Study:
         return rows
 
 
-def outputs_of(class_names: Sequence[str], outputs: Sequence[str] | None, needed: bool = False) -> list[int] | None:
+def outputs_of(
+    class_names: Sequence[str],
+    outputs: Sequence[str] | None,
+    needed: bool = False,
+    called: Mapping[str, str] | None = None,
+) -> list[int] | None:
     """Of each class of the data its output of the model, -1 for none.
 
     Names are compared without case; of ImageNet's, "n01440764 tench", the WordNet id is.
@@ -299,15 +305,19 @@ def outputs_of(class_names: Sequence[str], outputs: Sequence[str] | None, needed
         class_names: of the data.
         outputs: names of the model's outputs; None: not known.
         needed: whether every class needs one, as its true class is to be explained.
+        called: class of the data -> what the model calls it, where the names differ.
 
     Returns:
         None where the names are not known, or none of the classes has an output.
 
     Raises:
-        ValueError: an output is needed and missing.
+        ValueError: an output is needed and missing, or `called` has a class that the data or the model have not.
     """
     known = {} if outputs is None else {_class_key(name): i for i, name in enumerate(outputs)}
-    found = [known.get(_class_key(name), -1) for name in class_names]
+    theirs = {}
+    for ours, name in (called or {}).items():
+        theirs[index_of(ours, class_names, "the data")] = index_of(name, outputs or (), "the model")
+    found = [theirs.get(i, known.get(_class_key(name), -1)) for i, name in enumerate(class_names)]
     absent = [name for name, i in zip(class_names, found, strict=True) if i < 0]
     if needed and absent:
         raise ValueError(

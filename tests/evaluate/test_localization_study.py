@@ -27,6 +27,15 @@ def test_outputs_are_found_by_name():
         outputs_of("abcdef", None, needed=True)
 
 
+def test_the_model_may_call_a_class_otherwise():
+    outputs = ["surfing water", "run", "Surfing"]
+    assert outputs_of(["Surfing", "run"], outputs, called={"surfing": "Surfing Water"}) == [0, 1]
+    with pytest.raises(ValueError, match="the model has no class 'surfing wave'. Closest: surfing water"):
+        outputs_of(["Surfing"], outputs, called={"Surfing": "surfing wave"})
+    with pytest.raises(ValueError, match="the data has no class 'Surfin'"):
+        outputs_of(["Surfing"], outputs, called={"Surfin": "run"})
+
+
 def test_a_model_has_the_rows_that_its_layers_allow():
     assert paper_rows(0) == runs(0) == []
     assert [row.name for row in paper_rows(1)] == ["Grad-CAM conv", "3DCAM conv"]

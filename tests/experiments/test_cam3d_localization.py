@@ -399,6 +399,9 @@ def test_pictures_are_explained_by_2dcam(tmp_path):
         ({"width": 33}, "width"),
         ({"size": None}, "--size None is as --model says. Received: no --model"),
         ({"run": "../x"}, "--run"),
+        ({"called": "wave"}, "--called takes CLASS OF THE DATA=CLASS OF THE MODEL.*Received: 'wave'"),
+        ({"called": "wave=a,wave=b"}, "once a class"),
+        ({"called": "wave=waving"}, "--called names classes of --model or --weights. Received: neither"),
     ],
 )
 def test_wrong_input_is_refused_before_any_work(recipe, change, words, monkeypatch):
