@@ -27,7 +27,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from har_tf.concepts.concept_set import (
     KINDS,
@@ -49,6 +48,7 @@ from har_tf.datasets.folder import SUFFIXES, check_folder
 from har_tf.datasets.records import content_of, relative, stamp_of
 from har_tf.files.whole import resumable
 from har_tf.names import file_name
+from har_tf.progress import progress
 from har_tf.video import VideoError, probe, read_clip, read_frames, write_video
 
 __all__ = ["ConceptError", "ConceptSet", "Cutting", "cut_tracks", "load", "mine", "store_verdicts"]
@@ -263,18 +263,18 @@ def _cut_all(source, find, concepts, out, settings: dict, cutting: Cutting, fres
         state = _State(out, tuple(concepts), settings, root, videos, fresh)
         videos = {str(state.below / name): path for name, path in videos.items()}
         stems = _stems(videos, state.stems())
+        stamped = {name: Source(name, stamp_of(path), content=content_of(path)) for name, path in videos.items()}
+        to_do = {name: source for name, source in stamped.items() if not state.done(source)}
         try:
-            for name, path in tqdm(videos.items(), "mining", unit="video", leave=False, disable=None):
-                source = Source(name, stamp_of(path), content=content_of(path))
-                if state.done(source):
-                    continue
-                try:
-                    tracks, count = find(path, name)
-                    clips = _cut_video(path, name, stems[name], tracks, out, cutting)
-                except VideoError as error:
-                    state.add(replace(source, problem=error.reason), [])
-                    continue
-                state.add(replace(source, frames=count, tracks=len(tracks)), clips)
+            with progress("mining", len(videos), "videos", len(videos) - len(to_do)) as advance:
+                for name, source in to_do.items():
+                    try:
+                        tracks, count = find(videos[name], name)
+                        clips = _cut_video(videos[name], name, stems[name], tracks, out, cutting)
+                        state.add(replace(source, frames=count, tracks=len(tracks)), clips)
+                    except VideoError as error:
+                        state.add(replace(source, problem=error.reason), [])
+                    advance(1)
         finally:
             state.write()
     return state.found()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from har_tf.datasets import splits
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import Tube, VideoRecord
 from har_tf.datasets.splits import OverlapReport
-from har_tf.names import check_names, closest
+from har_tf.names import check_names, closest, index_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +81,28 @@ class ActionDataset:
             if r.label in label
         )
         return replace(self, records=tuple(records), class_names=tuple(classes))
+
+    def called(self, names: Mapping[str, str]) -> ActionDataset:
+        """The same data set with other names for some of its classes, as a model that was made elsewhere calls them.
+
+        Args:
+            names: name of a class here, in any case -> the model's name for it.
+
+        Raises:
+            DatasetError: an unknown class, or two classes that would have one name.
+
+        Example:
+            >>> load("UCF-101").called({"Surfing": "surfing water"})
+        """
+        try:
+            other = {index_of(name, self.class_names, str(self.root)): model for name, model in names.items()}
+        except ValueError as error:
+            raise DatasetError(str(error)) from None
+        new = tuple(other.get(label, name) for label, name in enumerate(self.class_names))
+        for name in other.values():
+            if sum(each.casefold() == name.casefold() for each in new) > 1:
+                raise DatasetError(f"{self.root}: two classes cannot have one name. Received: {name!r} for both")
+        return replace(self, class_names=new)
 
     def split(self, protocol: str, seed: int = 0, test_fraction: float = 0.2) -> tuple[ActionDataset, ActionDataset]:
         """(training part, test part), each in the order of the records.

@@ -20,11 +20,10 @@ import io
 import itertools
 import json
 import math
-import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -32,7 +31,6 @@ from typing import Any, ClassVar, Literal
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import relative
@@ -40,8 +38,8 @@ from har_tf.files.whole import sync, whole_file
 from har_tf.models import backbones
 from har_tf.models.folding import folded
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
-from har_tf.names import say
 from har_tf.pipeline import passes, read_at
+from har_tf.progress import progress
 from har_tf.store.checksums import checksum, checksum_of_file, sealed, unsealed
 from har_tf.store.indexed import Indexed, OpenFiles
 from har_tf.store.prepared import PreparedDataset
@@ -49,7 +47,6 @@ from har_tf.store.store import Store
 
 DTYPES = ("float16", "float32")
 PART_FRAMES = 512  # what a kill may cost: half a minute of GoogLeNet on two cores
-REPORT_SECONDS = 60.0  # between lines of progress, where there is no terminal for a bar
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -280,7 +277,7 @@ def _fill(store: Store, prepared: PreparedDataset, encoder: keras.Model, batch_s
         encode = _compiled(encoder, batch_size)
         batches = _ahead(batch for part in missing for batch in _batches_of(prepared, *part, batch_size))
         what, before = f"features of {about['backbone']}", (total - len(to_do)) * frames
-        with _progress(what, total * frames, before) as advance, closing(batches):
+        with progress(what, total * frames, "frames", before) as advance, closing(batches):
             for start, stop in missing:
                 began = time.perf_counter()
                 rows = []
@@ -390,32 +387,6 @@ def _list(notes: Path, parts: Parts) -> None:
     lines = [sealed({"span": s, "checksums": sums, "seconds": seconds}) for s, (sums, seconds) in parts.items()]
     with whole_file(notes) as temporary:
         temporary.write_bytes(b"\n".join([*lines, *lines, b""]))
-
-
-@contextmanager
-def _progress(what: str, total: int, before: int) -> Iterator[Callable[[int], None]]:
-    """A function that counts frames: a bar on a terminal; where there is none, a line on stderr every minute."""
-    done, began = before, time.monotonic()
-    reported = began
-
-    def report() -> None:
-        nonlocal reported
-        reported = time.monotonic()
-        rate = (done - before) / max(reported - began, 1e-9)
-        say(f"{what}: {done} of {total} frames, {rate:.1f} frames/s", to=sys.stderr)
-
-    def advance(frames: int) -> None:
-        nonlocal done
-        bar.update(frames)
-        done += frames
-        if bar.disable and time.monotonic() - reported >= REPORT_SECONDS:
-            report()
-
-    with tqdm(total=total, initial=before, desc=what, unit="frame", disable=None) as bar:
-        silent = bar.disable
-        yield advance
-    if silent:
-        report()
 
 
 def _batches_of(prepared: PreparedDataset, start: int, stop: int, size: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -20,12 +20,12 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import relative
 from har_tf.files.whole import whole_file
 from har_tf.files.workers import available_cores
+from har_tf.progress import progress
 from har_tf.store.checksums import checksum, checksum_of_file
 from har_tf.store.indexed import IndexedClips
 from har_tf.store.prepared import PreparedDataset
@@ -120,7 +120,7 @@ def _fill(store: Store, prepared: PreparedDataset, method: str) -> None:
 
     with (
         ThreadPoolExecutor(available_cores()) as threads,  # OpenCV lets go of Python's lock
-        tqdm(total=total, initial=total - len(to_do), desc="flow", unit="clip", disable=None) as progress,
+        progress("flow", total, "clips", total - len(to_do)) as advance,
     ):
         for file, part in rows.items():
             missing = [row for row in part if row not in checksums]
@@ -129,7 +129,7 @@ def _fill(store: Store, prepared: PreparedDataset, method: str) -> None:
             flow = {row: _clip_of(file, row) for row in part if row in checksums}
             for row, clip in zip(missing, threads.map(flow_of, missing), strict=True):
                 flow[row], checksums[row] = clip, checksum(clip)
-                progress.update(1)
+                advance(1)
             with whole_file(file) as temporary:
                 np.savez(temporary, **{str(row): flow[row] for row in part})
     of_clips = np.array([checksums[row] for row in range(total)], np.uint64)

@@ -26,7 +26,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from har_tf import quiet
 from har_tf.audit.manifest import Manifest
@@ -34,6 +33,7 @@ from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
 from har_tf.files.json_text import parse_json
 from har_tf.names import csv_cell
+from har_tf.progress import progress
 from har_tf.store.indexed import check_system
 from har_tf.store.prepared import SAME_CONTENT, PreparedDataset, left_out
 from har_tf.store.shards import (
@@ -219,9 +219,8 @@ def _fill(
     size = " x ".join(map(str, (settings.num_frames, *settings.size)))
     store.begin(files, to_do, total, settings.clip_bytes, f"clips of {size}")
     if missing:
-        # No bar where nobody watches.
-        with tqdm(total=total, initial=total - len(to_do), desc="preparing", unit="clip", disable=None) as progress:
-            write(missing, progress.update)
+        with progress("preparing", total, "clips", total - len(to_do)) as advance:
+            write(missing, advance)
     notes = []
     for shard in shards:
         notes.append(notes_of(shard, checked=False))  # its bytes were checked when it was written, or found

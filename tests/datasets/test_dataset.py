@@ -26,3 +26,14 @@ def test_classes_are_found_in_either_form_of_unicode():
         check_classes([apart, composed], ["bar", composed], "here")
     with pytest.raises(DatasetError, match=r"unknown class 'cafes'. Closest: caf.\. Classes"):
         check_classes(["cafes", "bar"], ["bar", composed], "here")
+
+
+def test_a_class_is_called_as_the_model_calls_it():
+    records = tuple(VideoRecord(Path(f"{i}.mp4"), i) for i in range(3))
+    dataset = ActionDataset("some", Path("videos"), records, ("Run", "Surfing", "jump"))
+    assert dataset.called({"surfing": "surfing water"}).class_names == ("Run", "surfing water", "jump")
+    assert dataset.called({"Run": "run"}).records is records
+    with pytest.raises(DatasetError, match="no class 'Surf'. Closest: Surfing"):
+        dataset.called({"Surf": "surfing water"})
+    with pytest.raises(DatasetError, match="two classes cannot have one name. Received: 'Jump' for both"):
+        dataset.called({"Run": "Jump"})
