@@ -380,6 +380,7 @@ class Classifier:
                 stride=stride,
                 short=short or "error",
                 fit=self.clip["fit"],
+                by=self.clip["by"],
                 normalize=normalize,
             )
             return self._of_windows(Path(source), found, "against " if counterfactual else "")

@@ -13,7 +13,7 @@ from har_tf.names import say
 # How the publishers took the clips that the networks were trained on.
 _CLIPS = {
     "resnext3d": {"sampling": "dense", "fit": "crop"},
-    "i3d": {"sampling": "dense", "fit": "crop"},
+    "i3d": {"sampling": "dense", "short": "wrap", "fit": "inner", "by": "25fps"},
     "video_swin": {"sampling": "strided", "fit": "crop"},
 }
 

@@ -41,10 +41,12 @@ class Prepare:
     """Frames evenly from the first to the last, every second one from the first on, or the first ones."""
     short: Literal["repeat_last", "wrap", "error"] = "repeat_last"
     """What to do with videos of fewer frames."""
-    fit: Literal["stretch", "crop"] = "stretch"
-    """Stretch the whole frame to the size, or scale it evenly and cut out the centre."""
-    by: Literal["frame", "time"] = "frame"
-    """What uniform and strided go by: the count of frames, or their times, for cameras of uneven speed."""
+    fit: Literal["stretch", "crop", "inner"] = "stretch"
+    """Stretch the whole frame to the size, or scale it evenly and cut out the centre (crop); inner scales it to 8/7 of
+    that (to 256 for 224)."""
+    by: str = "frame"
+    """What sampling goes by: the count of frames (frame), their times, for cameras of uneven speed (time), or a rate
+    that videos are brought to first (25fps)."""
     workers: int | None = None
     """Decoding processes. None: one a core."""
     timeout: float = 600

@@ -80,8 +80,9 @@ def inside_boxes(maps: np.ndarray, records: Sequence[VideoRecord], clip: Mapping
     shares = []
     for one, record in zip(maps, records, strict=True):
         count = len(record.boxes)
-        seconds = frame_times(record.path, count) if clip.get("by") == "time" else None
-        numbers = frame_indices(count, len(one), clip["sampling"], short=clip["short"], seconds=seconds)
+        by = clip.get("by", "frame")
+        seconds = None if by == "frame" else frame_times(record.path, count)
+        numbers = frame_indices(count, len(one), clip["sampling"], short=clip["short"], seconds=seconds, by=by)
         mask = np.zeros(one.shape, bool)
         for boxes in (record.boxes, record.object_boxes):
             if boxes is not None:

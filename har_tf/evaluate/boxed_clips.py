@@ -13,7 +13,7 @@ from har_tf.video import VideoError
 from har_tf.video.display import Target
 from har_tf.video.frame_counts import count_frames
 from har_tf.video.reader import frame_times
-from har_tf.video.sampling import frame_indices, sliding_windows
+from har_tf.video.sampling import frame_indices, frames_at, sliding_windows
 from har_tf.video.still import probe_still
 
 
@@ -78,15 +78,16 @@ class BoxedVideos:
 
     def _of(self, record) -> Iterator[BoxedClip]:
         taken, still, (count, frame_size) = self.taken, len(self.shape) == 3, self.usable[record]
-        size, name = self.shape[-3:-1], record.name(self.root)
+        size, name, by = self.shape[-3:-1], record.name(self.root), taken.by or "frame"
+        seconds = None if still or by == "frame" else frame_times(record.path, count)
         if still:
             rows, frames = np.zeros((1, 1), int), record.read(1, size, fit=taken.fit)
         elif taken.sampling == "uniform":
-            seconds = frame_times(record.path, count) if taken.by == "time" else None
-            rows = frame_indices(count, self.shape[0], "uniform", short="repeat_last", seconds=seconds)[None]
-            frames = record.read(self.shape[0], size, "uniform", "repeat_last", fit=taken.fit, by=taken.by or "frame")
+            rows = frame_indices(count, self.shape[0], "uniform", short="repeat_last", seconds=seconds, by=by)[None]
+            frames = record.read(self.shape[0], size, "uniform", "repeat_last", fit=taken.fit, by=by)
         else:
-            rows = sliding_windows(count, self.shape[0], short="repeat_last")
+            there = np.arange(count) if seconds is None else frames_at(seconds, by)
+            rows = there[sliding_windows(len(there), self.shape[0], short="repeat_last")]
             frames = record.read(None, size, fit=taken.fit)
         seen = set()
         for row in _evenly(rows, taken.clips_per_video):
@@ -152,7 +153,7 @@ def in_clip(boxes, frame_size: tuple[int, int], size: tuple[int, int], fit: str)
         boxes: (K, 4) in pixels of the frame.
         frame_size: (height, width) of the frame.
         size: (height, width) of the clip.
-        fit: "crop" or "stretch".
+        fit: as in `read_clip`.
 
     Returns:
         float64 (L, 4) with L <= K.

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
+from har_tf.video.sampling import check_by
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -14,12 +16,13 @@ class Reading:
     """Frames of a clip. None: as the model of a file takes them."""
     sampling: Literal["uniform", "strided", "dense"] | None = "strided"
     """How frames are taken of videos; strided: every second one. None: as a saved model says."""
-    fit: Literal["crop", "stretch"] | None = "crop"
-    """What is taken of a frame: its centre (crop) or all of it (stretch). None: as a saved model says."""
+    fit: Literal["crop", "inner", "stretch"] | None = "crop"
+    """What is taken of a frame: its centre (crop), seven eighths of that (inner) or all of it (stretch). None: as a
+    saved model says."""
 
-    by: Literal["frame", "time"] | None = "frame"
-    """Count frames, or take those nearest to evenly spaced times, for cameras of uneven speed (time; not with dense).
-    None: as a saved model says."""
+    by: str | None = "frame"
+    """Count frames (frame), take those nearest to evenly spaced times, for cameras of uneven speed (time; not with
+    dense), or bring videos to a rate (25fps) first. None: as a saved model says."""
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -31,8 +34,8 @@ class Reading:
         of_file = [name for name in ("size", "num_frames", "sampling", "fit", "by") if getattr(self, name) is None]
         if of_file and not saved:
             raise ValueError(f"--{of_file[0].replace('_', '-')} None is as --model says. Received: no --model")
-        if self.by == "time" and self.sampling == "dense":
-            raise ValueError("--by time is for --sampling uniform or strided. Received: --sampling dense")
+        if self.by is not None:
+            check_by(self.by, self.sampling)
         if self.size is not None and min(self.size) < 16:
             raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {self.size[0]} x {self.size[1]}")
 

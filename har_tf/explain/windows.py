@@ -14,7 +14,7 @@ from har_tf.explain.explanation import Explanation, Factors, scaled
 from har_tf.explain.options import check
 from har_tf.video import VideoError, probe, read_frames
 from har_tf.video.reader import frame_times
-from har_tf.video.sampling import frames_needed, sliding_windows
+from har_tf.video.sampling import frame_indices, frames_needed, rate_of, sliding_windows
 
 Explain = Callable[[np.ndarray], Explanation | Mapping[str, Explanation]]
 
@@ -57,6 +57,7 @@ def explain_video(
     fit: str = "stretch",
     normalize: str | None = "clip",
     batch_size: int = 4,
+    by: str = "frame",
 ) -> VideoExplanation:
     """Explains a video of any length with a model of short clips.
 
@@ -86,6 +87,8 @@ def explain_video(
         fit: as in `read_clip`.
         normalize: "clip" scales by the maximum of the whole video, "frame" each frame by its own, None not at all.
         batch_size: windows that are in memory at once.
+        by: a rate such as "25fps": windows are of the video at that rate, and hop and stride count its frames. Anything
+            else: of all its frames.
 
     Returns:
         A `VideoExplanation`.
@@ -106,7 +109,12 @@ def explain_video(
         raise ValueError(f"windows need a model of clips (B, T, H, W, 3) of known size. Received: input of {shape}")
     explain = explain or (lambda clips: cam3d(model, clips, normalize=None))
     info = probe(path)
-    windows = _windows(Path(path), info.frames, shape[1], hop, stride, start, stop, short)
+    if rate_of(by):
+        seconds = frame_times(path, info.frames)
+        there = frame_indices(info.frames, None, start=start, stop=stop, seconds=seconds, by=by)
+        windows = there[_windows(Path(path), len(there), shape[1], hop, stride, 0, None, short)]
+    else:
+        windows = _windows(Path(path), info.frames, shape[1], hop, stride, start, stop, short)
     frames, places = np.unique(windows, return_inverse=True)
     places = places.reshape(windows.shape)
     sums: dict[str, np.ndarray] = {}

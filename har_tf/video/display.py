@@ -14,7 +14,8 @@ from .guard import Guard
 _SCALING = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 
 
-FITS = ("stretch", "crop")
+FITS = ("stretch", "crop", "inner")
+_LARGER = {"crop": 1, "inner": 8 / 7}  # than `size`, before the centre is cut out; 256 for 224, as is usual
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Target:
     Args:
         size: (height, width), or None for the size as displayed.
         fit: "stretch" scales the whole picture to `size`, whatever its shape; "crop" scales it evenly until it
-            covers `size`, and cuts out the centre.
+            covers `size`, and cuts out the centre; "inner" scales it to 8/7 of that before.
 
     Raises:
         ValueError: not such a size, another fit.
@@ -52,7 +53,7 @@ class Target:
         wanted = int(self.size[0]), int(self.size[1])
         if self.fit == "stretch":
             return wanted
-        factor = max(want / side for want, side in zip(wanted, displayed, strict=True))
+        factor = _LARGER[self.fit] * max(want / side for want, side in zip(wanted, displayed, strict=True))
         return max(wanted[0], round(displayed[0] * factor)), max(wanted[1], round(displayed[1] * factor))
 
     def seen(self, displayed: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]:

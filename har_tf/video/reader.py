@@ -171,9 +171,10 @@ def read_clip(
         stride: distance of neighbouring frames under "strided".
         threads: decoding threads; None lets FFmpeg choose. Processes that share a machine want 1.
         fit: "stretch" scales the whole frame to `size`; "crop" scales it evenly until it covers `size`, and cuts
-            out the centre.
+            out the centre; "inner" scales it to 8/7 of that, and cuts out the centre: 224 of a shorter side of 256.
         by: what "uniform" and "strided" go by where frames are not evenly far apart in time: "frame" counts them;
-            "time" takes those nearest to evenly spaced instants, see `sampling.frame_indices`.
+            "time" takes those nearest to evenly spaced instants. A rate such as "25fps" samples, also "dense", as of
+            the video at that rate. See `sampling.frame_indices`.
 
     Returns:
         (T, height, width, 3) uint8 RGB.
@@ -325,17 +326,15 @@ def _clip_request(
     check_by(by, sampling)
 
     def sample(available: int, seconds: np.ndarray | None, short: str = short) -> np.ndarray:
-        return frame_indices(available, num_frames, sampling, start, stop, short, stride, seconds)
+        return frame_indices(available, num_frames, sampling, start, stop, short, stride, seconds, by)
 
     if stop is None and isinstance(start, int | np.integer):
         longest = max(start, 0) + 1
     else:
         longest = stop if isinstance(stop, int | np.integer) else 1
     sample(longest, None, "wrap" if short == "error" else short)
-    by_time = by == "time"
-    needed = frames_needed(num_frames, sampling, stride) if stop is None else stop - start
-    if by_time and stop is None and sampling == "strided":
-        needed = 1  # how many are needed depends on how they lie
+    by_time = by != "frame"
+    needed = frames_needed(num_frames, sampling, stride, by) if stop is None else stop - start
     strict = stop is not None or short == "error"
     ends_early = not by_time and (stop is not None or (num_frames is not None and sampling != "uniform"))
     return _Request(sample, start, needed, strict, ends_early, by_time)

@@ -4,6 +4,8 @@ Indices are whole frames in presentation order, counted from 0; ranges are [star
 in integers (times in microseconds), so that a result never hangs on the rounding of a float.
 """
 
+import re
+
 import numpy as np
 
 SAMPLINGS = ("uniform", "strided", "dense")
@@ -12,12 +14,14 @@ ROUNDING = 2e-3  # seconds by which times of an even rate may be off: containers
 SHORT_POLICIES = ("repeat_last", "wrap", "error")
 
 
-def frames_needed(num_frames: int | None, sampling: str = "uniform", stride: int = 2) -> int:
+def frames_needed(num_frames: int | None, sampling: str = "uniform", stride: int = 2, by: str = "frame") -> int:
     """Length of the stretch of video that a clip needs so that no frame of it is made up.
 
     It is `num_frames` for uniform and dense sampling, `(num_frames - 1) * stride + 1` for strided, and 1 where
-    `num_frames` is None. Arguments and errors are those of `frame_indices`.
+    `num_frames` is None or the times of the frames decide. Arguments and errors are those of `frame_indices`.
     """
+    if rate_of(by) or (by == "time" and sampling == "strided"):
+        num_frames = 1
     num_frames = 1 if num_frames is None else num_frames
     _check_at_least(1, num_frames=num_frames, stride=stride)
     _check_one_of(SAMPLINGS, sampling=sampling)
@@ -33,6 +37,7 @@ def frame_indices(
     short: str = "repeat_last",
     stride: int = 2,
     seconds: np.ndarray | None = None,
+    by: str = "time",
 ) -> np.ndarray:
     """Indices of the frames that make one clip.
 
@@ -52,6 +57,9 @@ def frame_indices(
             frames nearest to T instants evenly from the first to the last frame of the range, "strided" those nearest
             to instants that lie `stride` times the mean distance of the video's frames apart; of two as near the later
             one. A frame that is shown long may come several times. None, or frames that are evenly far apart: by frame.
+        by: what is done with `seconds`: "time" as above; a rate such as "25fps" first takes the frames nearest to
+            instants that lie 1/25 s apart, from the first of the range on, and samples of these as of a video of that
+            rate: "dense" the first T of them.
 
     Returns:
         (T,) int64, each in [start, stop).
@@ -74,6 +82,14 @@ def frame_indices(
             f"no such range of frames: expected 0 <= start < stop <= {available}, the frames there are. "
             f"Received: start={start}, stop={stop}."
         )
+    if seconds is not None and (rate := rate_of(by)):
+        ticks = _ticks(np.asarray(seconds)[start:stop])
+        length = _count_at(ticks, rate)
+        if short == "error" and length < (needed := frames_needed(num_frames, sampling, stride)):
+            there = f"{length} frames at {by} from frame {start} on"
+            raise ValueError(f"{there}, {needed} needed. Received: short='error'.")
+        chosen = frame_indices(length, num_frames, sampling, short=short, stride=stride)
+        return start + _nearest(ticks, np.rint(chosen * (1e6 / rate)).astype(np.int64))
     if seconds is not None and not is_even(np.asarray(seconds)):
         return start + _by_time(np.asarray(seconds), num_frames, sampling, slice(start, stop), short, stride)
     length = stop - start
@@ -106,11 +122,34 @@ def is_even(seconds: np.ndarray) -> bool:
     return bool(len(seconds) >= 8 and abs(seconds[1] - step) <= 1.1 * step and on_a_line(seconds[1:]))
 
 
+def rate_of(by: str) -> float | None:
+    """The frames a second that `by` asks for, as "25fps" or "29.97fps" does; None where it is no rate."""
+    found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)fps", by) if isinstance(by, str) else None
+    return float(found[1]) or None if found else None
+
+
+def frames_at(seconds: np.ndarray, by: str) -> np.ndarray:
+    """Indices of the frames, shown at these seconds (N,), that make the video at a rate such as "25fps", (M,) int64."""
+    return frame_indices(len(seconds), None, seconds=seconds, by=by)
+
+
 def check_by(by: str, sampling: str) -> None:
     """ValueError unless clips of this sampling can go by this."""
-    _check_one_of(BY, by=by)
+    if by not in BY and rate_of(by) is None:
+        raise ValueError(f"by must be one of {', '.join(BY)}, or a rate such as 25fps. Received: by={by!r}.")
     if by == "time" and sampling == "dense":
         raise ValueError('by="time" goes with sampling "uniform" or "strided". Received: sampling=\'dense\'.')
+
+
+def _ticks(seconds: np.ndarray) -> np.ndarray:
+    """Microseconds from the first frame to each, int64 (N,)."""
+    return np.rint((seconds - seconds[0]) * 1e6).astype(np.int64)
+
+
+def _count_at(ticks: np.ndarray, rate: float) -> int:
+    """Frames of this rate while frames at these microseconds are shown, the last as long as the others in the mean."""
+    span = int(ticks[-1])
+    return max(1, int((span + span / max(1, len(ticks) - 1)) * rate / 1e6 + 0.5))
 
 
 def _by_time(

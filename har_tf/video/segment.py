@@ -77,7 +77,7 @@ def read_segment(
     rate, seconds = _pace(path)
     first, stop = frame_range(start, end, rate) if seconds is None else _shown(start, end, seconds)
     name = f"segment from {start:g} to {end:g} s"
-    needed = frames_needed(num_frames, sampling)
+    needed = frames_needed(num_frames, sampling, by=by)
     if short == "error" and stop - first < needed:
         raise VideoError(path, f"{name}: {stop - first} frames, {needed} needed")
     try:

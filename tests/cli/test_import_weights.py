@@ -118,6 +118,8 @@ def test_import_weights_builds_the_i3d_that_the_file_holds(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("i3d, flow: ")
     model = keras.models.load_model(tmp_path / "i3d.keras")
     assert model.input_shape == (None, 8, 32, 32, 2)
+    taken = {"sampling": "dense", "short": "wrap", "fit": "inner", "by": "25fps"}
+    assert clip_settings(tmp_path / "i3d.keras") == taken
     kernel = tensors["Flow/inception_i3d/Logits/Conv3d_0c_1x1/conv_3d/w"]
     np.testing.assert_array_equal(model.get_layer("predictions").kernel, kernel)
     command = replace(command, out=tmp_path / "other.keras")

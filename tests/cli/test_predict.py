@@ -109,13 +109,15 @@ def test_a_clip_that_the_model_s_setting_fills_up_is_noted(model_file, loaded, t
     model, names = loaded
     wrapping = save_model(model, tmp_path / "wrap.keras", names, {"short": "wrap"})
     strided = save_model(model, tmp_path / "strided.keras", names, {"sampling": "strided"})
-    long = write_video(tmp_path / "long.mp4", frames)
+    slower = save_model(model, tmp_path / "slower.keras", names, {"sampling": "dense", "by": "5fps"})
+    long = write_video(tmp_path / "long.mp4", frames, fps=10)
     out = tmp_path / "o.mp4"
     for options, note in (
         (Explain(short, model_file, out), f"note: {short} has 3 frames; the last is repeated to make 10\n"),
         (Explain(short, wrapping, out), f"note: {short} has 3 frames; they are repeated in turn to make 10\n"),
         (Explain(short, model_file, out, short="wrap"), ""),  # which says so itself
         (Predict((long,), strided), f"note: {long} has 11 frames; the last is repeated to make 19\n"),
+        (Predict((long,), slower), f"note: {long} has 6 frames at 5fps; the last is repeated to make 10\n"),
         (Predict((still, long), model_file), ""),
     ):
         run_command(options)

@@ -1,5 +1,6 @@
 """Which clips are explained, and where the true boxes lie in them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,16 @@ def test_fewer_clips_and_frames_are_drawn_evenly(part, numbers):
     assert short.video == "b.mp4"
 
 
+def test_clips_at_a_rate_have_the_boxes_of_their_frames(part, numbers):
+    """At 12.5 a second of 25 frames 0, 2, 4, 6, 8, 10 and of the other video 0, 2."""
+    taken = Clips(short="repeat_last", by="12.5fps")
+    clips = list(survey(part, (4, 48, 64, 3), taken, workers=0).clips())
+    assert [numbers(clip.frames) for clip in clips] == [[0, 2, 4, 6], [4, 6, 8, 10], [0, 2, 2, 2]]
+    assert [list(clip.boxes) for clip in clips] == [[1, 2, 3], [2, 3], [0, 1]]
+    (whole, _) = survey(part, (3, 48, 64, 3), replace(taken, sampling="uniform"), workers=0).clips()
+    assert numbers(whole.frames) == [0, 6, 10] and list(whole.boxes) == [1, 2]
+
+
 def test_examples_are_first_clips_of_videos_evenly_drawn(part):
     videos = survey(part, (3, 48, 64, 3), Clips(), workers=0)
     assert [clip.video for clip in videos.examples(1)] == ["a.mp4"]
@@ -70,5 +81,8 @@ def test_boxes_follow_the_crop():
     boxes = [[0, 0, 320, 240], [160, 120, 320, 240], [0, 0, 30, 240]]
     found = in_clip(np.array(boxes, float), (240, 320), (112, 112), "crop")
     np.testing.assert_allclose(found, [[0, 0, 112, 112], [56.5, 56, 112, 112]])
+    # Scaled to 341 x 256, and 58 columns and 16 rows are cut off.
+    found = in_clip(np.array(boxes[1:2], float), (240, 320), (224, 224), "inner")
+    np.testing.assert_allclose(found, [[112.5, 112, 224, 224]])
     stretched = in_clip(np.array(boxes[1:2], float), (240, 320), (112, 112), "stretch")
     np.testing.assert_allclose(stretched, [[56, 56, 112, 112]])

@@ -25,6 +25,7 @@ def test_a_frame_that_comes_twice_has_the_mean_of_its_maps():
     [
         ((64, 96), "stretch", (240, 320), (0, 240), (0, 320)),
         ((112, 112), "crop", (240, 320), (0, 240), (40, 280)),
+        ((224, 224), "inner", (240, 320), (15, 225), (54, 265)),  # scaled to 256 x 341, columns 58 to 282 are cut out
         ((64, 96), "crop", (568, 320), (178, 391), (0, 320)),  # scaled to 170 x 96, rows 53 to 117 are cut out
     ],
 )
@@ -37,14 +38,15 @@ def test_the_place_of_a_clip_in_its_video(size, fit, displayed, rows, columns):
     assert whole.sum() == pytest.approx((rows[1] - rows[0]) * (columns[1] - columns[0]), rel=0.01)
 
 
-def test_the_place_is_where_read_clip_takes_the_clip(tmp_path):
+@pytest.mark.parametrize("fit", ["stretch", "crop", "inner"])
+def test_the_place_is_where_read_clip_takes_the_clip(tmp_path, fit):
     from har_tf.video import read_clip, write_video
 
     frames = np.zeros((2, 96, 160, 3), np.uint8)
     frames[:, 40:56, 100:116] = 255
     path = write_video(tmp_path / "v.mp4", frames, qp=1)
-    clip = read_clip(path, 2, (48, 48), fit="crop")[0].mean(axis=-1).astype("float32") / 255
-    place = Sampled(path, np.arange(2), (48, 48), "crop").place((96, 160), (96, 160))
+    clip = read_clip(path, 2, (48, 48), fit=fit)[0].mean(axis=-1).astype("float32") / 255
+    place = Sampled(path, np.arange(2), (48, 48), fit).place((96, 160), (96, 160))
     back = laid(clip, place, (96, 160))
     np.testing.assert_allclose(back, frames[0].mean(axis=-1) / 255, atol=0.9)
     assert np.abs(np.argwhere(back > 0.5).mean(axis=0) - [47.5, 107.5]).max() < 1

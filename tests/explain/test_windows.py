@@ -43,6 +43,20 @@ def recorded(index):
     return explain, seen
 
 
+def test_windows_of_a_video_at_another_rate(video):
+    """Of ten frames, five a second, windows of every second one, and at twice the rate of each twice."""
+    explain, seen = recorded([1, 1])
+    found = explain_video(red_model(), video, explain, hop=1, by="2.5fps", normalize=None)
+    assert found.windows.tolist() == [[0, 2, 4, 6], [2, 4, 6, 8]]
+    np.testing.assert_array_equal(seen[1], read_frames(video, [2, 4, 6, 8], (16, 16)))
+    assert found.frames.tolist() == [0, 2, 4, 6, 8]
+    assert found.seconds.tolist() == pytest.approx([0, 0.4, 0.8, 1.2, 1.6])
+    doubled = explain_video(red_model(), video, recorded([1] * 9)[0], start=5, by="10fps", normalize=None)
+    assert doubled.windows[0].tolist() == [5, 6, 6, 7]  # at 1, 1.1, 1.2 and 1.3 s: of two as near the later one
+    with pytest.raises(VideoError, match="2 frames"):
+        explain_video(red_model(), video, recorded([1])[0], start=6, by="2.5fps")
+
+
 def test_maps_are_averaged_where_windows_overlap(video):
     explain, seen = recorded([1, 1, 0, 1])
     found = explain_video(red_model(), video, explain, hop=3, normalize=None, batch_size=2)

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from har_tf.video import probe, read_clip, write_video
+from har_tf.video import VideoError, probe, read_clip, write_video
 from har_tf.video.clock import Clock
 from har_tf.video.reader import frame_times, play, read_sampled
 from har_tf.video.sampling import is_even
@@ -76,6 +76,22 @@ def test_clips_by_time_take_the_frames_nearest_to_even_instants(tmp_path, make_v
     assert numbers(read_clip(path, 5, sampling="strided", by="time", start=17)) == [17, 18, 18, 18, 19]
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libvpx-vp9"])
+def test_clips_at_a_rate_take_the_frames_nearest_to_its_instants(tmp_path, make_video, numbered, numbers, codec):
+    path = make_video(tmp_path / "v.mkv", numbered(20), codec, times=UNEVEN)
+    # 0, 1, 2, ... s: 2 is nearer to 3 than to 0.92, 6 to 5 than to 9, and of 5 and 9, as near to 7, the later counts.
+    at = {"sampling": "dense", "by": "1fps"}
+    assert numbers(read_clip(path, 9, **at)) == [0, 6, 7, 7, 17, 18, 18, 19, 19]
+    assert numbers(read_clip(path, 3, start=17, **at)) == [17, 18, 18]
+    assert numbers(read_clip(path, 3, start=17, stop=19, **at)) == [17, 18, 18]
+    with pytest.raises(VideoError, match="v.mkv: 9 frames at 1fps from frame 0 on, 12 needed"):
+        read_clip(path, 12, short="error", **at)
+    even = make_video(tmp_path / "even.mkv", numbered(20), codec)
+    assert numbers(read_clip(even, 10, by="25fps", sampling="dense")) == list(range(10))
+    clip, frames = read_sampled(even, 12, by="12.5fps", sampling="dense", short="wrap")
+    assert numbers(clip) == frames.tolist() == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 0, 2]
+
+
 def test_an_even_video_by_time_gives_the_clip_by_frame(tmp_path, numbered, make_video):
     for name, codec in (("v.mp4", "libx264"), ("v.avi", "mpeg4"), ("v.webm", "libvpx-vp9")):
         path = make_video(tmp_path / name, numbered(23), codec)
@@ -85,10 +101,8 @@ def test_an_even_video_by_time_gives_the_clip_by_frame(tmp_path, numbered, make_
 
 
 def test_what_cannot_go_by_time_is_told(tmp_path, make_video, numbered):
-    from har_tf.video import VideoError
-
     path = make_video(tmp_path / "v.mkv", numbered(20), times=UNEVEN)
-    with pytest.raises(ValueError, match="by must be one of frame, time. Received: by='clock'"):
+    with pytest.raises(ValueError, match="or a rate such as 25fps. Received: by='clock'"):
         read_clip("missing.mp4", by="clock")
     with pytest.raises(ValueError, match="Received: sampling='dense'"):
         read_clip("missing.mp4", sampling="dense", by="time")

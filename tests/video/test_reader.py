@@ -419,8 +419,22 @@ def test_a_crop_is_the_centre_of_the_evenly_scaled_frame(tmp_path, make_video, r
     # Where the shapes agree, nothing is cut.
     size = (48, 32) if rotated else (32, 48)
     assert np.array_equal(read_clip(path, 2, size, fit="crop"), read_clip(path, 2, size))
-    with pytest.raises(ValueError, match="fit must be one of stretch, crop. Received: fit='pad'"):
+    with pytest.raises(ValueError, match="fit must be one of stretch, crop, inner. Received: fit='pad'"):
         read_clip(path, 2, size, fit="pad")
+
+
+def test_an_inner_crop_is_seven_eighths_of_a_crop(tmp_path, make_video):
+    """A white square of 56 of 64 x 96 pixels is all of it; of a crop the black around it is the outer sixteenth."""
+    frames = np.zeros((2, 64, 96, 3), np.uint8)
+    frames[:, 4:60, 20:76] = 255
+    path = make_video(tmp_path / "square.mp4", frames, options={"qp": "0"})
+    for size in (56, 112):
+        inner = read_clip(path, 1, (size, size), fit="inner")
+        assert inner.shape == (1, size, size, 3)
+        # One line of what is scaled may have a share of the black outside.
+        assert inner[:, 1:-1, 1:-1].min() > 250
+    crop = read_clip(path, 1, (64, 64), fit="crop")[0, :, :, 0]
+    assert (crop > 127).sum() == 56 * 56 and crop[4:60, 4:60].min() > 250
 
 
 def test_a_crop_takes_the_shape_of_the_pixels_into_account(tmp_path, make_video):

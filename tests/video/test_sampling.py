@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from har_tf.video.sampling import frame_indices, frames_needed, sliding_windows
+from har_tf.video.sampling import check_by, frame_indices, frames_at, frames_needed, sliding_windows
 
 
 def test_uniform_goes_from_the_first_to_the_last_frame():
@@ -44,6 +44,41 @@ def test_no_number_of_frames_means_all():
     assert frame_indices(4, None).tolist() == [0, 1, 2, 3]
     assert frame_indices(9, None, start=2, stop=5).tolist() == [2, 3, 4]
     assert frame_indices(7, None, "strided", stride=3).tolist() == [0, 3, 6]
+
+
+def test_a_rate_takes_the_frames_nearest_to_its_instants():
+    tenths = np.arange(10) / 10
+    # Instants 0, 0.04, 0.08, ..., 0.48 of half a second at 10 frames a second.
+    assert frames_at(tenths[:5], "25fps").tolist() == [0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4, 4]
+    assert frames_at(tenths, "5fps").tolist() == [0, 2, 4, 6, 8]
+    assert frames_at(tenths, "10fps").tolist() == list(range(10))
+    # 150 frames at 30000/1001 last 5.005 s; every sixth is left out.
+    assert frames_at(np.arange(150) * 1001 / 30000, "25fps")[:12].tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 10, 11, 12, 13]
+    assert len(frames_at(np.arange(150) * 1001 / 30000, "25fps")) == 125
+    # 0, 1/4, 1/2, ... s of frames at uneven times, of which the last is shown 0.6 s, the mean.
+    assert frames_at(np.array([0, 0.1, 1.2, 1.8]), "4fps").tolist() == [0, 1, 1, 2, 2, 2, 3, 3, 3, 3]
+    assert frames_at(np.zeros(1), "25fps").tolist() == [0]
+
+
+def test_every_sampling_is_of_the_video_at_its_rate():
+    seconds = np.arange(12) / 10
+    # At 5 a second 0, 2, 4, 6, 8, 10; of the range from 3 on 3, 5, 7, 9, 11.
+    at = {"seconds": seconds, "by": "5fps"}
+    assert frame_indices(12, 3, "dense", **at).tolist() == [0, 2, 4]
+    assert frame_indices(12, 3, "uniform", **at).tolist() == [0, 6, 10]
+    assert frame_indices(12, 3, "strided", **at).tolist() == [0, 4, 8]
+    assert frame_indices(12, 3, "dense", start=3, **at).tolist() == [3, 5, 7]
+    assert frame_indices(12, 7, "dense", short="wrap", **at).tolist() == [0, 2, 4, 6, 8, 10, 0]
+    assert frame_indices(12, 7, "dense", **at).tolist() == [0, 2, 4, 6, 8, 10, 10]
+    with pytest.raises(ValueError, match="5 frames at 5fps from frame 3 on, 6 needed. Received: short='error'."):
+        frame_indices(12, 6, "dense", start=3, short="error", **at)
+    assert frames_needed(64, "dense", by="25fps") == 1
+
+
+@pytest.mark.parametrize("by", ["clock", "25", "0fps", "-25fps", "1e3fps", "25 fps", "fps", 25])
+def test_what_is_no_rate_is_refused(by):
+    with pytest.raises(ValueError, match=f"frame, time, or a rate such as 25fps. Received: by={by!r}"):
+        check_by(by, "dense")
 
 
 @pytest.mark.parametrize(
