@@ -32,7 +32,7 @@ from har_tf.models.taps import Tap, find_several, taps
 from har_tf.names import ClassNames
 from har_tf.pipeline import errors_as_raised
 from har_tf.video import VideoError, read_clip, read_still, still
-from har_tf.video.reader import read_sampled
+from har_tf.video.reader import read_sampled, read_windows
 
 BATCH = 16  # clips that the model sees at once
 TAKEN = ("scaling", "num_frames", "size")  # what of a clip's settings becomes a part of the model
@@ -267,24 +267,28 @@ class Classifier:
         """
         return pixels.of_floats(self.model)
 
-    def predict(self, source: Source, batch_size: int = BATCH) -> Predictions:
+    def predict(self, source: Source, batch_size: int = BATCH, windows: int | None = None) -> Predictions:
         """The probabilities of all classes.
 
         Args:
             source: a video, a folder (all videos below it, sorted), a list of videos, clips as uint8 (T, H, W, 3) or
                 (B, T, H, W, 3), or a `tf.data.Dataset` of batches of clips, or of (clips, labels).
             batch_size: clips that the model sees at once, at most; of fewer clips all.
+            windows: of videos the mean over so many clips side by side, at most, evenly over the video, see
+                `har_tf.video.reader.read_windows`; None: one clip.
 
         Raises:
             har_tf.video.VideoError: the only video cannot be read; of several, those are in `skipped`.
             FileNotFoundError: there is no such video or folder, or no video in it.
-            ValueError: clips of another shape.
+            ValueError: clips of another shape, or windows of what has none.
         """
         if isinstance(source, np.ndarray | tf.data.Dataset):
+            if windows is not None:
+                raise ValueError(f"windows are taken of videos. Received: clips, and {windows=}")
             return Predictions(None, self._rows(self._answer, source, batch_size), self.class_names)
         names, answers, skipped = [], [], {}
         single = isinstance(source, str | PathLike) and not Path(source).is_dir()
-        for path, _, answer in self.answers(self._paths(source), batch_size):
+        for path, _, answer in self.answers(self._paths(source), batch_size, windows):
             if isinstance(answer, Failed):
                 if single:
                     raise VideoError(path, answer.reason)
@@ -296,16 +300,19 @@ class Classifier:
         return Predictions(tuple(names), np.reshape(answers, shape).astype("float32"), self.class_names, skipped)
 
     def answers(
-        self, paths: Sequence[str | PathLike], batch_size: int = 1
+        self, paths: Sequence[str | PathLike], batch_size: int = 1, windows: int | None = None
     ) -> Iterator[tuple[Path, np.ndarray | None, np.ndarray | Failed]]:
         """Yields for every video (path, clip, probabilities), or (path, None, `Failed`), in order, as they are there.
 
         Of several videos the others are still wanted if one fails or crashes its decoder, so they are decoded in a
-        process of its own.
+        process of its own. Of `windows`, as in `predict`, the clip is the first.
         """
         check_batch_size(batch_size)
-        batch_size = min(batch_size, max(len(paths), 1))
         workers = 0 if len(paths) == 1 else 1
+        if windows is not None:
+            yield from self._averaged(paths, batch_size, windows, workers)
+            return
+        batch_size = min(batch_size, max(len(paths), 1))
         clips = outcomes(self._reader(), paths, workers, TIMEOUT, MEMORY)
         named = zip(map(Path, paths), clips, strict=True)
         while batch := list(islice(named, batch_size)):
@@ -445,6 +452,24 @@ class Classifier:
             # A fusion has hundreds of feature maps, which the error lists: what most people mean comes first.
             raise ValueError(f"a tap is a network ({', '.join(networks)}) or a feature map: {error}") from error
         return dict(zip(names, found, strict=True))
+
+    def _averaged(
+        self, paths: Sequence[str | PathLike], batch_size: int, windows: int, workers: int
+    ) -> Iterator[tuple[Path, np.ndarray | None, np.ndarray | Failed]]:
+        """`answers` that are means over windows, of which the model sees `batch_size` at once."""
+        if self._of_images or self.reading["sampling"] == "uniform" or windows < 1:
+            kind = "pictures" if self._of_images else f"clips with sampling={self.reading['sampling']!r}"
+            raise ValueError(
+                "windows, at least 1, are of frames that follow each other, for models of dense or strided clips. "
+                f"Received: {windows=}, a model of {kind}"
+            )
+        read = partial(read_windows, windows=windows, **self.reading)
+        batch_size = min(batch_size, windows)
+        for path, clips in zip(map(Path, paths), outcomes(read, paths, workers, TIMEOUT, MEMORY), strict=True):
+            if isinstance(clips, Failed):
+                yield path, None, clips
+            else:
+                yield path, clips[0], _padded(self._answer, clips, batch_size).mean(axis=0)
 
     def _of_windows(self, video: Path, found: VideoExplanation, against: str) -> ExplainedClip:
         labels = tuple(

@@ -14,6 +14,7 @@ from har_tf.datasets import VideoRecord
 from har_tf.models.cnn_gru import cnn_gru
 from har_tf.models.saving import save_model
 from har_tf.video import VideoError, probe, read_clip, write_video
+from har_tf.video.reader import read_windows
 
 HOW = {"sampling": "dense", "short": "wrap", "fit": "crop"}
 
@@ -57,6 +58,24 @@ def test_clips_are_read_as_the_model_was_trained(classifier, model, videos, clip
     ((name, p), *_), *others = found.top(2)
     assert (name, p) == (classifier.class_names[best], pytest.approx(expected[0, best], abs=1e-6))
     assert len(others) == 2 and all(len(row) == 2 and row[0][1] >= row[1][1] for row in others)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_an_answer_over_windows_is_their_mean(classifier, videos, batch_size):
+    paths = [videos / "a.mp4", videos / "b.mp4"]
+    how = {**HOW, "num_frames": 10, "size": (32, 48)}
+    expected = [classifier.predict(read_windows(path, 3, **how)).probabilities.mean(axis=0) for path in paths]
+    found = classifier.predict(paths, batch_size, windows=3)
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+    assert found.names == tuple(map(str, paths))
+    (row,) = classifier.predict(paths[0], windows=3).probabilities
+    np.testing.assert_allclose(row, expected[0], atol=1e-6)
+    with pytest.raises(ValueError, match="windows are taken of videos"):
+        classifier.predict(np.zeros((1, 10, 32, 48, 3), np.uint8), windows=3)
+    uniform = Classifier(classifier.model, classifier.class_names)
+    for other, windows in ((uniform, 3), (classifier, 0)):
+        with pytest.raises(ValueError, match="windows, at least 1, are of frames that follow each other"):
+            other.predict(paths[0], windows=windows)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 16])

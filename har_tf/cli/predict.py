@@ -27,6 +27,8 @@ class Predict:
     """A .keras file. One of this project says how its clips are taken."""
     top: int = 5
     """Classes to print."""
+    windows: int | None = None
+    """Average over clips side by side, at most so many, evenly over the video. None: one clip."""
     json: bool = False
     """Print one JSON object a video, with all probabilities."""
     foreign: Foreign = field(default_factory=Foreign)
@@ -37,12 +39,14 @@ class Predict:
             sys.exit(2)
         if self.top < 1:
             raise ValueError(f"At least one class is printed. Received: --top {self.top}")
+        if self.windows is not None and self.windows < 1:
+            raise ValueError(f"At least one window is averaged over. Received: --windows {self.windows}")
         from har_tf.files.workers import Failed
 
         _check_any(self.videos, self.json)
         classifier = open_classifier(self.model, self.foreign)
         how, failed = classifier.reading, []
-        for video, clip, answer in classifier.answers(self.videos):
+        for video, clip, answer in classifier.answers(self.videos, windows=self.windows):
             if isinstance(answer, Failed):
                 failed.append(_failure(video, answer.reason, self.json))
                 continue

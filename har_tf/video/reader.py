@@ -32,7 +32,7 @@ from .display import Clip, Target, View
 from .errors import VideoError
 from .guard import Guard, text_of
 from .layout import as_packet, find_layout
-from .sampling import check_by, frame_indices, frames_needed
+from .sampling import check_by, frame_indices, frames_at, frames_needed, rate_of, sliding_windows
 from .stream import Scan, check_threads, demux, open_regular_avi, open_stream, scan_packets
 
 
@@ -271,6 +271,52 @@ def read_frames(
     request = _Request(lambda available, seconds: flat, start=0, needed=last + 1, strict=True, ends_early=True)
     pixels = _read(path, request, Target(size, fit), threads).pixels
     return pixels.reshape(*indices.shape, *pixels.shape[1:])
+
+
+def read_windows(
+    path: str | PathLike,
+    windows: int,
+    num_frames: int,
+    size: tuple[int, int] | None = (128, 192),
+    sampling: str = "dense",
+    short: str = "repeat_last",
+    fit: str = "stretch",
+    by: str = "frame",
+) -> np.ndarray:
+    """Clips that lie side by side in a video, of which the last ends with it: what a prediction is averaged over.
+
+    Args:
+        path: the file.
+        windows: the most clips; of a video that holds more so many, evenly from the first to the last.
+        num_frames: frames of a clip, T.
+        sampling: "dense", or "strided" for every second frame.
+        size, short, fit, by: as in `read_clip`.
+
+    Returns:
+        (W, T, height, width, 3) uint8 RGB, 1 <= W <= windows.
+
+    Raises:
+        VideoError: as in `read_clip`.
+        ValueError: an argument is out of its range, or sampling is "uniform", of which one clip is of the whole video.
+
+    Example:
+        >>> read_windows("v_PullUps_g01_c01.avi", 3, 64, (224, 224)).shape
+        (3, 64, 224, 224, 3)
+    """
+    check_by(by, sampling)
+    if sampling == "uniform" or windows < 1:
+        raise ValueError(
+            "windows are at least 1, of frames that follow each other: sampling is dense or strided. "
+            f"Received: {windows=}, {sampling=}"
+        )
+    count = probe(path).frames
+    there = frames_at(frame_times(path, count), by) if rate_of(by) else np.arange(count)
+    try:
+        rows = sliding_windows(len(there), num_frames, stride=2 if sampling == "strided" else 1, short=short)
+    except ValueError as error:  # too short
+        raise VideoError(path, str(error)) from error
+    rows = rows[frame_indices(len(rows), min(windows, len(rows)))]
+    return read_frames(path, there[rows], size, fit=fit)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from har_tf.video import VideoError, probe, read_clip, read_frames, reader, sliding_windows, write_video
-from har_tf.video.reader import play, read_sampled
+from har_tf.video.reader import play, read_sampled, read_windows
 
 
 @pytest.fixture(scope="module")
@@ -400,6 +400,25 @@ def test_a_file_that_changes_between_two_passes_is_told(tmp_path, make_video, nu
     monkeypatch.setattr("har_tf.video.reader._read_in_order", lambda *_: next(passes))
     with pytest.raises(VideoError, match="changed while it was read: first 12 frames, then 9"):
         read_clip(path, 4)
+
+
+def test_windows_lie_side_by_side_and_end_with_the_video(tmp_path, make_video, numbered, numbers):
+    path = make_video(tmp_path / "v.mp4", numbered(20))
+
+    def read(windows, frames=4, **how):
+        return [numbers(clip) for clip in read_windows(path, windows, frames, (48, 64), **how)]
+
+    assert read(9, 6) == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11], [12, 13, 14, 15, 16, 17], [14, 15, 16, 17, 18, 19]]
+    assert [clip[0] for clip in read(3)] == [0, 8, 16]  # of 0, 4, 8, 12 and 16
+    assert read(1) == [[0, 1, 2, 3]]
+    assert read(9, sampling="strided") == [[0, 2, 4, 6], [7, 9, 11, 13], [13, 15, 17, 19]]
+    assert read(9, by="12.5fps") == [[0, 2, 4, 6], [8, 10, 12, 14], [12, 14, 16, 18]]
+    assert [len(clip) for clip in read(9, 30, short="wrap")] == [30]
+    with pytest.raises(VideoError, match=r"v.mp4: 20 frames from frame 0 on, 30 needed"):
+        read(9, 30, short="error")
+    for windows, how in ((0, {}), (2, {"sampling": "uniform"})):
+        with pytest.raises(ValueError, match="windows are at least 1"):
+            read(windows, **how)
 
 
 @pytest.mark.parametrize("rotated", [False, True])
