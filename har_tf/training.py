@@ -7,8 +7,10 @@ are functions of (seed, epoch), so epochs that were cut off are simply repeated.
 """
 
 import csv
+import errno
 import hashlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -134,13 +136,14 @@ def fit(
     Raises:
         ValueError: `run_dir` holds the state of another recipe, model or inputs, or `train` has no known length.
         FloatingPointError: the loss is no longer a number.
+        OSError: a file cannot be written; of a full disk with what was needed. The states on disk stay.
         DatasetError, VideoError: a batch cannot be read, as `har_tf.pipeline.clips` and `features.batches` read it.
     """
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     strategy = strategy or tf.distribute.get_strategy()
     make = train if callable(train) else lambda epochs: train.repeat(len(epochs))
-    classes = model.output_shape[-1]
+    classes, events = model.output_shape[-1], run_dir / "tensorboard"
     steps = int(make(epochs=range(1)).cardinality())
     if steps < 1:
         raise ValueError(
@@ -173,7 +176,7 @@ def fit(
                         initial_epoch=todo.start,
                         steps_per_epoch=steps,
                         shuffle=False,  # `train` has its order
-                        callbacks=[state, keras.callbacks.TensorBoard(run_dir / "tensorboard", write_graph=False)],
+                        callbacks=[state, keras.callbacks.TensorBoard(events, write_graph=False)],
                         verbose=verbose,
                     )
             except KeyboardInterrupt as error:
@@ -182,6 +185,11 @@ def fit(
                 where = f"after epoch {done} of {recipe.epochs}" if done else "from the first epoch"
                 error.add_note(f"the same command goes on {where}")
                 raise
+            except tf.errors.OpError as error:
+                if str(events) not in error.message:
+                    raise
+                code = errno.ENOSPC if isinstance(error, tf.errors.ResourceExhaustedError) else errno.EIO
+                raise OSError(code, os.strerror(code), str(events)) from error
         state.restore_best()
     return state.history
 
@@ -364,11 +372,11 @@ class _State(keras.callbacks.Callback):
         begin = time.perf_counter()
         about, variables, best_weights = self._unwritten
         if best_weights is not None:
-            with whole_file(self.next_best_path) as temporary:
+            with whole_file(self.next_best_path, _bytes_of(best_weights)) as temporary:
                 np.savez(temporary, epoch=about["best_epoch"], **_numbered("w", best_weights))
         if self.path.is_file():
             self.path.replace(_before(self.path))
-        with whole_file(self.path) as temporary:
+        with whole_file(self.path, _bytes_of(variables)) as temporary:
             np.savez(temporary, about=json.dumps(about), **_numbered("v", variables))
         if best_weights is not None:
             if self.best_path.is_file():
@@ -387,6 +395,10 @@ def _before(path: Path) -> Path:
 
 def _copied(variables) -> list[np.ndarray]:
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def _bytes_of(arrays: list[np.ndarray]) -> int:
+    return sum(array.nbytes for array in arrays)
 
 
 def _numbered(letter: str, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:

@@ -20,11 +20,10 @@ from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import VideoRecord
 from har_tf.evaluate import classification
 from har_tf.evaluate.classification import ClassificationReport
-from har_tf.files.whole import whole_file
 from har_tf.models import backbones, saving
 from har_tf.models.building import classifier
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
-from har_tf.models.saving import save_model
+from har_tf.models.saving import save_model, save_weights
 from har_tf.names import say
 from har_tf.store import features
 from har_tf.store.features import FeatureStore
@@ -272,7 +271,7 @@ def train_on_frames(backbone: str, parts: Parts, epochs: int, folder: Path, fram
     network = backbones.find(backbone).build(include_top=False, weights=None, input_shape=(side, side, 3), **narrow)
     with tempfile.TemporaryDirectory() as temporary:
         start = Path(temporary) / "start.weights.h5"
-        network.save_weights(start)
+        save_weights(network, start)
         encoder = frame_encoder(backbone, train.size[0], start, trainable=True, frame_size=frame_size)
     for layer in encoder.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -291,8 +290,7 @@ def train_on_frames(backbone: str, parts: Parts, epochs: int, folder: Path, fram
         },
     )
     backbones.copy_weights(encoder, network)
-    with whole_file(file) as temporary:
-        network.save_weights(temporary)
+    save_weights(network, file)
     return file
 
 

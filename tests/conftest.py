@@ -46,6 +46,16 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture
+def little_room():
+    """Files may not be longer than 2 kB, which ends writing them as a full disk does."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 @pytest.fixture(scope="session")
 def tiny_recipe(tmp_path_factory):
     """The first experiment on 60 small embedded clips for two epochs: everything it does, in seconds."""

@@ -273,6 +273,8 @@ def _cut_all(source, find, concepts, out, settings: dict, cutting: Cutting, fres
                         clips = _cut_video(videos[name], name, stems[name], tracks, out, cutting)
                         state.add(replace(source, frames=count, tracks=len(tracks)), clips)
                     except VideoError as error:
+                        if error.path.is_relative_to(out):  # a clip that cannot be written says nothing of the video
+                            raise
                         state.add(replace(source, problem=error.reason), [])
                     advance(1)
         finally:

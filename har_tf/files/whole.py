@@ -13,6 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, of what a user may have of it, and of one file
+
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +47,7 @@ def check_target(option: str, path: str | Path) -> None:
 
 
 @contextmanager
-def whole_file(path) -> Iterator[Path]:
+def whole_file(path, needs: int | None = None) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to, and moves it into place if all went well.
 
     A reader of `path` sees the old file or the new one, never half of one, and a failure leaves no trace. When this
@@ -54,6 +56,7 @@ def whole_file(path) -> Iterator[Path]:
 
     Args:
         path: the file to be written; its folder is made where it is missing.
+        needs: bytes that it takes at least, which the error about a full disk tells; None: not known.
 
     Yields:
         The temporary path, in the same folder.
@@ -68,7 +71,7 @@ def whole_file(path) -> Iterator[Path]:
         _remove_abandoned(path)
         part = _part(path)
         try:
-            with _told_if_full(path):
+            with _told_if_full(path, needs):
                 yield part
                 sync(part)
                 part.replace(path)
@@ -216,14 +219,24 @@ def _named(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told_if_full(path: Path) -> Iterator[None]:
+def _told_if_full(path: Path, needs: int | None = None) -> Iterator[None]:
     """The error of a full disk, which may name no file, as one with the file, what was written and what is free."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         part, free = _part(path), shutil.disk_usage(path.parent).free
         written = sum(each.stat().st_size for each in (part, *part.rglob("*")) if each.is_file())
-        room = f"{written / 1e6:.1f} MB of it were written, {free / 1e6:.1f} MB are free"
+        room = f"{size_text(written)} of it were written, {size_text(free)} are free"
+        if needs is not None:
+            room = f"at least {size_text(needs)} are needed, {room}"
         raise OSError(error.errno, f"{os.strerror(error.errno)} ({room})", str(path)) from error
+
+
+def size_text(count: int) -> str:
+    """So many bytes, as a reader takes them in."""
+    for power, unit in ((9, "GB"), (6, "MB"), (3, "kB")):
+        if count >= 10**power:
+            return f"{count / 10**power:.1f} {unit}"
+    return f"{count} bytes"

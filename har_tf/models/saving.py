@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -82,13 +84,36 @@ def save_model(
         members[_PROVENANCE] = dict(provenance)
     # The same layers without optimiser: what is saved is for inference, and a third of the size.
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
-    with whole_file(path) as temporary:
+    with whole_file(path, 4 * bare.count_params()) as temporary:
         bare.get_config = partial(lean, bare.get_config())
         bare.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             for name, value in members.items():
                 archive.writestr(name, json.dumps(value))
     return path
+
+
+def save_weights(model: keras.Model, path: str | Path) -> None:
+    """Writes what `model.save_weights` does, whole or not at all.
+
+    Where a disk gets full HDF5 ends the process by SIGSEGV. Within an archive Keras has it in memory.
+
+    Args:
+        model: any.
+        path: a file ending in `.weights.h5`.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    with (
+        whole_file(path, 4 * model.count_params()) as part,
+        tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as beside,
+    ):
+        archive = Path(beside) / "whole.keras"
+        model.save(archive)
+        with zipfile.ZipFile(archive) as members, members.open("model.weights.h5") as source, part.open("wb") as target:
+            shutil.copyfileobj(source, target)
 
 
 def clip_settings(path: str | Path) -> dict[str, str]:

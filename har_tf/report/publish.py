@@ -29,6 +29,7 @@ def publish(folder: str | Path) -> Path:
     Raises:
         ReportError: not the folder of a finished run, or of a run of an earlier version.
         FileNotFoundError: a picture of the run is missing.
+        OSError: a file cannot be written.
     """
     folder = Path(folder)
     results, environment = (_read(folder / name) for name in ("results.json", "environment.json"))
@@ -45,7 +46,7 @@ def publish(folder: str | Path) -> Path:
     try:
         page = make(results, folder / "figures")
         about = {"date": environment["date"], "machine": machine(environment), "command": environment["command"]}
-    except FileNotFoundError:
+    except OSError:
         raise
     except Exception as error:  # a value of another type fails wherever it is counted or drawn
         reason = f"{type(error).__name__}: {error}".partition("\n")[0][:200]

@@ -102,7 +102,7 @@ class RunFolder:
 
     def keep(self, file: Path) -> Path:
         """Copies a file into the run folder."""
-        with whole_file(self.path / file.name) as temporary:
+        with whole_file(self.path / file.name, file.stat().st_size) as temporary:
             shutil.copyfile(file, temporary)
         return self.path / file.name
 

@@ -8,7 +8,6 @@ run of the same at the same time waits for the first.
 
 from __future__ import annotations
 
-import errno
 import logging
 import shutil
 from collections.abc import Callable, Sequence, Set
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from har_tf.datasets.errors import DatasetError
-from har_tf.files.whole import alone, resumable, sync
+from har_tf.files.whole import FULL, alone, resumable, size_text, sync
 
 NAMED = 5  # clips that a message names
 Opened = TypeVar("Opened")
@@ -98,9 +97,9 @@ class Store:
         free, needed = shutil.disk_usage(self._out_dir).free, count * (clip_bytes + 1024)
         if needed > free:
             raise DatasetError(
-                f"{self._out_dir}: {_megabytes(needed)} are needed for {count} {clips}; {_megabytes(free)} are free"
+                f"{self._out_dir}: {size_text(needed)} are needed for {count} {clips}; {size_text(free)} are free"
             )
-        self._needs = f"; {count} {clips} take {_megabytes(needed)}"
+        self._needs = f"; {count} {clips} take {size_text(needed)}"
         for folder in {self.parts, *(file.parent for file in files)}:
             folder.mkdir(parents=True, exist_ok=True)
             for path in folder.iterdir():
@@ -141,13 +140,9 @@ class Store:
         sync(self._out_dir)
 
     def _failure(self, error: OSError) -> str:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             return f"cannot be written: {error.strerror or error}"
         return (
             f"the disk is full{self._needs}. What is finished stays in {self.work}: make room and run this again, or "
             "remove it"
         )
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

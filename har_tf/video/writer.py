@@ -1,6 +1,5 @@
 """Write clips as files that a browser plays: H.264 videos; and what goes with it, as animations do."""
 
-import errno
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation
 
-from har_tf.files.whole import whole_file
+from har_tf.files.whole import FULL, whole_file
 
 from .errors import VideoError
 from .reader import probe
@@ -213,7 +212,7 @@ def _encode(
 
 def unwritten(path: Path, error: av.FFmpegError) -> VideoError | OSError:
     """An error of FFmpeg as the caller meets it; of a full disk `whole_file` says how much was written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return OSError(error.errno, os.strerror(error.errno))
     return VideoError(path, f"cannot be written: {error.strerror or error}")
 

@@ -1,6 +1,7 @@
 """Concept clips: what is cut, pixel by pixel, and mining with a detector that reads squares."""
 
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from har_tf.concepts.detectors.open import open_detector
 from har_tf.concepts.mining import ConceptError, Cutting, cut, cut_tracks, detect, load, mine, store_verdicts
 from har_tf.concepts.tracks import Track, true_tracks
 from har_tf.datasets.errors import DatasetError
-from har_tf.video import probe, read_clip, write_video
+from har_tf.video import VideoError, probe, read_clip, write_video
 
 
 def track(boxes, scores=None, label="person", start=0) -> Track:
@@ -297,6 +298,19 @@ def test_an_interrupted_run_keeps_what_it_has(videos, tmp_path):
     detector = Squares()
     assert len(mine(videos, detector, ["person"], out).clips) == 6
     assert {video for video, _, _ in detector.seen} == {"run/b.mp4"}
+
+
+def test_a_full_disk_is_no_fault_of_the_video(videos, tmp_path, monkeypatch):
+    def full(path, *_, **__):
+        raise VideoError(path, "cannot be written: No space left on device")
+
+    monkeypatch.setattr(concepts, "write_video", full)
+    with pytest.raises(VideoError, match=r"_t0.mp4: cannot be written: No space left on device"):
+        mine(videos, Squares(), ["person"], tmp_path)
+    monkeypatch.undo()
+    assert [Path(each.path).stem for each in mine(videos, Squares(), ["person"], tmp_path).sources if each.problem] == [
+        "broken"
+    ]
 
 
 def test_long_videos_are_read_a_window_at_a_time(tmp_path):

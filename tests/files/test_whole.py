@@ -133,11 +133,23 @@ def test_a_power_cut_leaves_the_old_file_or_the_new_one(tmp_path, monkeypatch):
 def test_a_full_disk_is_told_with_the_file_and_what_was_written(tmp_path):
     with (
         pytest.raises(
-            OSError, match=r"No space left on device \(2.0 MB of it were written, .* MB are free\)"
+            OSError,
+            match=r"No space left on device \(at least 3.0 GB are needed, 2.0 MB of it were written, .*B are free\)",
         ) as raised,
-        whole_file(tmp_path / "state.npz") as temporary,
+        whole_file(tmp_path / "state.npz", needs=3 * 10**9) as temporary,
     ):
         temporary.write_bytes(bytes(2_000_000))
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as NumPy and h5py do, without a name
     assert raised.value.filename == str(tmp_path / "state.npz")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.EDQUOT, errno.EFBIG])
+def test_what_a_user_or_a_file_may_not_have_is_told_as_a_full_disk_is(tmp_path, code):
+    with (
+        pytest.raises(OSError, match=r"\(12 bytes of it were written, .* free\)") as raised,
+        whole_file(tmp_path / "a.txt") as temporary,
+    ):
+        temporary.write_bytes(bytes(12))
+        raise OSError(code, os.strerror(code))
+    assert (raised.value.errno, raised.value.filename) == (code, str(tmp_path / "a.txt"))

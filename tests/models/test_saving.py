@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from har_tf.models.saving import CLIP, clip_settings, load_model, save_model
+from har_tf.models.saving import CLIP, clip_settings, load_model, save_model, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,26 @@ def test_a_failed_save_leaves_the_old_file(model, tmp_path, monkeypatch):
         save_model(model, path, list("xyz"))
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_weights_are_those_that_keras_writes(model, tmp_path):
+    save_weights(model, tmp_path / "new" / "a.weights.h5")
+    other = keras.models.clone_model(model)
+    other.load_weights(tmp_path / "new" / "a.weights.h5")
+    for one, another in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, another)
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["a.weights.h5"]
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.weights.h5"])
+def test_a_full_disk_is_told_with_the_file_and_what_is_needed(model, tmp_path, little_room, name):
+    """HDF5 ends the process where it cannot write all it has."""
+    wide = keras.Sequential([keras.Input((1000,)), layers.Dense(3)])
+    path = tmp_path / name
+    with pytest.raises(OSError, match=r"\(at least 12.0 kB are needed, .* were written, .* are free") as raised:
+        save_weights(wide, path) if name.endswith("h5") else save_model(wide, path, None)
+    assert raised.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_files_and_names_are_named(model, tmp_path):

@@ -58,6 +58,15 @@ def test_what_no_report_can_be_made_of_is_named(folder):
     refused("results.json: not there")
 
 
+def test_a_picture_that_cannot_be_written_is_no_fault_of_the_results(folder):
+    figure = folder / "figures" / "figure_4_curves.png"
+    figure.unlink()
+    figure.mkdir()
+    with pytest.raises(IsADirectoryError) as raised:
+        publish(folder)
+    assert raised.value.filename == str(figure)
+
+
 def test_a_missing_picture_is_named_and_the_page_stays(folder):
     shutil.rmtree(folder / "overlays")
     page = (folder / "report.html").read_text()
