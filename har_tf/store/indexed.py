@@ -78,10 +78,13 @@ class Indexed:
     def open(cls, path: str | Path, root: Path | None = None, check: bool = False) -> Self:
         """Opens what was written before.
 
+        Opening compares with their checksums: the JSON file, the index and all files but those that hold clips; of
+        these only the sizes. A clip is compared with its checksum whenever `read` reads it, so also in training.
+
         Args:
             path: the folder, with the JSON file that describes it.
             root: where the videos lie now; None: where they lay when they were prepared.
-            check: whether all bytes are compared with their checksums now; else those of a clip when it is read.
+            check: whether the files that hold clips are compared, byte for byte, now as well.
 
         Raises:
             DatasetError: not such a folder, or one with a missing or damaged file; or the system is Windows.
@@ -338,9 +341,9 @@ class OpenFiles:
     """
 
     def __init__(self, paths: Sequence[Path]):
+        self._files: dict[int, int] = {}  # first: it is closed also where the system is refused
         check_system()
         self.paths = paths
-        self._files: dict[int, int] = {}
 
     def open(self, number: int) -> int:
         """The descriptor of a file, which stays open if there is room for it; OSError."""

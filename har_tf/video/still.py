@@ -16,13 +16,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from har_tf.files import limits
+
 from .display import Target
 from .errors import VideoError
 from .guard import Guard, regular_file
 from .sampling import check_by, frame_indices, frames_needed
 
 SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".webp"))
-MAX_PIXELS = 89_478_485  # 256 MiB as RGB; also from where Pillow suspects a decompression bomb
+MAX_PIXELS = 89_478_485  # 256 MiB as RGB; cameras have more than video, and one picture is in memory at a time
 
 _FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
 _ORIENTATION = 0x0112
@@ -108,8 +110,8 @@ def read_still(
         (T, height, width, 3) uint8 RGB; all frames are equal.
 
     Raises:
-        VideoError: the file is missing, empty, a folder, no picture, animated, corrupt, cut off, larger than
-            `MAX_PIXELS`, or of too few frames under `short="error"`.
+        VideoError: the file is missing, empty, a folder, no picture, animated, corrupt, cut off, of too few frames
+            under `short="error"`, or of more pixels than `MAX_PIXELS`, or what the environment's `HAR_TF_MAX_PIXELS` says.
         ValueError: an argument is out of its range.
 
     Example:
@@ -140,18 +142,22 @@ def read_still(
 @contextmanager
 def _open(path: Path):
     """The picture of a file; whatever Pillow raises until the file is closed becomes a VideoError."""
+    most = limits.limit(limits.PIXELS, MAX_PIXELS)
+    allowed = f"at most {most:,.0f} pixels expected; the environment variable {limits.PIXELS} raises this limit"
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, most)  # Pillow's own limit, which has no other switch
     try:
         with Image.open(path, formats=_FORMATS) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise VideoError(path, f"a picture of {width} x {height} pixels, at most {MAX_PIXELS} expected")
+            if width * height > most:
+                raise VideoError(path, f"a picture of {width} x {height} pixels, {allowed}")
             if image.format != "MPO" and getattr(image, "is_animated", False):
                 raise VideoError(path, f"an animation of {image.n_frames} frames, expected a still picture")
             yield image
     except VideoError:
         raise
     except Image.DecompressionBombError as error:
-        raise VideoError(path, f"a picture of too many pixels, at most {MAX_PIXELS} expected") from error
+        raise VideoError(path, f"a picture of too many pixels, {allowed}") from error
     except Image.UnidentifiedImageError as error:
         raise VideoError(path, f"not a picture, expected one of {', '.join(_FORMATS)}") from error
     except Exception as error:  # damaged pictures make Pillow's parsers raise errors of all kinds

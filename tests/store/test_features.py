@@ -475,7 +475,7 @@ def test_frames_that_are_not_square_are_refused(dataset, tmp_path):
 def test_a_disk_that_is_too_small(small, prepared, weights, tmp_path, monkeypatch):
     real = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(free=1000))
-    with pytest.raises(DatasetError, match=r"MB are needed for 11 clips of 4 x 256 float16 features; 0\.0 MB"):
+    with pytest.raises(DatasetError, match=r"33.8 kB are needed for 11 clips of 4 x 256 float16 features; 1.0 kB"):
         extract(prepared, "MobileNet", weights, tmp_path, frame_size=SIZE)
 
 

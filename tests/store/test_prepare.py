@@ -246,7 +246,7 @@ def test_a_full_disk_keeps_what_is_finished(miniature, tmp_path, four_a_shard, m
     serialise = shards._serialise
     monkeypatch.setattr(shards, "_serialise", full)
     with pytest.raises(
-        DatasetError, match=r"the disk is full; 30 clips of 3 x 16 x 24 take 0.1 MB.*stays in .*\.work"
+        DatasetError, match=r"the disk is full; 30 clips of 3 x 16 x 24 take 134.4 kB.*stays in .*\.work"
     ) as caught:
         prepare(datasets.load(miniature), tmp_path / "out")
     assert "\n" not in str(caught.value)
@@ -264,7 +264,7 @@ def test_too_small_a_disk_is_told_before_the_work(miniature, tmp_path, monkeypat
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     monkeypatch.setattr(prepare_module, "_write_here", never)
-    with pytest.raises(DatasetError, match=r"0.1 MB are needed for 30 clips of 3 x 16 x 24; 0.0 MB are free"):
+    with pytest.raises(DatasetError, match=r"134.4 kB are needed for 30 clips of 3 x 16 x 24; 1.0 kB are free"):
         prepare(datasets.load(miniature), tmp_path / "out")
     assert everything_under(tmp_path / "out") == []
 

@@ -7,6 +7,7 @@ import pytest
 
 from har_tf import datasets
 from har_tf.datasets import ActionDataset, DatasetError, VideoRecord
+from har_tf.store.indexed import OpenFiles
 from har_tf.store.prepare import prepare
 from har_tf.store.prepared import PreparedDataset, Skipped, left_out
 from har_tf.video import write_video
@@ -126,6 +127,7 @@ def test_what_was_left_out_is_counted_by_its_reason():
     assert left_out([problem, twice, twice]) == "3 left out: 1 with a problem, 2 of the same content as another"
 
 
+@pytest.mark.filterwarnings("error")  # of `OpenFiles` that never opened any
 def test_a_system_without_pread_is_told(miniature, tmp_path, monkeypatch):
     dataset = datasets.load(miniature)
     path = prepare(dataset, tmp_path / "out", **CLIP, workers=0).path
@@ -133,4 +135,6 @@ def test_a_system_without_pread_is_told(miniature, tmp_path, monkeypatch):
     for use in (lambda: prepare(dataset, tmp_path / "new", **CLIP, workers=0), lambda: PreparedDataset.open(path)):
         with pytest.raises(DatasetError, match="need Linux or macOS"):
             use()
+    with pytest.raises(DatasetError, match="need Linux or macOS"):
+        OpenFiles([])
     assert not (tmp_path / "new").exists()

@@ -83,11 +83,11 @@ def test_mending_that_was_cut_off_is_taken_up(store):
 def test_a_full_disk_is_told_before_and_while_it_is_written(store, monkeypatch):
     full = Filling(store, "b", OSError(errno.ENOSPC, "No space left on device"))
     with pytest.raises(
-        DatasetError, match=r"out: the disk is full; 3 clips of 1 x 2 x 3 take 0.0 MB. What is finished"
+        DatasetError, match=r"out: the disk is full; 3 clips of 1 x 2 x 3 take 3.2 kB. What is finished"
     ):
         store.open_or_fill(open_at, full)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5))
-    with pytest.raises(DatasetError, match="0.0 MB are needed for 2 clips of 1 x 2 x 3; 0.0 MB are free"):
+    with pytest.raises(DatasetError, match="2.1 kB are needed for 2 clips of 1 x 2 x 3; 5 bytes are free"):
         store.open_or_fill(open_at, Filling(store))
     denied = Filling(store, "b", OSError(errno.EACCES, "Permission denied"))
     monkeypatch.undo()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from har_tf.files import limits
 from har_tf.video import VideoError, read_still
 from har_tf.video.still import _FORMATS, probe_still
 
@@ -170,7 +171,9 @@ def test_animations_are_refused(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("side", [10_000, 60_000])
-def test_a_decompression_bomb_is_refused_before_it_goes_off(tmp_path, side):
+def test_a_decompression_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatch, side):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -183,8 +186,17 @@ def test_a_decompression_bomb_is_refused_before_it_goes_off(tmp_path, side):
         + chunk(b"IEND", b"")
     )
     for open_it in (read, probe_still):
-        with pytest.raises(VideoError, match="at most 89478485 expected"):
+        with pytest.raises(VideoError, match=rf"at most 89,478,485 pixels expected.*{limits.PIXELS}"):
             open_it(path)
+    monkeypatch.setenv(limits.PIXELS, "inf")
+    assert (probe_still(path).width, probe_still(path).height) == (side, side)
+
+
+def test_pictures_have_the_limit_of_videos(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png", COLOURS)
+    monkeypatch.setenv(limits.PIXELS, "5")  # of 2 x 3
+    with pytest.raises(VideoError, match=r"a.png: a picture of 3 x 2 pixels, at most 5 pixels expected"):
+        read_still(path)
 
 
 def test_too_few_frames_and_wrong_arguments(tmp_path):

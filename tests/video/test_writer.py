@@ -199,7 +199,7 @@ def test_a_full_disk_is_told_with_the_file_and_what_was_written(tmp_path, number
         raise av.FFmpegError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(av, "open", full)
-    with pytest.raises(VideoError, match=r"v.mp4: cannot be written: No space left on device \(.* MB are free\)"):
+    with pytest.raises(VideoError, match=r"v.mp4: cannot be written: No space left on device \(.*B are free\)"):
         write_video(tmp_path / "v.mp4", numbered(3))
     assert not list(tmp_path.iterdir())
 

@@ -101,6 +101,9 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
     tensors = {}
     try:
         with zipfile.ZipFile(path) as archive:
+            unpacked, most = sum(member.file_size for member in archive.infolist()), path.stat().st_size * _MOST_PACKED
+            if unpacked > most + 2**26:  # small ones may be full of zeros
+                raise ValueError(f"it unpacks to {unpacked} bytes, more than {_MOST_PACKED} times what it has")
             for member in archive.namelist():
                 with archive.open(member) as file:
                     version = np.lib.format.read_magic(file)

@@ -161,6 +161,12 @@ def test_npz_and_caffemodels_give_the_same_network(tmp_path, caffe, bvlc):
         np.testing.assert_array_equal(import_weights(bvlc, path)(image), expected)
 
 
+def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path, bvlc):
+    np.savez_compressed(tmp_path / "g.npz", zeros=np.zeros(100_000_000, np.uint8))
+    with pytest.raises(ValueError, match=r"g.npz: .* unpacks to 100000\d+ bytes, more than 20 times what it has"):
+        import_weights(bvlc, tmp_path / "g.npz")
+
+
 def test_what_the_model_has_not_is_left_out_on_purpose(caplog):
     arrays = npz_arrays(caffe_arrays(aux=True))
     model = googlenet((32, 32, 3), include_top=False)
