@@ -111,7 +111,7 @@ def read_still(
 
     Raises:
         VideoError: the file is missing, empty, a folder, no picture, animated, corrupt, cut off, of too few frames
-            under `short="error"`, or of more pixels than `MAX_PIXELS`, or what the environment's `HAR_TF_MAX_PIXELS` says.
+            under `short="error"`, or of more pixels than `MAX_PIXELS` or `HAR_TF_MAX_PIXELS` in the environment.
         ValueError: an argument is out of its range.
 
     Example:
