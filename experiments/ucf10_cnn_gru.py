@@ -238,7 +238,7 @@ def built(recipe: Recipe) -> list:
 def model_options(settings: Model, model) -> dict:
     """Arguments of `NamedModel.build`."""
     options = {"dropout": settings.dropout}
-    if model.name in ("CNN-GRU", "Frame-CNN") or not model.order_blind:
+    if model.name.startswith(("CNN-GRU", "Frame-CNN")):
         names = ("filters", "pool_sizes", "pool_before_norm", "gru_dropout", "normalize_sequence")
         options |= {name: getattr(settings, name) for name in names}
     return options

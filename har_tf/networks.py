@@ -1,4 +1,4 @@
-"""The names of models: CNN-GRU, Frame-CNN, MobileNet, CNN-GRU/MobileNetV2, ..., and the list of ImageNet networks.
+"""The names of models: CNN-GRU, Frame-CNN, MobileNet, CNN-GRU/MobileNetV2, ..., I3D, and the published networks.
 
 Nothing here imports Keras, so that a name or a file that is not there is told before that has taken its seconds. What
 builds a model of a name is `har_tf.models.zoo`, and a network on frames `har_tf.models.backbones`.
@@ -87,6 +87,13 @@ BACKBONES = {
         ),
     )
 }  # fmt: skip
+# Networks of clips, which start from Kinetics weights.
+VIDEO = {
+    "I3D": Backbone(
+        "I3D", _later("har_tf.models.i3d", "i3d"), None, r"(i3d_?)?rgb_", endings=(".npz", ".pt", ".pth"),
+        published="https://github.com/google-deepmind/kinetics-i3d",
+    )
+}  # fmt: skip
 
 
 class WeightsUnavailable(Exception):
@@ -119,7 +126,7 @@ def find_weights(name: str, folder: Path) -> Path:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of weights")
-    backbone = find(name)
+    backbone = VIDEO.get(name) or find(name)
     pattern = re.compile(backbone.file_pattern, re.IGNORECASE)
     files = [f for f in folder.iterdir() if f.suffix in backbone.endings and pattern.match(f.name)]
     if not files:
@@ -128,7 +135,7 @@ def find_weights(name: str, folder: Path) -> Path:
 
 
 def backbone_of(name: str) -> str | None:
-    """The ImageNet network in the model of this name; None: it has none.
+    """The published network in the model of this name; None: it has none.
 
     Raises:
         ValueError: no model has this name.
@@ -139,24 +146,26 @@ def backbone_of(name: str) -> str | None:
     if encoder and head != "CNN-GRU":
         raise ValueError(f"Only CNN-GRU takes a frame encoder, as in CNN-GRU/MobileNet. Received: {name!r}")
     backbone = encoder or name
-    if backbone not in BACKBONES:
-        known = [*OWN, *BACKBONES]
+    if backbone not in BACKBONES and name not in VIDEO:
+        known = [*OWN, *BACKBONES, *VIDEO]
         raise ValueError(f"Unknown model; there are {', '.join(known)}.{closest(backbone, known)} Received: {name!r}")
     return backbone
 
 
 def source_of(backbone: str, weights: str = "imagenet", folder: Path | None = None) -> str | Path | None:
-    """What an ImageNet network starts from: a file, "imagenet" where Keras is to download it, None: random weights.
+    """What a network starts from: a file, "imagenet" where Keras is to download it, None: random weights.
 
     Args:
-        backbone: a key of `BACKBONES`.
-        weights: "imagenet", "none" or the path of a published file.
+        backbone: a key of `BACKBONES` or `VIDEO`.
+        weights: "imagenet" (of a network of clips its Kinetics weights), "none" or the path of a published file.
         folder: where published files lie, in place of downloads.
 
     Raises:
         FileNotFoundError: the file or the folder does not exist.
-        WeightsUnavailable: no file of this network is in the folder.
+        WeightsUnavailable: no file of this network is in the folder, or Keras does not have it.
     """
+    if weights == "imagenet" and folder is None and backbone in VIDEO:
+        raise WeightsUnavailable(f"{backbone}: Keras does not download its weights, which have to lie in a folder")
     if weights == "imagenet":
         return weights if folder is None else find_weights(backbone, folder)
     if weights != "none" and not Path(weights).is_file():

@@ -2,14 +2,16 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from tqdm import tqdm
 
 from har_tf.names import say
 
 REPORT_SECONDS = 60.0  # between lines
+T = TypeVar("T")
 
 
 @contextmanager
@@ -44,3 +46,10 @@ def progress(what: str, total: int, unit: str, before: int = 0) -> Iterator[Call
         yield advance
     if told and done > before:
         report()
+
+
+def advancing(items: Iterable[T], advance: Callable[[int], None]) -> Iterator[T]:
+    """The items, each counted when the next one is asked for."""
+    for item in items:
+        yield item
+        advance(1)

@@ -3,7 +3,7 @@
 import pytest
 
 from har_tf import progress as module
-from har_tf.progress import progress
+from har_tf.progress import advancing, progress
 
 
 @pytest.fixture
@@ -30,3 +30,10 @@ def test_quick_work_says_nothing(clock, capsys):
         clock[0] += 59
         advance(2)
     assert capsys.readouterr().err == ""
+
+
+def test_items_are_counted_when_they_are_done():
+    counted = []
+    items = advancing("ab", counted.append)
+    assert next(items) == "a" and not counted
+    assert list(items) == ["b"] and counted == [1, 1]

@@ -1,4 +1,4 @@
-"""Is one classifier better than another? Paired tests over seeds and over test clips.
+"""Is one classifier better than another, or one map? Paired tests over seeds, over test clips and over groups.
 
 Two questions, two tests. Over seeds: would another run, with other starting weights, on the same test clips tell the
 same? Over clips: would other test clips tell the same of these two trained models? A difference that is meant to last
@@ -128,6 +128,21 @@ def over_clips(y_true, first, second) -> OverClips:
     disagree = only_first + only_second
     p = float(stats.binomtest(only_first, disagree, 0.5).pvalue) if disagree else 1.0
     return OverClips(len(y_true), only_first, only_second, p)
+
+
+def over_groups(differences: np.ndarray, groups: np.ndarray, draws: int = 9999, seed: int = 0) -> float:
+    """Two-sided p of the sign-flip test: were the differences of whole groups as likely to point the other way?
+
+    Args:
+        differences: (N,) first minus second, of each frame, clip or video.
+        groups: int (N,), the number of each one's group, 0 to G - 1. The signs of a group are flipped together.
+        draws: random flips; p is never below 1 / (draws + 1), nor, with few groups, below 2 / 2^G.
+        seed: of the draws.
+    """
+    sums = np.bincount(groups, differences)
+    flips = np.random.default_rng(seed).choice([-1.0, 1.0], (draws, len(sums)))
+    as_far = np.abs(flips @ sums) >= abs(sums.sum()) - 1e-9  # equal on paper must be equal here
+    return float((1 + as_far.sum()) / (draws + 1))
 
 
 class Verdict(StrEnum):

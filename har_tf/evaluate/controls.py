@@ -65,7 +65,7 @@ class ControlRow:
 
     Args:
         name: in tables.
-        maps: `Batch` -> (N, H, W) at the measured frames.
+        maps: `Batch` -> (B, T, H, W).
         needs_motion: whether it says nothing of pictures.
         least_blur: the blur of its maps where none is asked for.
     """
@@ -81,18 +81,17 @@ class ControlRow:
         """What `results.json` says of the row."""
         return {"kind": self.kind}
 
-
-def _shape(batch: Batch) -> tuple[int, int, int]:
-    return (len(batch.at[0]), *batch.clips.shape[-3:-1])
+    def one_sign(self, batch: Batch) -> None:
+        """Says nothing of maps without a beta."""
 
 
 def _differences(batch: Batch) -> np.ndarray:
-    return np.stack([frame_difference(clip) for clip in batch.clips])[batch.at]
+    return np.stack([frame_difference(clip) for clip in batch.clips])
 
 
 CONTROLS = (
-    ControlRow("Control: centred Gaussian", lambda batch: centred_gaussian(_shape(batch))),
-    ControlRow("Control: uniform", lambda batch: uniform(_shape(batch))),
+    ControlRow("Control: centred Gaussian", lambda batch: centred_gaussian(batch.shape)),
+    ControlRow("Control: uniform", lambda batch: uniform(batch.shape)),
     # Without a blur every noisy pixel would be a contour.
     ControlRow("Control: frame differences", _differences, needs_motion=True, least_blur=1 / 32),
 )

@@ -14,12 +14,13 @@ from itertools import islice
 import cv2
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from har_tf.evaluate.bootstrap import Bootstrap
 from har_tf.evaluate.boxed_clips import BoxedClip, BoxedVideos
+from har_tf.evaluate.comparison import over_groups
 from har_tf.evaluate.contours import contour_boxes
 from har_tf.evaluate.controls import CONTROLS, ControlRow
+from har_tf.evaluate.evidence import Evidence
 from har_tf.evaluate.hits import UNITS, Frames, accuracy
 from har_tf.evaluate.localization import (
     ILSVRC_IOUS,
@@ -36,6 +37,7 @@ from har_tf.evaluate.options import Maps
 from har_tf.explain import Explanation, Layerwise, layerwise
 from har_tf.explain.explanation import scaled
 from har_tf.names import index_of
+from har_tf.progress import advancing, progress
 
 Row = ModelRow | ControlRow
 RULES = ("maximum", "intersects")
@@ -59,12 +61,14 @@ class Choice:
         best: method -> its run of layers; empty without a model.
         rows: those to measure on test clips.
         counts: what it was chosen on.
+        empty: of every row that was tried the share of clips without any evidence.
     """
 
     settings: Mapping[Row, Setting]
     best: Mapping[str, ModelRow]
     rows: Sequence[Row]
     counts: dict
+    empty: Mapping[Row, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,20 +78,31 @@ class Measured:
     Args:
         tables: (row, blur) -> `Overlaps`.
         hits: (row, blur) -> (rules, N), in the order of `RULES`.
+        evidence: row -> `Evidence`, of the maps without blur.
         units: what belongs together.
-        clips: number of explained clips.
+        clip_of: int (N,), the number of each frame's clip.
     """
 
     tables: Mapping[tuple[Row, float], Overlaps]
     hits: Mapping[tuple[Row, float], np.ndarray]
+    evidence: Mapping[Row, Evidence]
     units: Frames
-    clips: int
+    clip_of: np.ndarray
 
     @property
     def counts(self) -> dict:
         """How much was measured, and the share of frames of which the model answered the right class."""
-        counts, correct = self.units.counts | {"clips": self.clips}, self.units.correct
+        counts, correct = self.units.counts | {"clips": int(self.clip_of[-1]) + 1}, self.units.correct
         return counts if correct is None else counts | {"right": float(sum(correct)) / len(correct)}
+
+    def empty(self, row: Row) -> float:
+        """The share of clips without any evidence."""
+        return float(1 - self.evidence[row].clips.mean())
+
+    def partly(self) -> np.ndarray:
+        """bool (C,): the clips in which 3DCAM of a layer has no evidence."""
+        single = [found.clips for row, found in self.evidence.items() if isinstance(row, ModelRow) and row.single_3dcam]
+        return ~np.all(single, axis=0) if single else np.zeros(int(self.clip_of[-1]) + 1, bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +168,10 @@ class Study:
             method: max((row for row in candidates if row.method == method), key=lambda row: settings[row].accuracy)
             for method in ((GRADCAM, CAM3D) if candidates else ())
         }
-        return Choice(settings, best, [*dict.fromkeys([*own, *best.values()]), *self.controls], measured.counts)
+        # Beside 3DCAM's sum the sum of Grad-CAM over the same layers, as in Table 6.
+        alike = [replace(row, method=GRADCAM) for row in best.values() if row.method == CAM3D]
+        rows = [*dict.fromkeys([*own, *best.values(), *alike]), *self.controls]
+        return Choice(settings, best, rows, measured.counts, {row: measured.empty(row) for row in tried})
 
     def best(self, table: Overlaps, blur: float = 0.0) -> Setting:
         """The best threshold for all frames: by frame, mean over the IoU."""
@@ -166,32 +184,38 @@ class Study:
 
     def measure(self, videos: BoxedVideos, blurs: Mapping[Row, Sequence[float]]) -> Measured:
         """Explains every clip once and compares the maps of all rows, each under its blurs, with the true boxes."""
-        tables, hits = defaultdict(list), defaultdict(list)
-        names, groups, correct, count = [], [], [], 0
-        stream = videos.clips(tqdm(videos.usable, "explaining", unit="video", leave=False, disable=None))
-        while clips := list(islice(stream, self.batch_size)):
-            frames = [(i, t) for i, clip in enumerate(clips) for t in clip.boxes]
-            boxes = [box for clip in clips for box in clip.boxes.values()]
-            batch = Batch(np.stack([clip.frames for clip in clips]), tuple(np.array(frames).T), taps=self.taps)
-            if self.model is not None:
-                batch = replace(batch, found=self._explained(clips))
-                if self.outputs is not None:
-                    answers = self._answers(batch)
-                    correct += [self.outputs[clips[i].label] == answers[i] for i, _ in frames]
-            for row, own in blurs.items():
-                maps = row.maps(batch)
-                for blur in dict.fromkeys(own):
-                    smooth = blurred(maps, blur)
-                    tables[row, blur].append(overlaps(smooth, boxes, contours=self.maps.contours))
-                    hits[row, blur].append([hit_point(smooth, boxes, rule) for rule in RULES])
-            names += [clips[i].video for i, _ in frames]
-            groups += [clips[i].group for i, _ in frames]
-            count += len(clips)
+        tables, hits, evidence = defaultdict(list), defaultdict(list), defaultdict(list)
+        names, groups, correct, clip_of, count = [], [], [], [], 0
+        with progress("explaining", len(videos), "videos") as advance:
+            stream = videos.clips(advancing(videos.usable, advance))
+            while clips := list(islice(stream, self.batch_size)):
+                frames = [(i, t) for i, clip in enumerate(clips) for t in clip.boxes]
+                boxes = [box for clip in clips for box in clip.boxes.values()]
+                at = tuple(np.array(frames).T)
+                batch = Batch(np.stack([clip.frames for clip in clips]), taps=self.taps)
+                boxed = np.array([[t in clip.shown for t in range(batch.shape[1])] for clip in clips])
+                if self.model is not None:
+                    batch = replace(batch, found=self._explained(clips))
+                    if self.outputs is not None:
+                        answers = self._answers(batch)
+                        correct += [self.outputs[clips[i].label] == answers[i] for i, _ in frames]
+                for row, own in blurs.items():
+                    maps = row.maps(batch)
+                    evidence[row].append(Evidence.of(maps, at, boxed, row.one_sign(batch)))
+                    for blur in dict.fromkeys(own):
+                        smooth = blurred(maps[at], blur)
+                        tables[row, blur].append(overlaps(smooth, boxes, contours=self.maps.contours))
+                        hits[row, blur].append([hit_point(smooth, boxes, rule) for rule in RULES])
+                names += [clips[i].video for i, _ in frames]
+                groups += [clips[i].group for i, _ in frames]
+                clip_of += [count + i for i, _ in frames]
+                count += len(clips)
         return Measured(
             {key: joined(parts) for key, parts in tables.items()},
             {key: np.concatenate(parts, axis=1) for key, parts in hits.items()},
+            {row: Evidence.joined(parts) for row, parts in evidence.items()},
             Frames(names, groups, correct=np.array(correct, bool) if correct else None),
-            count,
+            np.array(clip_of),
         )
 
     def results(self, videos: BoxedVideos, choice: Choice) -> dict:
@@ -201,9 +225,9 @@ class Study:
             "ious": list(self.ious),
             "contours": self.maps.contours,
             "thresholds": list(THRESHOLDS),
-            "measured": {"held_out": choice.counts, "test": measured.counts},
+            "measured": {"held_out": choice.counts, "test": measured.counts | {"partly": int(measured.partly().sum())}},
             "chosen": {method: row.name for method, row in choice.best.items()},
-            "methods": {row.name: self._row(measured, row, choice.settings[row]) for row in choice.rows},
+            "methods": {row.name: self._row(measured, row, choice) for row in choice.rows},
             "differences": self._differences(measured, choice),
         }
 
@@ -240,8 +264,9 @@ class Study:
             return self.model.predict_on_batch(batch.clips).argmax(axis=1)
         return batch.found.class_index
 
-    def _row(self, measured: Measured, row: Row, setting: Setting) -> dict:
+    def _row(self, measured: Measured, row: Row, choice: Choice) -> dict:
         """The numbers of one row."""
+        setting = choice.settings[row]
         table, units = measured.tables[row, setting.blur], measured.units
 
         def boxes(acc2):
@@ -265,29 +290,66 @@ class Study:
             "curve": np.round(self.curve(table), 6).tolist(),
             "held_out": round(setting.accuracy, 6),
             "blur": setting.blur,
+            "evidence": self._evidence(measured, row, choice),
         }
 
+    def _evidence(self, measured: Measured, row: Row, choice: Choice) -> dict:
+        """How often a row's maps are empty, what that does to its boxes, and when it sees evidence."""
+        found, clips = measured.evidence[row], measured.clip_of
+        single = row.singles if isinstance(row, ModelRow) and row.first < row.last else []
+        partly = measured.partly()[clips]
+        hits = self._hits(measured, row, choice.settings[row], "given")
+        _, first = np.unique(clips, return_index=True)
+        known = np.flatnonzero(~np.isnan(found.when))
+        _, groups = np.unique(measured.units.clusters[first][known], return_inverse=True)
+        when = None
+        if len(known):
+            bootstrap, values = Bootstrap(), found.when[known][:, None]
+            (interval,) = bootstrap.intervals(bootstrap.means(values, np.ones(len(known)), groups), groups)
+            when = {"value": float(values.mean()), "interval": interval, "clips": len(known)}
+        return {
+            "empty": measured.empty(row),
+            "empty_held_out": choice.empty[row],
+            "blank": float(1 - found.frames.mean()),
+            "layers": sum(measured.empty(layer) for layer in single) if single else None,
+            "one_sign": None if found.one_sign is None else float(found.one_sign.mean()),
+            "all_layers": None if partly.all() else float(hits[~partly].mean()),
+            "some_empty": float(hits[partly].mean()) if partly.any() else None,
+            "when": when,
+        }
+
+    def _hits(self, measured: Measured, row: Row, setting: Setting, way: str) -> np.ndarray:
+        """(N,) the share of the IoU at which each frame has a box that fits; way: "given" or "oracle"."""
+        table = measured.tables[row, setting.blur]
+        found = table.best if way == "oracle" else table.iou[:, table.position(setting.threshold)]
+        return np.mean([localised(found, iou) for iou in self.ious], axis=0)
+
     def _differences(self, measured: Measured, choice: Choice) -> list[dict]:
-        """The chosen 3DCAM minus Grad-CAM and minus each control: box accuracy by frame, the same groups drawn for
-        both."""
+        """The chosen 3DCAM minus its best layer alone, Grad-CAM and each control.
+
+        Box accuracy by frame; the same groups are drawn for both.
+        """
         if not choice.best:
             return []
-        units, last = measured.units, len(self.taps) - 1
-
-        def hits(row, way):
-            setting = choice.settings[row]
-            table = measured.tables[row, setting.blur]
-            found = table.best if way == "oracle" else table.iou[:, table.position(setting.threshold)]
-            return np.mean([localised(found, iou) for iou in self.ious], axis=0)
-
+        units, last, chosen = measured.units, len(self.taps) - 1, choice.best[CAM3D]
+        single = max(
+            (row for row in choice.rows if isinstance(row, ModelRow) and row.single_3dcam),
+            key=lambda row: choice.settings[row].accuracy,
+        )
+        gradcams = [ModelRow(GRADCAM, last, last, self.pictures), choice.best[GRADCAM], replace(chosen, method=GRADCAM)]
         rows, bootstrap = [], Bootstrap()
-        gradcams = [ModelRow(GRADCAM, last, last, self.pictures), choice.best[GRADCAM]]
         for way in ("given", "oracle"):
-            for other in dict.fromkeys([*gradcams, *self.controls]):
-                values = (hits(choice.best[CAM3D], way) - hits(other, way))[:, None]
-                means = bootstrap.means(values, np.ones(len(values)), units.clusters)
+            mine = self._hits(measured, chosen, choice.settings[chosen], way)
+            for other in dict.fromkeys([single, *gradcams, *self.controls]):
+                if other == chosen:  # of a model with one layer
+                    continue
+                values = mine - self._hits(measured, other, choice.settings[other], way)
+                means = bootstrap.means(values[:, None], np.ones(len(values)), units.clusters)
                 (interval,) = bootstrap.intervals(means, units.clusters)
-                rows.append({"choice": way, "than": other.name, "value": float(values.mean()), "interval": interval})
+                p = over_groups(values, units.clusters)
+                rows.append(
+                    {"choice": way, "than": other.name, "value": float(values.mean()), "interval": interval, "p": p}
+                )
         return rows
 
 

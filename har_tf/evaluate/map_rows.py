@@ -1,13 +1,13 @@
 """The rows of a localisation table that a model makes: which of its layers' maps are compared.
 
-A row has a `name`, a `kind` ("model" or "control"), `least_blur` and `maps(batch)`; those that no model made are
-`controls.CONTROLS`. Another choice of layers is one more `ModelRow`.
+A row has a `name`, a `kind` ("model" or "control"), `least_blur`, `maps(batch)` and `one_sign(batch)`; those that no
+model made are `controls.CONTROLS`. Another choice of layers is one more `ModelRow`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:  # without TensorFlow, so that an experiment can list its options
@@ -58,19 +58,23 @@ TABLES = {
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Clips, and the N frames of them that are measured.
+    """Clips that are explained together.
 
     Args:
         clips: uint8 (B, T, H, W, 3), or (B, H, W, 3) of pictures.
-        at: (clip, position in it) of every measured frame, two ints (N,).
         found: what one pass of `layerwise` found in the clips; None without a model.
         taps: the names of its taps.
     """
 
     clips: np.ndarray
-    at: tuple[np.ndarray, np.ndarray]
     found: Layerwise | None = None
     taps: Sequence[str] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, T, H, W) of the maps; of pictures T is 1."""
+        *time, height, width, _ = self.clips.shape[1:]
+        return (len(self.clips), *(time or [1]), height, width)
 
 
 @dataclass(frozen=True)
@@ -112,9 +116,30 @@ class ModelRow:
             return found.gradcam(chosen[0]) if len(chosen) == 1 else found.sum_gradcam(chosen)
         return found.cam3d(chosen, join="average" if self.method == AVERAGE else "sum")
 
+    @property
+    def singles(self) -> list[ModelRow]:
+        """The rows of its layers alone."""
+        method = GRADCAM if self.method == GRADCAM else CAM3D
+        return [replace(self, method=method, first=i, last=i) for i in range(self.first, self.last + 1)]
+
     def maps(self, batch: Batch) -> np.ndarray:
-        """(N, H, W) at the measured frames."""
-        return self.explanation(batch.found, batch.taps).maps[batch.at]
+        """(B, T, H, W)."""
+        return self.explanation(batch.found, batch.taps).maps
+
+    @property
+    def single_3dcam(self) -> bool:
+        """Whether it is 3DCAM of one layer."""
+        return self.method == CAM3D and self.first == self.last
+
+    def one_sign(self, batch: Batch) -> np.ndarray | None:
+        """bool (B,): whether 3DCAM's beta at the layer is nowhere positive, or nowhere negative; None of other rows.
+
+        Then beta selects no place: the map is the activation, weighted, or it is empty.
+        """
+        if not self.single_3dcam:
+            return None
+        beta = batch.found.gradients[batch.taps[self.first]].reshape(len(batch.clips), -1)
+        return (beta >= 0).all(axis=1) | (beta <= 0).all(axis=1)
 
 
 def layer(i: int) -> str:
@@ -123,9 +148,11 @@ def layer(i: int) -> str:
 
 
 def paper_rows(layers: int, pictures: bool = False) -> list[ModelRow]:
-    """The 3DCAM paper's rows, of all its tables together, as far as a model of so many layers has them."""
+    """The 3DCAM paper's rows, of all its tables together, as far as a model of so many layers has them, and Grad-CAM
+    at every layer."""
     last = layers - 1
-    rows = [(GRADCAM, last, last), *((CAM3D, i, i) for i in range(layers))] if layers else []
+    rows = [(GRADCAM, last, last)] if layers else []
+    rows += [(method, i, i) for method in (CAM3D, GRADCAM) for i in range(layers)]
     wanted = [(CAM3D, 0, 1), (CAM3D, 0, 3), (CAM3D, 2, 4), (GRADCAM, 0, 1), (GRADCAM, 2, 4)]
     rows += [row for row in wanted if row[2] < layers]
     if layers > 1:

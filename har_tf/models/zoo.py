@@ -1,4 +1,4 @@
-"""Models by the names that tables give them: CNN-GRU, Frame-CNN, MobileNet, CNN-GRU/MobileNetV2, ..."""
+"""Models by the names that tables give them: CNN-GRU, Frame-CNN, MobileNet, CNN-GRU/MobileNetV2, ..., I3D."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,9 +10,10 @@ from har_tf.models import backbones
 from har_tf.models.cnn_gru import cnn_gru
 from har_tf.models.frame_cnn import frame_cnn
 from har_tf.models.fusion_gru import fusion_gru, fusion_gru_head
-from har_tf.networks import BACKBONES, OWN, WeightsUnavailable, backbone_of, source_of
+from har_tf.models.kinetics import from_kinetics
+from har_tf.networks import BACKBONES, OWN, VIDEO, WeightsUnavailable, backbone_of, source_of
 
-PUBLISHED = {name: backbone.published for name, backbone in BACKBONES.items()}
+PUBLISHED = {name: backbone.published for name, backbone in {**BACKBONES, **VIDEO}.items()}
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class NamedModel:
 
     Args:
         name: "CNN-GRU"; "Frame-CNN", the same network with an average over time; an ImageNet network of
-            `har_tf.models.backbones`; or "CNN-GRU/<network>", CNN-GRU with that network as its frame encoder.
-        backbone: the ImageNet network in it, if any.
+            `har_tf.models.backbones`; "CNN-GRU/<network>", CNN-GRU with that network as its frame encoder; or "I3D",
+            with a new classifier behind its Kinetics weights.
+        backbone: the published network in it, if any.
         weights: None, "imagenet", or the file with the network's weights.
         finetune: whether a network that starts from weights is trained too.
         missing: why the weights are not to be had, and where they are published; such a model cannot be built.
@@ -37,7 +39,7 @@ class NamedModel:
     @property
     def order_blind(self) -> bool:
         """Whether the model averages over time, so that the order of the frames cannot matter."""
-        return not self.name.startswith("CNN-GRU")
+        return not self.name.startswith("CNN-GRU") and self.name not in VIDEO
 
     @property
     def start(self) -> str:
@@ -50,13 +52,18 @@ class NamedModel:
         Args:
             input_shape: (time, height, width, channels).
             num_classes: number of classes.
-            dropout: of `cnn_gru` or `frame_cnn`.
-            **options: further arguments of `cnn_gru`; an ImageNet network alone has none of them.
+            dropout: of `cnn_gru`, `frame_cnn` or `i3d`.
+            **options: further arguments of `cnn_gru` or `i3d`; an ImageNet network alone has none of them.
 
         Raises:
             ValueError: an argument that the model cannot have, or a file that does not fit it.
         """
         trainable = self.finetune or self.weights is None
+        if self.name in VIDEO:
+            model = from_kinetics("i3d", input_shape, num_classes, self.weights, dropout=dropout, **options)
+            for layer in model.layers[:-1]:
+                layer.trainable = trainable
+            return model
         if self.name not in OWN and self.order_blind:
             return frame_cnn(self.backbone, input_shape, num_classes, self.weights, trainable, dropout=dropout)
         return cnn_gru(
@@ -122,7 +129,8 @@ def named(name: str, weights: str = "imagenet", folder: Path | None = None, fine
 
     Args:
         name: see `NamedModel`.
-        weights: what an ImageNet network starts from: "imagenet", "none" or the path of a published file.
+        weights: what a published network starts from: "imagenet" (I3D: its Kinetics weights), "none" or the path of a
+            published file.
         folder: where published files lie, in place of downloads.
         finetune: see `NamedModel`.
 

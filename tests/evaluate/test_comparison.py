@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from har_tf.evaluate.comparison import Comparison, Verdict, over_clips, over_seeds, probability
+from har_tf.evaluate.comparison import Comparison, Verdict, over_clips, over_groups, over_seeds, probability
 
 
 def test_five_seeds_of_which_all_gain():
@@ -124,3 +124,11 @@ def test_wrong_pairs_are_refused(pair):
 def test_wrong_answers_are_refused():
     with pytest.raises(ValueError, match="Received: shapes"):
         over_clips([0, 1], [0, 1], [0])
+
+
+def test_groups_are_flipped_together():
+    """Three groups that all point one way: of the 8 ways to sign them two are as far; drawn 9999 times."""
+    differences, groups = np.array([1.0, 1.0, 2.0, 3.0]), np.array([0, 0, 1, 2])
+    assert over_groups(differences, groups) == pytest.approx(2 / 8, abs=0.02)
+    assert over_groups(differences * [1, -1, 0, 0], groups) == 1
+    assert over_groups(np.ones(40), np.arange(40)) == pytest.approx(1 / 10000)

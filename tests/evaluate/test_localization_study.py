@@ -5,7 +5,7 @@ import pytest
 
 from har_tf.evaluate.localization import Overlaps
 from har_tf.evaluate.localization_study import Setting, Study, blurred, outputs_of
-from har_tf.evaluate.map_rows import paper_rows, runs
+from har_tf.evaluate.map_rows import layer, paper_rows, runs
 
 
 def test_thresholds_come_from_the_given_frames_and_one_holds_for_all():
@@ -39,11 +39,12 @@ def test_the_model_may_call_a_class_otherwise():
 def test_a_model_has_the_rows_that_its_layers_allow():
     assert paper_rows(0) == runs(0) == []
     assert [row.name for row in paper_rows(1)] == ["Grad-CAM conv", "3DCAM conv"]
+    assert {f"Grad-CAM {layer(i)}" for i in range(5)} <= {row.name for row in paper_rows(5)}
     assert {row.name for row in runs(1)} == {"Grad-CAM conv", "3DCAM conv"}
     assert {row.name for row in runs(2)} == {"Grad-CAM conv", "Grad-CAM layer 1", "Sum Grad-CAM (conv, 1)"} | {
         "Sum 3DCAM (conv, 1)"
     }
-    assert len(paper_rows(5)) == len(set(paper_rows(5))) == 14
+    assert len(paper_rows(5)) == len(set(paper_rows(5))) == 18
     assert len(runs(5)) == 10 + 15
 
 

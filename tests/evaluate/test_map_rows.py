@@ -1,8 +1,11 @@
 """Rows of localisation tables: their names, and which of the paper's a model has."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
-from har_tf.evaluate.map_rows import AVERAGE, CAM3D, GRADCAM, ModelRow, table_rows
+from har_tf.evaluate.map_rows import AVERAGE, CAM3D, GRADCAM, Batch, ModelRow, table_rows
 
 
 @pytest.mark.parametrize(
@@ -29,3 +32,11 @@ def test_a_table_has_the_rows_of_the_paper_that_a_model_of_so_many_layers_has():
     assert table_rows(None, 1, pictures=True)[1] == {
         "name": "2DCAM conv", "paper": None, "kind": "model", "method": CAM3D, "layers": [0, 0]
     }  # fmt: skip
+
+
+def test_a_beta_of_one_sign_selects_no_place():
+    beta = np.array([[-1.0, -2.0], [0.0, 3.0], [-1.0, 1.0]]).reshape(3, 1, 1, 2)
+    batch = Batch(np.zeros((3, 1, 8, 8, 3), np.uint8), SimpleNamespace(gradients={"mixed": beta}), ["mixed"])
+    assert ModelRow(CAM3D, 0, 0).one_sign(batch).tolist() == [True, True, False]
+    assert ModelRow(GRADCAM, 0, 0).one_sign(batch) is None
+    assert [row.name for row in ModelRow(AVERAGE, 1, 2).singles] == ["3DCAM layer 1", "3DCAM layer 2"]

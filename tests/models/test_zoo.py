@@ -39,6 +39,30 @@ def test_missing_weights_are_no_error_but_said(tmp_path):
     assert named("VGG16", folder=tmp_path).missing == said
 
 
+def test_i3d_is_a_network_of_clips_whose_weights_nobody_downloads(tmp_path):
+    """Random weights here; what its file gives is tested with `from_kinetics`."""
+    model = named("I3D", weights="none")
+    assert not model.order_blind and not model.missing
+    built = model.build((8, 32, 32, 3), 3, width=1 / 16)
+    assert built.output_shape == (None, 3) and built.layers[0].trainable
+    weights = tmp_path / "i3d_rgb_kinetics400.npz"
+    weights.touch()
+    found = named("I3D", folder=tmp_path)
+    assert (found.weights, found.start) == (weights, "i3d_rgb_kinetics400.npz, frozen")
+    missing = named("I3D").missing
+    assert (
+        missing
+        == f"I3D: Keras does not download its weights, which have to lie in a folder. Published as {PUBLISHED['I3D']}"
+    )
+
+
+def test_i3d_with_kinetics_weights_trains_its_classifier_alone(shared):
+    built = named("I3D", folder=shared / "weights").build((8, 32, 32, 3), 3)
+    assert [weight.path for weight in built.trainable_weights] == ["predictions/kernel", "predictions/bias"]
+    tuned = named("I3D", folder=shared / "weights", finetune=True)
+    assert len(tuned.build((8, 32, 32, 3), 3).trainable_weights) > 100
+
+
 @pytest.mark.parametrize("name", backbones.BACKBONES)
 def test_published_files_are_found_under_their_names(name, tmp_path):
     file = tmp_path / PUBLISHED[name].rpartition("/")[2]
@@ -53,6 +77,7 @@ def test_published_files_are_found_under_their_names(name, tmp_path):
         ("cnn-gru", "Closest: CNN-GRU"),
         ("VGG16/MobileNet", "Only CNN-GRU takes a frame encoder"),
         ("CNN-GRU/Nothing", "Unknown model"),
+        ("CNN-GRU/I3D", "Unknown model"),
     ],
 )
 def test_unknown_names(name, words):

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from har_tf.evaluate.comparison import probability
 from har_tf.explain import captions
 from har_tf.names import file_name
 from har_tf.report import plots
@@ -68,6 +69,17 @@ SIDES = {
     "Threshold": "threshold",
     "Blur": "blur",
 }
+EVIDENCE = {
+    "Empty": "evidence.empty",
+    "held out": "evidence.empty_held_out",
+    "Empty frames": "evidence.blank",
+    "Empty layers": "evidence.layers",
+    "One sign": "evidence.one_sign",
+    "Boxes: all layers": "evidence.all_layers",
+    "Boxes: some empty": "evidence.some_empty",
+    "When": "evidence.when.value",
+    "95 %": "evidence.when.interval",
+}
 
 
 def tables(results: Mapping) -> dict[str, Table]:
@@ -79,7 +91,10 @@ def tables(results: Mapping) -> dict[str, Table]:
         else:
             made[f"{asked['stem']}_oracle"] = _boxes(results, asked, "oracle")
             made[f"{asked['stem']}_chosen"] = _boxes(results, asked, "given")
-    return made | {"side_by_side": _sides(results)}
+    made["side_by_side"] = _sides(results)
+    if results["chosen"] and "partly" in results["measured"]["test"]:  # which runs of before do not have
+        made["evidence"] = _evidence(results)
+    return made
 
 
 def _hits(results, asked) -> Table:
@@ -133,6 +148,24 @@ def _sides(results) -> Table:
     ]
     title = "Side by side: every method, three ways to set the threshold"
     return _table(title, rows, SIDES, notes, ["Oracle", "by video", "Best", "Chosen", "by video "])
+
+
+def _evidence(results) -> Table:
+    """How often each map is empty, what that does to the boxes, and whether it sees the action's frames."""
+    test = results["measured"]["test"]
+    notes = [
+        "Empty: share of test clips whose map has no positive value; held out: of the held-out training clips; empty "
+        "frames: of the measured test frames; empty layers: how many of the layers of a sum are, on average.",
+        "One sign: share of test clips in which 3DCAM's beta has the same sign everywhere, so that it selects no place "
+        "and the map is the activation, or empty.",
+        f"Boxes: box accuracy at the chosen threshold, in the clips where 3DCAM has evidence at all layers, and in the "
+        f"{test['partly']} of {test['clips']} where a layer is empty.",
+        "When: how often a frame with a true box has more evidence than one of the same clip without (area under the "
+        "ROC curve; 0.5 is chance), mean over the clips that have both.",
+        *_notes(results),
+    ]
+    rows = [{"name": name} | row for name, row in results["methods"].items()]
+    return _table("Evidence: how often there is none, and when there is", rows, EVIDENCE, notes, ["When"])
 
 
 def _rows(results, asked) -> list[dict]:
@@ -189,9 +222,56 @@ def findings(results: Mapping) -> list[str]:
                 verdict = "does not differ clearly from"
                 if low is not None and (low > 0 or high < 0):
                     verdict = "beats" if low > 0 else "is worse than"
-                parts.append(f"{verdict} {row['than']} ({row['value']:+.3f}; {span})")
+                p = f"; p = {probability(row['p'])}".replace("= below", "<") if "p" in row else ""
+                parts.append(f"{verdict} {row['than']} ({row['value']:+.3f}; {span}{p})")
         sentences.append(f"{words}, {chosen['3DCAM']} {'; '.join(parts)}.")
-    sentences.append("Differences of the average box accuracy by frame, with 95 % intervals that draw whole groups.")
+    sentences.append(
+        "Differences of the average box accuracy by frame, with 95 % intervals that draw whole groups; p of each "
+        "comparison by itself, of a test that flips the signs of whole groups."
+    )
+    return [*sentences, *_absence(results)]
+
+
+def _absence(results: Mapping) -> list[str]:
+    """What the empty maps say, and the frames of the action."""
+    test, methods = results["measured"]["test"], results["methods"]
+    if "partly" not in test:
+        return []
+    clips, layers, sentences = test["clips"], results["model"]["taps"], []
+    single = {name: row for name, row in methods.items() if row["kind"] == "model" and len({*row["layers"]}) == 1}
+    empty = [
+        f"{name} in {round(found['empty'] * clips)}"
+        for name, row in single.items()
+        if (found := row["evidence"])["empty"]
+    ]
+    counted = f"Of {clips} test clips the map has no positive evidence: {', '.join(empty)}." if empty else ""
+    sentences.append(counted or "No map of a layer is empty in any test clip.")
+    for name, row in single.items():
+        found = row["evidence"]
+        if found["one_sign"] == 1:
+            place = list(layers.values())[row["layers"][0]]
+            sentences.append(
+                f"{name} ({place}): beta has one sign everywhere in every clip, as it must where only global average "
+                "pooling and a classifier follow: there it is a sum of the class's weights, whatever the clip shows. "
+                "The map is the summed activation, which is the same for every class, or it is empty; Grad-CAM weighs "
+                "every channel by itself."
+            )
+    if test["partly"]:
+        sentences.append(
+            f"In {test['partly']} of {clips} clips a layer adds nothing to the sums: there they are the sums of the "
+            "other layers."
+        )
+    when = {name: row["evidence"]["when"] for name, row in methods.items() if row["evidence"]["when"]}
+    if when:
+        parts = [
+            f"{name} {found['value']:.2f} ({interval(found['interval'])})"
+            for name, found in when.items()
+            if name in results["chosen"].values() or methods[name]["kind"] == "control"
+        ]
+        sentences.append(
+            f"How often a frame with a true box has more evidence than one of the same clip without (chance: 0.5; "
+            f"{next(iter(when.values()))['clips']} clips have both): {', '.join(parts)}."
+        )
     return sentences
 
 
