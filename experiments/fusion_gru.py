@@ -231,7 +231,7 @@ def main(recipe: Recipe) -> None:
 
 def check(recipe: Recipe) -> None:
     """Raises ValueError for options that are out of their range or do not go together."""
-    check_options(recipe, size=(32, None), frame_size=(32, None), frame_epochs=(1, None), clips=(10, None))
+    check_options(recipe, size=(32, 4096), frame_size=(32, 4096), frame_epochs=(1, None), clips=(10, None))
     recipe.networks.check({"split": split_numbers(recipe), "seed": whole_numbers("--seeds", recipe.seeds)})
 
 

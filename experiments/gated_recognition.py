@@ -220,8 +220,8 @@ def main(recipe: Recipe) -> None:
 def check(recipe: Recipe) -> None:
     """Raises ValueError for options that are out of their range or do not go together."""
     check_options(
-        recipe, t=(1, None), num_frames=(8, None), clips_per_video=(1, None), resnext_size=(32, None),
-        i3d_size=(32, None), i3d_width=(0.01, None), clips=(10, None),
+        recipe, t=(1, None), num_frames=(8, None), clips_per_video=(1, None), resnext_size=(32, 4096),
+        i3d_size=(32, 4096), i3d_width=(0.01, None), clips=(10, None),
     )  # fmt: skip
     whole_numbers("--seeds", recipe.seeds)
     recipe.networks.check()

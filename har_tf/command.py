@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 import os
 import signal
 import sys
@@ -120,12 +121,17 @@ def _reason(error: Exception) -> str:
 
 
 def check_ranges(options: Any, ranges: Mapping[str, tuple[float, float | None]]) -> None:
-    """Raises ValueError unless the options of these names lie between (lowest, highest); None is not checked."""
+    """Raises ValueError unless the options of these names lie between (lowest, highest); None is not checked.
+
+    A highest of None stands for any finite number; of several numbers each is checked.
+    """
     for name, (low, high) in ranges.items():
         value = getattr(options, name)
-        if value is not None and (value < low or (high is not None and value > high)):
-            wanted = f"at least {low}" if high is None else f"between {low} and {high}"
-            raise ValueError(f"--{name.replace('_', '-')} must be {wanted}. Received: {value}")
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        if not all(low <= number <= (sys.float_info.max if high is None else high) for number in numbers):
+            finite = "" if all(map(math.isfinite, numbers)) else ", and finite"
+            wanted = f"at least {low}{finite}" if high is None else f"between {low} and {high}"
+            raise ValueError(f"--{name.replace('_', '-')} must be {wanted}. Received: {' '.join(map(str, numbers))}")
 
 
 def check_name(option: str, value: str | None) -> None:

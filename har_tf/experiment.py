@@ -249,7 +249,7 @@ class Output:
 RANGES = {
     "batch_size": (1, None), "validation": (0, 0.9), "overlays": (0, None), "workers": (0, None), "dropout": (0, 0.9),
     "num_frames": (1, None), "seed": (0, 2**32 - 1), "split": (1, None), "clips": (1, None), "flip": (0, 1),
-    "crop": (0.01, 1), "colour": (0, 1), "shift_frames": (0, None),
+    "crop": (0.01, 1), "colour": (0, 1), "shift_frames": (0, None), "size": (1, 4096), "traffic": (0, 20),
 }  # fmt: skip
 
 
@@ -289,19 +289,27 @@ def check_options(recipe: Any, **ranges: tuple[float, float | None]) -> None:
 
     Args:
         recipe: of any experiment.
-        **ranges: option → lowest and highest value (None: no limit), beside or in place of those of `RANGES`.
+        **ranges: option → lowest and highest value (None: no limit), beside or in place of those of `RANGES`. Other
+            whole numbers are at least 1, and other fractions at least 0.
 
     Raises:
         ValueError: an option is out of its range, or the name of the run is none.
         DatasetError: a class that the embedded data set has not.
     """
     flat = options(recipe)
-    check_ranges(SimpleNamespace(**flat), {k: v for k, v in (RANGES | ranges).items() if k in flat})
     check_name("--run", flat["run"])
     recipe.training.recipe()
+    numbers = {name: (int(least is int), None) for name, value in flat.items() if (least := _number(value))}
+    check_ranges(SimpleNamespace(**flat), numbers | {k: v for k, v in (RANGES | ranges).items() if k in flat})
     if recipe.data.embedded:
         Figures(**asdict(recipe.embedded))
         check_classes(recipe.data.class_names, ACTIONS, "figures")
+
+
+def _number(value: Any) -> type | None:
+    """Which kind of number an option holds, or each of several; None: something else."""
+    kinds = {type(number) for number in (value if isinstance(value, tuple) else (value,))}
+    return next((kind for kind in (float, int) if kind in kinds and kinds <= {int, float}), None)
 
 
 def run_cli(main, presets: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]] | None = None) -> None:

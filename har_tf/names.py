@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from har_tf.files.json_text import parse_json
+from har_tf.files.keras_file import json_member
+
+CLASS_NAMES = "class_names.json"  # beside a model, or a member of its file
 
 ClassNames = Sequence[str] | Mapping[str, int] | Mapping[int, str]
 
@@ -70,6 +73,18 @@ def read_names(path: Path) -> tuple[str, ...]:
             if [number - by_number[0][0] for number, _ in by_number] == list(range(len(names))) and by_number[0][0] < 2:
                 names = [name for _, name in by_number]
     return ordered_names(names, str(path))
+
+
+def names_of_model(path: Path) -> tuple[str, ...] | None:
+    """The class names in a `.keras` file, else in `class_names.json` beside it; None where neither tells.
+
+    Raises:
+        ValueError: they are none; the message says where.
+    """
+    told, beside = json_member(path, CLASS_NAMES), path.with_name(CLASS_NAMES)
+    if told is None:
+        return read_names(beside) if beside.is_file() else None
+    return ordered_names(told, str(path))
 
 
 def ordered_names(names: Any, where: str) -> tuple[str, ...]:

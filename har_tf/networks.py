@@ -96,8 +96,27 @@ VIDEO = {
 }  # fmt: skip
 
 
+WEIGHTS = (".npz", ".caffemodel", ".pth", ".pt", ".index", ".h5", ".hdf5", ".keras")  # endings of files of weights
+
+
 class WeightsUnavailable(Exception):
     """Published weights that are not on this machine and could not be fetched."""
+
+
+def check_weights_file(path: str | Path) -> None:
+    """Raises an error unless a file of published weights is there, and of a kind that is read.
+
+    Raises:
+        FileNotFoundError: there is no such file, nor a checkpoint of TensorFlow of this name.
+        ValueError: it has another ending.
+    """
+    path = Path(path)
+    if path.with_name(re.sub(r"\.data-\d+-of-\d+$", "", path.name) + ".index").is_file():
+        return
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such weights file")
+    if path.suffix.lower() not in WEIGHTS:
+        raise ValueError(f"{path}: weights files end in {', '.join(WEIGHTS)}. Received: {path.suffix or 'no ending'}")
 
 
 def find(name: str) -> Backbone:
@@ -170,7 +189,10 @@ def source_of(backbone: str, weights: str = "imagenet", folder: Path | None = No
         return weights if folder is None else find_weights(backbone, folder)
     if weights != "none" and not Path(weights).is_file():
         raise FileNotFoundError(f"{weights}: no such weights file; imagenet and none are other choices")
-    return None if weights == "none" else Path(weights)
+    if weights == "none":
+        return None
+    check_weights_file(weights)
+    return Path(weights)
 
 
 def check(name: str, weights: str = "imagenet", folder: Path | None = None) -> None:

@@ -176,6 +176,8 @@ class Model:
                 raise FileNotFoundError(f"{path}: no such file for --{option.replace('_', '-')}")
         if self.model is not None:
             check_keras_file(self.model)
+        if self.weights is not None:
+            networks.check_weights_file(self.weights)
         if self.network not in (None, small):
             networks.check(self.network, folder=self.weights_dir)
 

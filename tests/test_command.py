@@ -1,5 +1,6 @@
 """The command line's habits: one line of reason, exit codes, names separated by commas."""
 
+import math
 import os
 import signal
 import subprocess
@@ -137,6 +138,9 @@ def test_ranges_name_the_option_as_it_is_typed():
         check_ranges(options, {"batch_size": (1, None)})
     with pytest.raises(ValueError, match="--dropout must be between 0 and 0.4. Received: 0.5"):
         check_ranges(options, {"dropout": (0, 0.4)})
+    for value, told in (((2, 0), "1. Received: 2 0"), (math.nan, "1, and finite. Received: nan"), (math.inf, "inf")):
+        with pytest.raises(ValueError, match=f"--units must be at least .*{told}"):
+            check_ranges(SimpleNamespace(units=value), {"units": (1, None)})
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", ".", ""])

@@ -81,7 +81,8 @@ class Explain:
                 raise ValueError(f"The overlay would overwrite the video it explains. Received: {name} {path}")
             if path is not None:
                 check_target(name, path)
-        classifier = open_classifier(self.model, self.foreign)
+        named = [name for option in (self.tap, self.taps) if option is not None for name in words(option)]
+        classifier = open_classifier(self.model, self.foreign, self.class_name, named)
         if self.class_name is not None and self.class_name not in classifier.class_names:
             known = ", ".join(classifier.class_names)
             raise ValueError(f"The model's classes are {known}. Received: --class-name {self.class_name}")

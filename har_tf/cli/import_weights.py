@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from har_tf.command import check_ranges
 from har_tf.names import say
+from har_tf.networks import check_weights_file
 
 # How the publishers took the clips that the networks were trained on.
 _CLIPS = {
@@ -79,14 +81,16 @@ class ImportWeights:
                 raise ValueError(f"--{option} is an option of {name}. Received: {self.name}")
         if self.name == "googlenet" and self.frames is not None:
             raise ValueError(f"googlenet takes pictures, not clips. Received: --frames {self.frames}")
-        index = self.file.with_name(self.file.name + ".index")  # of a checkpoint of TensorFlow
-        if not self.file.is_file() and not index.is_file():  # before TensorFlow is imported
+        check_target("--out", self.out)
+        check_ranges(self, {"frames": (1, None), "size": (1, None)})
+        try:
+            check_weights_file(self.file)
+        except FileNotFoundError as error:
             published = "; ".join(f"{file}: {address}" for name, file, address in _PUBLISHED if name == self.name)
-            raise FileNotFoundError(f"{self.file}: no such weights file. {self.name} is published as {published}")
+            raise FileNotFoundError(f"{error}. {self.name} is published as {published}") from None
         if self.class_names is not None and not self.top:
             raise ValueError("A model without its classifier has no classes. Received: --class-names and --no-top")
         names = None if self.class_names is None else read_names(self.class_names)
-        check_target("--out", self.out)
         quiet.import_tensorflow()
         from har_tf.models.saving import save_model
         from har_tf.models.weights import checkpoints

@@ -1,15 +1,16 @@
 """What predict and explain do alike: open a model, also one made elsewhere, and tell of short videos."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from har_tf.files.keras_file import check_keras_file
-from har_tf.names import say
+from har_tf.command import check_ranges
+from har_tf.files.keras_file import check_keras_file, check_within
+from har_tf.names import names_of_model, say
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,22 @@ class Foreign:
         return {name: value for name, value in given.items() if value is not None}
 
 
-def open_classifier(path: Path, foreign: Foreign):
-    """The `har_tf.classifier.Classifier` of a file; that it is none is told before TensorFlow is imported."""
+def open_classifier(path: Path, foreign: Foreign, class_name: str | None = None, taps: Sequence[str] = ()):
+    """The `har_tf.classifier.Classifier` of a file.
+
+    That it is none, or has no such class, tap or output, is told before TensorFlow is imported where the file tells it.
+    """
     from har_tf import quiet
 
+    check_ranges(foreign, {"model_frames": (1, None), "model_size": (1, None)})
     check_keras_file(path)
+    names = names_of_model(path)
+    if (
+        class_name is not None and names is not None and len(names) > 1 and class_name not in names
+    ):  # one: and its absence
+        raise ValueError(f"The model's classes are {', '.join(names)}. Received: --class-name {class_name}")
+    check_within(path, "tap", taps)
+    check_within(path, "output", [] if foreign.model_output is None else [foreign.model_output])
     quiet.import_tensorflow()
     from har_tf.classifier import Classifier
 

@@ -1,6 +1,10 @@
 """Whether a file is a `.keras` file at all, told before Keras is imported."""
 
+import difflib
+import json
+import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +32,7 @@ def check_keras_file(path: str | Path) -> None:
         raise FileNotFoundError(f"{path}: no such model file")
     if zipfile.is_zipfile(path):
         _check_members(path)
-        for name in ("metadata.json", "config.json"):
+        for name in ("metadata.json", "config.json", "clip.json"):
             if not isinstance(json_member(path, name), dict | None):
                 raise ValueError(f"{path}: not a .keras model file ({name} is no object of JSON)")
         return
@@ -58,6 +62,26 @@ def _check_members(path: Path) -> None:
             f"{path}: not a .keras model file. Expected at most {_MOST_PACKED} times its {path.stat().st_size} bytes "
             f"when it is unpacked. Received: {unpacked}"
         )
+
+
+def check_within(path: str | Path, what: str, names: Iterable[str]) -> None:
+    """Raises ValueError where a name cannot be one of the model: it is no layer's, nor stands in what describes it.
+
+    Args:
+        path: a `.keras` file, see `check_keras_file`.
+        what: the names in the message, such as "tap".
+        names: of layers, of their outputs, or as `network/layer`.
+    """
+    config = json_member(path, "config.json")
+    text = json.dumps(config, ensure_ascii=False)
+    layers = list(dict.fromkeys(re.findall(r'"name": "([^"]+)"', text)))
+    for name in names:
+        if name not in text and not any(layer in name for layer in layers):
+            close = difflib.get_close_matches(name, layers)
+            listed = ", ".join(close or layers[:20]) + (" ..." if not close and len(layers) > 20 else "")
+            raise ValueError(
+                f"{what} {name!r} is not in the model of {path}. {'Closest' if close else 'It has'}: {listed}"
+            )
 
 
 def json_member(path: str | Path, name: str) -> Any:

@@ -32,6 +32,7 @@ from har_tf.files.errors import FileError
 
 IN_FLIGHT = 4  # tasks a worker, done ones included: enough to keep it busy, few enough to keep memory flat
 
+_NO_LIMIT = 10**9  # seconds; much longer than that, or inf, a timer cannot be set to
 _OUT_OF_MEMORY = 77  # exit code of a worker that met its limit
 _SECONDS_TO_END = 5  # given to a killed process
 _MASKS = hasattr(signal, "pthread_sigmask")  # Windows has none
@@ -87,6 +88,7 @@ def outcomes(
     if workers == 0:
         yield from (_attempt(function, task) for task in tasks)
         return
+    seconds = None if seconds is not None and seconds > _NO_LIMIT else seconds
     pool = _Pool(pickle.dumps(function), seconds, memory)
     under_way: deque[Future] = deque()
     try:

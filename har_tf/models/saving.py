@@ -23,9 +23,8 @@ from har_tf.models.max_pooling import first_of_ties
 from har_tf.models.pixels import of_pixels
 from har_tf.models.versions import lean, newer
 from har_tf.models.weights.checkpoints import keras_shapes
-from har_tf.names import ClassNames, check_names, ordered_names, read_names
+from har_tf.names import CLASS_NAMES, ClassNames, check_names, names_of_model, ordered_names
 
-_MEMBER = "class_names.json"
 _CLIP_MEMBER = "clip.json"
 _PROVENANCE = "provenance.json"
 
@@ -76,8 +75,8 @@ def save_model(
     members: dict[str, Any] = {_CLIP_MEMBER: clip}
     if class_names is not None:
         try:
-            members[_MEMBER] = ordered_names(class_names, "the model")
-            check_members(model, members[_MEMBER], clip)
+            members[CLASS_NAMES] = ordered_names(class_names, "the model")
+            check_members(model, members[CLASS_NAMES], clip)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     if provenance:
@@ -159,7 +158,7 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
     """
     path = Path(path)
     check_keras_file(path)
-    names, beside = json_member(path, _MEMBER), path.with_name(_MEMBER)
+    names = names_of_model(path)
     try:
         if (zipfile.Path(path) / "model.weights.h5").is_file():
             keras_shapes(path)  # refuses what would take more memory than the file has
@@ -175,12 +174,11 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
         model = of_pixels(model, **taken)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    where = path
-    if names is None and beside.is_file():
-        where, names = beside, read_names(beside)
     names = tuple(f"class {i}" for i in range(classes_of(model))) if names is None else names
-    names = both(model, names, str(where))
+    names = both(model, names, str(path))
     if len(names) != classes_of(model):
+        beside = path.with_name(CLASS_NAMES)
+        where = path if json_member(path, CLASS_NAMES) is not None else beside
         raise ValueError(f"{where}: {model.outputs[0].shape[-1]} outputs, but {len(names)} class names")
     return model, names
 

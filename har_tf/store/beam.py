@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from har_tf.datasets.errors import DatasetError
+from har_tf.files.errors import reason_of
 from har_tf.files.whole import whole_file
 from har_tf.names import closest
 from har_tf.store.shards import Shard, decoded, notes_of, write_shard
@@ -56,6 +57,7 @@ def through_beam(options: Sequence[str], timeout: float | None) -> Callable:
 
 def _check_options(options: Sequence[str]) -> None:
     """Beam itself ignores the options that it does not know, and the pipeline runs without them."""
+    from apache_beam import Pipeline
     from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
     parsers = []
@@ -70,6 +72,10 @@ def _check_options(options: Sequence[str]) -> None:
     parsed = PipelineOptions(list(options))
     known = parsed.get_all_options(add_extra_args_fn=keep)
     unknown = parsers[0].parse_known_args(list(options))[1]
+    try:
+        Pipeline(options=parsed)
+    except (ValueError, ImportError, AttributeError) as error:  # of an unknown runner
+        raise ValueError(f"Apache Beam: {reason_of(error)}. Received: {shlex.join(options)}") from error
     # What a remote runner can do only the server of its jobs knows; Beam asks it when the pipeline is started.
     if unknown and not parsed.view_as(PortableOptions).job_endpoint:
         hint = closest(unknown[0].partition("=")[0], [f"--{name}" for name in known])

@@ -17,6 +17,7 @@ import functools
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -116,6 +117,8 @@ def prepare(
     if num_frames is None or size is None:
         raise ValueError(f"Prepared clips have one length and one size. Received: {num_frames=}, {size=}")
     Target(size, fit)
+    if num_frames * math.prod(size) * 3 >= 2**31:
+        raise ValueError(f"Prepared clips are smaller than 2**31 bytes. Received: {num_frames=}, {size=}")
     check_by(by, sampling)
     frame_indices(10**6, num_frames, sampling, short=short)
     settings = ClipSettings(num_frames, tuple(size), sampling, short, fit, by)

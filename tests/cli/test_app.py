@@ -37,6 +37,10 @@ WRONG = """
 har_tf predict nothere.mp4 --model {model} -> nothere.mp4: no such file
 har_tf predict {video} --model nothere.keras -> nothere.keras: no such model file
 har_tf predict {video} --model {model} --top 0 -> --top 0
+har_tf predict {video} --model {model} --model-size 0 64 -> --model-size must be at least 1. Received: 0 64
+har_tf predict {video} --model {model} --model-output nope -> output 'nope' is not in the model of {model}
+har_tf explain {video} --model {model} --out {new}/o.mp4 --class-name nope -> Received: --class-name nope
+har_tf explain {video} --model {model} --out {new}/o.mp4 --tap conv9 -> tap 'conv9' is not in the model of
 har_tf explain nothere.mp4 --model {model} --out {new}/o.mp4 -> nothere.mp4: no such file
 har_tf explain {video} --model {model} --out {file}/o.mp4 -> {file}: a file stands where a folder is needed
 har_tf check {new} -> {new}: no such folder
@@ -44,13 +48,17 @@ har_tf check {folder} --out {file}/m.csv -> {file}
 har_tf prepare {new} --out {new}/p -> {new}: no such folder
 har_tf prepare {folder} --out {file}/p -> {file}: a file stands where a folder is needed
 har_tf prepare {folder} --out {new}/p --num-frames 0 -> num_frames=0
+har_tf prepare {folder} --out {new}/p --num-frames 1000000000 -> Prepared clips are smaller than 2**31 bytes
 har_tf prepare {folder} --out {new}/p --manifest nothere.csv -> nothere.csv: no such manifest
 har_tf report {new} -> {new}/results.json: not there
 har_tf concepts mine {folder} --detector nothere.onnx --labels person --out {new} -> nothere.onnx: no such detector
 har_tf concepts review {new} -> {new}: no such folder
+har_tf preview figures --out {new}/x.png --size 1000000 1000000 -> 32 to 4096 pixels
 har_tf preview figures --out {file}/x.png -> {file}: a file stands where a folder is needed
 har_tf import-weights googlenet nothere.pth --out {new}/x.keras -> nothere.pth: no such weights file
 har_tf import-weights googlenet {video} --out {file}/x.keras -> {file}: a file stands where a folder is needed
+har_tf import-weights i3d {video} --out {new}/x.keras -> weights files end in
+har_tf import-weights i3d {video} --out {new}/x.keras --frames 0 -> --frames must be at least 1
 experiments.ucf10_cnn_gru --out {file} -> {file}: a file stands where a folder is needed
 experiments.ucf10_cnn_gru --prepared {file} --out {new} -> {file}: a file stands where a folder is needed
 experiments.ucf10_cnn_gru --models MobilNet -> Unknown model
@@ -67,6 +75,7 @@ experiments.fusion_gru --backbones MobileNet,VGG17 -> VGG17
 experiments.fusion_gru --weights MobileNet=nothere.h5,MobileNetV2=none -> nothere.h5: no such weights file
 experiments.fusion_gru --weights imagenet --weights-dir {new} -> {new}: no such folder of weights
 experiments.fusion_gru --weights imagenet --weights-dir {folder} -> Weights are missing of MobileNet and MobileNetV2
+experiments.fusion_gru --gru-units 100 0 -> --gru-units must be at least 1. Received: 100 0
 experiments.fusion_gru --learning-rate -1 -> learning_rate=-1
 experiments.fusion_gru --preset papr -> --preset is one of
 experiments.gated_recognition --out {file} -> {file}: a file stands where a folder is needed
@@ -75,6 +84,10 @@ experiments.gated_recognition --momentum 2 -> momentum=2
 experiments.gated_recognition --preset papr -> --preset is one of
 experiments.video_tcav --out {file} -> {file}: a file stands where a folder is needed
 experiments.video_tcav --model nothere.keras -> nothere.keras: no such file
+experiments.video_tcav --weights {video} -> weights files end in
+experiments.video_tcav --depths 2 2 -1 2 -> --depths must be at least 1. Received: 2 2 -1 2
+experiments.video_tcav --level nan -> --level must be between 1e-06 and 0.5. Received: nan
+experiments.video_tcav --l2 inf -> --l2 must be at least 1e-09, and finite. Received: inf
 experiments.video_tcav --network MobilNet -> Unknown model
 experiments.video_tcav --target thro -> figures has no class 'thro'. Closest: throw
 experiments.video_tcav --concepts {new} -> {new}: no such folder

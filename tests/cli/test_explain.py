@@ -10,6 +10,7 @@ import pytest
 from checks import failed, run_command
 from tiny_networks import make_tiny
 
+from har_tf.classifier import Classifier
 from har_tf.cli.app import Explain
 from har_tf.datasets.stick_figures import ACTIONS
 from har_tf.models.saving import save_model
@@ -208,7 +209,11 @@ def test_explain_knows_the_networks_of_a_fusion_by_name(video, tmp_path, capsys,
     taps = {name: explanation.settings["tap"] for name, explanation in shown[0].items()}
     assert taps == {"MobileNetV2": "MobileNetV2_conv_3_relu", "MobileNet": "MobileNet_conv_3_relu"}
     error = failed(Explain(video, model, tmp_path / "n.mp4", tap="MobileNet,GoogLeNet"), capsys)
-    assert error.startswith("error: a tap is a network (MobileNet, MobileNetV2) or a feature map: tap 'GoogLeNet' is")
+    assert error.startswith("error: tap 'GoogLeNet' is not in the model of") and "MobileNet" in error
+    with pytest.raises(
+        ValueError, match=r"a tap is a network \(MobileNet, MobileNetV2\) or a feature map: tap 'GoogLeNet'"
+    ):
+        Classifier.load(model).taps_by_name("GoogLeNet")
 
 
 def test_explain_does_not_overwrite_its_video(model_file, video, tmp_path, capsys):

@@ -104,6 +104,7 @@ def test_a_shard_that_never_shows_is_an_error(dataset, tmp_path, monkeypatch):
     [
         (["--runer=DirectRunner"], r"knows no options --runer=DirectRunner. Closest: --runner"),
         (["--direct_num_workers=2", "stray"], "knows no options stray"),
+        (["--runner=Nope"], "Apache Beam: Unexpected pipeline runner: Nope"),
         (["--direct_num_workers=two"], "invalid int value: 'two'"),
     ],
 )

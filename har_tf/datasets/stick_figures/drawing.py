@@ -75,8 +75,8 @@ class Figures:
 
     def __post_init__(self):
         height, width = self.size
-        if height % 2 or width % 2 or min(height, width) < 32:
-            raise ValueError(f"Video sizes are even and at least 32 pixels. Received: size={self.size}")
+        if height % 2 or width % 2 or not 32 <= min(height, width) <= max(height, width) <= 4096:
+            raise ValueError(f"Video sizes are even, and 32 to 4096 pixels. Received: size={self.size}")
         if self.clips < 1 or self.frames < 2:
             raise ValueError(
                 f"At least one clip of at least two frames. Received: clips={self.clips}, frames={self.frames}"
