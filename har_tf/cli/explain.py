@@ -40,9 +40,10 @@ class Explain:
     """Explain window after window of a video of any length, and average the maps where windows overlap, in place of one
     clip of frames from the whole video."""
     hop: int | None = None
-    """With --windows: frames from the start of one window to that of the next. None: half a window."""
+    """With --windows: frames from the start of one window to that of the next. None: half a window. Of a model whose
+    clips go by time, or at a rate, frames of the video made even so."""
     stride: int | None = None
-    """With --windows: distance of neighbouring frames in a window. None: 1."""
+    """With --windows: distance of neighbouring frames in a window, as --hop counts them. None: 1."""
     short: Literal["repeat_last", "wrap", "error"] | None = None
     """What to do with a video of fewer frames than the model takes. None: as the model's clips were taken; with
     --windows an error."""

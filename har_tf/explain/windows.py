@@ -14,7 +14,7 @@ from har_tf.explain.explanation import Explanation, Factors, scaled
 from har_tf.explain.options import check
 from har_tf.video import VideoError, probe, read_frames
 from har_tf.video.reader import frame_times
-from har_tf.video.sampling import frame_indices, frames_needed, rate_of, sliding_windows
+from har_tf.video.sampling import check_by, frames_at, frames_needed, sliding_windows
 
 Explain = Callable[[np.ndarray], Explanation | Mapping[str, Explanation]]
 
@@ -87,8 +87,9 @@ def explain_video(
         fit: as in `read_clip`.
         normalize: "clip" scales by the maximum of the whole video, "frame" each frame by its own, None not at all.
         batch_size: windows that are in memory at once.
-        by: a rate such as "25fps": windows are of the video at that rate, and hop and stride count its frames. Anything
-            else: of all its frames.
+        by: "frame": windows are of all the frames of the video; a rate such as "25fps": of the video at that rate;
+            "time": of the video at its own mean rate, made even where its speed is not. hop and stride count the frames
+            of what windows are of; one that is shown long may come several times.
 
     Returns:
         A `VideoExplanation`.
@@ -104,17 +105,18 @@ def explain_video(
     """
     check(normalize=normalize)
     check_batch_size(batch_size)
+    check_by(by, "strided")
     shape = tuple(model.inputs[0].shape)
     if len(shape) != 5 or None in shape[1:] or shape[-1] != 3:
         raise ValueError(f"windows need a model of clips (B, T, H, W, 3) of known size. Received: input of {shape}")
     explain = explain or (lambda clips: cam3d(model, clips, normalize=None))
     info = probe(path)
-    if rate_of(by):
-        seconds = frame_times(path, info.frames)
-        there = frame_indices(info.frames, None, start=start, stop=stop, seconds=seconds, by=by)
-        windows = there[_windows(Path(path), len(there), shape[1], hop, stride, 0, None, short)]
-    else:
+    at, seconds = np.arange(info.frames), frame_times(path, info.frames)
+    if by == "frame":
         windows = _windows(Path(path), info.frames, shape[1], hop, stride, start, stop, short)
+    else:
+        at, there = seconds, frames_at(seconds, by, start, stop)
+        windows = there[_windows(Path(path), len(there), shape[1], hop, stride, 0, None, short)]
     frames, places = np.unique(windows, return_inverse=True)
     places = places.reshape(windows.shape)
     sums: dict[str, np.ndarray] = {}
@@ -150,8 +152,10 @@ def explain_video(
             kinds[name], maps=maps, signed=total[None], class_index=np.array([chosen]), score=means[0],
             probability=means[1], settings=settings,
         )  # fmt: skip
-    nearest, seconds = _nearest(frames, windows), frame_times(path, info.frames)[frames]
-    return VideoExplanation(explanations, frames, windows, classes, score, probability, nearest, info.fps, seconds)
+    nearest = _nearest(frames, windows, at)
+    return VideoExplanation(
+        explanations, frames, windows, classes, score, probability, nearest, info.fps, seconds[frames]
+    )
 
 
 def _add(maps: np.ndarray, places: np.ndarray, total: np.ndarray) -> None:
@@ -197,13 +201,13 @@ def _commonest(classes: np.ndarray, probability: np.ndarray) -> int:
     return int(max(set(classes.tolist()), key=lambda c: ((classes == c).sum(), probability[classes == c].sum(), -c)))
 
 
-def _nearest(frames: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """For each frame, of the windows that hold it the one whose middle is nearest."""
-    middles = windows.mean(axis=1)
+def _nearest(frames: np.ndarray, windows: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """For each frame, of the windows that hold it the one whose middle is nearest, where `at` says where frames are."""
+    middles = at[windows].mean(axis=1)
     nearest, distance = np.zeros(len(frames), "int64"), np.full(len(frames), np.inf)
     for number, window in enumerate(windows):
         places = np.searchsorted(frames, window)
-        away = np.abs(frames[places] - middles[number])
+        away = np.abs(at[frames[places]] - middles[number])
         closer = places[away < distance[places]]
-        nearest[closer], distance[closer] = number, np.abs(frames[closer] - middles[number])
+        nearest[closer], distance[closer] = number, np.abs(at[frames[closer]] - middles[number])
     return nearest

@@ -32,7 +32,7 @@ from .display import Clip, Target, View
 from .errors import VideoError
 from .guard import Guard, text_of
 from .layout import as_packet, find_layout
-from .sampling import check_by, frame_indices, frames_at, frames_needed, rate_of, sliding_windows
+from .sampling import check_by, frame_indices, frames_at, frames_needed, sliding_windows
 from .stream import Scan, check_threads, demux, open_regular_avi, open_stream, scan_packets
 
 
@@ -310,7 +310,7 @@ def read_windows(
             f"Received: {windows=}, {sampling=}"
         )
     count = probe(path).frames
-    there = frames_at(frame_times(path, count), by) if rate_of(by) else np.arange(count)
+    there = np.arange(count) if by == "frame" else frames_at(frame_times(path, count), by)
     try:
         rows = sliding_windows(len(there), num_frames, stride=2 if sampling == "strided" else 1, short=short)
     except ValueError as error:  # too short

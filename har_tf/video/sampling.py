@@ -128,9 +128,12 @@ def rate_of(by: str) -> float | None:
     return float(found[1]) or None if found else None
 
 
-def frames_at(seconds: np.ndarray, by: str) -> np.ndarray:
-    """Indices of the frames, shown at these seconds (N,), that make the video at a rate such as "25fps", (M,) int64."""
-    return frame_indices(len(seconds), None, seconds=seconds, by=by)
+def frames_at(seconds: np.ndarray, by: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """Indices of the frames, shown at these seconds (N,), that make the video, or the range, even, (M,) int64.
+
+    `by` is the rate that it gets, such as "25fps"; "time" is the mean rate of its frames.
+    """
+    return frame_indices(len(seconds), None, "strided", start, stop, stride=1, seconds=seconds, by=by)
 
 
 def check_by(by: str, sampling: str) -> None:

@@ -182,6 +182,24 @@ def test_windows_come_in_batches_and_frames_apart(video):
     assert part.frames.tolist() == [2, 3, 4, 5, 6]
 
 
+def test_windows_of_a_video_of_uneven_speed_go_by_its_time_stamps(tmp_path, make_video):
+    """Nine frames of a second, and one 19 s later: 3 s in the mean, so at 0, 3, ... 27 s frames 0 3 6 8 8 8 9 9 9 9."""
+    times = [*range(0, 9000, 1000), 27000]
+    path = make_video(tmp_path / "slow.mkv", np.full((10, 16, 16, 3), 60, "uint8"), times=times)
+    found = explain_video(red_model(), path, recorded([1] * 4)[0], by="time", normalize=None)
+    assert found.windows.tolist() == [[0, 3, 6, 8], [6, 8, 8, 8], [8, 8, 9, 9], [9, 9, 9, 9]]
+    assert found.frames.tolist() == [0, 3, 6, 8, 9]
+    np.testing.assert_allclose(found.seconds, [0, 3, 6, 8, 27])
+    assert found.nearest.tolist() == [0, 0, 1, 1, 3]  # middles at 4.25, 7.5, 17.5 and 27 s
+    assert explain_video(red_model(), path, recorded([1] * 4)[0], by="time", stride=3).windows.tolist() == [
+        [0, 8, 9, 9]
+    ]
+    part = explain_video(red_model(), path, recorded([1] * 4)[0], by="time", start=5, normalize=None)
+    assert part.windows.tolist() == [[5, 8, 8, 8], [8, 8, 8, 9], [8, 9, 9, 9]]  # at 5, 8, ... 26 s
+    by_frame = explain_video(red_model(), path, recorded([1] * 5)[0], normalize=None)
+    assert by_frame.windows.tolist() == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7], [6, 7, 8, 9]]
+
+
 def test_short_videos_are_named_or_filled_up(video):
     long = red_model(12)
     with pytest.raises(VideoError, match=r"red\.mp4: 10 frames, a window of the model takes 12; short='repeat_last'"):
