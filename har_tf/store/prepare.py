@@ -124,6 +124,8 @@ def prepare(
     settings = ClipSettings(num_frames, tuple(size), sampling, short, fit, by)
     if re.match(r"\w\w+:/", str(out_dir)):
         raise DatasetError(f"Prepared data goes to a folder of a mounted file system. Received: out_dir={out_dir}")
+    if any("\ud800" <= letter <= "\udfff" for letter in str(out_dir)):  # what a name of other bytes is read as
+        raise DatasetError(f"{out_dir}: TensorFlow writes to folders whose names are UTF-8. Received: another out_dir")
     if Path(os.path.realpath(out_dir)).is_relative_to(os.path.realpath(dataset.root)):
         # A folder of class folders would have one class more the next time.
         raise DatasetError(

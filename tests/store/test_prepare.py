@@ -273,6 +273,8 @@ def test_a_place_that_cannot_be_written(miniature, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DatasetError, match=r"Received: out_dir=gs://bucket/x"):
         prepare(datasets.load(miniature), "gs://bucket/x")
+    with pytest.raises(DatasetError, match=r"x.*: TensorFlow writes to folders whose names are UTF-8"):
+        prepare(datasets.load(miniature), os.fsdecode(b"x\xff"))
     with pytest.raises(DatasetError, match=r"file: cannot be written"):
         prepare(datasets.load(miniature), tmp_path / "file")
 

@@ -123,4 +123,7 @@ def apply_verdicts(folder: str | Path, file: str | Path) -> ConceptSet:
     if isinstance(verdicts, dict):
         files_of = {shown(clip.file): clip.file for clip in concept_set.load(folder).clips}
         verdicts = {files_of.get(name, name): verdict for name, verdict in verdicts.items()}
-    return concept_set.store_verdicts(folder, verdicts)
+    try:
+        return concept_set.store_verdicts(folder, verdicts)
+    except ConceptError as error:
+        raise ConceptError(f"{file}: {error}") from error

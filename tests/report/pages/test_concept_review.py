@@ -68,7 +68,7 @@ def test_verdicts_of_a_page_are_stored(folder, tmp_path):
     with pytest.raises(ConceptError, match="verdicts.json: not a file of verdicts"):
         apply_verdicts(folder, file)
     file.write_text("[1, 2]")
-    with pytest.raises(ConceptError, match="Received: another kind of JSON"):
+    with pytest.raises(ConceptError, match=r"\.json: .*Received: another kind of JSON"):
         apply_verdicts(folder, file)
 
 
