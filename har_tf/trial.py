@@ -4,9 +4,10 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -22,6 +23,7 @@ from har_tf.evaluate import classification
 from har_tf.evaluate.classification import ClassificationReport
 from har_tf.models import backbones, saving
 from har_tf.models.building import classifier
+from har_tf.models.frozen import front_of, head_of
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
 from har_tf.models.saving import save_model, save_weights
 from har_tf.names import say
@@ -34,11 +36,17 @@ from har_tf.training import History, TrainingRecipe
 # (time, height, width, channels) of a clip, or backbone -> (time, channels) of its features
 Shape = tuple[int, int, int, int] | dict[str, tuple[int, int]]
 Clips = ActionDataset | Sequence[VideoRecord]
+STORED = 2  # of what frozen layers give, so many times the bytes of the clips are stored
+CHECKED = 2  # clips on which a model is compared with its head
+SAME = 2e-3  # of probabilities, also where layers compute in half precision
 Part = PreparedDataset | FlowClips | Sequence[FeatureStore]
 
 
 class Buildable(Protocol):
-    """A model that can be built anew, such as a `har_tf.models.zoo.NamedModel`."""
+    """A model that can be built anew, such as a `har_tf.models.zoo.NamedModel`.
+
+    It may have a `widest`, another one whose front holds all that this one's does, see `Trainer.train`.
+    """
 
     def build(self, shape: Shape, num_classes: int, **options: Any) -> keras.Model:
         """A new model for inputs of `shape`, see `Parts.shape`."""
@@ -190,9 +198,13 @@ class Trainer:
     augment: pipeline.Augment | None
     precision: str
     strategy: tf.distribute.Strategy
+    _stored: dict = field(default_factory=dict, init=False, repr=False)  # widest model and clips -> front, its store
 
     def train(self, named: Buildable, parts: Parts, folder: Path, seed: int = 0, **options: Any) -> Outcome:
         """Trains, measures and saves one model.
+
+        What frozen layers give is computed once for every prepared clip and stored beside the clips, where nothing
+        changes the clips and that takes no more than `STORED` times their room; the rest is trained on it.
 
         Args:
             named: which model.
@@ -212,11 +224,12 @@ class Trainer:
         training.set_precision(self.precision)
         with self.strategy.scope():
             model = named.build(parts.shape, len(known.class_names), **options)
-        batches = functools.partial(parts.batches, batch_size=self.batch_size)
+        learner, fed = self._on_frozen(named, model, parts, options) or (model, parts)
+        batches = functools.partial(fed.batches, batch_size=self.batch_size)
         history = training.fit(
-            model,
-            functools.partial(batches, train, training=True, seed=seed, augment=self.augment),
-            None if validation is None else batches(validation),
+            learner,
+            functools.partial(batches, fed.train, training=True, seed=seed, augment=self.augment),
+            None if validation is None else batches(fed.validation),
             self.recipe,
             folder,
             self.strategy,
@@ -231,7 +244,12 @@ class Trainer:
             },
         )
         with pipeline.errors_as_raised():
-            probabilities = model.predict(batches(test), verbose=0)
+            probabilities = learner.predict(batches(fed.test), verbose=0)
+        if learner is not model:
+            few = np.arange(min(len(tested), CHECKED))
+            apart = float(np.abs(model.predict_on_batch(tested.read(few)) - probabilities[few]).max())
+            if not apart <= SAME:
+                raise RuntimeError(f"{model.name} answers otherwise than its head on stored numbers, by {apart:.2g}")
         about = {
             "weights": getattr(named, "start", None),
             "training clips": parts.fingerprint(train),
@@ -244,6 +262,38 @@ class Trainer:
         save_model(model, file, known.class_names, parts.clip, provenance(about, file))
         report = classification.report(tested.labels, probabilities, tested.class_names)
         return Outcome(model, history, report, probabilities, test, folder)
+
+    def _on_frozen(
+        self, named: Buildable, model: keras.Model, parts: Parts, options: Mapping[str, Any]
+    ) -> tuple[keras.Model, Parts] | None:
+        """(the part of a model that is trained, what the frozen part in front of it gives); None where there is none.
+
+        See `train`.
+        """
+        clips = parts.train
+        if self.augment is not None or not isinstance(clips, PreparedDataset):
+            return None
+        front, widest, classes = front_of(model), getattr(named, "widest", named), len(clips.class_names)
+        if front is None:
+            return None
+        known = (widest, clips.path, tuple(options.items()))
+        if widest is named or known not in self._stored:
+            stored = front if widest is named else front_of(widest.build(parts.shape, classes, **options))
+            if 4 * stored.network.output_shape[-1] > STORED * math.prod(clips.shape):
+                return None
+            start, folder = getattr(named, "start", "random weights"), clips.path.parents[1] / "features"
+            store = features.outputs(clips.whole(), stored.network, stored.model.name, start, folder)
+            if widest is named:
+                known = None  # the next one may have other weights
+            self._stored[known] = stored, store
+        stored, store = self._stored[known]
+
+        def of(part: PreparedDataset | None) -> list[FeatureStore] | None:
+            return None if part is None else [store.at(part)]
+
+        return head_of(front, stored, f"features_{store.backbone}"), Parts(
+            *map(of, (clips, parts.validation, parts.test))
+        )
 
 
 def train_on_frames(backbone: str, parts: Parts, epochs: int, folder: Path, frame_size: int | None = None) -> Path:

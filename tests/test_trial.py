@@ -1,5 +1,6 @@
 """Tables of trials: every row on every split with every seed."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,8 +8,11 @@ import keras
 import numpy as np
 import pytest
 
+from har_tf import datasets, trial
+from har_tf.experiment import Training
 from har_tf.models import saving
 from har_tf.trial import Parts, provenance, run_rows
+from har_tf.video import write_video
 
 
 def test_rows_run_on_every_split_with_every_seed_and_one_that_diverges_ends_there(capsys):
@@ -88,3 +92,50 @@ def test_clips_are_known_by_what_they_are_and_not_by_where_they_lie():
         Store(here.path, labels=(0, 1, 0)),
     ]  # fmt: skip
     assert len({of(here), *map(of, others)}) == 4
+
+
+@dataclass(frozen=True)
+class Small:
+    """A convolution, frozen or not, and a classifier."""
+
+    name: str = "small"
+    frozen: bool = True
+
+    def build(self, shape, num_classes):
+        clip = keras.Input(shape, dtype="uint8", name="clip")
+        x = keras.layers.Rescaling(1 / 255)(clip)
+        x = keras.layers.Conv3D(4, 3, 2, activation="relu", name="conv", trainable=not self.frozen)(x)
+        x = keras.layers.Dropout(0.1)(keras.layers.GlobalAveragePooling3D()(x))
+        return keras.Model(
+            clip, keras.layers.Dense(num_classes, activation="softmax", name="predictions")(x), name="small"
+        )
+
+
+def test_a_frozen_network_is_computed_once_and_learns_the_same(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        path = tmp_path / "videos" / ("dark", "bright")[number % 2] / f"v_{number:02d}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, rng.integers(128 * (number % 2), 128 + 128 * (number % 2), (6, 16, 16, 3), "uint8"))
+    dataset = datasets.load(tmp_path / "videos")
+    prepared = datasets.prepare(dataset, tmp_path / "prepared", 4, (16, 16), workers=0)
+    records = sorted(dataset.records, key=lambda record: record.path.name)  # the classes in turns
+    parts = Parts.of(prepared, records[:6], records[6:8], records[8:])
+    trainer = Training(epochs=3, learning_rate=0.05, batch_size=4).trainer()
+    stored = trainer.train(Small(), parts, tmp_path / "stored", 1)
+    (store,) = (tmp_path / "prepared" / "features").glob("[!.]*")
+    assert store.name.startswith("videos_small_")
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "STORED", 0)  # too large: all of it is computed in every epoch
+        whole = trainer.train(Small(), parts, tmp_path / "whole", 1)
+    np.testing.assert_allclose(stored.probabilities, whole.probabilities, atol=1e-5)
+    for ours, theirs in zip(stored.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert np.ptp(stored.probabilities[:, 0]) > 0.01
+    saved = keras.models.load_model(tmp_path / "stored" / "model.keras")
+    np.testing.assert_allclose(saved.predict(parts.test.read(range(4)), verbose=0), stored.probabilities, atol=1e-5)
+    # A model that answers otherwise than what was trained is not handed on.
+    monkeypatch.setattr(trial, "SAME", -1)
+    with pytest.raises(RuntimeError, match="answers otherwise than its head on stored numbers"):
+        trainer.train(Small(), parts, tmp_path / "apart", 1)
+    assert not (tmp_path / "apart" / "model.keras").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,9 @@ class Networks:
     """Layers of 3D ResNeXt that are gated (Table 9), separated by commas."""
     i3d_taps: str = "mixed_3c,mixed_4f,mixed_5c"
     """Layers 1, 2 and 3 of I3D, of which Table 10 gates some."""
+    frozen: bool = False
+    """Train only the classifier and the gates, on the networks as they are published. What they read is computed once
+    and stored, where training clips are not mirrored (--flip 0), so that a row is trained in seconds."""
     t: int = 2
     """Frames of a feature map that a gate pools into one (section 4)."""
     classifier: bool = True
@@ -63,6 +66,8 @@ class Networks:
             raise ValueError(f"--tables must be 9, 10 or both, separated by a comma. Received: {self.tables!r}")
         if len(words(self.i3d_taps)) != 3:
             raise ValueError(f"--i3d-taps must be the three layers that Table 10 numbers. Received: {self.i3d_taps!r}")
+        if self.frozen and None in self.sources.values():
+            raise ValueError(f"--frozen keeps published weights. Received: --weights {self.weights}")
         for name, file in self.sources.items():
             # A checkpoint of TensorFlow is named by what its files begin with.
             if file is not None and not file.is_file() and not file.with_name(f"{file.name}.index").is_file():
@@ -84,17 +89,21 @@ class Networks:
         """Height and width of the frames that a network takes."""
         return (self.resnext_size if network == "resnext3d" else self.i3d_size,) * 2
 
+    def taps_of(self, network: str) -> tuple[str, ...]:
+        """All layers of a network that some row gates."""
+        return tuple(words(self.resnext_taps if network == "resnext3d" else self.i3d_taps))
+
     def rows(self) -> list[Row]:
         """The rows that are trained; the fusion of RGB and flow is made of two of them."""
         rows = []
         if "9" in words(self.tables):
             label = "3D ResNeXt-101" if self.resnext_blocks == (3, 4, 23, 3) else "3D ResNeXt"
-            taps = tuple(words(self.resnext_taps))
+            taps = self.taps_of("resnext3d")
             numbers = "+".join("conv" if tap == "conv3d_1a_7x7" else tap.removeprefix("layer") for tap in taps)
             rows.append(Row("resnext3d", label, "resnext3d", (), self))
             rows.append(Row("resnext3d_gated", f"{label} (layer {numbers})", "resnext3d", taps, self))
         if "10" in words(self.tables):
-            layers = dict(zip("123", words(self.i3d_taps), strict=True))
+            layers = dict(zip("123", self.taps_of("i3d"), strict=True))
             rows.append(Row("i3d", "I3D", "i3d", (), self))
             for numbers in GATED_I3D:
                 taps = tuple(layers[number] for number in numbers.split("+"))
@@ -134,12 +143,23 @@ class Row:
         return self.networks.sources.get(self.network)
 
     @property
+    def start(self) -> str:
+        """What it starts from, in words."""
+        words = "random weights" if self.weights is None else self.weights.name
+        return f"{words}, frozen" if self.networks.frozen else words
+
+    @property
     def missing(self) -> str | None:
         """Why it cannot be run; None: it can."""
         name = self.network
         if name in self.networks.sources:
             return None
         return f"needs weights: --weights {name}=FILE, {NETWORKS[name]}, or {name}=none for random ones"
+
+    @property
+    def widest(self) -> Row:
+        """The row of the same network with gates on all layers: of a frozen network it reads all that others read."""
+        return replace(self, taps=self.networks.taps_of(self.network))
 
     def build(self, shape, num_classes: int, imported: bool = True):
         """The network for clips of shape (T, H, W, C), with its Kinetics weights or random ones.
@@ -154,6 +174,8 @@ class Row:
         if self.network == "resnext3d":
             options = {"width": asked.resnext_width, "blocks": asked.resnext_blocks}
         model = from_kinetics(self.network, shape, num_classes, self.weights if imported else None, **options)
+        for layer in model.layers[:-1] if asked.frozen else ():
+            layer.trainable = False
         if not self.taps:
             return model
         return gated(model, self.taps, t=asked.t, classifier=asked.classifier, pool_channels=asked.pool_channels)

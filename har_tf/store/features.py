@@ -164,11 +164,59 @@ def extract(
         "policy": keras.config.dtype_policy().name,
         "dtype": dtype,
     }
+    described = Path(weights).name if of_file else weights or "random"
+    return _stored(prepared, encoder, batch_size, about, described, out_dir)
+
+
+def outputs(
+    prepared: PreparedDataset, network: keras.Model, name: str, weights: str, out_dir: str | Path, batch_size: int = 4
+) -> FeatureStore:
+    """Computes what a network gives for every prepared clip, or opens what was computed before.
+
+    As with `extract`, a run that was killed is taken up by the next one.
+
+    Args:
+        prepared: clips, of the size that the network takes.
+        network: (B, T, H, W, 3) clips to (B, N) numbers, such as that of `har_tf.models.frozen.front_of`.
+        name: of the network; becomes `backbone` of the store.
+        weights: what it started from, in words.
+        out_dir: folder for stores; this one becomes `<data set>_<name>_<fingerprint>` in it.
+        batch_size: clips that the network sees at once.
+
+    Returns:
+        A store of shape (1, N) in float32.
+
+    Raises:
+        DatasetError: `out_dir` cannot be written, or the disk is too small or gets full.
+        FloatingPointError: a number that is not finite.
+    """
+    layers = [(type(layer).__name__, {**layer.get_config(), "name": None}) for layer in network.layers]
+    about = {
+        "format": FeatureStore.format,
+        "prepared": prepared.fingerprint,
+        "clips": digest_of([prepared.columns["name"], prepared.labels]),
+        "backbone": name,
+        "weights_digest": digest_of(network.get_weights()),
+        "layers": hashlib.sha256(json.dumps(layers, sort_keys=True, default=str).encode()).hexdigest(),
+        "policy": keras.config.dtype_policy().name,
+        "dtype": "float32",
+    }
+    return _stored(prepared, lambda: network, batch_size, about, weights, out_dir)
+
+
+def _stored(
+    prepared: PreparedDataset,
+    encoder: Callable[[], keras.Model],
+    batch_size: int,
+    about: dict,
+    described: str,
+    out_dir: str | Path,
+) -> FeatureStore:
+    """The store of what a network gives; `about` is all that it hangs on, and `described` the weights in words."""
     fingerprint = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    store = Store(out_dir, f"{prepared.name}_{backbone}", fingerprint)
+    store = Store(out_dir, f"{prepared.name}_{about['backbone']}".replace("/", "_"), fingerprint)
 
     def fill() -> None:
-        described = Path(weights).name if of_file else weights or "random"
         _fill(store, prepared, encoder(), batch_size, {**about, "name": prepared.name, "weights": described})
 
     return store.open_or_fill(lambda place, check: FeatureStore.open(place, prepared.root, check), fill)
@@ -261,9 +309,12 @@ def _digest_of_file(path: Path) -> str:
 def _fill(store: Store, prepared: PreparedDataset, encoder: keras.Model, batch_size: int, about: dict) -> None:
     """Computes what is missing; `about` is what `features.json` tells beside what comes of the computation."""
     total, frames, dtype = len(prepared), prepared.num_frames, about["dtype"]
-    array = _Array(store.parts / "features.npy", (total, frames, encoder.output_shape[-1]), dtype)
+    # A network is given single frames, or clips.
+    shape = prepared.shape[1:] if len(encoder.input_shape) == 4 else prepared.shape
+    rows = math.prod(prepared.shape) // math.prod(shape)
+    array = _Array(store.parts / "features.npy", (total, rows, encoder.output_shape[-1]), dtype)
     # So many clips that their frames fill whole batches: then no run depends on where the one before it ended.
-    whole = batch_size // math.gcd(batch_size, frames)
+    whole = batch_size // math.gcd(batch_size, rows)
     length = whole * max(1, PART_FRAMES // (whole * frames))
     spans = [(start, min(start + length, total)) for start in range(0, total, length)]
     notes = store.parts / "parts.jsonl"
@@ -271,20 +322,20 @@ def _fill(store: Store, prepared: PreparedDataset, encoder: keras.Model, batch_s
     parts = {span: part for span, part in listed.items() if part[0] == array.checksums(*span)}
     missing = [span for span in spans if span not in parts]
     to_do = [name for start, stop in missing for name in prepared.names[start:stop]]
-    what = f"clips of {frames} x {array.shape[2]} {dtype} features"
+    what = f"clips of {rows} x {array.shape[2]} {dtype} features"
     store.begin({array.path, notes}, to_do, total, array.clip_bytes, what)
     if missing:
         encode = _compiled(encoder, batch_size)
-        batches = _ahead(batch for part in missing for batch in _batches_of(prepared, *part, batch_size))
+        batches = _ahead(batch for part in missing for batch in _batches_of(prepared, *part, shape, batch_size))
         what, before = f"features of {about['backbone']}", (total - len(to_do)) * frames
         with progress(what, total * frames, "frames", before) as advance, closing(batches):
             for start, stop in missing:
                 began = time.perf_counter()
-                rows = []
-                for pixels, count in itertools.islice(batches, -(-(stop - start) * frames // batch_size)):
-                    rows.append(encode(pixels).numpy()[:count])
-                    advance(count)
-                features = np.concatenate(rows).reshape(stop - start, frames, -1)
+                found = []
+                for pixels, count in itertools.islice(batches, -(-(stop - start) * rows // batch_size)):
+                    found.append(encode(pixels).numpy()[:count])
+                    advance(count * frames // rows)
+                features = np.concatenate(found).reshape(stop - start, rows, -1)
                 rounded = _rounded(features, dtype, about["backbone"], prepared.names[start:stop])
                 seconds = round(time.perf_counter() - began, 3)
                 # A part that is mended took what it took at first: the store is as it was.
@@ -389,13 +440,15 @@ def _list(notes: Path, parts: Parts) -> None:
         temporary.write_bytes(b"\n".join([*lines, *lines, b""]))
 
 
-def _batches_of(prepared: PreparedDataset, start: int, stop: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """(uint8 (size, H, W, 3), how many of them are frames of clips): the last batch is filled up with black ones."""
-    frames = (frame for row in range(start, stop) for frame in prepared.read([row])[0])
-    for left in range((stop - start) * prepared.num_frames, 0, -size):
-        pixels = np.zeros((size, *prepared.size, 3), np.uint8)
-        for place, frame in zip(pixels, itertools.islice(frames, size), strict=False):
-            place[:] = frame
+def _batches_of(
+    prepared: PreparedDataset, start: int, stop: int, shape: tuple[int, ...], size: int
+) -> Iterator[tuple[np.ndarray, int]]:
+    """(uint8 (size, *shape), how many of them are frames or clips): the last batch is filled up with black ones."""
+    pictures = (picture for row in range(start, stop) for picture in prepared.read([row])[0].reshape(-1, *shape))
+    for left in range((stop - start) * math.prod(prepared.shape) // math.prod(shape), 0, -size):
+        pixels = np.zeros((size, *shape), np.uint8)
+        for place, picture in zip(pixels, itertools.islice(pictures, size), strict=False):
+            place[:] = picture
         yield pixels, min(size, left)
 
 

@@ -244,6 +244,14 @@ class Indexed:
                 raise DatasetError(f"{self.path}: {record.path} is not among the videos that this was made of")
         return replace(self, _rows=np.array(rows, dtype=np.int64))
 
+    def whole(self) -> Self:
+        """All clips of the files, of which these may be some."""
+        return replace(self, _rows=np.arange(len(self._index["label"])))
+
+    def at(self, part: Indexed) -> Self:
+        """The clips that stand where those of `part` do, of another store of the same clips."""
+        return replace(self, _rows=part._rows)
+
     @cached_property
     def _rows_of(self) -> dict[str, list[int]]:
         rows: dict[str, list[int]] = {}

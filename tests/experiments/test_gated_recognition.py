@@ -97,6 +97,44 @@ def results(run):
     return json.loads((run / "results.json").read_text())
 
 
+def test_of_frozen_networks_only_classifier_and_gates_are_trained_on_what_is_stored_once(recipe, tmp_path):
+    published = tmp_path / "i3d.npz"
+    published.write_bytes(b"weights")
+
+    def import_weights(model, file):
+        """Every build gets the same weights."""
+        rng = np.random.default_rng(0)
+        model.set_weights([rng.normal(0, 0.2, weight.shape) for weight in model.get_weights()])
+
+    asked = changed(recipe, frozen=True, tables="10", flow=False, weights=f"i3d={published}", flip=0.0, run="frozen",
+                    out=tmp_path, prepared=tmp_path / "prepared", overlays=0, seeds="0,1")  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kinetics, "import_weights", import_weights)
+        patch.setattr(kinetics, "_has_scale", lambda file: False)
+        run = run_small(asked)
+    results = json.loads((run / "results.json").read_text())
+    assert results["frozen"] and [row["status"] for row in results["rows"].values()] == ["run"] * 5
+    (store,) = (tmp_path / "prepared" / "features").glob("[!.]*")
+    described = json.loads((store / "features.json").read_text())
+    assert described["weights"] == "i3d.npz, frozen"
+    plain, gates = (
+        keras.models.load_model(run / "training" / f"seed1_{row}" / "model.keras") for row in ("i3d", "i3d_2")
+    )
+    for layer in ("mixed_3c", "mixed_4f", "mixed_5c"):
+        for ours, theirs in zip(
+            plain.get_layer(layer).get_weights(), gates.get_layer(layer).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+    assert np.abs(gates.get_layer("gate_mixed_4f").get_weights()[0]).max() > 0
+    text = (run / "tables" / "table_10.md").read_text()
+    assert "Only the classifier and the gates are trained" in text
+
+
+def test_frozen_networks_need_weights():
+    with pytest.raises(ValueError, match="--frozen keeps published weights"):
+        Networks(weights="none", frozen=True).check()
+
+
 def test_the_run_folder_is_complete(run):
     expected = {
         "recipe.json",

@@ -490,3 +490,22 @@ def test_features_that_cannot_be_kept(small, prepared, weights, tmp_path, monkey
     monkeypatch.setattr(features, "_compiled", lambda *_: lambda pixels: tf.fill((len(pixels), CHANNELS), value))
     with pytest.raises(FloatingPointError, match=words):
         extract(prepared, "MobileNet", weights, tmp_path, dtype, frame_size=SIZE)
+
+
+def test_what_a_network_of_clips_gives_is_stored_once(prepared, tmp_path):
+    def network(seed):
+        keras.utils.set_random_seed(seed)
+        clip = keras.Input((FRAMES, SIZE, SIZE, 3), dtype="uint8")
+        x = keras.layers.Conv3D(6, 3, 8)(keras.layers.Rescaling(1 / 255)(clip))
+        return keras.Model(clip, keras.layers.GlobalAveragePooling3D()(x))
+
+    store = features.outputs(prepared, network(0), "tiny/network", "random", tmp_path, batch_size=4)
+    assert (len(store), store.shape, store.dtype, store.backbone) == (11, (1, 6), "float32", "tiny/network")
+    expected = network(0).predict(prepared.read(range(11)), verbose=0)[:, None]
+    np.testing.assert_allclose(store.read(range(11)), expected, atol=1e-5)
+    # The same clips and weights are opened, others are another store.
+    assert features.outputs(prepared, network(0), "tiny/network", "random", tmp_path).path == store.path
+    assert features.outputs(prepared, network(1), "tiny/network", "random", tmp_path).path != store.path
+    few = prepared.subset(datasets.load(prepared.root).records[3:6])
+    np.testing.assert_array_equal(store.at(few).read(range(3)), store.read(range(3, 6)))
+    assert store.at(few).names == few.names and few.whole().names == prepared.names

@@ -93,6 +93,8 @@ def table_of(results: Mapping, number: int) -> Table:
         f"{results['epochs']} epochs, the same clips in the same order for all, measured after the {epoch}; "
         + (f"mean of {len(seeds)} seeds." if len(seeds) > 1 else f"seed {seeds[0]}."),
     ]
+    if results.get("frozen"):
+        notes.append("Only the classifier and the gates are trained; the networks stay as they are published.")
     starts = {}
     for row in rows:
         if row["status"] == "run":
