@@ -8,8 +8,9 @@ beside this one, one for each network.
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -113,7 +114,7 @@ def resnext3d_options(path: str | Path) -> dict[str, Any]:
         ValueError: the file holds no 3D ResNeXt with its last layer.
         FileNotFoundError: there is no such file.
     """
-    return _options(path, resnext3d.options)
+    return _options(path, resnext3d)
 
 
 def i3d_options(path: str | Path) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def i3d_options(path: str | Path) -> dict[str, Any]:
 
     They are modality, width and batch_norm_scale; and num_classes, where the file has a classifier.
     """
-    return _options(path, i3d.options)
+    return _options(path, i3d)
 
 
 def video_swin_options(path: str | Path) -> dict[str, Any]:
@@ -130,13 +131,19 @@ def video_swin_options(path: str | Path) -> dict[str, Any]:
     They are embed_dim, depths, num_heads, window, patch and num_classes; and size, where the first three are those of
     one.
     """
-    return _options(path, video_swin.options)
+    return _options(path, video_swin)
 
 
-def _options(path: str | Path, options: Callable[[Mapping[str, Tensor]], dict[str, Any]]) -> dict[str, Any]:
+def _options(path: str | Path, network: ModuleType) -> dict[str, Any]:
+    """The `options` of one of the modules beside this one for a file, or a ValueError that names another's file."""
     path = checkpoints.existing(path)
+    tensors = checkpoints.read(path)
+    given = next((form for form in FORMS if form.holds([form.name(name) for name in tensors])), None)
+    own = [form for form in FORMS if form in vars(network).values()]
+    if given is not None and given not in own:
+        raise ValueError(f"{path}: holds {given.title}. Expected: {own[0].title}")
     try:
-        return options(checkpoints.read(path))
+        return network.options(tensors)
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 

@@ -377,6 +377,9 @@ def test_a_file_tells_the_network_that_it_holds(tmp_path):
     bare = {name: value for name, value in variables.items() if "Logits" not in name}
     np.savez(tmp_path / "rgb.npz", **bare)
     assert i3d_options(tmp_path / "rgb.npz") == {"modality": "rgb", "width": WIDTH, "batch_norm_scale": False}
+    np.savez(tmp_path / "caffe.npz", **{"conv1/7x7_s2/weights": np.zeros((7, 7, 3, 64), "f4")})
+    with pytest.raises(ValueError, match=r"caffe.npz: holds googlenet\(variant='bvlc'\). Expected: i3d\("):
+        i3d_options(tmp_path / "caffe.npz")
     np.savez(tmp_path / "depth.npz", **{"Conv3d_1a_7x7/conv_3d/w": np.zeros((7, 7, 7, 1, 64), "f4")})
     with pytest.raises(ValueError, match="depth.npz: no weights of an I3D among Conv3d_1a_7x7/conv_3d/w"):
         i3d_options(tmp_path / "depth.npz")
