@@ -6,6 +6,8 @@
         --weights swin_tiny_patch244_window877_kinetics400_1k.pth --detector yolov7.onnx \\
         --labels "person,tennis racket,sports ball"                        # the paper
     python -m experiments.video_tcav --dataset VIDEOS --target Bowling --model model.keras --concepts CONCEPTS
+    python -m experiments.video_tcav --dataset VIDEOS --target "surfing water" --videos-of Surfing --model i3d.keras \
+        --test 1 --concepts CONCEPTS --concept-names person,surfboard      # a published network on videos of your own
 
 CONCEPTS is what `python -m har_tf concepts mine` filled and a person reviewed, or a folder of videos for each concept;
 the third command mines concepts that nobody has looked at. On the embedded data set a small Video Swin is trained, and
@@ -65,6 +67,9 @@ class Recipe:
 
     target: str = "playing tennis"
     """The class that is explained."""
+    videos_of: str | None = None
+    """The class of the data that --target is, where the model calls it otherwise: --target "surfing water" --videos-of
+    Surfing, which is short for --called "Surfing=surfing water". None: they are called alike."""
     gradcam_tap: str | None = None
     """Layer of Grad-CAM. None: the last of the stages whose maps are at least 4 high and wide."""
     test: float = 0.2
@@ -94,13 +99,21 @@ TOLD = {
 def main(recipe: Recipe) -> None:
     check(recipe)
 
-    from har_tf.concepts.concept_split import ConceptSource, divide
+    from har_tf.concepts.concept_split import ConceptSource, divide, recordings
+    from har_tf.datasets.dataset import called
 
-    dataset = recipe.data.listed()
-    class_names = dataset.class_names if dataset else recipe.data.class_names or ACTIONS
+    dataset, names = recipe.data.listed(), recipe.model.model_names
+    if recipe.videos_of is not None:
+        names[recipe.videos_of] = recipe.target
+    where = str(dataset.root) if dataset else "figures"
+    class_names = called(dataset.class_names if dataset else recipe.data.class_names or ACTIONS, names, where)
     pairs = recipe.backwards.both_ways
     given_names = [recipe.target, *(name for pair in pairs for name in pair)]
-    label, *_ = (index_of(name, class_names, str(dataset.root) if dataset else "figures") for name in given_names)
+    try:
+        label, *_ = (index_of(name, class_names, where) for name in given_names)
+    except ValueError as error:
+        hint = "" if names or not recipe.model.given else ". --videos-of is for a --target that only the model calls so"
+        raise ValueError(f"{error}{hint}") from None
     target, asked = class_names[label], recipe.concepts
     source = ConceptSource.open(asked)
     begin(recipe)
@@ -143,16 +156,17 @@ def main(recipe: Recipe) -> None:
         recipe.output, recipe.data.class_names, size=tuple(side + side % 2 for side in shape[1:3]),
         frames=2 * shape[0] - 1, seed=seed,
     )  # fmt: skip
+    dataset = dataset.called(names)
 
     # The model learns from one part of the videos, concepts are of another, and what is explained of a third.
     validation = recipe.training.validation if subject.network else None
-    split = divide(dataset, label, strictest_protocol(dataset), seed, recipe.test, validation, source.given)
+    split = divide(dataset, label, strictest_protocol(dataset), seed, recipe.test, validation, source.given, asked)
     prefix = f"{dataset.name}-{target}-{subject.name}".replace("/", "_").replace(" ", "_")
     notes = [*dataset.notes, split.note]
     with open_run(EXPERIMENT, recipe, prefix, dataset, "videos", notes) as run:
         # Sections 3.3 and 3.4: concepts, random sets, and clips of the class.
         found, own = source.concepts(dataset, split, label, run.path / "concepts", seed)
-        reader = ClipReader(shape, clip, asked.fit_concepts)
+        reader = ClipReader(shape, clip, asked.fit_concepts, asked.short_concepts, recordings(found, dataset))
         sets = concept_sets(found, reader, asked, seed, own)
         larger = ", or a larger --test," if dataset.official is None and recipe.test < 1 else ""
         clips = class_clips(
@@ -192,7 +206,7 @@ def main(recipe: Recipe) -> None:
             "taps": taps,
             "gradcam_tap": tap,
             "settings": asked.settings,
-            "clips": {"class": len(clips), **sets.counts()},
+            "clips": {"class": len(clips), "recordings": len(set(clips.groups)), **sets.counts()},
             "missing": sets.missing,
             **study.figures(sets, clips, class_index),
             "reversal": None,
@@ -238,6 +252,8 @@ def check(recipe: Recipe) -> None:
             "There is nothing to explain: --model (a saved .keras), --weights (a Video Swin's .pth) or --network "
             "(trained on the training part) is needed"
         )
+    if recipe.videos_of is not None and recipe.model.network is not None:
+        raise ValueError("--videos-of names a class of --model or --weights. Received: --network")
     recipe.reading.check(recipe.model.model is not None)
     recipe.concepts.check(tracked=recipe.data.embedded)
     recipe.backwards.check()

@@ -24,17 +24,25 @@ KIND = {STATIC: "spatial", DYNAMIC: "spatiotemporal"}  # as folders of concepts 
 
 @dataclass(frozen=True, eq=False)
 class ClipSet:
-    """Clips, uint8 (N, T, H, W, 3), and the video that each is from."""
+    """Clips, uint8 (N, T, H, W, 3), the video that each is from, and the recording that this was cut from.
 
-    clips: np.ndarray
+    Random sets, which share clips, are lists of parts of one array: (T, H, W, 3) each.
+    `groups` are what intervals, cross-validation and tests keep together; without them every video is its own.
+    """
+
+    clips: np.ndarray | Sequence[np.ndarray]
     sources: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "groups", self.groups or self.sources)
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def backwards(self) -> "ClipSet":
         """The clips with their frames in reverse order."""
-        return ClipSet(np.ascontiguousarray(self.clips[:, ::-1]), self.sources)
+        return ClipSet(np.stack([clip[::-1] for clip in self.clips]), self.sources, self.groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +53,16 @@ class ClipReader:
         shape: (T, H, W, 3) of a clip.
         clip: sampling, short and fit of clips of videos, see `VideoRecord.read`.
         fit_concepts: "letterbox" or "stretch": how concept clips are brought to the model's size.
+        short_concepts: "repeat_last" or "wrap": what is done with concept clips of fewer frames.
+        recordings: video -> the recording that it was cut from, see `concept_split.recordings`.
         skipped: path of what could not be read -> why; grows with every call.
     """
 
     shape: tuple[int, int, int, int]
     clip: Mapping[str, str]
     fit_concepts: str = "letterbox"
+    short_concepts: str = "repeat_last"
+    recordings: Mapping[str, str] = field(default_factory=dict)
     skipped: dict[Path, str] = field(default_factory=dict)
 
     def videos(self, records: Sequence[VideoRecord], count: int, seed: int = 0) -> ClipSet | None:
@@ -63,7 +75,7 @@ class ClipReader:
         """Concept clips; those that cannot be decoded are left out. None where none is left."""
 
         def read(clip: ConceptClip) -> np.ndarray:
-            return found.read([clip], self.shape[0], self.shape[1:3], self.fit_concepts)[0]
+            return found.read([clip], self.shape[0], self.shape[1:3], self.fit_concepts, self.short_concepts)[0]
 
         return self._set((found.folder / clip.file, clip.source or clip.file, partial(read, clip)) for clip in clips)
 
@@ -78,7 +90,8 @@ class ClipReader:
                 sources.append(source)
             except (VideoError, ConceptError) as error:
                 self.skipped[path] = getattr(error, "reason", str(error))
-        return ClipSet(np.stack(clips), tuple(sources)) if clips else None
+        groups = tuple(self.recordings.get(source, source) for source in sources)
+        return ClipSet(np.stack(clips), tuple(sources), groups) if clips else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +135,9 @@ class ConceptSets:
         """
         return [
             ClipSet(
-                np.concatenate([still.clips[::2], moving.clips[1::2]]), (*still.sources[::2], *moving.sources[1::2])
+                [*still.clips[::2], *moving.clips[1::2]],
+                (*still.sources[::2], *moving.sources[1::2]),
+                (*still.groups[::2], *moving.groups[1::2]),
             )
             for still, moving in zip(self.randoms[STATIC], self.randoms[DYNAMIC], strict=True)
         ]
@@ -200,12 +215,12 @@ def _of_concept(found, name, folder, usable, reader, asked, seed) -> ClipSet:
     order = np.random.default_rng([seed, *name.encode()]).permutation(len(usable))
     chosen = [usable[i] for i in sorted(order[: asked.concept_clips].tolist())]
     read = reader.concepts(found, chosen)
-    videos = 0 if read is None else len(set(read.sources))
-    if videos < asked.folds:
+    recordings = 0 if read is None else len(set(read.groups))
+    if recordings < asked.folds:
         failed = [clip.file for clip in chosen if found.folder / clip.file in reader.skipped]
         broken = f", {len(failed)} of {len(chosen)} cannot be decoded, the first {failed[0]}" if failed else ""
         raise ConceptError(
-            f"{found.folder}: concept {name!r} has {folder} clips of {videos} videos that can be used"
+            f"{found.folder}: concept {name!r} has {folder} clips of {recordings} recordings that can be used"
             f"{broken}; {asked.folds}-fold cross-validation needs at least {asked.folds}, a test best 30"
         )
     return read
@@ -223,5 +238,6 @@ def _random(found, drawn, reader, least) -> list[ClipSet]:
             raise ConceptError(
                 f"{found.folder}: a random set has {len(rows)} clips that can be decoded. {least} are needed"
             )
-        sets.append(ClipSet(read.clips[rows], tuple(read.sources[i] for i in rows)))
+        sources, groups = (tuple(names[i] for i in rows) for names in (read.sources, read.groups))
+        sets.append(ClipSet([read.clips[i] for i in rows], sources, groups))
     return sets

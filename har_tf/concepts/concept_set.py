@@ -136,15 +136,21 @@ class ConceptSet:
         ]
 
     def read(
-        self, clips: Sequence[ConceptClip], num_frames: int, size: tuple[int, int], fit: str = "letterbox"
+        self,
+        clips: Sequence[ConceptClip],
+        num_frames: int,
+        size: tuple[int, int],
+        fit: str = "letterbox",
+        short: str = "repeat_last",
     ) -> np.ndarray:
         """The pixels of clips, uint8 (N, T, H, W, 3); those that cannot be decoded are left out with a warning.
 
         Args:
             clips: of this set.
-            num_frames: frames T of each, evenly from first to last; of shorter clips the last is repeated.
+            num_frames: frames T of each, evenly from first to last.
             size: (height, width).
             fit: "letterbox" scales evenly and leaves the rest black; "stretch" changes the ratio of the sides.
+            short: of shorter clips the last frame is repeated ("repeat_last"), or they start again ("wrap").
 
         Raises:
             ConceptError: there is none, or none can be decoded.
@@ -155,7 +161,7 @@ class ConceptSet:
         found, failed = [], []
         for clip in clips:
             try:
-                found.append(_fitted(read_clip(self.folder / clip.file, num_frames, None), size, fit))
+                found.append(_fitted(read_clip(self.folder / clip.file, num_frames, None, short=short), size, fit))
             except VideoError as error:
                 failed.append(str(error))
         if not found:

@@ -5,7 +5,7 @@ concepts and random clips ("the concept generating split of the test set", Saha 
 the class.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,6 +58,7 @@ def divide(
     test: float = 0.2,
     validation: float | None = None,
     given: ConceptSet | None = None,
+    asked: Concepts | None = None,
 ) -> ConceptSplit:
     """Divides the videos; of a source, all are on one side.
 
@@ -68,8 +69,10 @@ def divide(
         seed: of the split.
         test: share of the videos in the test part where there is no official split; 1: all of them.
         validation: share of the training part for choosing an epoch; None: nothing is trained.
-        given: concepts that are there already: all test videos that they were not mined from are explained. None:
-            the sources of the class are halved, and so are the others.
+        given: concepts that are there already: all test videos that they were not mined from are explained. None, or
+            where nothing of the class is left: the sources of the class are halved, and so are the others; of the
+            class, those that show the rarest concept come first into the half that gives concepts.
+        asked: which of the given concepts are used; None: all.
     """
     train, held, rest, own = (), (), dataset.records, ""
     if dataset.official is not None:
@@ -87,18 +90,34 @@ def divide(
         groups = {record.group for record in rest if record.path in used and record.group is not None}
         mined = [record for record in rest if record.path in used or record.group in groups]
         explained = [record for record in rest if record.path not in used and record.group not in groups]
-        note = f"{len(mined)} of {len(rest)} test videos gave concepts, or show the same, and are not explained"
         if shared := len(sources_among(given, [*train, *held])):
-            note += f"; {shared} training videos gave concepts, too, so the model has seen them"
-        return ConceptSplit(train, held, mined, explained, note + own)
+            own = f"; {shared} training videos gave concepts, too, so the model has seen them{own}"
+        if any(record.label == target for record in explained):
+            note = f"{len(mined)} of {len(rest)} test videos gave concepts, or show the same, and are not explained"
+            return ConceptSplit(train, held, mined, explained, note + own)
     source = {record: record.group or relative(record.path, dataset.root) for record in rest}
     mine = sorted({source[record] for record in rest if record.label == target})
     others = sorted(set(source.values()) - set(mine))
     rng = np.random.default_rng(seed)
-    first = {name for part in (mine, others) for name in rng.permutation(part)[: (len(part) + 1) // 2].tolist()}
+    dealt = [rng.permutation(part).tolist() for part in (mine, others)]
+    if given is not None:
+        rare = _rarest(given, asked or Concepts(), {r: name for r, name in source.items() if r.label == target})
+        dealt[0].sort(key=lambda name: name not in rare)
+    first = {name for part in dealt for name in part[: (len(part) + 1) // 2]}
     concept, explained = ([record for record in rest if (source[record] in first) is side] for side in (True, False))
     note = f"of {len(rest)} test videos {len(concept)} give concepts and {len(explained)} are explained"
     return ConceptSplit(train, held, concept, explained, note + own)
+
+
+def _rarest(given: ConceptSet, asked: Concepts, source: Mapping[VideoRecord, str]) -> set[str]:
+    """Of the sources {video: source}, those that show the concept that the fewest of them show."""
+    by_path = {record.path: name for record, name in source.items()}
+    named = {name: by_path[paths[0]] for name, paths in sources_among(given, source).items()}
+    shown = [
+        {named[clip.source] for clip in given.select(name, undecided=asked.undecided) if clip.source in named}
+        for name in given.chosen(asked.names)
+    ]
+    return min(shown, key=len)
 
 
 def sources_among(found: ConceptSet, records: Iterable[VideoRecord]) -> dict[str, list[Path]]:
@@ -112,6 +131,15 @@ def sources_among(found: ConceptSet, records: Iterable[VideoRecord]) -> dict[str
             if name in known:
                 places.setdefault(name, []).append(record.path)
     return places
+
+
+def recordings(found: ConceptSet, dataset: ActionDataset) -> dict[str, str]:
+    """Path of a video, or its name as a source of concepts -> the recording that it was cut from, where it is known."""
+    known = {r.path: f"{dataset.class_names[r.label]}/{r.group}" for r in dataset if r.group is not None}
+    named = {name: paths[0] for name, paths in sources_among(found, dataset).items() if len(paths) == 1}
+    return {str(path): group for path, group in known.items()} | {
+        name: known[path] for name, path in named.items() if path in known
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,19 +177,30 @@ class ConceptSource:
     ) -> tuple[ConceptSet, set[str] | None]:
         """The concepts: those given, or cut out of the concept half: of the class, and random things of other classes.
 
+        Of a given folder, clips of videos that are explained are left out.
+
         Args:
             dataset, split, target: the videos, their split, and the label of the class.
             out: folder for concepts that are cut.
             seed: of the choice of videos of other classes.
 
         Returns:
-            The concepts, and the sources whose clips may stand for one, those of the class; None: all.
+            The concepts, and the sources whose clips may stand for one, those of the class; None: all. Of a given
+            folder, those of unknown videos may as well, and all where it has none of the class.
 
         Raises:
             ValueError: no video of the class is left.
         """
         if self.given is not None:
-            return self.given, None
+            unused = sources_among(self.given, split.explained)
+            clips = tuple(clip for clip in self.given.clips if clip.source not in unused)
+            places = {clip.source for clip in clips}
+            of_class, of_others = (
+                places & sources_among(self.given, (r for r in dataset if (r.label == target) is side)).keys()
+                for side in (True, False)
+            )
+            all_stand = self.asked.concept_videos == "all" or not of_class
+            return replace(self.given, clips=clips), None if all_stand else places - (of_others - of_class)
         own = [record for record in split.concept if record.label == target]
         name = dataset.class_names[target]
         if not own:

@@ -64,8 +64,13 @@ class Concepts:
     """Random sets (section 3.5)."""
     random_videos: int = 90
     """Videos of other classes that are mined for random concepts."""
+    concept_videos: Literal["class", "all"] = "class"
+    """Which clips of --concepts stand for a concept: those of videos of the class, where there are any, or all. Random
+    sets are drawn from all."""
     fit_concepts: Literal["letterbox", "stretch"] = "letterbox"
     """How concept clips are brought to the model's size."""
+    short_concepts: Literal["repeat_last", "wrap"] = "repeat_last"
+    """Where a concept clip has fewer frames than the model takes: its last one stays, or it starts again (wrap)."""
     pool: Literal["mean", "space", "full"] = "mean"
     """What activations are averaged over: time and space (mean), space, or nothing (full)."""
     classifier: Literal["ridge", "logistic", "svm"] = "ridge"

@@ -18,6 +18,7 @@ from har_tf.concepts.scores import RANDOM, relative_tcav
 from har_tf.concepts.significance import Criterion, significance
 from har_tf.concepts.tcav import Bank
 from har_tf.evaluate.bootstrap import redrawn
+from har_tf.progress import progress
 
 FURTHER = "a further random set"  # tested as if it were a concept
 _LEAST = 20  # draws that an interval takes
@@ -45,13 +46,20 @@ class Study:
         Returns:
             "figures": "7", "8": tap -> name -> scores (see `relative`), of static and of dynamic concepts; "9": concept
             -> the same, of both kinds of it; "tests": kind -> what `tests` gives; "changes": those of `relative`, each
-            with the number of its figure, and in Figure 9 its concept.
+            with the number of its figure, and in Figure 9 its concept; "same_gradient": taps where all clips of the
+            class have one gradient, so that against each random set a score is 0 or 1.
 
         Raises:
             ValueError: sets too small for the cross-validation or for the tests.
         """
         slopes = self.bank.gradients(clips.clips, class_index)
         found: dict = {"figures": {}, "tests": {}, "changes": []}
+        found["same_gradient"] = [tap for tap in self.bank.taps if _same(slopes[tap])]
+        each = [each for kind in sets.concepts for each in (*sets.concepts[kind].values(), *sets.randoms[kind])]
+        with progress("activations of concepts", sum(map(len, each)), "clips") as advance:
+            for one in each:
+                self.bank.activations(one.clips)
+                advance(len(one))
         for number, kind in ((7, STATIC), (8, DYNAMIC)):
             if kind in sets.concepts:
                 shown, randoms = sets.concepts[kind], sets.randoms[kind]
@@ -78,8 +86,8 @@ class Study:
     ) -> tuple[dict, list[dict]]:
         """Relative scores of sets that are shown together, with intervals.
 
-        An interval draws the clips of every set, of one random set and of the class again, by source, and fits all CAVs
-        anew. Scores of several random sets share the concept's clips, so their deviation is not how sure a score is.
+        An interval draws the clips of every set, of one random set and of the class again, by recording, and fits all
+        CAVs anew. Scores of several random sets share the concept's clips: their deviation is not how sure a score is.
 
         Args:
             shown, randoms: clips by name, and random sets.
@@ -89,10 +97,11 @@ class Study:
         Returns:
             tap -> name -> {"score", "deviation", "accuracy", "magnitude", "derivative", "clips", "interval"}, and what
             changes: {"what", "minus", "between", "value", "interval"}, from the first to the last tap for every name
-            ("minus" is the same name), and at the last tap between the pair.
+            ("minus" is the same name), and at the last tap between the pair. The last is that of those where clips of
+            the class have different gradients, if there is one.
         """
-        groups = {name: each.sources for name, each in shown.items()}
-        random_groups = [each.sources for each in randoms]
+        groups = {name: each.groups for name, each in shown.items()}
+        random_groups = [each.groups for each in randoms]
         activations = [self.bank.activations(each.clips) for each in (*shown.values(), *randoms)]
         found, spanned = {}, {}
         for tap in self.bank.taps:
@@ -115,7 +124,8 @@ class Study:
                 "interval": _interval(drawn[tap][name] - drawn[other_tap][other]),
             }
 
-        first, last = self.bank.taps[0], self.bank.taps[-1]
+        first, *deeper = self.bank.taps
+        last = next((tap for tap in reversed(deeper) if not _same(slopes[tap])), self.bank.taps[-1])
         changes = [difference(name, last, name, first) for name in found[last]]
         if pair is not None:
             changes.append(difference(pair[0], last, pair[1], last))
@@ -125,15 +135,17 @@ class Study:
         """tap -> name -> score of every draw: CAVs are fitted to its rows, so counts of clusters are not enough."""
         drawn = {tap: {name: np.zeros(self.resamples) for name in (*shown, RANDOM)} for tap in spanned}
         quick, rng = replace(self.fit, folds=None), np.random.default_rng([self.fit.seed, 3])
-        for draw in range(self.resamples):
-            number = int(rng.integers(len(randoms)))
-            rows = {name: redrawn(each.sources, rng) for name, each in shown.items()}
-            random_rows, class_rows = (redrawn(each.sources, rng) for each in (randoms[number], clips))
-            for tap, (concepts, others, slope) in spanned.items():
-                again = {name: concepts[name][rows[name]] for name in shown}
-                scores = relative_tcav(again, slope[class_rows], [others[number][random_rows]], quick)
-                for name, score in scores.items():
-                    drawn[tap][name][draw] = score.mean
+        with progress("intervals", self.resamples, "draws") as advance:
+            for draw in range(self.resamples):
+                number = int(rng.integers(len(randoms)))
+                rows = {name: redrawn(each.groups, rng) for name, each in shown.items()}
+                random_rows, class_rows = (redrawn(each.groups, rng) for each in (randoms[number], clips))
+                for tap, (concepts, others, slope) in spanned.items():
+                    again = {name: concepts[name][rows[name]] for name in shown}
+                    scores = relative_tcav(again, slope[class_rows], [others[number][random_rows]], quick)
+                    for name, score in scores.items():
+                        drawn[tap][name][draw] = score.mean
+                advance(1)
         return drawn
 
     def tests(
@@ -153,8 +165,8 @@ class Study:
         criterion = Criterion(self.level, hypotheses, permutations=permutations, seed=self.fit.seed)
         activations = {name: self.bank.activations(each.clips) for name, each in concepts.items()}
         others = [self.bank.activations(each.clips) for each in randoms[:-1]]
-        groups = {name: each.sources for name, each in concepts.items()}
-        random_groups = [each.sources for each in randoms[:-1]]
+        groups = {name: each.groups for name, each in concepts.items()}
+        random_groups = [each.groups for each in randoms[:-1]]
         found = {}
         for tap in self.bank.taps:
             sets, drawn = {name: each[tap] for name, each in activations.items()}, [each[tap] for each in others]
@@ -183,6 +195,11 @@ class _Blank:
 
     def gradients(self, clips: np.ndarray, class_index: int) -> dict[str, np.ndarray]:
         return dict.fromkeys(self.taps, np.random.default_rng(class_index).normal(size=(len(clips), 2)))
+
+
+def _same(slopes: np.ndarray) -> bool:
+    """Whether the gradients (M, D) of all clips are one, but for rounding."""
+    return bool(np.ptp(slopes, axis=0).max() <= 1e-4 * np.abs(slopes).max())
 
 
 def _interval(values: np.ndarray) -> list[float] | None:

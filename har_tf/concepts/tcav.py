@@ -125,12 +125,12 @@ class Bank:
         self._row: dict[bytes, int] = {}
         self._found: dict[str, list[np.ndarray]] = {tap: [] for tap in self.taps}
 
-    def activations(self, clips: np.ndarray) -> dict[str, np.ndarray]:
+    def activations(self, clips: np.ndarray | Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """tap -> (B, D) of these clips."""
         keys = [hashlib.blake2b(np.ascontiguousarray(clip)).digest() for clip in clips]
         new = {key: i for i, key in enumerate(keys) if key not in self._row}
         if new:
-            for tap, found in activations(self.model, clips[list(new.values())], **self._how).items():
+            for tap, found in activations(self.model, np.stack([clips[i] for i in new.values()]), **self._how).items():
                 self._found[tap].extend(found)
             self._row |= {key: len(self._row) + i for i, key in enumerate(new)}
         return {tap: np.stack([found[self._row[key]] for key in keys]) for tap, found in self._found.items()}

@@ -94,15 +94,7 @@ class ActionDataset:
         Example:
             >>> load("UCF-101").called({"Surfing": "surfing water"})
         """
-        try:
-            other = {index_of(name, self.class_names, str(self.root)): model for name, model in names.items()}
-        except ValueError as error:
-            raise DatasetError(str(error)) from None
-        new = tuple(other.get(label, name) for label, name in enumerate(self.class_names))
-        for name in other.values():
-            if sum(each.casefold() == name.casefold() for each in new) > 1:
-                raise DatasetError(f"{self.root}: two classes cannot have one name. Received: {name!r} for both")
-        return replace(self, class_names=new)
+        return replace(self, class_names=called(self.class_names, names, str(self.root)))
 
     def split(self, protocol: str, seed: int = 0, test_fraction: float = 0.2) -> tuple[ActionDataset, ActionDataset]:
         """(training part, test part), each in the order of the records.
@@ -194,6 +186,19 @@ class ActionDataset:
 
 def _relabelled(tubes: Iterable[Tube], label: dict[int, int]) -> tuple[Tube, ...]:
     return tuple(replace(tube, label=label[tube.label]) for tube in tubes if tube.label in label)
+
+
+def called(class_names: Sequence[str], names: Mapping[str, str], where: str) -> tuple[str, ...]:
+    """The names of classes, with other ones for some of them; see `ActionDataset.called`."""
+    try:
+        other = {index_of(name, class_names, where): model for name, model in names.items()}
+    except ValueError as error:
+        raise DatasetError(str(error)) from None
+    new = tuple(other.get(label, name) for label, name in enumerate(class_names))
+    for name in other.values():
+        if sum(each.casefold() == name.casefold() for each in new) > 1:
+            raise DatasetError(f"{where}: two classes cannot have one name. Received: {name!r} for both")
+    return new
 
 
 def composed(name: str) -> str:

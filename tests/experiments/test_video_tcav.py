@@ -304,6 +304,30 @@ def test_videos_that_gave_concepts_are_not_explained(kinetics, tennis, tmp_path)
         video_tcav.main(changed(mined, folds=6))
 
 
+def test_a_class_that_the_model_calls_otherwise_and_concepts_mined_from_all_videos(
+    kinetics, motion_model, tennis, tmp_path
+):
+    """As a user does it: mine everything, review, explain. Half of the class's videos give concepts."""
+    model, clip = load_model(motion_model)[0], tmp_path / "other.keras"
+    save_model(model, clip, ["tennis match", "dining"])
+    sources = sorted((kinetics / "val").rglob("*.mp4"))
+    box = np.array([[0, 0, 32, 32]] * 8, np.float32)
+    tracks = [Track(label, np.arange(8), box, np.ones(8, np.float32)) for label in ("person", "racket")]
+    mining.cut_tracks({path: tracks for path in sources}, sources, ["person", "racket"], tmp_path / "mined")
+    asked = changed(tennis, model=clip, concepts=tmp_path / "mined", run="other", target="tennis match")
+    with pytest.raises(ValueError, match="no class 'tennis match'.* --videos-of is for"):
+        video_tcav.main(asked)
+    video_tcav.main(changed(asked, videos_of="Playing Tennis", short_concepts="wrap"))
+    run = asked.output.out / "video_tcav" / "other"
+    results = json.loads((run / "results.json").read_text())
+    assert results["target"] == "tennis match" and "playing tennis" not in results["dataset"]["classes"]
+    assert results["clips"]["class"] == 6 == results["clips"]["concepts"]["racket"]["dynamic"]
+    explained = {row["video"] for row in results["gradcam"]["clips"]}
+    reviewed = (run / "concepts.html").read_text()
+    assert "valp000" in reviewed and not [name for name in explained if name in reviewed]
+    assert results["same_gradient"] == results["taps"] and "0 or 1 by construction" in (run / "report.html").read_text()
+
+
 def broken(folder):
     for path in (folder / "still").glob("*.mp4"):
         path.write_bytes(b"no video")

@@ -227,7 +227,10 @@ def _notes(results) -> list[str]:
 def _data_line(results) -> str:
     data = results["dataset"]
     shape = " x ".join(map(str, results["clip"]["shape"][:-1]))
-    return f"{results['clips']['class']} test clips ({shape}) of {results['target']}, {data['name']}"
+    count = results["clips"]["class"]
+    recordings = results["clips"].get("recordings", count)
+    cut = "" if recordings == count else f" of {recordings} recordings"
+    return f"{count} test clips{cut} ({shape}) of {results['target']}, {data['name']}"
 
 
 def _concept_line(results) -> str:
@@ -254,7 +257,16 @@ def findings(results: Mapping) -> list[str]:
             f"{model['name']} answers {model['accuracy']:.1%} of the test clips right, and {right} of the {count} "
             f"explained clips of {target}."
         )
+    elif "gradcam" in results:
+        right, count = results["gradcam"]["right"], len(results["gradcam"]["clips"])
+        sentences.append(f"{model['name']} answers {right} of the {count} explained clips with {target}.")
     sentences += _of_depth(results["changes"])
+    if same := results.get("same_gradient"):
+        sentences.append(
+            f"At {', '.join(same)} the gradient of {target} is the same for every clip, as only averages and a linear "
+            "layer follow: against each random set a score there is 0 or 1 by construction, also that of the random "
+            "concept. Changes are told up to the last layer where clips differ, if there is one."
+        )
     pairs = [change for change in results["changes"] if not _with_depth(change)]
     if pairs:
         verdicts = {1: "dynamic beats static", -1: "static beats dynamic", 0: "neither is shown to lead"}
