@@ -12,14 +12,14 @@
 
 The second to fourth take published weights (kenshohara/3D-ResNets-PyTorch, Keras); --model takes any saved model
 instead, and --network trains one on the training part. Without any of them the rows of a model say "not run", and the
-controls, which need none, are measured. Every table has these three: a centred Gaussian, a map that is the same
-everywhere, and the energy of frame differences. They are needed: with the paper's rule for UCF24 a uniform map, whose
+controls, which need none, are measured. Every table has these: a centred Gaussian, a map that is the same everywhere,
+the energy of frame differences, edges, and noise. They are needed: with the paper's rule for UCF24 a uniform map, whose
 box is the whole frame, scores .84 .68 .43 .25 .13 .07 on UCF24's test boxes under a centre crop, as high as the best
 row of Table 6 (tests/experiments/test_cam3d_localization.py computes it from the annotations).
 
 On the embedded data (seed 0; a CNN-GRU that recognises 90 % of the test clips) Sum 3DCAM of the first two layers beats
-Grad-CAM, Sum Grad-CAM and all controls, at one threshold for all frames and under the oracle. There things pass behind
-the person; where nothing else moves (--traffic 0), frame differences are better than any map of the model.
+Grad-CAM, Sum Grad-CAM and the first three controls, at one threshold for all frames and under the oracle. There things
+pass behind the person; where nothing else moves (--traffic 0), frame differences are better than any map of the model.
 
 What the paper leaves open:
     The threshold. For UCF24 it is, of each frame, the one that fits the true box best: "oracle", which needs the true

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import cv2
 import numpy as np
 
 from har_tf.evaluate.map_rows import Batch
@@ -59,6 +61,31 @@ def frame_difference(clip: np.ndarray) -> np.ndarray:
     return energy
 
 
+def edges(clip: np.ndarray) -> np.ndarray:
+    """Where brightness changes from pixel to pixel: the length of Sobel's gradient.
+
+    Args:
+        clip: uint8 (T, H, W, 3).
+
+    Returns:
+        float32 (T, H, W).
+    """
+    grey = clip.mean(axis=-1, dtype=np.float32)
+    return np.stack([np.hypot(*(cv2.Sobel(frame, cv2.CV_32F, *way) for way in ((1, 0), (0, 1)))) for frame in grey])
+
+
+def noise(clip: np.ndarray) -> np.ndarray:
+    """Chance in every pixel, equal for equal clips: what scattered maps score where the best of all contours counts.
+
+    Args:
+        clip: uint8 (T, H, W, 3).
+
+    Returns:
+        float32 (T, H, W) in [0, 1).
+    """
+    return np.random.default_rng(zlib.crc32(np.ascontiguousarray(clip))).random(clip.shape[:3], np.float32)
+
+
 @dataclass(frozen=True)
 class ControlRow:
     """A row of a localisation table whose maps no model made.
@@ -85,13 +112,15 @@ class ControlRow:
         """Says nothing of maps without a beta."""
 
 
-def _differences(batch: Batch) -> np.ndarray:
-    return np.stack([frame_difference(clip) for clip in batch.clips])
+def _of_clips(control: Callable[[np.ndarray], np.ndarray]) -> Callable[[Batch], np.ndarray]:
+    return lambda batch: np.stack([control(clip) for clip in batch.clips.reshape(*batch.shape, 3)])
 
 
 CONTROLS = (
     ControlRow("Control: centred Gaussian", lambda batch: centred_gaussian(batch.shape)),
     ControlRow("Control: uniform", lambda batch: uniform(batch.shape)),
     # Without a blur every noisy pixel would be a contour.
-    ControlRow("Control: frame differences", _differences, needs_motion=True, least_blur=1 / 32),
+    ControlRow("Control: frame differences", _of_clips(frame_difference), needs_motion=True, least_blur=1 / 32),
+    ControlRow("Control: edges", _of_clips(edges)),
+    ControlRow("Control: noise", _of_clips(noise)),
 )

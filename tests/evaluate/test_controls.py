@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from har_tf.evaluate.controls import CONTROLS, centred_gaussian, frame_difference, uniform
+from har_tf.evaluate.controls import CONTROLS, centred_gaussian, edges, frame_difference, noise, uniform
 from har_tf.evaluate.map_rows import Batch
 
 
@@ -54,10 +54,27 @@ def test_what_is_no_clip(clip):
 def test_rows_are_made_of_the_clips_alone():
     clips = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 12, 3), dtype=np.uint8)
     batch = Batch(clips)
-    gaussian, flat, difference = (row.maps(batch) for row in CONTROLS)
+    gaussian, flat, difference, edge, chance = (row.maps(batch) for row in CONTROLS)
     assert {row.kind for row in CONTROLS} == {"control"}
-    assert [row.needs_motion for row in CONTROLS] == [False, False, True]
+    assert [row.name for row in CONTROLS if row.needs_motion] == ["Control: frame differences"]
     np.testing.assert_allclose(gaussian, np.broadcast_to(centred_gaussian((8, 12)), (2, 3, 8, 12)))
     assert flat.shape == (2, 3, 8, 12) and np.ptp(flat) == 0
     np.testing.assert_allclose(difference[1], frame_difference(clips[1]))
-    assert CONTROLS[0].maps(Batch(clips[:, 0])).shape == (2, 1, 8, 12), "pictures"
+    np.testing.assert_array_equal(chance[1], noise(clips[1]))
+    pictures = Batch(clips[:, 0])
+    assert {row.maps(pictures).shape for row in CONTROLS if not row.needs_motion} == {(2, 1, 8, 12)}
+    np.testing.assert_array_equal(CONTROLS[3].maps(pictures)[:, 0], edge[:, 0])
+
+
+def test_an_edge_is_where_the_brightness_steps():
+    clip = np.zeros((1, 5, 6, 3), np.uint8)
+    clip[:, :, 3:] = 10  # Sobel's weights of a column sum to 4
+    assert edges(clip)[0].tolist() == [[0, 0, 40, 40, 0, 0]] * 5
+
+
+def test_noise_is_that_of_the_clip():
+    clip = np.zeros((2, 3, 4, 3), np.uint8)
+    found = noise(clip)
+    assert found.shape == (2, 3, 4) and 0 <= found.min() < found.max() < 1
+    np.testing.assert_array_equal(noise(clip.copy()), found)
+    assert (noise(clip + 1) != found).all()

@@ -29,7 +29,7 @@ from har_tf.report.publish import publish
 from har_tf.video import probe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-GAUSSIAN, UNIFORM, DIFFERENCE = (row.name for row in CONTROLS)
+GAUSSIAN, UNIFORM, DIFFERENCE, EDGES, NOISE = (row.name for row in CONTROLS)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_every_row_of_the_ablation_and_every_control_is_there(results):
     assert layers == [layer(i) for i in range(5)] == ["conv", "layer 1", "layer 2", "layer 3", "layer 4"]
     assert list(results["model"]["taps"].values()) == ["conv3d_1a_7x7", "layer1", "layer2", "layer3", "layer4"]
     assert {ModelRow(*key).name for key in PAPER_TABLE_6} <= results["methods"].keys()
-    assert {GAUSSIAN, UNIFORM, DIFFERENCE} == {n for n, row in results["methods"].items() if row["kind"] == "control"}
+    assert {row.name for row in CONTROLS} == {n for n, row in results["methods"].items() if row["kind"] == "control"}
     assert {"Grad-CAM layer 4", "Sum 3DCAM (2, 3, 4)", "Average 3DCAM (conv, 1, 2, 3, 4)"} <= results["methods"].keys()
 
 
@@ -307,7 +307,7 @@ def test_the_paper_s_figures_stand_beside_the_paper_s_data(results):
     assert row[-6:] == (0.835, 0.676, 0.426, 0.238, 0.132, 0.063)
     names = [row[0] for row in table.rows]
     assert names[:5] == ["3DCAM conv", "3DCAM layer 1", "3DCAM layer 2", "3DCAM layer 3", "3DCAM layer 4"]
-    assert names[-3:] == [GAUSSIAN, UNIFORM, DIFFERENCE]
+    assert names[-5:] == [GAUSSIAN, UNIFORM, DIFFERENCE, EDGES, NOISE]
 
 
 @pytest.mark.parametrize(
