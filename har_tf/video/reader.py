@@ -17,6 +17,7 @@ What counts as damage:
 Frames that need not be decoded for a clip are not looked at: `probe` decodes them all.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -32,7 +33,7 @@ from .display import Clip, Target, View
 from .errors import VideoError
 from .guard import Guard, text_of
 from .layout import as_packet, find_layout
-from .sampling import check_by, frame_indices, frames_at, frames_needed, sliding_windows
+from .sampling import check_by, frame_indices, frames_at, frames_needed, rate_of, sliding_windows
 from .stream import Scan, check_threads, demux, open_regular_avi, open_stream, scan_packets
 
 
@@ -330,6 +331,7 @@ class _Request:
         strict: a video with fewer is an error.
         ends_early: whether a longer video would give the same clip.
         by_time: whether the indices follow from the seconds.
+        lasts: seconds that the clip takes, of one at a rate, which say how many frames must exist.
     """
 
     sample: Callable[[int, np.ndarray | None], np.ndarray]
@@ -338,10 +340,18 @@ class _Request:
     strict: bool
     ends_early: bool
     by_time: bool = False
+    lasts: float | None = None
+
+    def wanted(self, seconds: np.ndarray | None) -> int:
+        """`needed`, of a clip at a rate for a video whose frames are shown at these seconds."""
+        if self.lasts is None or seconds is None or len(seconds) < 2:
+            return self.needed
+        distance = float(seconds[-1] - seconds[0]) / (len(seconds) - 1)
+        return max(self.needed, math.ceil(self.lasts / distance - 1e-3) + 1)
 
     def indices(self, available: int, seconds: np.ndarray | None) -> np.ndarray | None:
         """Indices for a video of so many frames, None where it does not have all those needed, or no seconds."""
-        if self.start + self.needed > available:
+        if self.start + self.wanted(seconds) > available:
             return None
         if not self.by_time:
             return self.sample(available, None)
@@ -354,10 +364,11 @@ class _Request:
 
     def indices_of(self, path: Path, scan: Scan, seconds: np.ndarray) -> np.ndarray:
         """Indices for a video of these frames, by the policy for short ones where it may be used."""
-        available, needed = len(seconds), f"{self.needed} needed from frame {self.start} on"
+        available, wanted = len(seconds), self.wanted(seconds)
         enough = self.start + self.needed <= available
-        lost = (scan.claimed or 0) >= self.start + self.needed > scan.count
-        if available <= self.start or (not enough and (self.strict or lost)):
+        lost = (scan.claimed or 0) >= self.start + wanted > max(scan.count, available)
+        if available <= self.start or lost or (not enough and self.strict):
+            needed = f"{wanted} needed from frame {self.start} on"
             raise VideoError(path, _shortage(scan.claimed, available, needed))
         try:
             return self.sample(available, seconds if self.by_time else None)
@@ -383,7 +394,9 @@ def _clip_request(
     needed = frames_needed(num_frames, sampling, stride, by) if stop is None else stop - start
     strict = stop is not None or short == "error"
     ends_early = not by_time and (stop is not None or (num_frames is not None and sampling != "uniform"))
-    return _Request(sample, start, needed, strict, ends_early, by_time)
+    rate, count = rate_of(by), frames_needed(num_frames, sampling, stride)
+    lasts = (count - 1) / rate if rate and stop is None else None
+    return _Request(sample, start, needed, strict, ends_early, by_time, lasts)
 
 
 def _read(path: str | PathLike, request: _Request, target: Target, threads: int | None) -> Clip:

@@ -248,6 +248,12 @@ def test_a_video_cut_off_ends_with_its_last_sound_frame(tmp_path, clip40, number
             read_clip(path, 36, short=short)
     # More than was ever claimed: short either way.
     assert len(read_clip(path, 50, (8, 8))) == 50
+    # At half the speed 20 frames are 39 of the 40 that are claimed, 30 are more than all.
+    at = {"size": (8, 8), "sampling": "dense", "by": "12.5fps", "short": "wrap"}
+    with pytest.raises(VideoError, match=re.escape(expected.replace("36 needed", "39 needed"))):
+        read_clip(path, 20, **at)
+    assert len(read_clip(path, 30, **at)) == 30
+    assert np.array_equal(read_clip(path, 4, **at), read_clip(path, 8, (8, 8), "dense")[::2])
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mkv"])
