@@ -95,6 +95,8 @@ class Review:
     """A folder that `concepts mine` filled, or with a folder of videos for each concept."""
     others: bool = False
     """Show clips of other classes too, which random concepts are drawn from."""
+    videos_of: str | None = None
+    """Show clips of videos in folders of this name only, such as a class of the data."""
     write: Path | None = None
     """The page to write, ending in .html. None: review.html in the folder."""
     verdicts: Path | None = None
@@ -110,7 +112,8 @@ class Review:
             _print_concepts(concept_review.apply_verdicts(self.directory, self.verdicts))
             return
         page = self.write or self.directory / "review.html"
-        say(concept_review.write_review(concept_set.load(self.directory), page, self.others))
+        found = concept_set.load(self.directory)
+        say(concept_review.write_review(found.of_class(self.videos_of) if self.videos_of else found, page, self.others))
 
 
 @dataclass(frozen=True)

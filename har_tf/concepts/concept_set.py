@@ -18,7 +18,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -30,7 +30,7 @@ from har_tf.datasets.folder import SUFFIXES, check_folder
 from har_tf.datasets.records import relative
 from har_tf.files.json_text import parse_json
 from har_tf.files.whole import alone, whole_file
-from har_tf.names import shown
+from har_tf.names import closest, shown
 from har_tf.video import VideoError, read_clip
 
 KINDS = ("spatiotemporal", "spatial")
@@ -170,6 +170,21 @@ class ConceptSet:
         if failed:
             log.warning("%s: %d of %d clips left out, the first: %s", self.folder, len(failed), len(clips), failed[0])
         return np.stack(found)
+
+    def of_class(self, name: str) -> ConceptSet:
+        """The clips that were cut from videos in a folder of this name, in any case, such as that of a class.
+
+        Raises:
+            ConceptError: there is none.
+        """
+        videos = {each.source for each in self.clips} | {each.path for each in self.sources}
+        folders = {video: PurePosixPath(self.settings.get("root", ""), video).parts[:-1] for video in videos}
+        inside = {video for video in videos if name.casefold() in map(str.casefold, folders[video])}
+        clips = tuple(clip for clip in self.clips if clip.source in inside)
+        if not clips:
+            known = sorted({folder for parts in folders.values() for folder in parts[-1:]})
+            raise ConceptError(f"{self.folder}: no clip of videos of {name!r}.{closest(name, known)}")
+        return replace(self, clips=clips, sources=tuple(each for each in self.sources if each.path in inside))
 
     def chosen(self, names: Sequence[str] | None = None) -> list[str]:
         """The concepts to use; None: all that were asked for when the folder was made.

@@ -43,6 +43,7 @@ def test_concepts_are_mined_and_reviewed(found_boxes, tmp_path, capsys):
     capsys.readouterr()
     run_command(Concepts(Review(out, verdicts=verdicts)))
     assert capsys.readouterr().out.splitlines()[1] == "person, spatial: 1 clips (1 accepted, 0 rejected, 0 undecided)"
+    assert "no clip of videos of 'kick'" in failed(Concepts(Review(out, videos_of="kick")), capsys)
 
 
 def test_concepts_that_cannot_be_mined_or_reviewed_are_one_line(found_boxes, tmp_path, capsys):

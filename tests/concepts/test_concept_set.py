@@ -27,6 +27,8 @@ SOURCES = (
     Source("run/b.mp4", (702, 1_700_000_000_000_000_004), 12, 1),
 )
 
+RUNNING = {"run/a.mp4", "run/b.mp4"}
+
 
 @pytest.fixture(scope="module")
 def squares(tmp_path_factory):
@@ -88,6 +90,15 @@ def test_verdicts_choose_what_is_used(mined):
         with pytest.raises(ConceptError, match=message):
             store_verdicts(mined.folder, wrong)
     assert (mined.folder / "concepts.json").read_text() == before
+
+
+def test_clips_of_videos_of_a_class(mined):
+    running = mined.of_class("RUN")
+    assert {clip.source for clip in running.clips} == {source.path for source in running.sources} == RUNNING
+    below = replace(mined, settings={"root": "/videos/run"}, clips=(replace(mined.clips[0], source="a.mp4"),))
+    assert len(below.of_class("run").clips) == 1
+    with pytest.raises(ConceptError, match="no clip of videos of 'kic'. Closest: kick"):
+        mined.of_class("kic")
 
 
 def test_arrays_are_what_tcav_takes(mined):
