@@ -105,12 +105,14 @@ class ConceptSets:
         randoms: kind -> random sets, one more than were asked for: the last is tested as if it were a concept.
         missing: kind -> why there is none of it.
         corpus: kind -> clips that random sets are drawn from.
+        undecided: clips of concepts among `concepts` that nobody has reviewed.
     """
 
     concepts: Mapping[str, Mapping[str, ClipSet]]
     randoms: Mapping[str, Sequence[ClipSet]]
     missing: Mapping[str, str]
     corpus: Mapping[str, int]
+    undecided: int = 0
 
     @property
     def names(self) -> list[str]:
@@ -125,6 +127,7 @@ class ConceptSets:
             },
             "random": {kind: len(sets[0]) for kind, sets in self.randoms.items()},
             "corpus": dict(self.corpus),
+            "undecided": self.undecided,
         }
 
     def mixed(self) -> list[ClipSet]:
@@ -187,7 +190,7 @@ def concept_sets(
     Raises:
         ConceptError: too few clips of a concept, or of a random set, can be used, in both kinds.
     """
-    concepts, randoms, missing = {}, {}, {}
+    concepts, randoms, missing, undecided = {}, {}, {}, 0
     names = found.chosen(asked.names)
     for kind, folder in KIND.items():
         try:
@@ -195,7 +198,9 @@ def concept_sets(
             for name in names:
                 usable = found.select(name, folder, asked.undecided)
                 usable = [clip for clip in usable if sources is None or clip.source in sources]
-                shown[name] = _of_concept(found, name, folder, usable, reader, asked, seed)
+                chosen = _chosen(usable, name, asked, seed)
+                shown[name] = _of_concept(found, name, folder, chosen, reader, asked)
+                undecided += sum(clip.verdict is None for clip in chosen)
             size = min(asked.concept_clips, max(map(len, shown.values())))
             drawn = found.random_sets(asked.num_random + 1, size, folder, seed, asked.undecided)
             randoms[kind] = _random(found, drawn, reader, asked.folds)
@@ -205,15 +210,18 @@ def concept_sets(
     if not concepts:
         raise ConceptError("; ".join(dict.fromkeys(missing.values())))
     corpus = {kind: len(found.select(None, folder, asked.undecided)) for kind, folder in KIND.items()}
-    return ConceptSets(concepts, randoms, missing, corpus)
+    return ConceptSets(concepts, randoms, missing, corpus, undecided)
 
 
-def _of_concept(found, name, folder, usable, reader, asked, seed) -> ClipSet:
-    if not usable:
-        raise ConceptError(f"{found.folder}: concept {name!r} has no {folder} clip that can be used")
+def _chosen(usable, name, asked, seed) -> list[ConceptClip]:
     usable = sorted(usable, key=lambda clip: clip.file)
     order = np.random.default_rng([seed, *name.encode()]).permutation(len(usable))
-    chosen = [usable[i] for i in sorted(order[: asked.concept_clips].tolist())]
+    return [usable[i] for i in sorted(order[: asked.concept_clips].tolist())]
+
+
+def _of_concept(found, name, folder, chosen, reader, asked) -> ClipSet:
+    if not chosen:
+        raise ConceptError(f"{found.folder}: concept {name!r} has no {folder} clip that can be used")
     read = reader.concepts(found, chosen)
     recordings = 0 if read is None else len(set(read.groups))
     if recordings < asked.folds:

@@ -37,7 +37,7 @@ def page(results: Mapping, figures: Path) -> Page:
         "data": _data_line(results),
         "model": _model_line(results),
         "split": results["dataset"]["notes"][-1],
-        "concepts": f"{_concept_line(results)}; to be reviewed on concepts.html, beside this page",
+        "concepts": f"{_concept_line(results)}; {_review_line(results)}",
     }
     printed = [*(table.markdown() for table in made.values()), "\n".join(said)]
     return Page("Video-TCAV", facts, sections, tables=made, printed=printed)
@@ -239,6 +239,13 @@ def _concept_line(results) -> str:
     return f"clips of concepts: {told}; {results['settings']['num_random']} random sets"
 
 
+def _review_line(results) -> str:
+    left = results["clips"].get("undecided")
+    if left == 0:
+        return "reviewed, as concepts.html beside this page shows"
+    return f"{'' if left is None else f'{left} of them '}to be reviewed on concepts.html, beside this page"
+
+
 def _model_line(results) -> str:
     model = results["model"]
     accuracy = "" if model["accuracy"] is None else f", accuracy {model['accuracy']:.3f}"
@@ -345,7 +352,8 @@ def _of_reversal(results) -> list[str]:
             "Grad-CAM maps of these actions correlate, forwards and turned round again after playing backwards, by "
             f"{' and '.join(parts)}{chance}."
         )
-    last = results["taps"][-1]
+    same = results.get("same_gradient", [])
+    last = next((tap for tap in reversed(results["taps"]) if tap not in same), results["taps"][-1])
     for name, concepts in (results["reversal"]["concepts"] or {}).items():
         told = []
         for concept, by_tap in concepts.items():

@@ -3,7 +3,7 @@
 import pytest
 
 from har_tf.concepts.study import FURTHER
-from har_tf.report.pages.video_tcav import findings
+from har_tf.report.pages.video_tcav import _review_line, findings
 
 
 def test_findings_tell_what_the_t_test_alone_would_claim():
@@ -74,3 +74,11 @@ def test_findings_claim_what_the_intervals_allow(spans, said):
     assert told[1].endswith(said)
     assert "random falls (-0.35; -0.50 to -0.20)" in told[0]
     assert told[2] == "Shown side by side at layer4, ball: dynamic beats static (+0.50; +0.10 to +0.90)."
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [(0, "reviewed, as concepts.html"), (3, "3 of them to be reviewed on concepts.html"), (None, "to be reviewed on")],
+)
+def test_a_reader_is_told_whether_somebody_has_looked_at_the_concepts(left, said):
+    assert _review_line({"clips": {} if left is None else {"undecided": left}}).startswith(said)
