@@ -202,7 +202,8 @@ def main(recipe: Recipe) -> None:
         if all(state["status"] != "run" for state in states.values()):
             raise ValueError("None of the networks could be trained; the reasons are above")
         results["test_clips"] = len(next(iter(tested.values())))
-        results["rows"] = gated_rows.as_results(rows, states, trials, answered, len(split.test))
+        groups = {str(record.path): record.group for record in split.test.records}
+        results["rows"] = gated_rows.as_results(rows, states, trials, answered, groups)
         results["comparisons"] = gated_rows.comparisons(results["rows"], trials)
 
         # The network that is shown.

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from har_tf import networks
-from har_tf.command import words
+from har_tf.command import whole_numbers, words
 from har_tf.datasets.splits import PROTOCOLS
 from har_tf.datasets.stick_figures import Figures
 from har_tf.experiment import (
@@ -116,9 +116,15 @@ class Recipe:
     """Frames of a clip, evenly from the first to the last (section 3.1)."""
     short: Literal["repeat_last", "wrap", "error"] = "repeat_last"
     """What to do with videos of fewer frames: repeat the last one, start again, or leave the video out (error)."""
+    fit: Literal["stretch", "crop", "inner"] = "stretch"
+    """What is taken of a frame: all of it (stretch), its centre (crop), or the centre of its shorter side scaled to
+    256 (inner), as I3D was trained."""
 
     seed: int = 0
-    """Seed of the splits, the starting weights, the order, the augmentation and the embedded data set."""
+    """Seed of the splits and the embedded data set."""
+    seeds: str | None = None
+    """Seeds of the starting weights, the order, the augmentation and the validation clips, separated by commas;
+    several are averaged. None: that of --seed."""
 
 
 PRESETS = {
@@ -147,7 +153,7 @@ def main(recipe: Recipe) -> None:
 
     # What can be wrong is found out here, before anything is drawn, decoded or trained.
     trainer = recipe.training.trainer(recipe.augmentation.augment())
-    models, protocols, seed = built(recipe), words(recipe.protocol), recipe.seed
+    models, protocols, seed, seeds = built(recipe), words(recipe.protocol), recipe.seed, seeds_of(recipe)
     dataset = dataset or recipe.embedded.draw(recipe.output, recipe.data.class_names, size=recipe.size, seed=seed)
     split_up(recipe, dataset)
 
@@ -156,7 +162,7 @@ def main(recipe: Recipe) -> None:
             say("note: the data have an official split (or train and test folders); --protocol official uses it")
         prepared = prepare(
             dataset, recipe.output.cache, recipe.num_frames, recipe.size, short=recipe.short,
-            workers=recipe.output.workers,
+            workers=recipe.output.workers, fit=recipe.fit,
         )  # fmt: skip
         run.keep(prepared.path / "skipped.csv")
         dataset = readable(dataset, prepared.skipped, "video")
@@ -169,23 +175,26 @@ def main(recipe: Recipe) -> None:
         outcomes = {}
 
         def trial(model, protocol: str, seed: int) -> dict:
-            folder = run.training / f"{protocol}_{model.name.replace('/', '_')}"
+            folder = run.training / f"{protocol}_{model.name.replace('/', '_')}{f'_seed{seed}' * (len(seeds) > 1)}"
             parts = Parts.of(prepared, *split.parts(seed))
             outcome = trainer.train(model, parts, folder, seed, **model_options(recipe.model, model))
-            outcomes[model.name, protocol] = outcome
-            return outcome.as_dict()
+            outcomes.setdefault((model.name, protocol), outcome)
+            answered = zip(outcome.test.labels.tolist(), outcome.probabilities.argmax(axis=1).tolist(), strict=True)
+            return outcome.as_dict() | {"answers": dict(zip(outcome.test.names, answered, strict=True))}
 
         # Table 1.
         for protocol, split in split_up(recipe, dataset).items():
-            train, validation, _ = split.parts(seed)
+            train, validation, _ = split.parts(seeds[0])
             counts = {"training_clips": len(train), "validation_clips": len(validation)}
             results["protocols"][protocol] = measured = split.measured(found=found) | counts
-            _, measured["models"] = run_rows(models, [protocol], [seed], trial)
+            trials, measured["models"] = run_rows(models, [protocol], seeds, trial)
+            groups = {record.name(dataset.root): record.group for record in split.test.records}
             for model in models:
                 row = measured["models"][model.name]
                 row["starts_from"] = model.start
                 if row["status"] == "run":
                     row |= {"order_blind": model.order_blind, **outcomes[model.name, protocol].as_dict()}
+                    row |= over_seeds(trials[model.name], groups)
 
         if not outcomes:
             raise ValueError("None of the models could be trained; the reasons are above")
@@ -217,7 +226,24 @@ def check(recipe: Recipe) -> None:
 def split_up(recipe: Recipe, dataset) -> dict[str, Split]:
     """Protocol -> the data set in two parts; of one that is not drawn yet none."""
     protocols = words(recipe.protocol) if dataset else ()
-    return {p: Split.of(dataset, p, recipe.seed, recipe.training.validation, [recipe.seed]) for p in protocols}
+    return {p: Split.of(dataset, p, recipe.seed, recipe.training.validation, seeds_of(recipe)) for p in protocols}
+
+
+def seeds_of(recipe: Recipe) -> list[int]:
+    """What every row is trained with."""
+    return [recipe.seed] if recipe.seeds is None else whole_numbers("--seeds", recipe.seeds)
+
+
+def over_seeds(trials: list[dict], groups: dict) -> dict:
+    """What a row has of all its seeds; `groups` is test clip -> the recording that it was cut from."""
+    from har_tf.evaluate import repeats
+
+    found = repeats.spread(trials, "accuracy", len(groups))
+    kept = [{name: trial[name] for name in ("seed", "accuracy", "best_epoch", "seconds")} for trial in trials]
+    return {
+        "accuracy": found.mean, "accuracy_interval": found.interval, "deviation_over_seeds": found.over_seeds,
+        "group_interval": repeats.over_groups(trials, groups), "trials": kept,
+    }  # fmt: skip
 
 
 def built(recipe: Recipe) -> list:

@@ -202,7 +202,9 @@ def scores(predictions: VideoPredictions) -> dict:
     return predictions.accuracies() | {"answers": predictions.answers()}
 
 
-def as_results(rows: list[Row], states: Mapping, trials: dict, answered: Mapping, videos: int) -> dict[str, dict]:
+def as_results(
+    rows: list[Row], states: Mapping, trials: dict, answered: Mapping, groups: Mapping[str, str | None]
+) -> dict[str, dict]:
     """The rows as `results.json` has them, with RGB and flow fused: means over seeds, and what they are made of.
 
     Args:
@@ -210,14 +212,14 @@ def as_results(rows: list[Row], states: Mapping, trials: dict, answered: Mapping
         states: row -> its "status" and "reason".
         trials: row -> its trials; those of the fusion are added.
         answered: (row, seed) -> its `VideoPredictions`.
-        videos: how many were tested.
+        groups: test video -> the recording that it was cut from.
     """
     results = {}
     for row in rows:
         results[row.name] = result = row.about | states[row.name]
         if result["status"] == "run":
             result["weights"] = row.weights and row.weights.name
-            result |= _means(trials[row.name], videos)
+            result |= _means(trials[row.name], groups)
     if FUSED[1] in results:
         rgb, flow = (results[part] for part in FUSED)
         results[BOTH] = fused = {"label": rgb["label"], "table": 10, "modality": "rgb + flow", "taps": rgb["taps"]}
@@ -229,17 +231,18 @@ def as_results(rows: list[Row], states: Mapping, trials: dict, answered: Mapping
             seed, cost = first["seed"], {name: first[name] + second[name] for name in ("parameters", "seconds")}
             predictions = answered[FUSED[0], seed].fused(answered[FUSED[1], seed])
             trials[BOTH].append({"split": first["split"], "seed": seed, **cost, **scores(predictions)})
-        fused |= {"status": "run", "reason": None, "fused": FUSED, **_means(trials[BOTH], videos)}
+        fused |= {"status": "run", "reason": None, "fused": FUSED, **_means(trials[BOTH], groups)}
     return results
 
 
-def _means(trials: list[dict], videos: int) -> dict:
+def _means(trials: list[dict], groups: Mapping[str, str | None]) -> dict:
     """Clip-wise and video-wise accuracy of the trials of a row, and what they cost."""
     from har_tf.evaluate import repeats
 
-    clip, video = (repeats.spread(trials, f"{unit}_accuracy", videos) for unit in ("clip", "video"))
+    clip, video = (repeats.spread(trials, f"{unit}_accuracy", len(groups)) for unit in ("clip", "video"))
     return {
         "clip_accuracy": clip.mean, "video_accuracy": video.mean, "video_interval": video.interval,
+        "group_interval": repeats.over_groups(trials, groups),
         "deviation_over_seeds": video.over_seeds, **repeats.cost(trials),
     }  # fmt: skip
 

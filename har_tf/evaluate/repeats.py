@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from har_tf.evaluate.bootstrap import wilson
+from har_tf.evaluate.bootstrap import Bootstrap, wilson
 from har_tf.evaluate.comparison import Comparison, over_clips, over_seeds
 
 Trial = Mapping[str, Any]
@@ -51,6 +51,29 @@ def spread(trials: Sequence[Trial], score: str, clips: int) -> Spread:
         _deviation(scores.mean(axis=1)),
         _deviation(scores.mean(axis=0)),
     )
+
+
+def over_groups(trials: Sequence[Trial], groups: Mapping[str, str | None]) -> tuple[float, float] | None:
+    """The 95 % interval of the share of right answers, the mean over seeds: whole groups are drawn again.
+
+    Args:
+        trials: with their "answers".
+        groups: clip -> the recording that it was cut from, within its class; one of none stands alone.
+
+    Returns:
+        (low, high); None with fewer than two groups.
+    """
+    right: dict[str, list[bool]] = {}
+    clusters: dict[tuple, int] = {}
+    for trial in trials:
+        for clip, (label, answer) in trial["answers"].items():
+            right.setdefault(clip, []).append(label == answer)
+    labels = {clip: label for trial in trials for clip, (label, _) in trial["answers"].items()}
+    of = [clusters.setdefault((labels[clip], groups.get(clip) or (clip,)), len(clusters)) for clip in right]
+    shares = np.array([np.mean(hits) for hits in right.values()])
+    bootstrap, of = Bootstrap(), np.array(of)
+    (interval,) = bootstrap.intervals(bootstrap.means(shares[:, None], np.ones(len(shares)), of), of)
+    return interval
 
 
 def cost(trials: Sequence[Trial]) -> dict[str, Any]:

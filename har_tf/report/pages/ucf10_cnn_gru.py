@@ -65,7 +65,8 @@ def table_1(results: Mapping) -> Table:
     columns = {
         "Model": "name",
         "Accuracy": lambda row: row.get("accuracy", row["status"]),
-        "95 % interval": lambda row: interval(row.get("accuracy_interval")),
+        "95 % interval": lambda row: interval(row.get("group_interval") or row.get("accuracy_interval")),
+        **({"Deviation over seeds": "deviation_over_seeds"} if _seeds(part) > 1 else {}),
         "Precision": "precision",
         "Recall": "recall",
         "F1": "f1",
@@ -75,6 +76,10 @@ def table_1(results: Mapping) -> Table:
     for other, measured in others:
         models = measured["models"]
         columns[f"Accuracy, {other} split"] = lambda row, models=models: models.get(row["name"], {}).get("accuracy")
+        if _seeds(measured) > 1:
+            columns[f"95 % interval, {other}"] = lambda row, models=models: interval(
+                models.get(row["name"], {}).get("group_interval")
+            )
     highest = [name for name in columns if name in ("Accuracy", "Precision", "Recall", "F1") or "split" in name]
     for i, metric in enumerate(("accuracy", "precision", "recall", "F1") if paper else ()):
         columns[f"Paper: {metric}"] = lambda row, i=i: paper.get(row["name"], [None] * 4)[i]
@@ -85,12 +90,21 @@ def table_1(results: Mapping) -> Table:
     )  # fmt: skip
 
 
+def _seeds(measured: Mapping) -> int:
+    """How often every row of a split was trained."""
+    return max((len(row.get("trials", ())) for row in measured["models"].values()), default=1)
+
+
 def _notes(results: Mapping, names: list[str]) -> list[str]:
     """What stands under Table 1."""
     data, protocols = results["dataset"], results["protocols"]
     first, part = next(iter(protocols.items()))
     notes = [f"Measured on {data_line(data)}."]
     notes += [f"{name} split: {p['test_clips']} test clips; {split_line(p)}." for name, p in protocols.items()]
+    if any(row.get("group_interval") for row in part["models"].values()):
+        notes.append("The interval draws whole recordings again, of which several clips were cut.")
+    if (seeds := _seeds(part)) > 1:
+        notes.append(f"Accuracy: mean of {seeds} seeds; the other columns and the figures: the first seed.")
     if data["order_blind_ceiling"] and "group" in protocols:
         notes.append(
             "Three pairs of actions are each other's reverse: under the group split, Frame-CNN and the ImageNet "
