@@ -3,7 +3,7 @@
 import pytest
 
 from har_tf.evaluate.bootstrap import wilson
-from har_tf.evaluate.repeats import compare, confusion, spread
+from har_tf.evaluate.repeats import compare, confusion, over_groups, spread
 
 RIGHT, WRONG = (0, 0), (0, 1)
 
@@ -50,3 +50,18 @@ def test_rows_are_compared_over_seeds_and_over_the_clips_of_the_first_seed():
 
 def test_the_confusion_is_of_the_first_seed_on_all_splits():
     assert confusion(OURS, 2) == [[3, 1], [0, 0]]
+
+
+def test_intervals_draw_whole_recordings_again():
+    # Clips a and b were cut from one recording and are wrong; c, of the other, is right with one of two seeds.
+    trials = [
+        trial(1, 0, 1 / 3, a=WRONG, b=WRONG, c=RIGHT),
+        trial(1, 1, 0.0, a=WRONG, b=WRONG, c=WRONG),
+    ]  # fmt: skip
+    assert over_groups(trials, {"a": "g1", "b": "g1", "c": "g2"}) == (0, 0.5)
+    assert over_groups(trials[:1], {"a": "g1", "b": "g1", "c": "g2"}) == (0, 1)
+    assert over_groups(trials, dict.fromkeys("abc", "g1")) is None
+    # Names of recordings count within a class; a clip of none stands alone.
+    label = RIGHT[0]
+    other = trial(1, 0, 0.5, a=RIGHT, b=(1 - label, label))
+    assert over_groups([other], {"a": "g1", "b": "g1"}) == over_groups([other], {"a": None, "b": None}) == (0, 1)

@@ -1,5 +1,6 @@
 """The first experiment: what it leaves behind, that its tables are its results, and what it refuses."""
 
+import copy
 import csv
 import json
 import re
@@ -18,6 +19,7 @@ from har_tf.command import guarded
 from har_tf.experiment import changed
 from har_tf.models import saving
 from har_tf.models.saving import load_model
+from har_tf.report.pages.ucf10_cnn_gru import table_1
 from har_tf.video import probe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -72,6 +74,25 @@ def test_table_1_prints_the_results(tiny_run, results):
         other = results["protocols"]["random"]["models"][name]["accuracy"]
         assert float(rows[name]["Accuracy, random split"]) == pytest.approx(other)
     assert "Paper: accuracy" not in rows["CNN-GRU"], "figures from other data are never set beside these"
+
+
+def test_of_several_seeds_the_table_has_the_mean_and_an_interval_over_recordings(results):
+    row = {"a": (0, 0), "b": (0, 1), "c": (1, 1), "d": (1, 1)}
+    trials = [
+        {"split": "group", "seed": seed, "accuracy": accuracy, "best_epoch": 1, "seconds": 60.0, "answers": row}
+        for seed, accuracy in ((0, 0.75), (1, 0.85))
+    ]
+    found = ucf10_cnn_gru.over_seeds(trials, {"a": "g1", "b": "g2", "c": "g1", "d": None})
+    assert (found["accuracy"], len(found["trials"])) == (pytest.approx(0.8), 2)
+    assert found["deviation_over_seeds"] == pytest.approx(0.1 / 2**0.5)
+    low, high = found["group_interval"]
+    assert 0 <= low < 0.75 < high <= 1
+    several = copy.deepcopy(results)
+    for part in several["protocols"].values():
+        part["models"]["CNN-GRU"] |= found
+    table = table_1(several)
+    assert {"Deviation over seeds", "95 % interval, random"} <= set(table.columns)
+    assert "Accuracy: mean of 2 seeds; the other columns and the figures: the first seed." in table.notes
 
 
 def test_accuracy_is_that_of_the_saved_model(tiny_run, tiny_recipe, results):
