@@ -67,6 +67,9 @@ def run(
         # Threads of TensorFlow may still be at work. Where they call a Python that is being taken apart, it crashes.
         sys.stderr.flush()
         os._exit(code)
+    if is_program() and threading.current_thread() is threading.main_thread():
+        for number in ENDS:
+            signal.signal(number, signal.SIG_IGN)  # all is done; Python, on its way out, would end as if it were not
     sys.exit(code)
 
 

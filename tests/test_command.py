@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from har_tf import command
 from har_tf.command import Terminated, by_name, check_name, check_ranges, guarded, run, whole_numbers, words
 from har_tf.files.whole import resumable
 from har_tf.video import VideoError
@@ -123,6 +124,19 @@ def test_a_run_without_failure_exits_with_0(monkeypatch, capsys):
         run(print_many, Options)
     assert not ended.value.code
     assert capsys.readouterr().out == "a line\na line\n"
+
+
+def test_a_signal_that_comes_when_all_is_done_changes_nothing(monkeypatch, capsys):
+    before = {number: signal.getsignal(number) for number in command.ENDS}
+    monkeypatch.setattr(command, "is_program", lambda: True)
+    try:
+        with pytest.raises(SystemExit) as exit:
+            run(lambda options: print("done"), Options, args=[])
+        assert exit.value.code == 0 and capsys.readouterr().out == "done\n"
+        assert {signal.getsignal(number) for number in command.ENDS} == {signal.SIG_IGN}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_words():
