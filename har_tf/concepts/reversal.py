@@ -14,6 +14,7 @@ from har_tf.concepts.saliency import alike
 from har_tf.concepts.study import Study
 from har_tf.explain import Explanation, gradcam
 from har_tf.names import index_of
+from har_tf.progress import progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +142,17 @@ def directions(
     if DYNAMIC not in sets.concepts:
         return None
     found: dict = {}
+    mirrored = {concept: each.backwards() for concept, each in sets.concepts[DYNAMIC].items()}
+    with progress("activations of concepts backwards", sum(map(len, mirrored.values())), "clips") as advance:
+        for each in mirrored.values():
+            study.bank.activations(each.clips)
+            advance(len(each))
     for name, clips in classes.items():
         if clips is None:
             continue
         slopes = study.bank.gradients(clips.clips, index_of(name, class_names, "the model"))
         found[name] = {}
         for concept, each in sets.concepts[DYNAMIC].items():
-            shown = {"forwards": each, "backwards": each.backwards()}
+            shown = {"forwards": each, "backwards": mirrored[concept]}
             found[name][concept], _ = study.relative(shown, sets.randoms[DYNAMIC][:-1], clips, slopes)
     return found
