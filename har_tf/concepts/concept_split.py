@@ -167,7 +167,7 @@ class ConceptSource:
         given = None if asked.concepts is None else load(asked.concepts)
         if given is not None:
             given.chosen(asked.names)
-        detector = None if asked.detector is None else open_detector(asked.detector)
+        detector = None if asked.detector is None else open_detector(asked.detector, score=asked.score)
         if detector is not None:
             check_concepts(words(asked.labels), detector.names, asked.detector)
         return cls(asked, given, detector)

@@ -56,6 +56,8 @@ class Concepts:
     preset of keras-hub."""
     labels: str | None = None
     """The detector's classes that are concepts, separated by commas."""
+    score: float = 0.5
+    """Detections of --detector below this are left out."""
     class_clips: int = 30
     """Clips of the class, at most (section 3.4)."""
     concept_clips: int = 30

@@ -1,5 +1,7 @@
 """Which videos give concepts, and which are explained."""
 
+import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -61,6 +63,15 @@ def test_of_videos_that_were_all_mined_half_is_explained_and_the_rarest_concept_
     assert own == {name for name in {clip.source for clip in found.clips} if name.startswith("surfing")}
     everything = ConceptSource(Concepts(concept_videos="all"), given)
     assert everything.concepts(dataset, halves, 1, dataset.root)[1] is None
+
+
+def test_the_score_of_the_detector_that_mines_here_is_an_option(tmp_path):
+    found = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]}
+    (tmp_path / "boxes.json").write_text(json.dumps(found))
+    asked = Concepts(detector=str(tmp_path / "boxes.json"), labels="a,b", score=0.3)
+    assert ConceptSource.open(asked).detector.settings["score"] == 0.3
+    with pytest.raises(ValueError, match="score lies in"):
+        ConceptSource.open(replace(asked, score=3))
 
 
 def test_clips_of_one_recording_are_known_by_path_and_by_source(surfing):
