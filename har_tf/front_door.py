@@ -66,15 +66,17 @@ def train(
     same on both sides are counted in the report. A call that was interrupted goes on when it is made again.
 
     Args:
-        model: a name of `har_tf.models.zoo`, such as "CNN-GRU", "Frame-CNN", "MobileNetV2" or "CNN-GRU/MobileNetV2".
+        model: a name of `har_tf.models.zoo`, such as "CNN-GRU", "Frame-CNN", "MobileNetV2", "CNN-GRU/MobileNetV2" or
+            "I3D"; the published network of the last three stays as it is and is computed once a clip, unless
+            `finetune` or `augmentation` asks for more.
         data: a data set of `har.load`, or what it takes.
         out: the folder of the run; prepared clips go to `prepared` beside it.
         protocol: "official", "group" or "random"; None: the first of these that the data allow for.
         num_frames, size, short, fit: how clips are taken, as in `read_clip`.
         options: of the model's builder, such as {"dropout": 0.3}.
-        weights: what an ImageNet network starts from: "imagenet" (downloaded by Keras), "none", or a published file.
+        weights: what a published network starts from: "imagenet" (downloaded by Keras), "none", or a published file.
         weights_dir: folder of published files, in place of downloads.
-        finetune: train the ImageNet network too.
+        finetune: train the published network too.
         recipe: how to train; None: as `Training()`.
         augmentation: random changes to the training clips; None: none.
         overlays: overlay videos of correct clips, and as many of misclassified ones.
