@@ -9,13 +9,16 @@
         --weights resnet50_weights_tf_dim_ordering_tf_kernels.h5         # Table 7
     python -m experiments.cam3d_localization --dataset ucf24 --data-dir UCF-101 --partial --network MobileNetV2 \\
         --weights-dir W --size 120 160 --sampling uniform --epochs 30 --learning-rate 0.003 --validation 0.25
+    python -m experiments.cam3d_localization --dataset ucf24 --data-dir UCF-101 --model i3d.keras --sampling uniform \\
+        --fit crop --called "BasketballDunk=dunking basketball,Surfing=surfing water" --classes BasketballDunk,Surfing
 
 The second to fourth take published weights (kenshohara/3D-ResNets-PyTorch, Keras); --model takes any saved model
-instead, and --network trains one on the training part. Without any of them the rows of a model say "not run", and the
-controls, which need none, are measured. Every table has these: a centred Gaussian, a map that is the same everywhere,
-the energy of frame differences, edges, and noise. They are needed: with the paper's rule for UCF24 a uniform map, whose
-box is the whole frame, scores .84 .68 .43 .25 .13 .07 on UCF24's test boxes under a centre crop, as high as the best
-row of Table 6 (tests/experiments/test_cam3d_localization.py computes it from the annotations).
+instead, as `import-weights i3d` makes one, and --network trains one on the training part, I3D as a classifier on frozen
+Kinetics weights. Without any of them the rows of a model say "not run", and the controls, which need none, are
+measured. Every table has these: a centred Gaussian, a map that is the same everywhere, the energy of frame differences,
+edges, and noise. They are needed: with the paper's rule for UCF24 a uniform map, whose box is the whole frame, scores
+.84 .68 .43 .25 .13 .07 on UCF24's test boxes under a centre crop, as high as the best row of Table 6
+(tests/experiments/test_cam3d_localization.py computes it from the annotations).
 
 On the embedded data (seed 0; a CNN-GRU that recognises 90 % of the test clips) Sum 3DCAM of the first two layers beats
 Grad-CAM, Sum Grad-CAM and the first three controls, at one threshold for all frames and under the oracle. There things

@@ -128,11 +128,13 @@ def test_behind_global_pooling_3dcam_has_evidence_everywhere_or_nowhere(run, res
     assert found[UNIFORM]["when"] is None, "every frame shows a person"
 
 
-def test_the_sum_is_compared_with_its_best_layer_and_with_grad_cam_of_the_same_layers(results):
+def test_the_sum_is_compared_with_its_best_layer_and_with_grad_cam_of_the_same_layers(run, results):
     methods, chosen = results["methods"], results["chosen"]["3DCAM"]
     best = max((name for name in methods if name.startswith("3DCAM")), key=lambda name: methods[name]["held_out"])
     others = [row["than"] for row in results["differences"] if row["choice"] == "given"]
     assert others[0] == best and chosen.replace("3DCAM", "Grad-CAM") in others
+    printed = list(csv.DictReader((run / "tables" / "differences.csv").open(newline="")))
+    assert [row["Minus"] for row in printed] == others
     for row in results["differences"]:
         average = [methods[name]["boxes"][row["choice"]]["frame"]["average"] for name in (chosen, row["than"])]
         assert row["value"] == pytest.approx(average[0] - average[1])
@@ -296,7 +298,8 @@ def as_if(results, name, ious):
 def test_the_paper_s_figures_stand_beside_the_paper_s_data(results):
     jhmdb = page.tables(as_if(results, "jhmdb", [0.5, 0.6]))
     assert list(jhmdb) == [
-        "table_3", "table_4_oracle", "table_4_chosen", "table_5_oracle", "table_5_chosen", "side_by_side", "evidence"
+        "table_3", "table_4_oracle", "table_4_chosen", "table_5_oracle", "table_5_chosen", "side_by_side",
+        "differences", "evidence",
     ]  # fmt: skip
     paper = {row[0]: row[-1] for row in jhmdb["table_3"].rows}
     assert paper["Grad-CAM layer 4"] == 0.988

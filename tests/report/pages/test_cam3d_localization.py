@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from har_tf.report.pages.cam3d_localization import FOUND, TRUE, beside, boxed, enlarged
+from har_tf.report.pages.cam3d_localization import FOUND, TRUE, beside, boxed, enlarged, findings
 
 
 def test_frames_are_enlarged_by_whole_numbers_until_the_shorter_side_is_long_enough():
@@ -46,3 +46,16 @@ def test_a_long_name_is_written_smaller_and_stays_within_its_panel():
     sheet = beside(names, "t")
     written = (sheet[0, 26:52] < 128).any(axis=(0, 2))
     assert written[:160].any() and not written[160:].any()
+
+
+def test_what_beats_what_takes_the_interval_and_the_test():
+    def said(p, interval=(0.1, 0.3)):
+        difference = {"choice": "given", "than": "Grad-CAM conv", "value": 0.2, "interval": interval, "p": p}
+        methods = {"Sum 3DCAM (conv, 1)": {"threshold": 0.1}}
+        results = {"chosen": {"3DCAM": "Sum 3DCAM (conv, 1)"}, "methods": methods, "differences": [difference]}
+        return findings(results | {"measured": {"test": {}}})[1]
+
+    assert "Sum 3DCAM (conv, 1) beats Grad-CAM conv (+0.200; +0.100 to +0.300; p = 0.0200)" in said(0.02)
+    assert "does not differ clearly from Grad-CAM conv" in said(0.06)
+    assert "does not differ clearly from Grad-CAM conv" in said(0.02, (-0.1, 0.3))
+    assert "is worse than Grad-CAM conv" in said(0.0001, (-0.3, -0.1))
