@@ -24,8 +24,9 @@ On the embedded data (seed 0; a CNN-GRU that recognises 90 % of the test clips) 
 Grad-CAM, Sum Grad-CAM and the first three controls, at one threshold for all frames and under the oracle. There things
 pass behind the person; where nothing else moves (--traffic 0), frame differences are better than any map of the model.
 On UCF24's boxes, with the published I3D of Kinetics, Sum 3DCAM beats Grad-CAM by the paper's rule, and noise in every
-pixel beats both; with one box a frame neither is shown (docs/results.md). Behind global pooling beta is one number
-everywhere: there 3DCAM is empty wherever it is negative, which the class decides (table "evidence").
+pixel beats both; with one box a frame Sum 3DCAM is not shown to beat Grad-CAM at the last layer (docs/results.md).
+Behind global pooling beta is one number everywhere: there 3DCAM is empty wherever that is negative, which the class
+decides (table "evidence").
 
 What the paper leaves open:
     The threshold. For UCF24 it is, of each frame, the one that fits the true box best: "oracle", which needs the true

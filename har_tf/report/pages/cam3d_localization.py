@@ -72,11 +72,11 @@ SIDES = {
 EVIDENCE = {
     "Empty": "evidence.empty",
     "held out": "evidence.empty_held_out",
-    "Empty frames": "evidence.blank",
-    "Empty layers": "evidence.layers",
+    "frames": "evidence.blank",
+    "layers": "evidence.layers",
     "One sign": "evidence.one_sign",
-    "Boxes: all layers": "evidence.all_layers",
-    "Boxes: some empty": "evidence.some_empty",
+    "All layers": "evidence.all_layers",
+    "Some empty": "evidence.some_empty",
     "When": "evidence.when.value",
     "95 %": "evidence.when.interval",
 }
@@ -174,12 +174,12 @@ def _evidence(results) -> Table:
     """How often each map is empty, what that does to the boxes, and whether it sees the action's frames."""
     test = results["measured"]["test"]
     notes = [
-        "Empty: share of test clips whose map has no positive value; held out: of the held-out training clips; empty "
-        "frames: of the measured test frames; empty layers: how many of the layers of a sum are, on average.",
+        "Empty: share of test clips whose map has no positive value; held out: of the held-out training clips; frames: "
+        "of the measured test frames; layers: how many of the layers of a sum are empty, on average.",
         "One sign: share of test clips in which 3DCAM's beta has the same sign everywhere, so that it selects no place "
         "and the map is the activation, or empty.",
-        f"Boxes: box accuracy at the chosen threshold, in the clips where 3DCAM has evidence at all layers, and in the "
-        f"{test['partly']} of {test['clips']} where a layer is empty.",
+        f"All layers, some empty: box accuracy at the chosen threshold, in the clips where 3DCAM has evidence at all "
+        f"layers, and in the {test['partly']} of {test['clips']} where a layer is empty.",
         "When: how often a frame with a true box has more evidence than one of the same clip without (area under the "
         "ROC curve; 0.5 is chance), mean over the clips that have both.",
         *_notes(results),
