@@ -15,8 +15,8 @@ the concepts ball, person and limb are cut along the true tracks of the thrower.
 that recognises 78 % of the test clips (what ignores the order of frames cannot exceed 70 %) reads the moving ball more
 the deeper the layer, 0.09 at layer1 and 1.00 at layer4, as the paper found; the person and the limb not; the still ball
 ends at 1.00 too. By the paper's t-test alone a further random set would be significant, too (docs/results.md).
-On DeepMind's I3D, 20 min of processor time a class, moving concepts gain on the same tracks frozen, and among each
-other are not shown to (docs/results.md).
+On DeepMind's I3D, 20 min of processor time a class, a moving person and horse gain on the same tracks frozen; among
+each other moving concepts mostly do not (docs/results.md).
 
 What the paper leaves open, and where it is told why:
     Nothing is used twice: of the test part one half gives concepts, the other is explained (`concept_split`).
