@@ -6,7 +6,7 @@
     python -m experiments.gated_recognition --dataset hmdb51 --data-dir HMDB51 --weights i3d=rgb_imagenet.pt
     python -m experiments.gated_recognition --dataset VIDEOS --lists LISTS --weights none --resnext-blocks 1 1 1 1
     python -m experiments.gated_recognition --dataset VIDEOS --lists LISTS --tables 10 --weights i3d=FILE --no-flow \\
-        --frozen --flip 0 --learning-rate 0.1          # classifier and gates alone, minutes
+        --frozen --flip 0 --learning-rate 0.01         # classifier and gates alone, minutes
 
 A video is cut into clips of 16 neighbouring frames that do not overlap. Clip-wise accuracy counts clips (the paper's
 "frame-wise total"), video-wise accuracy takes the mean of the probabilities of a video's clips. A network starts from

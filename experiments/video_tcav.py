@@ -6,7 +6,7 @@
         --weights swin_tiny_patch244_window877_kinetics400_1k.pth --detector yolov7.onnx \\
         --labels "person,tennis racket,sports ball"                        # the paper
     python -m experiments.video_tcav --dataset VIDEOS --target Bowling --model model.keras --concepts CONCEPTS
-    python -m experiments.video_tcav --dataset VIDEOS --target "surfing water" --videos-of Surfing --model i3d.keras \
+    python -m experiments.video_tcav --dataset VIDEOS --target "surfing water" --videos-of Surfing --model i3d.keras \\
         --test 1 --concepts CONCEPTS --concept-names person,surfboard      # a published network on videos of your own
 
 CONCEPTS is what `python -m har_tf concepts mine` filled and a person reviewed, or a folder of videos for each concept;

@@ -102,7 +102,7 @@ def main(recipe: Recipe) -> None:
             {
                 "dataset": {
                     "name": dataset.name, "classes": list(dataset.class_names), "clips": len(named),
-                    "skipped": len(skipped), "groups": len(set(zip(labels.tolist(), groups, strict=True))),
+                    "skipped": len(skipped), "groups": len(set(groups)),
                 },
                 "model": {
                     "name": recipe.model.stem, "classes": len(classifier.class_names), "windows": recipe.windows,

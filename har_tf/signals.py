@@ -31,8 +31,10 @@ def held() -> Iterator[None]:
                 signal.signal(number, lambda number, frame: came.append(number))
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)  # another one must not come between the two
         for number in ENDS:
             signal.signal(number, before[number])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
         if came:
             signal.raise_signal(came[-1])
 

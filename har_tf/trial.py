@@ -236,6 +236,7 @@ class Trainer:
             inputs={
                 "training clips": parts.fingerprint(train),
                 "validation clips": None if validation is None else parts.fingerprint(validation),
+                **({} if learner is model else {"frozen part": fed.fingerprint(fed.train)}),
                 "classes": ", ".join(known.class_names),
                 "batch size": self.batch_size,
                 "augmentation": self.augment,
@@ -282,7 +283,8 @@ class Trainer:
             if 4 * stored.network.output_shape[-1] > STORED * math.prod(clips.shape):
                 return None
             start, folder = getattr(named, "start", "random weights"), clips.path.parents[1] / "features"
-            store = features.outputs(clips.whole(), stored.network, stored.model.name, start, folder)
+            what = json.dumps(stored.wiring)
+            store = features.outputs(clips.whole(), stored.network, stored.model.name, start, folder, what=what)
             if widest is named:
                 known = None  # the next one may have other weights
             self._stored[known] = stored, store

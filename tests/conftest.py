@@ -5,6 +5,7 @@ of 30 videos of one colour each.
 """
 
 import os
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -48,12 +49,19 @@ def shared() -> Path:
 
 @pytest.fixture
 def little_room():
-    """Files may not be longer than 2 kB, which ends writing them as a full disk does."""
+    """Within it files may not be longer than 2 kB, which ends writing them as a full disk does."""
     resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    @contextmanager
+    def limited():
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+        try:
+            yield
+        finally:  # before pytest writes: its own output may be a longer file
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.fixture(scope="session")

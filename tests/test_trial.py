@@ -100,15 +100,18 @@ class Small:
 
     name: str = "small"
     frozen: bool = True
+    scale: float = 1.0
 
     def build(self, shape, num_classes):
         clip = keras.Input(shape, dtype="uint8", name="clip")
         x = keras.layers.Rescaling(1 / 255)(clip)
         x = keras.layers.Conv3D(4, 3, 2, activation="relu", name="conv", trainable=not self.frozen)(x)
         x = keras.layers.Dropout(0.1)(keras.layers.GlobalAveragePooling3D()(x))
-        return keras.Model(
-            clip, keras.layers.Dense(num_classes, activation="softmax", name="predictions")(x), name="small"
-        )
+        answers = keras.layers.Dense(num_classes, activation="softmax", name="predictions")(x)
+        model = keras.Model(clip, answers, name="small")
+        kernel = model.get_layer("conv").kernel
+        kernel.assign(self.scale * kernel)
+        return model
 
 
 def test_a_frozen_network_is_computed_once_and_learns_the_same(tmp_path, monkeypatch):
@@ -134,6 +137,8 @@ def test_a_frozen_network_is_computed_once_and_learns_the_same(tmp_path, monkeyp
     assert np.ptp(stored.probabilities[:, 0]) > 0.01
     saved = keras.models.load_model(tmp_path / "stored" / "model.keras")
     np.testing.assert_allclose(saved.predict(parts.test.read(range(4)), verbose=0), stored.probabilities, atol=1e-5)
+    with pytest.raises(ValueError, match=r"other settings \(frozen part"):  # other weights are another run
+        trainer.train(Small(scale=0.5), parts, tmp_path / "stored", 1)
     # A model that answers otherwise than what was trained is not handed on.
     monkeypatch.setattr(trial, "SAME", -1)
     with pytest.raises(RuntimeError, match="answers otherwise than its head on stored numbers"):

@@ -159,7 +159,7 @@ class Row:
     @property
     def widest(self) -> Row:
         """The row of the same network with gates on all layers: of a frozen network it reads all that others read."""
-        return replace(self, taps=self.networks.taps_of(self.network))
+        return replace(self, name=self.network, label="", taps=self.networks.taps_of(self.network))
 
     def build(self, shape, num_classes: int, imported: bool = True):
         """The network for clips of shape (T, H, W, C), with its Kinetics weights or random ones.

@@ -58,18 +58,19 @@ def over_groups(trials: Sequence[Trial], groups: Mapping[str, str | None]) -> tu
 
     Args:
         trials: with their "answers".
-        groups: clip -> the recording that it was cut from, within its class; one of none stands alone.
+        groups: clip -> the recording that it was cut from, as `VideoRecord.group`; one of none stands alone.
 
     Returns:
-        (low, high); None with fewer than two groups.
+        (low, high); None with fewer than two groups, or where no recording is known.
     """
+    if not any(groups.values()):
+        return None
     right: dict[str, list[bool]] = {}
-    clusters: dict[tuple, int] = {}
+    clusters: dict[str | tuple[str], int] = {}
     for trial in trials:
         for clip, (label, answer) in trial["answers"].items():
             right.setdefault(clip, []).append(label == answer)
-    labels = {clip: label for trial in trials for clip, (label, _) in trial["answers"].items()}
-    of = [clusters.setdefault((labels[clip], groups.get(clip) or (clip,)), len(clusters)) for clip in right]
+    of = [clusters.setdefault(groups.get(clip) or (clip,), len(clusters)) for clip in right]
     shares = np.array([np.mean(hits) for hits in right.values()])
     bootstrap, of = Bootstrap(), np.array(of)
     (interval,) = bootstrap.intervals(bootstrap.means(shares[:, None], np.ones(len(shares)), of), of)

@@ -51,8 +51,7 @@ def measured(
     counted = np.isin(labels, list(outputs))
     wanted = np.array([outputs.get(label, -1) for label in labels.tolist()])
     found = hits(probabilities, wanted).astype(float)
-    recordings = [f"{label} {group}" for label, group in zip(labels.tolist(), groups, strict=True)]
-    _, clusters = np.unique(np.array(recordings)[counted], return_inverse=True)
+    _, clusters = np.unique(np.array(groups)[counted], return_inverse=True)
     means = bootstrap.means(found[counted], np.ones(counted.sum()), clusters)
     values = {"videos": int(counted.sum())}
     for k, value, bounds in zip(KS, found[counted].mean(axis=0), bootstrap.intervals(means, clusters), strict=True):

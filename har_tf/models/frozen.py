@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from har_tf.models.flatten import flat
+from har_tf.models.flatten import flat, in_order
 from har_tf.models.logits import inputs_of
 
 
@@ -36,6 +36,14 @@ class Front:
     model: keras.Model
     tensors: dict[str, keras.KerasTensor]
     rows: dict[str, int]
+
+    @property
+    def wiring(self) -> list:
+        """How its layers and operations are joined: of each its kind, or name where that is its own, and its inputs."""
+        by_depth = self.network._nodes_by_depth
+        nodes = [node for depth in sorted(by_depth, reverse=True) for node in in_order(by_depth[depth])]
+        place = {id(tensor): (n, k) for n, node in enumerate(nodes) for k, tensor in enumerate(node.output_tensors)}
+        return [(_plain(node.operation), [place[id(tensor)] for tensor in node.input_tensors]) for node in nodes]
 
     @property
     def places(self) -> dict[str, tuple[int, int]]:
@@ -124,13 +132,17 @@ def _size(tensor: keras.KerasTensor, rows: int) -> int:
     return rows * math.prod(tensor.shape[1:])
 
 
+def _plain(operation) -> str:
+    """The name of an operation, without the number that Keras counts up in a process."""
+    plain = re.sub(r"_\d+$", "", operation.name)
+    return plain if plain.replace("_", "") == type(operation).__name__.lower() else operation.name
+
+
 def _named(tensors: Sequence[keras.KerasTensor]) -> dict[str, keras.KerasTensor]:
-    """By the names of the layers that made them, without the numbers that Keras counts up in a process."""
+    """By the names of the layers that made them."""
     named: dict[str, keras.KerasTensor] = {}
     for tensor in tensors:
-        operation = tensor._keras_history.operation
-        plain = re.sub(r"_\d+$", "", operation.name)
-        base = plain if plain.replace("_", "") == type(operation).__name__.lower() else operation.name
+        base = _plain(tensor._keras_history.operation)
         name, number = base, 1
         while name in named:
             number += 1

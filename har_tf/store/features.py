@@ -169,7 +169,13 @@ def extract(
 
 
 def outputs(
-    prepared: PreparedDataset, network: keras.Model, name: str, weights: str, out_dir: str | Path, batch_size: int = 4
+    prepared: PreparedDataset,
+    network: keras.Model,
+    name: str,
+    weights: str,
+    out_dir: str | Path,
+    batch_size: int = 4,
+    what: str = "",
 ) -> FeatureStore:
     """Computes what a network gives for every prepared clip, or opens what was computed before.
 
@@ -182,6 +188,7 @@ def outputs(
         weights: what it started from, in words.
         out_dir: folder for stores; this one becomes `<data set>_<name>_<fingerprint>` in it.
         batch_size: clips that the network sees at once.
+        what: which of the network's maps these are and how they are joined, beyond its layers and their weights.
 
     Returns:
         A store of shape (1, N) in float32.
@@ -198,6 +205,7 @@ def outputs(
         "backbone": name,
         "weights_digest": digest_of(network.get_weights()),
         "layers": hashlib.sha256(json.dumps(layers, sort_keys=True, default=str).encode()).hexdigest(),
+        "what": what,
         "policy": keras.config.dtype_policy().name,
         "dtype": "float32",
     }

@@ -61,7 +61,9 @@ def test_intervals_draw_whole_recordings_again():
     assert over_groups(trials, {"a": "g1", "b": "g1", "c": "g2"}) == (0, 0.5)
     assert over_groups(trials[:1], {"a": "g1", "b": "g1", "c": "g2"}) == (0, 1)
     assert over_groups(trials, dict.fromkeys("abc", "g1")) is None
-    # Names of recordings count within a class; a clip of none stands alone.
+    # A recording may hold clips of several classes; a clip of none stands alone, and without any there is no interval.
     label = RIGHT[0]
     other = trial(1, 0, 0.5, a=RIGHT, b=(1 - label, label))
-    assert over_groups([other], {"a": "g1", "b": "g1"}) == over_groups([other], {"a": None, "b": None}) == (0, 1)
+    assert over_groups([other], {"a": "g1", "b": "g1"}) is None
+    assert over_groups([other], {"a": "g1", "b": None}) == (0, 1)
+    assert over_groups([other], {"a": None, "b": None}) is None

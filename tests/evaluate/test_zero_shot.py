@@ -35,11 +35,11 @@ def test_only_classes_that_an_output_stands_for_count():
     ]
 
 
-def test_recordings_are_drawn_whole_and_those_of_two_classes_are_two():
+def test_recordings_are_drawn_whole_whatever_their_classes():
     """Four videos of two recordings, right and wrong: resamples have none, half or all of them."""
-    probabilities, groups = ranked((0,), (0,), (0,), (0,)), ["g1", "g1", "g1", "g1"]
+    probabilities, groups = ranked((0,), (0,), (0,), (0,)), ["g1", "g1", "g2", "g2"]
     found = measured(probabilities, np.array([0, 0, 1, 1]), {0: 0, 1: 6}, groups, NAMES, Bootstrap(200))
     assert found["top1"] == 0.5
     assert found["top1_interval"] == pytest.approx((0, 1))
-    alone = measured(probabilities, np.zeros(4, int), {0: 0}, groups, NAMES)
+    alone = measured(probabilities, np.array([0, 0, 1, 1]), {0: 0, 1: 6}, ["g1"] * 4, NAMES)
     assert alone["top1_interval"] is None

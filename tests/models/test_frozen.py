@@ -80,3 +80,13 @@ def test_of_several_ends_a_model_takes_those_it_reads():
     np.testing.assert_allclose(head({"features_wide": numbers}), narrow(clips()), atol=1e-6)
     with pytest.raises(ValueError, match="reads maximum. Received: what is stored has mean"):
         head_of(stored, front, "features_narrow")
+
+
+def test_how_a_front_is_joined_is_told_wherever_it_is_made():
+    def pooled(pool):
+        clip = keras.Input(CLIP, dtype="uint8")
+        x = layers.Conv3D(2, 3, name="conv", trainable=False)(layers.Rescaling(1 / 255)(clip))
+        x = pool(x, axis=(1, 2, 3))
+        return front_of(keras.Model(clip, layers.Dense(2)(x))).wiring
+
+    assert pooled(ops.mean) == pooled(ops.mean) != pooled(ops.max)
