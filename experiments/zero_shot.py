@@ -18,6 +18,7 @@ No video was trained on, so there is no split: all videos count. Intervals draw 
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from har_tf.files.keras_file import check_keras_file
 from har_tf.files.whole import whole_file
 from har_tf.names import index_of
 from har_tf.progress import progress
+from har_tf.store.checksums import checksum_of_file, sealed, unsealed
 from har_tf.subject import Model
 
 EXPERIMENT = "zero_shot"
@@ -81,10 +83,10 @@ def main(recipe: Recipe) -> None:
     whole = classifier.clip | {"sampling": "uniform", "by": "frame"}
     ways = {"uniform": (whole, None), "dense": (own, None), "windows": (own, recipe.windows)}
     with open_run(EXPERIMENT, recipe, dataset.name, dataset, "videos") as run:
-        answers = {}
+        answers, weights = {}, checksum_of_file(recipe.model)
         for way, (clip, windows) in ways.items():
             reader = Classifier(classifier.model, classifier.class_names, clip)
-            answers[way] = answered(reader, dataset, windows, run.training / f"{way}.json")
+            answers[way] = answered(reader, dataset, windows, run.training / f"{way}.json", weights)
         skipped = {name: reason for found in answers.values() for name, reason in found.skipped.items()}
         run.write_skipped({Path(name): reason for name, reason in skipped.items()})
         named = {record.name(dataset.root): record for record in dataset.records}
@@ -147,15 +149,21 @@ class Answers:
     seconds: float
 
 
-def answered(classifier, dataset, windows: int | None, file: Path) -> Answers:
-    """The answers on all videos; those that a run which was stopped has finished are in `file`."""
+def answered(classifier, dataset, windows: int | None, file: Path, weights: int) -> Answers:
+    """The answers on all videos; those that a run which was stopped has finished are in `file`.
+
+    It is taken only if it is whole and of the same model, of whose file `weights` is the checksum, clips and videos.
+    """
     from har_tf.files.workers import Failed
 
-    if file.is_file():
-        stored = json.loads(file.read_text())
-        return Answers({k: np.array(v, "float32") for k, v in stored.pop("probabilities").items()}, **stored)
-    found, skipped, began = {}, {}, time.monotonic()
     names = [record.name(dataset.root) for record in dataset.records]
+    asked = {"weights": weights, "clip": classifier.reading, "windows": windows, "videos": names}
+    asked = json.loads(json.dumps(asked))  # lists for tuples, as they come back
+    with suppress(OSError, ValueError):
+        stored = unsealed(file.read_bytes())
+        if stored.pop("asked", None) == asked:
+            return Answers({k: np.array(v, "float32") for k, v in stored.pop("probabilities").items()}, **stored)
+    found, skipped, began = {}, {}, time.monotonic()
     answers = classifier.answers([record.path for record in dataset.records], windows=windows)
     with progress(f"answering ({file.stem})", len(names), "videos") as advance:
         for name, (_, _, answer) in zip(names, answers, strict=True):
@@ -167,7 +175,7 @@ def answered(classifier, dataset, windows: int | None, file: Path) -> Answers:
     seconds = (time.monotonic() - began) / len(names)
     stored = {"probabilities": {k: v.tolist() for k, v in found.items()}, "skipped": skipped, "seconds": seconds}
     with whole_file(file) as temporary:
-        temporary.write_text(json.dumps(stored))
+        temporary.write_bytes(sealed({**stored, "asked": asked}))
     return Answers(found, skipped, seconds)
 
 

@@ -11,6 +11,7 @@ from keras import layers
 from experiments.zero_shot import Recipe, main, outputs_of
 from har_tf.experiment import Data, Output
 from har_tf.models.saving import save_model
+from har_tf.store.checksums import sealed, unsealed
 
 # Of `miniature`: videos of the three classes are of one grey each, of about these levels.
 LEVELS = np.array([42, 112, 182]) / 255
@@ -57,6 +58,20 @@ def test_a_run_goes_on_from_its_finished_samplings(recipe, monkeypatch):
     main(recipe)
     monkeypatch.setattr("har_tf.classifier.Classifier.answers", lambda *_, **__: pytest.fail("answered again"))
     main(recipe)
+
+
+def test_answers_of_another_model_and_damaged_ones_are_not_taken(recipe):
+    main(recipe)
+    (folder,) = (recipe.output.out / "zero_shot").iterdir()
+    file = folder / "training" / "dense.json"
+    sound = file.read_bytes()
+    other = unsealed(sound)
+    other["asked"]["weights"] += 1
+    other["probabilities"] = dict.fromkeys(other["probabilities"], [0.0, 0.0, 1.0])
+    for content in (sealed(other), sound.replace(b"0.", b"1.", 1), sound[:100], b"["):
+        file.write_bytes(content)
+        main(recipe)
+        assert file.read_bytes().split(b'"seconds"')[0] == sound.split(b'"seconds"')[0]
 
 
 def test_names_are_found_in_any_case_or_refused():
