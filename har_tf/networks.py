@@ -187,11 +187,12 @@ def source_of(backbone: str, weights: str = "imagenet", folder: Path | None = No
         raise WeightsUnavailable(f"{backbone}: Keras does not download its weights, which have to lie in a folder")
     if weights == "imagenet":
         return weights if folder is None else find_weights(backbone, folder)
-    if weights != "none" and not Path(weights).is_file():
-        raise FileNotFoundError(f"{weights}: no such weights file; imagenet and none are other choices")
     if weights == "none":
         return None
-    check_weights_file(weights)
+    try:
+        check_weights_file(weights)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; imagenet and none are other choices") from error
     return Path(weights)
 
 

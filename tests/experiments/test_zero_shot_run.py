@@ -67,7 +67,7 @@ def test_answers_of_another_model_and_damaged_ones_are_not_taken(recipe):
     sound = file.read_bytes()
     other = unsealed(sound)
     other["asked"]["weights"] += 1
-    other["probabilities"] = dict.fromkeys(other["probabilities"], [0.0, 0.0, 1.0])
+    other["probabilities"] = {name: [0.0, 0.0, 1.0] for name in other["probabilities"]}
     for content in (sealed(other), sound.replace(b"0.", b"1.", 1), sound[:100], b"["):
         file.write_bytes(content)
         main(recipe)
