@@ -178,7 +178,8 @@ class ConceptSet:
             ConceptError: there is none.
         """
         videos = {each.source for each in self.clips} | {each.path for each in self.sources}
-        folders = {video: PurePosixPath(self.settings.get("root", ""), video).parts[:-1] for video in videos}
+        root = PurePosixPath(self.settings.get("root", "")).name  # it may be the folder of the class itself
+        folders = {video: PurePosixPath(root, video).parts[:-1] for video in videos}
         inside = {video for video in videos if name.casefold() in map(str.casefold, folders[video])}
         clips = tuple(clip for clip in self.clips if clip.source in inside)
         if not clips:

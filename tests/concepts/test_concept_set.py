@@ -97,6 +97,10 @@ def test_clips_of_videos_of_a_class(mined):
     assert {clip.source for clip in running.clips} == {source.path for source in running.sources} == RUNNING
     below = replace(mined, settings={"root": "/videos/run"}, clips=(replace(mined.clips[0], source="a.mp4"),))
     assert len(below.of_class("run").clips) == 1
+    above = replace(mined, settings={"root": "/kick/videos"})
+    assert above.of_class("run").clips == running.clips, "a folder above the videos is of no class"
+    with pytest.raises(ConceptError, match="no clip of videos of 'videos/kick'"):
+        above.of_class("videos/kick")
     with pytest.raises(ConceptError, match="no clip of videos of 'kic'. Closest: kick"):
         mined.of_class("kic")
 

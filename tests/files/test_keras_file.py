@@ -1,9 +1,11 @@
+import json
 import zipfile
+from contextlib import nullcontext
 
 import h5py
 import pytest
 
-from har_tf.files.keras_file import check_keras_file
+from har_tf.files.keras_file import check_keras_file, check_within
 
 
 def test_what_is_no_keras_file_is_told_with_what_helps(tmp_path):
@@ -34,3 +36,18 @@ def test_a_bit_in_the_name_of_a_member_does_not_make_it_missing(tmp_path):
         path.write_bytes(content[:place] + damaged + content[place + 1 :])
         with pytest.raises(ValueError, match=r"model.keras: not a .keras model file"):
             check_keras_file(path)
+
+
+@pytest.mark.parametrize(("kind", "told"), [("Functional", True), ("Sequential", True), ("MyModel", False)])
+def test_names_are_looked_for_in_what_the_file_says_of_its_layers(tmp_path, kind, told):
+    """Of a subclassed model it says nothing."""
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": kind, "config": {"layers": [{"name": "conv1"}]}}))
+    check_within(path, "tap", ["conv1", "network/conv1"])
+    with (
+        pytest.raises(ValueError, match="tap 'conv2' is not in the model of .* Closest: conv1")
+        if told
+        else nullcontext()
+    ):
+        check_within(path, "tap", ["conv2"])
