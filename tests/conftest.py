@@ -5,6 +5,8 @@ of 30 videos of one colour each.
 """
 
 import os
+import signal
+import threading
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -36,6 +38,11 @@ def pytest_configure(config):
     tf.config.threading.set_inter_op_parallelism_threads(1)
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts what runs in the background; commands keep to it, and tests send them Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
