@@ -242,7 +242,7 @@ def over_seeds(trials: list[dict], groups: dict) -> dict:
     kept = [{name: trial[name] for name in ("seed", "accuracy", "best_epoch", "seconds")} for trial in trials]
     return {
         "accuracy": found.mean, "accuracy_interval": found.interval, "deviation_over_seeds": found.over_seeds,
-        "group_interval": repeats.over_groups(trials, groups), "trials": kept,
+        "group_interval": repeats.interval_over_groups(trials, groups), "trials": kept,
     }  # fmt: skip
 
 

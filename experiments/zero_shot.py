@@ -17,7 +17,7 @@ No video was trained on, so there is no split: all videos count. Intervals draw 
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,16 +69,23 @@ def main(recipe: Recipe) -> None:
         raise ValueError("A model is tried on videos of others, not on the embedded ones. Received: --dataset figures")
     if any(record.segment is not None for record in dataset.records):
         raise ValueError(f"{dataset.root}: whole videos are answered for. Received: segments of longer ones")
-    if recipe.called != KINETICS:
-        for name in names:
-            index_of(name, dataset.class_names, f"--called: {dataset.root}")
+    if recipe.called == KINETICS:
+        ours = {name.casefold() for name in dataset.class_names}
+        names = {name: theirs for name, theirs in names.items() if name.casefold() in ours}
+    for name in names:
+        index_of(name, dataset.class_names, f"--called: {dataset.root}")
     begin(recipe)
 
     from har_tf.classifier import Classifier
     from har_tf.evaluate import zero_shot
+    from har_tf.evaluate.localization_study import outputs_of
 
     classifier = Classifier.load(recipe.model)
-    outputs = outputs_of(dataset.class_names, classifier.class_names, names, str(recipe.model))
+    found = outputs_of(dataset.class_names, classifier.class_names, called=names)
+    if found is None:
+        listed = ", ".join(dataset.class_names)
+        raise ValueError(f"{recipe.model}: has no class of {listed}; --called says which stand for them")
+    outputs = {label: output for label, output in enumerate(found) if output >= 0}
     own = classifier.clip if classifier.clip["sampling"] != "uniform" else classifier.clip | {"sampling": "dense"}
     whole = classifier.clip | {"sampling": "uniform", "by": "frame"}
     ways = {"uniform": (whole, None), "dense": (own, None), "windows": (own, recipe.windows)}
@@ -114,30 +121,6 @@ def main(recipe: Recipe) -> None:
                 "rows": rows,
             }
         )  # fmt: skip
-
-
-def outputs_of(ours: Sequence[str], theirs: Sequence[str], called: Mapping[str, str], where: str) -> dict[int, int]:
-    """Label of the data -> output of the model, of the classes that one stands for.
-
-    Args:
-        ours, theirs: the classes of the data and of the model.
-        called: name in the data -> name in the model, of classes with two names; in any case.
-        where: the model, for messages.
-
-    Raises:
-        ValueError: a class in `called` that the model lacks, or no class stands for any.
-    """
-    other = {name.casefold(): model for name, model in called.items()}
-    known = {name.casefold() for name in theirs}
-    pairs = {label: other.get(name.casefold(), name) for label, name in enumerate(ours)}
-    found = {
-        label: index_of(name, theirs, where)
-        for label, name in pairs.items()
-        if name.casefold() in known or ours[label].casefold() in other
-    }
-    if not found:
-        raise ValueError(f"{where}: has no class of {', '.join(ours)}; --called says which stand for them")
-    return found
 
 
 @dataclass(frozen=True)

@@ -173,9 +173,8 @@ class Row:
         asked, options = self.networks, {"width": self.networks.i3d_width, "dropout": self.networks.dropout}
         if self.network == "resnext3d":
             options = {"width": asked.resnext_width, "blocks": asked.resnext_blocks}
-        model = from_kinetics(self.network, shape, num_classes, self.weights if imported else None, **options)
-        for layer in model.layers[:-1] if asked.frozen else ():
-            layer.trainable = False
+        weights = self.weights if imported else None
+        model = from_kinetics(self.network, shape, num_classes, weights, not asked.frozen, **options)
         if not self.taps:
             return model
         return gated(model, self.taps, t=asked.t, classifier=asked.classifier, pool_channels=asked.pool_channels)
@@ -242,7 +241,7 @@ def _means(trials: list[dict], groups: Mapping[str, str | None]) -> dict:
     clip, video = (repeats.spread(trials, f"{unit}_accuracy", len(groups)) for unit in ("clip", "video"))
     return {
         "clip_accuracy": clip.mean, "video_accuracy": video.mean, "video_interval": video.interval,
-        "group_interval": repeats.over_groups(trials, groups),
+        "group_interval": repeats.interval_over_groups(trials, groups),
         "deviation_over_seeds": video.over_seeds, **repeats.cost(trials),
     }  # fmt: skip
 

@@ -53,7 +53,7 @@ def spread(trials: Sequence[Trial], score: str, clips: int) -> Spread:
     )
 
 
-def over_groups(trials: Sequence[Trial], groups: Mapping[str, str | None]) -> tuple[float, float] | None:
+def interval_over_groups(trials: Sequence[Trial], groups: Mapping[str, str | None]) -> tuple[float, float] | None:
     """The 95 % interval of the share of right answers, the mean over seeds: whole groups are drawn again.
 
     Args:

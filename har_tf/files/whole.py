@@ -68,16 +68,23 @@ def whole_file(path, needs: int | None = None) -> Iterator[Path]:
     path = Path(path)
     with _named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path)
-        part = _part(path)
-        try:
-            with _told_if_full(path, needs):
-                yield part
-                sync(part)
-                part.replace(path)
-                sync(path.parent)
-        finally:
-            part.unlink(missing_ok=True)
+        with scratch_file(path) as part, _told_if_full(path, needs):
+            yield part
+            sync(part)
+            part.replace(path)
+            sync(path.parent)
+
+
+@contextmanager
+def scratch_file(path) -> Iterator[Path]:
+    """Gives a temporary path beside `path`, whose file is gone afterwards; what a killed run left there goes first."""
+    path = Path(path)
+    _remove_abandoned(path)
+    part = _part(path)
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager

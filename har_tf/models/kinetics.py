@@ -9,7 +9,9 @@ from har_tf.models.weights import checkpoints
 from har_tf.models.weights.import_weights import import_weights
 
 
-def from_kinetics(network: str, input_shape, num_classes: int, weights: str | Path | None = None, **options):
+def from_kinetics(
+    network: str, input_shape, num_classes: int, weights: str | Path | None = None, trainable: bool = True, **options
+):
     """A network whose classifier is new, and whose other weights are the published ones.
 
     Args:
@@ -18,6 +20,7 @@ def from_kinetics(network: str, input_shape, num_classes: int, weights: str | Pa
         num_classes: size of the new classifier.
         weights: file with its Kinetics weights, which fill everything in front of the classifier, strictly; None:
             random ones.
+        trainable: False freezes all but the classifier.
         **options: further arguments of `resnext3d` or `i3d`.
 
     Raises:
@@ -36,6 +39,8 @@ def from_kinetics(network: str, input_shape, num_classes: int, weights: str | Pa
     if weights is not None:
         # The same layers, not copies.
         import_weights(keras.Model(model.inputs, model.get_layer(last).output, name=model.name), weights)
+    for layer in model.layers[:-1]:
+        layer.trainable = trainable
     return model
 
 

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import keras
 
 from har_tf.files.errors import DAMAGE, reason_of
 from har_tf.files.keras_file import check_keras_file, json_member
-from har_tf.files.whole import whole_file
+from har_tf.files.whole import scratch_file, whole_file
 from har_tf.models import losses
 from har_tf.models.grouped_conv import quicken
 from har_tf.models.logits import check_outputs, classes_of
@@ -105,11 +104,8 @@ def save_weights(model: keras.Model, path: str | Path) -> None:
         OSError: the file cannot be written.
     """
     path = Path(path)
-    with (
-        whole_file(path, 4 * model.count_params()) as part,
-        tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as beside,
-    ):
-        archive = Path(beside) / "whole.keras"
+    beside = path.with_name(f"{path.name}.keras")
+    with whole_file(path, 4 * model.count_params()) as part, scratch_file(beside) as archive:
         model.save(archive)
         with zipfile.ZipFile(archive) as members, members.open("model.weights.h5") as source, part.open("wb") as target:
             shutil.copyfileobj(source, target)

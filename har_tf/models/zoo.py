@@ -60,10 +60,7 @@ class NamedModel:
         """
         trainable = self.finetune or self.weights is None
         if self.name in VIDEO:
-            model = from_kinetics("i3d", input_shape, num_classes, self.weights, dropout=dropout, **options)
-            for layer in model.layers[:-1]:
-                layer.trainable = trainable
-            return model
+            return from_kinetics("i3d", input_shape, num_classes, self.weights, trainable, dropout=dropout, **options)
         if self.name not in OWN and self.order_blind:
             return frame_cnn(self.backbone, input_shape, num_classes, self.weights, trainable, dropout=dropout)
         return cnn_gru(

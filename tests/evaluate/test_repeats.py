@@ -3,7 +3,7 @@
 import pytest
 
 from har_tf.evaluate.bootstrap import wilson
-from har_tf.evaluate.repeats import compare, confusion, over_groups, spread
+from har_tf.evaluate.repeats import compare, confusion, interval_over_groups, spread
 
 RIGHT, WRONG = (0, 0), (0, 1)
 
@@ -58,12 +58,12 @@ def test_intervals_draw_whole_recordings_again():
         trial(1, 0, 1 / 3, a=WRONG, b=WRONG, c=RIGHT),
         trial(1, 1, 0.0, a=WRONG, b=WRONG, c=WRONG),
     ]  # fmt: skip
-    assert over_groups(trials, {"a": "g1", "b": "g1", "c": "g2"}) == (0, 0.5)
-    assert over_groups(trials[:1], {"a": "g1", "b": "g1", "c": "g2"}) == (0, 1)
-    assert over_groups(trials, dict.fromkeys("abc", "g1")) is None
+    assert interval_over_groups(trials, {"a": "g1", "b": "g1", "c": "g2"}) == (0, 0.5)
+    assert interval_over_groups(trials[:1], {"a": "g1", "b": "g1", "c": "g2"}) == (0, 1)
+    assert interval_over_groups(trials, dict.fromkeys("abc", "g1")) is None
     # A recording may hold clips of several classes; a clip of none stands alone, and without any there is no interval.
     label = RIGHT[0]
     other = trial(1, 0, 0.5, a=RIGHT, b=(1 - label, label))
-    assert over_groups([other], {"a": "g1", "b": "g1"}) is None
-    assert over_groups([other], {"a": "g1", "b": None}) == (0, 1)
-    assert over_groups([other], {"a": None, "b": None}) is None
+    assert interval_over_groups([other], {"a": "g1", "b": "g1"}) is None
+    assert interval_over_groups([other], {"a": "g1", "b": None}) == (0, 1)
+    assert interval_over_groups([other], {"a": None, "b": None}) is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from experiments.zero_shot import Recipe, main, outputs_of
+from experiments.zero_shot import KINETICS, Recipe, main
 from har_tf.experiment import Data, Output
 from har_tf.models.saving import save_model
 from har_tf.store.checksums import sealed, unsealed
@@ -74,15 +74,6 @@ def test_answers_of_another_model_and_damaged_ones_are_not_taken(recipe):
         assert file.read_bytes().split(b'"seconds"')[0] == sound.split(b'"seconds"')[0]
 
 
-def test_names_are_found_in_any_case_or_refused():
-    ours, theirs = ["Archery", "PullUps", "Lunges"], ["pull ups", "archery"]
-    assert outputs_of(ours, theirs, {"pullups": "Pull Ups"}, "m.keras") == {0: 1, 1: 0}
-    with pytest.raises(ValueError, match="m.keras has no class 'pull up'"):
-        outputs_of(ours, theirs, {"PullUps": "pull up"}, "m.keras")
-    with pytest.raises(ValueError, match="m.keras: has no class of PullUps, Lunges; --called says"):
-        outputs_of(ours[1:], theirs, {}, "m.keras")
-
-
 def test_what_cannot_be_answered_is_refused(recipe, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none.keras: no such model; .* import-weights"):
         main(replace(recipe, model=tmp_path / "none.keras"))
@@ -92,3 +83,8 @@ def test_what_cannot_be_answered_is_refused(recipe, tmp_path):
         main(replace(recipe, data=Data("figures")))
     with pytest.raises(ValueError, match="has no class 'Nothing'"):
         main(replace(recipe, called="Nothing=dark"))
+    first = recipe.called.partition("=")[0]
+    with pytest.raises(ValueError, match="the model has no class 'darkness'"):
+        main(replace(recipe, called=f"{first.upper()}=darkness"))
+    with pytest.raises(ValueError, match=r"levels.keras: has no class of .*; --called says which stand for them"):
+        main(replace(recipe, called=KINETICS, data=replace(recipe.data, classes="Archery,Biking")))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from har_tf.files.whole import whole_file, whole_folder
+from har_tf.files.whole import scratch_file, whole_file, whole_folder
 
 
 def test_file_appears_when_it_is_complete(tmp_path):
@@ -79,6 +79,11 @@ def test_what_killed_runs_left_is_removed_and_what_running_ones_fill_is_not(tmp_
         pass
     assert {path.name for path in tmp_path.iterdir()} == {"folder", running.name, other.name}
     with whole_file(tmp_path / "a.txt") as temporary:
+        temporary.touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", running.name, "a.txt"}
+    other.touch()
+    with scratch_file(tmp_path / "a.txt") as temporary:
+        assert not other.exists() and temporary.suffix == ".txt"
         temporary.touch()
     assert {path.name for path in tmp_path.iterdir()} == {"folder", running.name, "a.txt"}
 
