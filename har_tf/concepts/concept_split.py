@@ -134,8 +134,11 @@ def sources_among(found: ConceptSet, records: Iterable[VideoRecord]) -> dict[str
 
 
 def recordings(found: ConceptSet, dataset: ActionDataset) -> dict[str, str]:
-    """Path of a video, or its name as a source of concepts -> the recording that it was cut from, where it is known."""
-    known = {r.path: r.group for r in dataset if r.group is not None}
+    """Path of a video, or its name as a source of concepts -> the recording that it was cut from, where it is known.
+
+    Clips of several classes count as several recordings, as the studies of docs/results.md were made.
+    """
+    known = {r.path: f"{dataset.class_names[r.label]}/{r.group}" for r in dataset if r.group is not None}
     named = {name: paths[0] for name, paths in sources_among(found, dataset).items() if len(paths) == 1}
     return {str(path): group for path, group in known.items()} | {
         name: known[path] for name, path in named.items() if path in known
