@@ -20,6 +20,7 @@ from har_tf.datasets.dataset import check_classes
 from har_tf.datasets.errors import DatasetError, IncompleteError
 from har_tf.datasets.stick_figures import ACTIONS, Figures
 from har_tf.names import say
+from har_tf.paper import Paper, compare
 from har_tf.report.run_folder import RunFolder, check_writable, run_name
 from har_tf.training_recipe import TrainingRecipe
 
@@ -310,6 +311,30 @@ def _number(value: Any) -> type | None:
     """Which kind of number an option holds, or each of several; None: something else."""
     kinds = {type(number) for number in (value if isinstance(value, tuple) else (value,))}
     return next((kind for kind in (float, int) if kind in kinds and kinds <= {int, float}), None)
+
+
+# Options of which no paper has figures, beside those of the groups `Data`, `Embedded` and `Output`.
+_NO_SETTINGS = ("weights_dir", "strategy", "precision", "deterministic")
+
+
+def paper_settings(recipe: Any, paper: Paper, **facts: Any) -> dict[str, list[dict[str, Any]]]:
+    """What a run takes, beside what its paper says, as `results.json` has it under "settings".
+
+    Args:
+        recipe: of the run.
+        paper: what the paper says of every option, see `har_tf.paper`; not of data, output and devices.
+        **facts: what the run takes of that which is no option, or is not known from the option alone, such as how many
+            classes there are; a name may be several words, as in `**{"clips a class": 100}`.
+
+    Raises:
+        TypeError: an option of which `paper` has nothing; None would do.
+        KeyError: a setting of `paper` that is neither an option nor a fact.
+    """
+    groups = (getattr(recipe, field.name) for field in fields(recipe))
+    skipped = {*_NO_SETTINGS, *(n for g in groups if isinstance(g, Data | Embedded | Output) for n in options(g))}
+    if unsaid := options(recipe).keys() - skipped - paper.keys():
+        raise TypeError(f"What the paper says is not declared of: {', '.join(sorted(unsaid))}")
+    return compare(paper, options(recipe) | facts)
 
 
 def run_cli(main, presets: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]] | None = None) -> None:

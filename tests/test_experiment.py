@@ -26,6 +26,7 @@ from har_tf.experiment import (
     options,
     run_cli,
 )
+from har_tf.paper import Says, Silent
 from har_tf.report.run_folder import RunFolder
 from har_tf.store.prepare import prepare
 
@@ -277,3 +278,13 @@ def test_unreadable_segments_are_left_out_one_by_one(make_video, numbered, tmp_p
     train, test = (experiment.readable(part, prepared.skipped, "clip") for part in parts)
     assert (train.records, test.records) == (records[:1], records[2:])
     assert len(prepared.subset(train)) == len(train)
+
+
+def test_every_option_that_may_change_a_figure_is_compared_with_the_paper():
+    paper = {field.name: Silent("-") for field in fields(Training) + fields(Augmentation)}
+    paper |= {"width": Says(3, "section 1"), "fast": None, "clips a class": Says(100, "section 2")}
+    found = experiment.paper_settings(changed(PRESETS["paper"], width=4), paper, **{"clips a class": 99})
+    assert [(entry["setting"], entry["run"]) for entry in found["differs"]] == [("width", 4), ("clips a class", 99)]
+    del paper["fast"]
+    with pytest.raises(TypeError, match="not declared of: fast$"):
+        experiment.paper_settings(PRESETS["paper"], paper, **{"clips a class": 99})
