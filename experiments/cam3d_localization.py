@@ -4,7 +4,7 @@
     python -m experiments.cam3d_localization --dataset jhmdb --data-dir JHMDB \\
         --weights resnext-101-kinetics-hmdb51_split1.pth                 # Tables 3, 4, 5 and 8
     python -m experiments.cam3d_localization --dataset ucf24 --data-dir UCF-101 \\
-        --weights resnext-101-kinetics-ucf101_split1.pth                 # Table 6
+        --weights resnext-101-kinetics-ucf101_split1.pth                 # Table 6; both with --preset ucf24-224 at 224
     python -m experiments.cam3d_localization --dataset ilsvrc --data-dir ILSVRC \\
         --weights resnet50_weights_tf_dim_ordering_tf_kernels.h5         # Table 7
     python -m experiments.cam3d_localization --dataset ucf24 --data-dir UCF-101 --partial --network MobileNetV2 \\
@@ -28,7 +28,12 @@ pixel beats both; with one box a frame Sum 3DCAM is not shown to beat Grad-CAM a
 Behind global pooling beta is one number everywhere: there 3DCAM is empty wherever that is negative, which the class
 decides (table "evidence").
 
-What the paper leaves open:
+What the paper leaves open (the report lists all that a run takes otherwise than the paper, or has chosen):
+    The size of the frames. Table 1 (8 x 112 x 112 behind the first convolution) and section 3.3 imply 224 x 224; the
+    published weights of section 4 were trained at 112 x 112. Presets jhmdb and ucf24 take 112, jhmdb-224 and ucf24-224
+    the other. JHMDB has clips of 15 frames: their last is shown twice and measured once.
+    How maps are enlarged. By the corner points of equations (3) to (5) for 3DCAM; for Grad-CAM nothing is said, and it
+    is done as everybody does, by equal cells. So both stand side by side; `--align` takes one for all rows.
     The threshold. For UCF24 it is, of each frame, the one that fits the true box best: "oracle", which needs the true
     boxes. Beside it stand one threshold for all frames that held-out training clips choose ("chosen"), and the best one
     on the test clips themselves ("best", MaxBoxAcc of Choe et al. 2020). Tables 4 and 5 name no rule.
@@ -63,9 +68,11 @@ from har_tf.experiment import (
     check_options,
     open_run,
     options,
+    paper_settings,
     run_cli,
 )
 from har_tf.names import say
+from har_tf.paper import Says, Silent
 from har_tf.subject import Model
 
 EXPERIMENT = "cam3d_localization"
@@ -116,9 +123,54 @@ PRESETS = {
         maps=Maps(blur=(1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 8), contours="largest"),  # a frame shows one person
         training=Training(14, schedule="cosine", warmup_epochs=0.5),
     ),
-    "jhmdb": Recipe(BoxedData("jhmdb")),
+    "jhmdb": Recipe(BoxedData("jhmdb"), clips=Clips(short="repeat_last")),
+    "jhmdb-224": Recipe(BoxedData("jhmdb"), clips=Clips((224, 224), short="repeat_last")),
     "ucf24": Recipe(BoxedData("ucf24")),
+    "ucf24-224": Recipe(BoxedData("ucf24"), clips=Clips((224, 224))),
     "ilsvrc": Recipe(BoxedData("ilsvrc"), clips=Clips((224, 224))),
+}
+NETWORK = "3D ResNeXt-101 with the weights of github.com/kenshohara/3D-ResNets-PyTorch"
+# What the paper says. It explains published networks: how one is trained here is not its matter.
+_NO_MATTER = (*options(Training()), *options(SmallResNeXt()), *options(Model()), "outside", "seed")
+_OF_CLIPS = dict.fromkeys(_NO_MATTER) | {
+    "network": Says(NETWORK, "section 4"),
+    "taps": Says(None, "Table 1"),
+    "test part": Says("whole", "section 4"),
+    "size": Says(
+        (224, 224),
+        "Table 1 and section 3.3",
+        {(112, 112): "section 4: what its published weights were trained at"},
+        why="Figures of both sizes stand beside the paper's, which does not say which it took",
+    ),
+    "num_frames": Says(16, "section 4"),
+    "sampling": Says("dense", "section 4"),
+    "by": Says("frame", "section 4: rate 1"),
+    "fit": Silent("as in the published code"),
+    "short": Silent("JHMDB has clips of 15 frames"),
+    "clips_per_video": Says(None, "section 4"),
+    "frames_per_clip": Says(None, "section 4"),
+    "explain": Says("predicted", "equation (1)"),
+    "channels": Silent("equation (2) has one channel, and only beta's are said to be summed"),
+    "align": Says(
+        "methods",
+        "section 3.3 of 3DCAM: corner points; of Grad-CAM nothing",
+        {"corners": "section 3.3, read for all rows"},
+        why="Rows of 3DCAM enlarged by corners and rows of Grad-CAM enlarged by centres stand side by side under "
+        "methods: a part of their difference may be that",
+    ),
+    "blur": Says((0.0,), "equations (2) and (6)"),
+    "contours": Says("all", "section 4"),
+}
+_OF_PICTURES = {
+    "network": Says("ResNet50 of keras.applications", "section 4: ResNet-50 trained on ImageNet"),
+    "size": Silent("what the network was trained at"),
+    **dict.fromkeys(("num_frames", "sampling", "by", "short", "clips_per_video", "frames_per_clip")),
+}
+PAPER = {
+    "jhmdb": _OF_CLIPS | {"classes of the data": Says(21, "section 4")},
+    "ucf24": _OF_CLIPS | {"short": None, "classes of the data": Says(24, "section 4")},
+    "ilsvrc": _OF_CLIPS | _OF_PICTURES | {"classes of the data": Says(1000, "section 4")},
+    "figures": _OF_CLIPS | {"short": None, "data": Says("UCF24", "section 4", {"JHMDB": "section 4"})},
 }
 # Options that a preset does not set where a file is explained; None: as the file says.
 TOLD = {
@@ -135,7 +187,7 @@ def main(recipe: Recipe) -> None:
     begin(recipe)
 
     from har_tf import training
-    from har_tf.datasets import hmdb51, splits
+    from har_tf.datasets import hmdb51, splits, ucf101
     from har_tf.datasets.stick_figures import ACTIONS
     from har_tf.evaluate.boxed_clips import survey
     from har_tf.evaluate.localization_study import Study, outputs_of
@@ -148,8 +200,8 @@ def main(recipe: Recipe) -> None:
     # What can be wrong is found out here, before anything is drawn, decoded or trained.
     training.seed_everything(recipe.seed)
     known = [dataset.class_names if dataset else recipe.data.class_names or ACTIONS]
-    if recipe.data.dataset == "jhmdb":
-        known.insert(0, hmdb51.CLASS_NAMES)
+    trained_on = {"jhmdb": hmdb51, "ucf24": ucf101}.get(recipe.data.dataset)
+    known += [trained_on.CLASS_NAMES] if trained_on else []
     asked = recipe.clips.shape[still:]
     subject = recipe.model.subject(asked, known, recipe.resnext, NEEDED[recipe.data.dataset])
     shape, clip = subject.shape(asked, recipe.data.dataset), subject.clip(recipe.clips)
@@ -198,16 +250,20 @@ def main(recipe: Recipe) -> None:
         results = {
             "dataset": {
                 "name": recipe.data.dataset, "classes": list(dataset.class_names), "videos": len(dataset),
-                "as_in_paper": as_in_paper(recipe, test), "notes": notes, "skipped": len(skipped),
+                "notes": notes, "skipped": len(skipped),
                 "overlap": f"{overlap}; held out: {split.held_out}" if len(train) else None,
             },
             "model": {
                 "name": subject.name, "start": subject.start, "missing": subject.missing,
                 "taps": {layer(i): tap for i, tap in enumerate(taps)}, "trained_here": subject.network is not None,
                 "explained_class": recipe.maps.explain, "channels": recipe.maps.channels,
+                "align": recipe.maps.align,
             },
             "clip": {"shape": shape, **{key: getattr(recipe.clips, key) for key in ("sampling", "fit", "by", "short")}},
             "tables": paper_tables(recipe.data.dataset, len(taps), still),
+            "settings": paper_settings(
+                recipe, PAPER[recipe.data.dataset], **taken(recipe, shape, dataset, test, subject)
+            ),
         }  # fmt: skip
         run.publish(results | measured | {"pictures": stored(shown, run.path)})
 
@@ -229,25 +285,23 @@ def check(recipe: Recipe) -> None:
         raise ValueError(f"--blur must be between 0 and 0.5. Received: {' '.join(map(str, blurs))}")
 
 
-def as_in_paper(recipe: Recipe, test) -> bool:
-    """Whether the test part is the published one, the network the paper's, and everything is measured as there."""
+def taken(recipe: Recipe, shape, dataset, test, subject) -> dict:
+    """What a run takes of that which no option says alone, as `PAPER` has it."""
     from har_tf.datasets import jhmdb, ucf24
     from har_tf.models.weights import import_weights as importers
 
-    dataset = recipe.data.dataset
-    whole = {
-        "ucf24": len(test) == ucf24.TEST_VIDEOS,
-        "jhmdb": len(test) >= 0.25 * jhmdb.VIDEOS and len(test.class_names) == len(jhmdb.CLASSES),
-        "ilsvrc": len(test) >= 45_000,
-        "figures": False,
-    }[dataset]
-    if not whole or recipe.model.weights is None:
-        return False
-    asked, there = options(recipe), options(PRESETS[dataset])
-    settings = {**vars(recipe.clips), **vars(recipe.maps), "taps": None, "classes": None}.keys() - {"short", "outside"}
-    if any(asked[name] != there[name] for name in settings):
-        return False
-    return dataset == "ilsvrc" or importers.resnext3d_options(recipe.model.weights)["blocks"] == (3, 4, 23, 3)
+    kind, weights = recipe.data.dataset, recipe.model.weights
+    least = {"ucf24": ucf24.TEST_VIDEOS, "jhmdb": 0.25 * jhmdb.VIDEOS, "ilsvrc": 45_000, "figures": 0}[kind]
+    network = f"{subject.name}, {subject.start}"
+    if weights is not None and kind == "ilsvrc":
+        network = _OF_PICTURES["network"].value
+    elif weights is not None and importers.resnext3d_options(weights)["blocks"] == (3, 4, 23, 3):
+        network = NETWORK
+    return {
+        "network": network, "data": "embedded" if recipe.data.embedded else dataset.name, "size": tuple(shape[-3:-1]),
+        "num_frames": shape[0], "test part": "whole" if len(test) >= least else f"{len(test)} videos",
+        "classes of the data": len(dataset.class_names),
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -192,7 +192,7 @@ class Study:
                 frames = [(i, t) for i, clip in enumerate(clips) for t in clip.boxes]
                 boxes = [box for clip in clips for box in clip.boxes.values()]
                 at = tuple(np.array(frames).T)
-                batch = Batch(np.stack([clip.frames for clip in clips]), taps=self.taps)
+                batch = Batch(np.stack([clip.frames for clip in clips]), taps=self.taps, align=self.maps.align)
                 boxed = np.array([[t in clip.shown for t in range(batch.shape[1])] for clip in clips])
                 if self.model is not None:
                     batch = replace(batch, found=self._explained(clips))
@@ -239,7 +239,7 @@ class Study:
         found = self._explained(clips)
         last = len(self.taps) - 1
         rows = dict.fromkeys([ModelRow(GRADCAM, last, last, self.pictures), *choice.best.values()])
-        explanations = {row: row.explanation(found, self.taps) for row in rows}
+        explanations = {row: row.explanation(found, self.taps, self.maps.align) for row in rows}
 
         def panel(row, i):
             setting, one = choice.settings[row], explanations[row].only(i)

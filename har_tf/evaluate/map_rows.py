@@ -64,11 +64,13 @@ class Batch:
         clips: uint8 (B, T, H, W, 3), or (B, H, W, 3) of pictures.
         found: what one pass of `layerwise` found in the clips; None without a model.
         taps: the names of its taps.
+        align: how maps are enlarged, see `options.Maps`.
     """
 
     clips: np.ndarray
     found: Layerwise | None = None
     taps: Sequence[str] = ()
+    align: str = "methods"
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -109,12 +111,15 @@ class ModelRow:
         """What `results.json` says of the row."""
         return {"kind": self.kind, "method": self.method, "layers": [self.first, self.last]}
 
-    def explanation(self, found: Layerwise, taps: Sequence[str]) -> Explanation:
-        """The maps, out of what one pass found."""
+    def explanation(self, found: Layerwise, taps: Sequence[str], align: str = "methods") -> Explanation:
+        """The maps, out of what one pass found; see `options.Maps` for `align`."""
         chosen = list(taps[self.first : self.last + 1])
+        own = None if align == "methods" else align
         if self.method == GRADCAM:
-            return found.gradcam(chosen[0]) if len(chosen) == 1 else found.sum_gradcam(chosen)
-        return found.cam3d(chosen, join="average" if self.method == AVERAGE else "sum")
+            if len(chosen) == 1 and own != "corners":
+                return found.gradcam(chosen[0])
+            return found.sum_gradcam(chosen, align=own)
+        return found.cam3d(chosen, join="average" if self.method == AVERAGE else "sum", align=own)
 
     @property
     def singles(self) -> list[ModelRow]:
@@ -124,7 +129,7 @@ class ModelRow:
 
     def maps(self, batch: Batch) -> np.ndarray:
         """(B, T, H, W)."""
-        return self.explanation(batch.found, batch.taps).maps
+        return self.explanation(batch.found, batch.taps, batch.align).maps
 
     @property
     def single_3dcam(self) -> bool:

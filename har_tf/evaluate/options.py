@@ -45,12 +45,16 @@ class Clips(Reading):
     """How clips are taken from videos, and which of their frames are measured."""
 
     size: tuple[int, int] | None = (112, 112)
+    """Height and width of the frames: 112 112, at which the published weights of 3D ResNeXt were trained, or 224 224,
+    which the 3DCAM paper's Table 1 and section 3.3 imply. None: as the model of a file takes them."""
     num_frames: int | None = 16
+    """Frames of a clip, 16 in section 4 of the 3DCAM paper. None: as the model of a file takes them."""
     sampling: Literal["dense", "uniform"] | None = "dense"
     """dense: clips of consecutive frames that do not overlap, of which the last ends with the video; uniform: one clip
     a video, from its first to its last frame. None: as a saved model says."""
     short: Literal["error", "repeat_last"] = "error"
-    """What to do with videos of fewer frames than a clip: refuse them (error), or repeat their last frame."""
+    """What to do with videos of fewer frames than a clip: refuse them (error), or repeat their last frame, which is
+    measured once."""
     clips_per_video: int | None = None
     """Of longer videos so many clips, evenly. None: all."""
     frames_per_clip: int | None = None
@@ -87,6 +91,10 @@ class Maps:
     """Which class is explained: the predicted one, equation (1), or the annotated one."""
     channels: Literal["sum", "max", "norm"] = "sum"
     """How the activations' channels become one; see `har_tf.explain.cam3d`."""
+    align: Literal["methods", "corners", "centres"] = "methods"
+    """How the maps of layers are enlarged to the frame: by their corner points (corners) or with an equal share of the
+    frame for every cell (centres), in all rows; or as each method has it (methods): 3DCAM by corners, equations (3) to
+    (5), Grad-CAM by centres."""
     blur: tuple[float, ...] = (0.0,)
     """Standard deviations of a blur of the maps, of models and controls alike, in heights of the frame; of several each
     row takes the one that suits held-out training clips best. With 0 only frame differences have 1/32: every noisy

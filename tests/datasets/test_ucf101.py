@@ -251,3 +251,8 @@ def test_lists_and_files_in_two_forms_of_unicode(empty_videos, tmp_path):
     dataset = datasets.load("ucf101", root, lists=tmp_path / "lists")
     assert [len(part) for part in dataset.official] == [2, 2]
     assert dataset.notes == ()
+
+
+def test_class_names_are_those_of_the_official_list(shared):
+    listed = (shared / "data" / "splits" / "ucf101" / "classInd.txt").read_text().split()[1::2]
+    assert list(ucf101.CLASS_NAMES) == listed and len(listed) == ucf101.CLASSES

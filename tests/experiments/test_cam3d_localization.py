@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -15,15 +16,16 @@ from PIL import Image
 
 from experiments import cam3d_localization
 from experiments.cam3d_localization import IOUS, PRESETS, TOLD
-from har_tf.datasets import ucf24
+from har_tf.datasets import ucf24, ucf101
 from har_tf.evaluate import localization_study
 from har_tf.evaluate.controls import CONTROLS
 from har_tf.evaluate.map_rows import PAPER_TABLE_6, ModelRow, layer, paper_tables
-from har_tf.experiment import Embedded, changed, run_cli
+from har_tf.experiment import Embedded, changed, paper_settings, run_cli
 from har_tf.models.resnext3d import resnext3d
 from har_tf.models.saving import save_model
 from har_tf.models.weights import import_weights as importers
 from har_tf.models.weights.resnext3d import HARA
+from har_tf.paper import as_in_paper
 from har_tf.report.pages import cam3d_localization as page
 from har_tf.report.publish import publish
 from har_tf.video import probe
@@ -276,13 +278,18 @@ def test_jhmdb_with_weights_of_hmdb51(make_video, tmp_path, monkeypatch):
     assert found["methods"][UNIFORM]["hits"]["maximum"]["frame"]["value"] == pytest.approx(0.25, abs=0.02)
     for stem in ("table_3", "table_4_oracle", "table_4_chosen", "table_5_oracle", "table_5_chosen"):
         assert "Sum 3DCAM (conv, 1, 2, 3, 4)" in rows(run, stem)
+    assert "Settings that are not the paper" in (run / "report.html").read_text()
+    # Clips of four frames in clips of sixteen: every frame is measured once.
+    cam3d_localization.main(changed(recipe, num_frames=16, explain="predicted", align="centres", run="short"))
+    short = json.loads((tmp_path / "cam3d_localization" / "short" / "results.json").read_text())
+    assert (short["measured"]["test"]["frames"], short["measured"]["test"]["clips"]) == (8, 2)
     with pytest.raises(ValueError, match="2 of 2 videos are shorter than a clip of 16 frames"):
-        cam3d_localization.main(changed(recipe, num_frames=16, run="short"))
+        cam3d_localization.main(changed(recipe, num_frames=16, short="error", run="refused"))
 
 
 def as_if(results, name, ious):
     """The results as if they were of another data set, whole, with the paper's network."""
-    dataset = results["dataset"] | {"name": name, "as_in_paper": True}
+    dataset = results["dataset"] | {"name": name}
     methods = {}
     for method, found in results["methods"].items():
         methods[method] = dict(found)
@@ -292,7 +299,8 @@ def as_if(results, name, ious):
                 for choice, units in found[kind].items()
             }
             methods[method][kind] = ways
-    return results | {"dataset": dataset, "ious": ious, "methods": methods, "tables": paper_tables(name, 5)}
+    tables, settings = paper_tables(name, 5), {"differs": [], "readings": [], "open": []}
+    return results | {"dataset": dataset, "ious": ious, "methods": methods, "tables": tables, "settings": settings}
 
 
 def test_the_paper_s_figures_stand_beside_the_paper_s_data(results):
@@ -316,25 +324,51 @@ def test_the_paper_s_figures_stand_beside_the_paper_s_data(results):
 @pytest.mark.parametrize(
     "change",
     [
-        {"contours": "largest"}, {"channels": "max"}, {"explain": "true"}, {"blur": (0.06,)}, {"size": (224, 224)},
+        {"contours": "largest"}, {"explain": "true"}, {"blur": (0.06,)}, {"size": (160, 160)}, {"align": "centres"},
         {"clips_per_video": 1}, {"frames_per_clip": 1}, {"taps": "layer1,layer2"}, {"num_frames": 32},
-        {"fit": "stretch"}, {"sampling": "uniform"}, {"classes": "Surfing"},
+        {"sampling": "uniform"}, {"by": "25fps"},
     ],
 )  # fmt: skip
-def test_the_paper_s_figures_stand_beside_nothing_else(change, tmp_path, monkeypatch):
-    class Part(tuple):
-        class_names = ucf24.CLASSES
+def test_what_differs_from_the_paper_is_said(change, tmp_path, monkeypatch):
+    """Both sizes are the paper's; another network, part of the data, and every option of which it says something."""
 
     blocks = {"blocks": (3, 4, 23, 3)}
     monkeypatch.setattr(importers, "resnext3d_options", lambda path: blocks)
     (tmp_path / "w.pth").touch()
     recipe = changed(PRESETS["ucf24"], **TOLD["weights"] | {"weights": tmp_path / "w.pth"})
-    test = Part(range(ucf24.TEST_VIDEOS))
-    assert cam3d_localization.as_in_paper(recipe, test)
-    assert not cam3d_localization.as_in_paper(changed(recipe, **change), test)
-    assert not cam3d_localization.as_in_paper(recipe, Part(test[1:]))
+    dataset, subject = (
+        SimpleNamespace(name="ucf24", class_names=ucf24.CLASSES),
+        SimpleNamespace(name="r", start="w.pth"),
+    )
+
+    def settings(recipe, videos=ucf24.TEST_VIDEOS):
+        shape = recipe.clips.shape
+        found = cam3d_localization.taken(recipe, shape, dataset, range(videos), subject)
+        return paper_settings(recipe, cam3d_localization.PAPER["ucf24"], **found)
+
+    for size in ((112, 112), (224, 224)):
+        assert as_in_paper(settings(changed(recipe, size=size)))
+        assert page._paper(
+            {"settings": settings(changed(recipe, size=size))}, {"rows": [{"paper": 1}]}, {"0.5": "p"}
+        ) == {"Paper: 0.5": "p"}
+    (entry,) = settings(changed(recipe, **change))["differs"]
+    assert entry["setting"] == next(iter(change)) and entry["counts"]
+    assert [entry["setting"] for entry in settings(recipe, ucf24.TEST_VIDEOS - 1)["differs"]] == ["test part"]
     blocks["blocks"] = (3, 4, 6, 3)
-    assert not cam3d_localization.as_in_paper(recipe, test)
+    assert [entry["setting"] for entry in settings(recipe)["differs"]] == ["network"]
+
+
+def test_every_preset_says_all_of_the_paper():
+    for preset in PRESETS.values():
+        found = {name: None for name in ("network", "data", "size", "num_frames", "test part", "classes of the data")}
+        paper_settings(preset, cam3d_localization.PAPER[preset.data.dataset], **found)
+    sizes = {name: preset.clips.size for name, preset in PRESETS.items() if name.startswith(("jhmdb", "ucf24"))}
+    assert sizes == {"jhmdb": (112, 112), "jhmdb-224": (224, 224), "ucf24": (112, 112), "ucf24-224": (224, 224)}
+
+
+def test_classes_of_ucf24_are_found_among_ucf101_s_outputs():
+    found = localization_study.outputs_of(ucf24.CLASSES, ucf101.CLASS_NAMES, needed=True)
+    assert len(set(found)) == 24 and [ucf101.CLASS_NAMES[i] for i in found] == list(ucf24.CLASSES)
 
 
 def test_a_uniform_map_scores_what_the_best_row_of_table_6_scores(shared):

@@ -10,7 +10,7 @@ import numpy as np
 from har_tf.evaluate.comparison import LEVEL, probability
 from har_tf.explain import captions
 from har_tf.names import file_name
-from har_tf.report import plots
+from har_tf.report import plots, settings
 from har_tf.report.page import Figure, Page, Section, Video, restored
 from har_tf.report.tables import Table, interval
 
@@ -37,9 +37,11 @@ def page(results: Mapping, figures: Path) -> Page:
             "model": f"{model['name']}, {model['start']}",
             "clips": f"{' x '.join(map(str, clip['shape'][:-1]))}, {clip['sampling']}, {clip['fit']}",
             "split": data["overlap"] or "thresholds chosen on other pictures",
+            "the paper": settings.fact(results["settings"]),
         },
         [
             Section("What was found", text="\n\n".join(said)),
+            settings.section(results["settings"]),
             *(Section(table.title, tables=[replace(table, title="")]) for table in made.values()),
             Section("Accuracy over the threshold", figures=[Figure(curves, caption)]),
             *restored(results["pictures"]),
@@ -101,7 +103,7 @@ def tables(results: Mapping) -> dict[str, Table]:
 
 def _hits(results, asked) -> Table:
     """Table 3: how often the map touches a true box, and how often its maximum lies in one."""
-    columns = HITS | ({"Paper": "paper"} if results["dataset"]["as_in_paper"] else {})
+    columns = HITS | _paper(results, asked, {"hits": "paper"})
     notes = [
         "Touches: a pixel above 0 lies in a true box, as the paper words it; a uniform map always touches.",
         "Maximum inside: the pointing game of Zhang et al. 2016, without tolerance; a uniform map scores the share of "
@@ -121,8 +123,8 @@ def _boxes(results, asked, choice) -> Table:
     columns["95 %"] = f"{measured}.average_interval"
     if choice == "given":
         columns["Threshold"] = "threshold"
-    elif results["dataset"]["as_in_paper"]:
-        columns |= {f"Paper: {iou:g}": f"paper.{i}" for i, iou in enumerate(ious)}
+    else:
+        columns |= _paper(results, asked, {f"{iou:g}": f"paper.{i}" for i, iou in enumerate(ious)})
     rule = {
         "oracle": "oracle, of each frame the threshold that fits its true box best",
         "given": "one threshold for all frames, chosen on held-out training clips",
@@ -135,6 +137,13 @@ def _boxes(results, asked, choice) -> Table:
             "maximum, so both have the same boxes."
         )
     return _table(f"{asked['title']}: {rule}", rows, columns, notes, highest)
+
+
+def _paper(results, asked, columns: Mapping[str, str]) -> dict[str, str]:
+    """The columns with the paper's figures, by the titles that say whether the settings are its; none of other data."""
+    if not any(row["paper"] for row in asked["rows"]):
+        return {}
+    return {settings.paper_title(results["settings"], what): path for what, path in columns.items()}
 
 
 def _sides(results) -> Table:
@@ -332,9 +341,13 @@ def _notes(results) -> list[str]:
             f"Chosen on {held_out['frames']} frames of {held_out['videos']} held-out training videos: "
             f"{' and '.join(results['chosen'].values())}."
         )
-    if not results["dataset"]["as_in_paper"]:
-        notes.append("The paper's figures are of another network or other data and are not set beside these.")
-    return notes
+    if taps and model["align"] == "methods":
+        notes.append(
+            "3DCAM is enlarged by corner points and Grad-CAM by equal cells; --align takes one of them for all rows."
+        )
+    elif taps:
+        notes.append(f"All maps are enlarged by {model['align']}.")
+    return notes + (settings.paper_note(results["settings"]) if results["dataset"]["name"] != "figures" else [])
 
 
 def _ious(results) -> str:
