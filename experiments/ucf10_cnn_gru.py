@@ -17,6 +17,7 @@ model that ignores the order of frames cannot exceed 70 % there: compare the row
 network with an average over time in place of its GRU layers.
 """
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Literal
 from har_tf import networks
 from har_tf.command import whole_numbers, words
 from har_tf.datasets.splits import PROTOCOLS
-from har_tf.datasets.stick_figures import Figures
+from har_tf.datasets.stick_figures import ACTIONS, Figures
 from har_tf.experiment import (
     Augmentation,
     Data,
@@ -37,10 +38,12 @@ from har_tf.experiment import (
     begin,
     check_options,
     open_run,
+    paper_settings,
     readable,
     run_cli,
 )
 from har_tf.names import say
+from har_tf.paper import Says, Silent
 from har_tf.report.page import stored
 from har_tf.subject import SMALL_CNN_GRU
 
@@ -66,6 +69,43 @@ PAPER_TABLE_2 = (
     ("Two-stream + LSTM (Yue-Hei Ng et al. 2015)", 101, 88.60),
     ("HalluciNet, ResNet-50 (Parmar & Morris 2021)", 101, 79.83),
 )
+# what the paper says of every setting
+PAPER = {
+    "data set": Says("ucf101", "section 4.1"),
+    "classes": Says(10, "section 4.1"),
+    "clips a class": Says(100, "section 4.1"),
+    "per_class": None,  # which the clips tell
+    "protocol": Says("random", "section 4.1, 80:20"),
+    "size": Says((128, 192), "section 3.1"),
+    "num_frames": Says(10, "section 3.1"),
+    "fit": Says("stretch", "section 4.1, resized"),
+    "short": Silent("which clips shorter than ten frames need"),
+    "models": Says(",".join(PAPER_TABLE_1), "Table 1", counts=False),
+    "weights": Silent("the baselines' start"),
+    "finetune": Silent("whether the baselines' ImageNet networks are trained"),
+    "filters": Silent("see cnn_gru"),
+    "pool_sizes": Silent("see cnn_gru"),
+    "dropout": Silent("its rate"),
+    "gru_dropout": Silent("none is named"),
+    "pool_before_norm": Says(False, "section 3.1"),
+    "normalize_sequence": Says(False, "section 3.1 names none"),
+    "epochs": Says(20, "section 4.2"),
+    "learning_rate": Silent("Adam's usual one"),
+    "schedule": Silent("none is named"),
+    "warmup_epochs": Silent("none is named"),
+    "batch_size": Silent("what fits a free GPU"),
+    "label_smoothing": Silent("none is named"),
+    "weight_decay": Silent("none is named"),
+    "clipnorm": Silent("none is named"),
+    "validation": Silent("on what clips the curves of Figure 4 are, and the epoch is chosen"),
+    "flip": Says(0.0, "section 4.5, no augmentation"),
+    "crop": Says(1.0, "section 4.5, no augmentation"),
+    "colour": Says(0.0, "section 4.5, no augmentation"),
+    "shift_frames": Says(0, "section 4.5, no augmentation"),
+    "pool": Says("spatial", "equation (1)"),
+    "seed": Silent("which clips are drawn"),
+    "seeds": Silent("how often it was trained"),
+}
 
 
 @dataclass(frozen=True)
@@ -110,6 +150,8 @@ class Recipe:
     protocol: str = "random"
     """How clips are split: random (the paper's), official or group (no recording on both sides); several, separated by
     commas, are set side by side."""
+    per_class: int | None = None
+    """Take so many clips of every class, drawn from the seed; 100 in the paper (section 4.1). None: all."""
     size: tuple[int, int] = (128, 192)
     """Height and width of the frames (section 3.1)."""
     num_frames: int = 10
@@ -119,9 +161,12 @@ class Recipe:
     fit: Literal["stretch", "crop", "inner"] = "stretch"
     """What is taken of a frame: all of it (stretch), its centre (crop), or the centre of its shorter side scaled to
     256 (inner), as I3D was trained."""
+    pool: Literal["spatial", "spatiotemporal"] = "spatial"
+    """Over what Grad-CAM averages gradients in Figures 6 to 8 and the overlay videos: over each frame by itself
+    (spatial, equation (1)), or over the whole clip, which is steadier."""
 
     seed: int = 0
-    """Seed of the splits and the embedded data set."""
+    """Seed of the splits, of what --per-class draws, and of the embedded data set."""
     seeds: str | None = None
     """Seeds of the starting weights, the order, the augmentation and the validation clips, separated by commas;
     several are averaged. None: that of --seed."""
@@ -142,8 +187,8 @@ PRESETS = {
 
 def main(recipe: Recipe) -> None:
     check(recipe)
-    dataset = recipe.data.listed()
-    split_up(recipe, dataset)
+    listed = recipe.data.listed()
+    split_up(recipe, taken(recipe, listed))
     begin(recipe)
 
     from har_tf.report.pages.explained import ClipPredictions, sections
@@ -154,23 +199,28 @@ def main(recipe: Recipe) -> None:
     # What can be wrong is found out here, before anything is drawn, decoded or trained.
     trainer = recipe.training.trainer(recipe.augmentation.augment())
     models, protocols, seed, seeds = built(recipe), words(recipe.protocol), recipe.seed, seeds_of(recipe)
-    dataset = dataset or recipe.embedded.draw(recipe.output, recipe.data.class_names, size=recipe.size, seed=seed)
-    split_up(recipe, dataset)
+    listed = listed or recipe.embedded.draw(recipe.output, recipe.data.class_names, size=recipe.size, seed=seed)
+    split_up(recipe, taken(recipe, listed))
 
-    with open_run(EXPERIMENT, recipe, f"{dataset.name}-{'+'.join(protocols)}", dataset) as run:
-        if dataset.official is not None and "official" not in protocols:
+    with open_run(EXPERIMENT, recipe, f"{listed.name}-{'+'.join(protocols)}", listed) as run:
+        if listed.official is not None and "official" not in protocols:
             say("note: the data have an official split (or train and test folders); --protocol official uses it")
         prepared = prepare(
-            dataset, recipe.output.cache, recipe.num_frames, recipe.size, short=recipe.short,
+            listed, recipe.output.cache, recipe.num_frames, recipe.size, short=recipe.short,
             workers=recipe.output.workers, fit=recipe.fit,
         )  # fmt: skip
         run.keep(prepared.path / "skipped.csv")
-        dataset = readable(dataset, prepared.skipped, "video")
+        whole = readable(listed, prepared.skipped, "video")
+        dataset = taken(recipe, whole)
+        splits = split_up(recipe, dataset)
         found = None if recipe.data.embedded else audited(dataset, run, recipe.output.workers)
+        data = described(dataset, len(prepared.skipped), recipe.num_frames) | {"left_out": len(whole) - len(dataset)}
         results = {
-            "dataset": described(dataset, len(prepared.skipped), recipe.num_frames),
+            "dataset": data,
+            "settings": paper_settings(recipe, PAPER, protocol=protocols[0], **of_paper(data, dataset.counts)),
             "paper": {"table_1": PAPER_TABLE_1, "table_2": PAPER_TABLE_2},
             "protocols": {},
+            "clips": clip_by_clip(listed, prepared.skipped, splits, seeds),
         }
         outcomes = {}
 
@@ -183,7 +233,7 @@ def main(recipe: Recipe) -> None:
             return outcome.as_dict() | {"answers": dict(zip(outcome.test.names, answered, strict=True))}
 
         # Table 1.
-        for protocol, split in split_up(recipe, dataset).items():
+        for protocol, split in splits.items():
             train, validation, _ = split.parts(seeds[0])
             counts = {"training_clips": len(train), "validation_clips": len(validation)}
             results["protocols"][protocol] = measured = split.measured(found=found) | counts
@@ -204,7 +254,7 @@ def main(recipe: Recipe) -> None:
         results["shown"] = {"model": name, "protocol": protocol}
         run.keep(shown.folder / "model.keras")
         run.keep(shown.folder / "history.csv")
-        answered = ClipPredictions(shown.model, shown.test, shown.probabilities)
+        answered = ClipPredictions(shown.model, shown.test, shown.probabilities, options={"pool": recipe.pool})
         numbered = is_numbered(results["dataset"])
         pictures = sections(answered, run.figures, run.overlays, 6, recipe.output.overlays, numbered)
         results["pictures"] = stored(pictures, run.path)
@@ -219,6 +269,9 @@ def check(recipe: Recipe) -> None:
     for name in words(recipe.model.models):
         networks.check(name, recipe.model.weights, recipe.model.weights_dir)
     check_options(recipe, gru_dropout=(0, 0.9))
+    each, wanted = recipe.embedded.clips // len(ACTIONS), recipe.per_class
+    if recipe.data.embedded and wanted is not None and wanted > each:
+        raise ValueError(f"--clips {recipe.embedded.clips} draws {each} of each class. Received: --per-class {wanted}")
     if min(recipe.size) < 16:
         raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {recipe.size[0]} x {recipe.size[1]}")
 
@@ -227,6 +280,30 @@ def split_up(recipe: Recipe, dataset) -> dict[str, Split]:
     """Protocol -> the data set in two parts; of one that is not drawn yet none."""
     protocols = words(recipe.protocol) if dataset else ()
     return {p: Split.of(dataset, p, recipe.seed, recipe.training.validation, seeds_of(recipe)) for p in protocols}
+
+
+def taken(recipe: Recipe, dataset):
+    """The clips that are taken of a data set, of one that is not drawn yet None.
+
+    Raises:
+        DatasetError: a class has fewer than --per-class.
+    """
+    every = dataset is None or recipe.per_class is None
+    return dataset if every else dataset.sample(recipe.per_class, recipe.seed)
+
+
+def clip_by_clip(listed, skipped, splits: dict[str, Split], seeds: list[int]) -> dict[str, dict[str, str]]:
+    """Clip -> protocol -> training, validation, test, unreadable or left out; with several seeds, protocol and seed."""
+    unreadable = {video.path for video in skipped}
+    names = [record.name(listed.root) for record in listed.records]
+    found = {name: {} for name in names}
+    for (protocol, split), seed in itertools.product(splits.items(), seeds):
+        parts = zip(("training", "validation", "test"), split.parts(seed), strict=True)
+        part_of = {record.name(listed.root): part for part, of in parts for record in of.records}
+        for name in names:
+            other = "unreadable" if listed.root / name in unreadable else "left out"
+            found[name][protocol if len(seeds) == 1 else f"{protocol}, seed {seed}"] = part_of.get(name, other)
+    return found
 
 
 def seeds_of(recipe: Recipe) -> list[int]:
@@ -283,10 +360,17 @@ def described(dataset, skipped: int, num_frames: int) -> dict:
     return {
         "name": dataset.name, "classes": list(dataset.class_names), "clips": len(dataset), "skipped": skipped,
         "ucf101": of_ucf101,
-        # ten classes of UCF101 with some hundred clips each
-        "as_in_paper": of_ucf101 and ten and min(dataset.counts.values()) >= 100,
         "order_blind_ceiling": 0.7 if embedded and ten and whole_steps else None,
         "notes": list(dataset.notes),
+    }  # fmt: skip
+
+
+def of_paper(data: dict, counts: dict[str, int]) -> dict:
+    """What the run takes of the settings that are no options; `counts` is class -> its clips."""
+    least, most = min(counts.values()), max(counts.values())
+    return {
+        "data set": "ucf101" if data["ucf101"] else data["name"], "classes": len(counts),
+        "clips a class": most if least == most else f"{least} to {most}",
     }  # fmt: skip
 
 

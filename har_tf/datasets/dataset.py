@@ -82,6 +82,22 @@ class ActionDataset:
         )
         return replace(self, records=tuple(records), class_names=tuple(classes))
 
+    def sample(self, per_class: int, seed: int = 0) -> ActionDataset:
+        """The same data set with so many records of every class, drawn from the seed, in their order.
+
+        A class is drawn from alike whatever other classes take part.
+
+        Raises:
+            DatasetError: a class has fewer.
+        """
+        if few := [f"{count} of {name}" for name, count in self.counts.items() if count < per_class]:
+            more = f" and {len(few) - 5} more classes" if len(few) > 5 else ""
+            raise DatasetError(
+                f"{self.root}: too few clips of a class. Expected {per_class} of each. "
+                f"Received: {', '.join(few[:5])}{more}"
+            )
+        return self.subset(splits.sample(self.records, self.class_names, seed, per_class))
+
     def called(self, names: Mapping[str, str]) -> ActionDataset:
         """The same data set with other names for some of its classes, as a model that was made elsewhere calls them.
 

@@ -82,6 +82,18 @@ def at_random(
         yield from (of_class[position] for position in order[: max(count, 0)])
 
 
+def sample(
+    records: Sequence[VideoRecord], class_names: Sequence[str], seed: int, per_class: int
+) -> Iterator[VideoRecord]:
+    """So many records of every class, in the order of the records."""
+    labels, chosen = np.array([record.label for record in records]), set()
+    for label, name in enumerate(class_names):
+        # Not the numbers that `at_random` draws the test part of this class by.
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode()), 1])
+        chosen.update(rng.permutation(np.flatnonzero(labels == label))[:per_class].tolist())
+    yield from (record for position, record in enumerate(records) if position in chosen)
+
+
 def by_group(
     records: Iterable[VideoRecord], class_names: Sequence[str], seed: int, fraction: float
 ) -> Iterator[VideoRecord]:

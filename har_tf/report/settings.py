@@ -19,8 +19,11 @@ def section(settings: Mapping) -> Section:
         for entry in settings["readings"]
     ]
     if settings["open"]:
-        entries = (f"{_name(entry)}: {value(entry['run'])} ({entry['why']})" for entry in settings["open"])
-        notes.append(f"The paper leaves open, and this run takes: {'; '.join(entries)}.")
+        reasons: dict[str, list[str]] = {}
+        for entry in settings["open"]:
+            reasons.setdefault(entry["why"], []).append(f"{_name(entry)} {value(entry['run'])}")
+        taken = "; ".join(f"{', '.join(entries)} ({why})" for why, entries in reasons.items())
+        notes.append(f"The paper leaves open, and this run takes: {taken}.")
     if not settings["differs"]:
         return Section(TITLE, text="\n\n".join(["Nothing of what the paper says.", *notes]))
     return Section(TITLE, tables=[table(settings, notes)])
@@ -57,7 +60,9 @@ def value(found: Any) -> str:
         return "none"
     if isinstance(found, float):
         return f"{found:g}"
-    return " ".join(map(value, found)) if isinstance(found, list | tuple) else str(found)
+    if isinstance(found, list | tuple):
+        return " ".join(map(value, found))
+    return ", ".join(part.strip() for part in str(found).split(","))
 
 
 def _name(entry: Mapping) -> str:

@@ -54,6 +54,22 @@ def test_a_class_is_split_alike_whatever_other_classes_take_part():
         assert sorted(paths(UCF.only(["c", "a"]).split(protocol)[1])) == sorted(whole)
 
 
+def test_so_many_of_every_class_are_drawn_from_the_seed():
+    dataset = make({name: {f"{name}/g{g}": 4 for g in range(size)} for name, size in (("a", 3), ("b", 2), ("c", 2))})
+    few = dataset.sample(3, seed=1)
+    assert set(few.counts.values()) == {3} and few.official == dataset.official
+    order = [dataset.records.index(record) for record in few.records]
+    assert order == sorted(order), "in the order of the records"
+    assert few.records == dataset.sample(3, seed=1).records != dataset.sample(3, seed=2).records
+    name = dataset.class_names[-1]
+    alone = dataset.only([name, dataset.class_names[0]]).sample(3, seed=1)
+    label = dataset.class_names.index(name)
+    assert [r.path for r in few.records if r.label == label] == [r.path for r in alone.records if r.label == 0]
+    assert len(dataset.sample(8)) == 24
+    with pytest.raises(DatasetError, match="too few clips of a class. Expected 9 of each. Received: 8 of b, 8 of c$"):
+        dataset.sample(9)
+
+
 def test_overlap_counts_by_hand():
     dataset = make({"a": {"g1": 3, "g2": 2}, "b": {"g1": 1, "": 2}})
     a1, a2, a3, a4, _, b1, b2, b3 = dataset.records

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import keras
@@ -74,6 +75,23 @@ def test_table_1_prints_the_results(tiny_run, results):
         other = results["protocols"]["random"]["models"][name]["accuracy"]
         assert float(rows[name]["Accuracy, random split"]) == pytest.approx(other)
     assert "Paper: accuracy" not in rows["CNN-GRU"], "figures from other data are never set beside these"
+
+
+def test_what_differs_from_the_paper_is_a_value_and_on_the_page(tiny_run, results):
+    differs = {entry["setting"]: entry["run"] for entry in results["settings"]["differs"]}
+    assert differs == {
+        "data set": "figures", "clips a class": 6, "protocol": "group", "size": [32, 48], "epochs": 2,
+        "models": "CNN-GRU,Frame-CNN", "normalize_sequence": True, "pool_before_norm": True,
+    }  # fmt: skip
+    page = (tiny_run / "report.html").read_text()
+    assert "What differs from the paper" in page and "<td>20 (section 4.2)</td><td>2</td>" in page
+    assert "averaged over each frame by itself, equation (1)" in page
+
+
+def test_every_clip_is_told_to_be_in_its_part(results):
+    for protocol, measured in results["protocols"].items():
+        parts = Counter(parts[protocol] for parts in results["clips"].values())
+        assert parts == {part: measured[f"{part}_clips"] for part in ("training", "validation", "test")}
 
 
 def test_of_several_seeds_the_table_has_the_mean_and_an_interval_over_recordings(results):
@@ -202,7 +220,7 @@ def test_an_unreadable_video_is_listed_and_the_rest_goes_on(tiny_recipe, tmp_pat
     results = json.loads((run / "results.json").read_text())
     assert (results["dataset"]["clips"], results["dataset"]["skipped"]) == (12, 1)
     page = (run / "report.html").read_text()
-    assert "always answering the most frequent class reaches 0.5" in page and "Table" not in page
+    assert "always answering the most frequent class reaches 0.5" in page and ">Table 1" not in page
     assert results["protocols"]["group"]["overlap"]["near_identical"] is not None, "looked for"
     part = results["protocols"]["group"]
     assert sum(part[f"{name}_clips"] for name in ("training", "validation", "test")) == 12
@@ -230,7 +248,7 @@ def test_real_videos_under_both_protocols(shared, tmp_path):
     """Real UCF101 clips with the official lists and real MobileNet weights, two classes, one epoch."""
     recipe = changed(
         PRESETS["paper"], data_dir=str(shared / "data" / "ucf10"), lists=shared / "data" / "splits" / "ucf101",
-        weights_dir=shared / "weights", classes="Surfing,Archery", protocol="official",
+        weights_dir=shared / "weights", classes="Surfing,Archery", protocol="official", per_class=20,
         models="MobileNet,ResNet50", size=(64, 96), num_frames=4, epochs=1, overlays=1, out=tmp_path, run="real",
     )  # fmt: skip
     ucf10_cnn_gru.main(recipe)
@@ -238,7 +256,12 @@ def test_real_videos_under_both_protocols(shared, tmp_path):
     assert results["dataset"]["classes"] == ["Surfing", "Archery"]
     official = results["protocols"]["official"]
     assert official["overlap"]["with_sibling"] == 0
-    assert sum(official[f"{part}_clips"] for part in ("training", "validation", "test")) == 52
+    assert sum(official[f"{part}_clips"] for part in ("training", "validation", "test")) == 40
+    parts = Counter(parts["official"] for parts in results["clips"].values())
+    assert (parts["left out"], parts["test"], len(results["clips"])) == (12, official["test_clips"], 52)
+    differs = {entry["setting"]: entry["run"] for entry in results["settings"]["differs"]}
+    assert (differs["classes"], differs["clips a class"], differs["protocol"]) == (2, 20, "official")
+    assert "data set" not in differs, "they are of UCF101"
     by_protocol = ucf10_cnn_gru.split_up(changed(recipe, protocol="official,random"), recipe.data.listed())
     assert [split.measured()["overlap"]["with_sibling"] > 0 for split in by_protocol.values()] == [False, True]
     assert official["models"]["ResNet50"]["status"] == "not run"
@@ -268,6 +291,7 @@ def test_real_videos_under_both_protocols(shared, tmp_path):
         ({"figure_height": 3.0}, "figure_height"),
         ({"weights": "nowhere.h5", "models": "VGG16"}, "nowhere.h5: no such weights file"),
         ({"weights_dir": Path("nowhere"), "models": "VGG16"}, "nowhere"),
+        ({"per_class": 7}, "--clips 60 draws 6 of each class. Received: --per-class 7"),
     ],
 )
 def test_wrong_options_end_in_one_line_before_any_work(tiny_recipe, tmp_path, capsys, change, words):
@@ -288,6 +312,14 @@ def test_names_without_groups_are_told_before_models_are_built(tiny_recipe, empt
     assert guarded(lambda: ucf10_cnn_gru.main(recipe)) == 1
     error = capsys.readouterr().err
     assert "8 of 8 videos name no group, first a0.mp4" in error and "--protocol random" in error
+
+
+def test_fewer_clips_than_asked_for_are_told_before_models_are_built(tiny_recipe, empty_videos, monkeypatch, capsys):
+    monkeypatch.setattr(ucf10_cnn_gru, "begin", lambda recipe: pytest.fail("TensorFlow, then downloads"))
+    root = empty_videos("videos", {name: [f"{name}{i}.mp4" for i in range(n)] for name, n in (("a", 4), ("b", 2))})
+    recipe = changed(tiny_recipe, dataset=None, data_dir=str(root), protocol="random", per_class=3)
+    assert guarded(lambda: ucf10_cnn_gru.main(recipe)) == 1
+    assert "too few clips of a class. Expected 3 of each. Received: 2 of b" in capsys.readouterr().err
 
 
 def test_an_output_folder_that_cannot_be_written_is_named(tiny_recipe, tmp_path, capsys):

@@ -12,12 +12,13 @@ PAPER = {
     "bidirectional": Says(False, "section III"),
     "tables": Says("9,10", "section 5", counts=False),
     "dropout": Silent("none is named"),
+    "clipnorm": Silent("none is named"),
 }
 SAME = {"learning_rate": 1e-3, "size": (128, 192), "i3d_frames": 16, "bidirectional": False, "tables": "9,10"}
 
 
 def compared(**changes):
-    found = compare(PAPER, SAME | {"dropout": None} | changes)
+    found = compare(PAPER, SAME | {"dropout": 0.5, "clipnorm": None} | changes)
     return json.loads(json.dumps(found)), settings.section(found)
 
 
@@ -25,7 +26,7 @@ def test_a_run_in_the_paper_s_setting_says_so_and_what_is_open():
     found, part = compared()
     assert part.tables == () and part.text.startswith("Nothing of what the paper says.\n\n")
     assert "several things of i3d frames: 64 (Table 2) or 16 (section 4). This run takes 16." in part.text
-    assert "leaves open, and this run takes: dropout: none (none is named)." in part.text
+    assert "leaves open, and this run takes: dropout 0.5, clipnorm none (none is named)." in part.text
     assert settings.fact(found) == "as in the paper, in all that it says"
     assert settings.paper_title(found, "accuracy") == "Paper: accuracy" and settings.paper_note(found) == []
 
@@ -38,7 +39,7 @@ def test_what_differs_is_a_table_and_stands_beside_the_paper_s_figures():
         ("learning rate", "0.001 (section 4)", "0.01"),
         ("size", "128 192 (section 3.1)", "64 96"),
         ("bidirectional", "no (section III)", "yes"),
-        ("tables", "9,10 (section 5)", "9"),
+        ("tables", "9, 10 (section 5)", "9"),
     )
     assert "size: small frames are for two cores." in table.notes
     assert settings.fact(found) == "other learning rate, size and bidirectional"
@@ -49,5 +50,5 @@ def test_what_differs_is_a_table_and_stands_beside_the_paper_s_figures():
 
 def test_what_does_not_count_leaves_the_run_as_in_the_paper():
     found, part = compared(tables="9")
-    assert part.tables[0].rows == (("tables", "9,10 (section 5)", "9"),)
+    assert part.tables[0].rows == (("tables", "9, 10 (section 5)", "9"),)
     assert settings.fact(found).startswith("as in the paper") and settings.paper_note(found) == []

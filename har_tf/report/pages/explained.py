@@ -10,6 +10,11 @@ from har_tf.names import file_name
 from har_tf.report import page, plots
 
 LONGEST = 1800  # frames of a video whose overlay is drawn on all of them
+_EQUATION = "equation (1) of Hossain et al. 2025"
+_AVERAGED = {
+    "spatial": f", with gradients averaged over each frame by itself, {_EQUATION}",
+    "spatiotemporal": f", with gradients averaged over the whole clip, unlike {_EQUATION}",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +27,7 @@ class ClipPredictions:
         probabilities: (N, C).
         taps: where Grad-CAM is taken, name in captions -> tap, such as one a stream; empty: where it is by itself.
         methods: of `har_tf.explain.methods.METHODS`; several stand beside each other.
+        options: further ones of `har_tf.explain.by_method`, such as `pool`.
     """
 
     model: object
@@ -29,6 +35,7 @@ class ClipPredictions:
     probabilities: np.ndarray
     taps: Mapping[str, str] = field(default_factory=dict)
     methods: Sequence[str] = ("gradcam",)
+    options: Mapping[str, object] = field(default_factory=dict)
 
     def correct(self) -> list[int]:
         """Positions of correctly classified clips, one a class, the surest first."""
@@ -57,7 +64,7 @@ class ClipPredictions:
         """What every method and tap shows of clips (B, T, H, W, 3), by name; "" for one that stands by itself."""
         from har_tf.explain import by_method
 
-        return by_method(self.model, clips, self.methods, self.taps or None)
+        return by_method(self.model, clips, self.methods, self.taps or None, **self.options)
 
     def caption(self, position: int) -> str:
         """Such as "Bowling taken for CricketBowling, 0.61 (v_Bowling_g01_c02)"."""
@@ -83,7 +90,8 @@ def frame_strip(answered: ClipPredictions, positions: list[int], path: Path) -> 
     plots.frame_strip(rows, path)
     if tuple(answered.methods) == ("gradcam",):
         taps = " and ".join(explanation.settings["tap"] for explanation in explanations.values())
-        return page.Figure(path, f"Every clip above its Grad-CAM overlay, taken at {taps}.")
+        made = _AVERAGED.get(answered.options.get("pool"), "")
+        return page.Figure(path, f"Every clip above its Grad-CAM overlay, taken at {taps}{made}.")
     made = ", ".join(f"{each.method} at {_where(each)}" for each in explanations.values())
     return page.Figure(path, f"Every clip above its overlays: {made}.")
 

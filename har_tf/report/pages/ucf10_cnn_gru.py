@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from har_tf.report import plots
+from har_tf.report import plots, settings
 from har_tf.report.page import Figure, Page, Section, both_sides, data_line, headed, restored, split_line
 from har_tf.report.tables import Table, interval
 
@@ -36,10 +36,12 @@ def page(results: Mapping, figures: Path) -> Page:
             "data": data_line(results["dataset"]),
             "protocol": "; ".join(f"{part}: {split_line(p)}" for part, p in results["protocols"].items()),
             "accuracy": f"{row['accuracy']:.4f} ({shown})",
+            "the paper": settings.fact(results["settings"]),
         },
         [
             Section(headed("Table 1", "classification", numbered), tables=[tables["table_1"]]),
             *literature,
+            settings.section(results["settings"]),
             *both_sides(results["protocols"]),
             Section(headed("Figure 4", "training", numbered), figures=[Figure(curves, "Loss and accuracy by epoch.")]),
             Section(headed("Figure 5", "confusion", numbered), figures=[Figure(confusion, matrix)]),
@@ -56,9 +58,9 @@ def is_numbered(data: Mapping) -> bool:
 
 
 def table_1(results: Mapping) -> Table:
-    """Table 1; with the paper's figures only where data and split are the paper's."""
-    (first, part), *others = results["protocols"].items()
-    paper = results["paper"]["table_1"] if results["dataset"]["as_in_paper"] and first == "random" else {}
+    """Table 1; on UCF101 with the paper's figures, whose titles say so where other settings differ."""
+    (_, part), *others = results["protocols"].items()
+    paper = results["paper"]["table_1"] if results["dataset"]["ucf101"] else {}
     names = list(part["models"])
     names += [name for name in results["paper"]["table_1"] if name not in names and results["dataset"]["ucf101"]]
     rows = [{"name": name, "status": "not run"} | part["models"].get(name, {}) for name in names]
@@ -82,7 +84,9 @@ def table_1(results: Mapping) -> Table:
             )
     highest = [name for name in columns if name in ("Accuracy", "Precision", "Recall", "F1") or "split" in name]
     for i, metric in enumerate(("accuracy", "precision", "recall", "F1") if paper else ()):
-        columns[f"Paper: {metric}"] = lambda row, i=i: paper.get(row["name"], [None] * 4)[i]
+        columns[settings.paper_title(results["settings"], metric)] = lambda row, i=i: paper.get(
+            row["name"], [None] * 4
+        )[i]
     title = headed("Table 1", "classification performance", is_numbered(results["dataset"]))
     return Table.of(
         title, rows, columns, notes=_notes(results, names), highest=highest,
@@ -98,8 +102,10 @@ def _seeds(measured: Mapping) -> int:
 def _notes(results: Mapping, names: list[str]) -> list[str]:
     """What stands under Table 1."""
     data, protocols = results["dataset"], results["protocols"]
-    first, part = next(iter(protocols.items()))
+    part = next(iter(protocols.values()))
     notes = [f"Measured on {data_line(data)}."]
+    if data["left_out"]:
+        notes.append(f"{data['left_out']} more are left out, so that every class has as many; drawn from the seed.")
     notes += [f"{name} split: {p['test_clips']} test clips; {split_line(p)}." for name, p in protocols.items()]
     if any(row.get("group_interval") for row in part["models"].values()):
         notes.append("The interval draws whole recordings again, of which several clips were cut.")
@@ -110,8 +116,10 @@ def _notes(results: Mapping, names: list[str]) -> list[str]:
             "Three pairs of actions are each other's reverse: under the group split, Frame-CNN and the ImageNet "
             f"networks, which average over time, cannot exceed {data['order_blind_ceiling']:.2f}."
         )
-    if is_numbered(data) and not (data["as_in_paper"] and first == "random"):
-        notes.append("The paper's figures were measured on other data or another split and are not set beside these.")
+    if data["ucf101"]:
+        notes += settings.paper_note(results["settings"])
+    elif is_numbered(data):
+        notes.append("The paper's figures were measured on other data and are not set beside these.")
     for protocol, measured in protocols.items():
         notes += [f"{name}, {protocol}: {row['reason']}" for name, row in measured["models"].items() if row["reason"]]
         absent = {name for row in measured["models"].values() for name in row.get("absent", [])}
@@ -127,6 +135,7 @@ def table_2(results: Mapping) -> Table:
     """Table 2, of runs on UCF101: the literature's figures as the paper quotes them, with their number of classes."""
     rows = [(model, classes, accuracy, "quoted") for model, classes, accuracy in results["paper"]["table_2"]]
     notes = ["Quoted figures are the paper's, not measured here. Those on 101 classes do not compare with ten."]
+    notes += settings.paper_note(results["settings"])
     data, name, protocol = results["dataset"], results["shown"]["model"], results["shown"]["protocol"]
     accuracy = results["protocols"][protocol]["models"][name]["accuracy"]
     source = f"measured on {data['clips']} clips, {protocol} split"

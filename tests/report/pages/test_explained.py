@@ -1,5 +1,6 @@
 """Which clips stand for a class, and what is drawn of them."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -65,8 +66,8 @@ def test_without_a_wrong_answer_there_is_no_figure_of_the_worst(answered, tmp_pa
 def test_the_overlays_of_all_taps_stand_together(answered, tmp_path, monkeypatch):
     asked, saved = [], {}
 
-    def by_method(model, clips, methods, taps):
-        asked.append((methods, taps))
+    def by_method(model, clips, methods, taps, **options):
+        asked.append((methods, taps, *options.items()))
         return {
             name: SimpleNamespace(settings={"tap": tap}, empty=[False] * len(clips))
             for name, tap in (taps or {"": "last"}).items()
@@ -94,6 +95,10 @@ def test_the_overlays_of_all_taps_stand_together(answered, tmp_path, monkeypatch
     assert figure.caption.endswith("taken at G_5b and M_13.")
     explained.frame_strip(answered, [1], tmp_path / "s.png")
     assert rows[3:] == ["a, 0.90 (v_1)", ""], "one overlay stands close under its clip"
+    for pool, told in (("spatial", "each frame by itself, equation (1)"), ("spatiotemporal", "clip, unlike equation")):
+        of_pool = replace(answered, options={"pool": pool})
+        assert told in explained.frame_strip(of_pool, [1], tmp_path / "s.png").caption
+        assert asked[-1] == (("gradcam",), None, ("pool", pool))
 
 
 def test_methods_stand_together(answered, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The tables of the first experiment, from results alone."""
 
-from experiments.ucf10_cnn_gru import PAPER_TABLE_1, PAPER_TABLE_2
+from experiments.ucf10_cnn_gru import PAPER, PAPER_TABLE_1, PAPER_TABLE_2, PRESETS
+from har_tf.experiment import paper_settings
 from har_tf.report.page import both_sides
 from har_tf.report.pages.ucf10_cnn_gru import page, table_1, table_2
 
@@ -9,24 +10,35 @@ def fake_results(name, protocol, as_in_paper=True):
     row = {"status": "run", "accuracy_interval": [0.4, 0.6], "parameters": 1, "seconds": 60.0, "reason": None}
     row |= {"starts_from": "random weights"}
     row |= dict.fromkeys(("accuracy", "precision", "recall", "f1"), 0.5)
-    dataset = {"name": name, "classes": list("abcdefghij"), "clips": 1000, "skipped": 0, "as_in_paper": as_in_paper}
+    dataset = {"name": name, "classes": list("abcdefghij"), "clips": 1000, "skipped": 0, "left_out": 0}
     dataset |= {"ucf101": name == "ucf101", "order_blind_ceiling": None}
+    facts = {"data set": name, "classes": 10, "clips a class": 100 if as_in_paper else "101 to 167"}
+    settings = paper_settings(PRESETS["paper"], PAPER, protocol=protocol, **facts)
     overlap = {"identical": [["a/1.mp4", "b/2.mp4", 0.0]], "near_identical": None}
     part = {"test_clips": 200, "overlap_text": "none", "overlap": overlap, "most_frequent_class": 0.125}
     part["models"] = {"CNN-GRU": row}
     paper = {"table_1": PAPER_TABLE_1, "table_2": PAPER_TABLE_2}
     shown = {"model": "CNN-GRU", "protocol": protocol}
-    return {"dataset": dataset, "protocols": {protocol: part}, "paper": paper, "shown": shown}
+    return {
+        "dataset": dataset, "settings": settings, "protocols": {protocol: part}, "paper": paper, "shown": shown
+    }  # fmt: skip
 
 
-def test_the_paper_s_figures_stand_only_beside_the_paper_s_data():
+def test_the_paper_s_figures_stand_beside_its_data_and_say_where_other_settings_differ():
     same = table_1(fake_results("ucf101", "random"))
     assert dict(zip(same.columns, same.rows[0], strict=True))["Paper: accuracy"] == PAPER_TABLE_1["CNN-GRU"][0] == 0.965
     vgg = next(row for row in same.rows if row[0] == "VGG16")
     assert vgg[1] == "not run"
     assert dict(zip(same.columns, vgg, strict=True))["Paper: accuracy"] == 0.065
-    for other in (fake_results("ucf101", "official"), fake_results("ucf101", "random", as_in_paper=False)):
-        assert "Paper: accuracy" not in table_1(other).columns
+    assert not any("other settings" in note for note in same.notes)
+    others = {"protocol": fake_results("ucf101", "official"), "clips a class": fake_results("ucf101", "random", False)}
+    for setting, results in others.items():
+        other = table_1(results)
+        assert "Paper: accuracy" not in other.columns
+        assert dict(zip(other.columns, other.rows[0], strict=True))["Paper, other settings: accuracy"] == 0.965
+        told = f"The paper's figures were measured with other settings than this run's, other {setting}."
+        assert told in other.notes and told in table_2(results).notes
+    assert not any("Paper" in column for column in table_1(fake_results("figures", "random")).columns)
 
 
 def test_the_literature_s_figures_stand_only_in_runs_on_ucf101(tmp_path):
@@ -42,6 +54,7 @@ def test_the_literature_s_figures_stand_only_in_runs_on_ucf101(tmp_path):
         shown = [made.title, *(s.title for s in made.sections), *(table.title for table in made.tables.values())]
         numbered = [title for title in shown if "Table" in title or "Figure" in title or "with Grad-CAM" in title]
         assert bool(numbered) is (data != "my_videos")
+        assert ("What differs from the paper" in shown) and made.facts["the paper"].startswith("other ")
         assert not any("paper" in note for note in made.tables["table_1"].notes) or data != "my_videos"
 
 
