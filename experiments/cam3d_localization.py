@@ -59,6 +59,7 @@ from har_tf.evaluate.map_rows import layer, paper_tables
 from har_tf.evaluate.options import Clips, Maps, SmallResNeXt
 from har_tf.experiment import (
     Data,
+    Devices,
     Embedded,
     Output,
     Split,
@@ -110,6 +111,7 @@ class Recipe:
     clips: Clips = Clips()
     maps: Maps = Maps()
     training: Training = Training(schedule="cosine", warmup_epochs=0.5)
+    devices: Devices = Devices()
     output: Output = Output(overlays=6)
 
     seed: int = 0
@@ -186,7 +188,7 @@ def main(recipe: Recipe) -> None:
     dataset = recipe.data.listed(partial=recipe.data.partial, **loading)
     begin(recipe)
 
-    from har_tf import training
+    from har_tf import devices
     from har_tf.datasets import hmdb51, splits, ucf101
     from har_tf.datasets.stick_figures import ACTIONS
     from har_tf.evaluate.boxed_clips import survey
@@ -198,7 +200,7 @@ def main(recipe: Recipe) -> None:
     from har_tf.trial import Parts
 
     # What can be wrong is found out here, before anything is drawn, decoded or trained.
-    training.seed_everything(recipe.seed)
+    devices.seed_everything(recipe.seed, None)
     known = [dataset.class_names if dataset else recipe.data.class_names or ACTIONS]
     trained_on = {"jhmdb": hmdb51, "ucf24": ucf101}.get(recipe.data.dataset)
     known += [trained_on.CLASS_NAMES] if trained_on else []

@@ -30,6 +30,7 @@ from har_tf.command import whole_numbers
 from har_tf.evaluate.fusion_rows import FUSION, Networks
 from har_tf.experiment import (
     Data,
+    Devices,
     Embedded,
     Output,
     Split,
@@ -77,6 +78,7 @@ class Recipe:
     embedded: Embedded = Embedded(clips=500)
     networks: Networks = Networks()
     training: Training = Training(epochs=30)
+    devices: Devices = Devices()
     output: Output = Output(overlays=2)
 
     protocol: Literal["official", "group", "random"] | None = None

@@ -44,6 +44,7 @@ from har_tf.evaluate.gated_rows import Networks
 from har_tf.experiment import (
     Augmentation,
     Data,
+    Devices,
     Embedded,
     Output,
     Split,
@@ -84,6 +85,7 @@ class Recipe:
     embedded: Embedded = Embedded(clips=300, clutter=0.0)
     networks: Networks = Networks()
     training: Training = Training(epochs=100, schedule="step", batch_size=32, validation=0.0)
+    devices: Devices = Devices()
     augmentation: Augmentation = Augmentation(flip=0.5)
     output: Output = Output(overlays=2)
 

@@ -30,6 +30,7 @@ from har_tf.datasets.stick_figures import ACTIONS, Figures
 from har_tf.experiment import (
     Augmentation,
     Data,
+    Devices,
     Embedded,
     Output,
     Split,
@@ -144,6 +145,7 @@ class Recipe:
     embedded: Embedded = Embedded()
     model: Model = Model()
     training: Training = Training()
+    devices: Devices = Devices()
     augmentation: Augmentation = Augmentation()
     output: Output = Output()
 

@@ -37,6 +37,7 @@ from har_tf.datasets.stick_figures import ACTIONS, REVERSED_PAIRS
 from har_tf.evaluate.options import Reading
 from har_tf.experiment import (
     Data,
+    Devices,
     Embedded,
     Output,
     Training,
@@ -62,6 +63,7 @@ class Recipe:
     model: Model = Model(augment=True)
     swin: SmallSwin = SmallSwin()
     training: Training = Training(epochs=30, schedule="cosine", warmup_epochs=1.0, weight_decay=0.01, clipnorm=1.0)
+    devices: Devices = Devices()
     reading: Reading = Reading()
     concepts: Concepts = Concepts()
     backwards: Backwards = Backwards()
@@ -120,7 +122,7 @@ def main(recipe: Recipe) -> None:
     source = ConceptSource.open(asked)
     begin(recipe)
 
-    from har_tf import training
+    from har_tf import devices
     from har_tf.concepts import reversal
     from har_tf.concepts.cav import CavFit
     from har_tf.concepts.clip_sets import ClipReader, class_clips, concept_sets
@@ -135,7 +137,7 @@ def main(recipe: Recipe) -> None:
     from har_tf.trial import Parts
 
     # What can be wrong is found out here, before anything is drawn, mined or trained.
-    training.seed_everything(recipe.seed)
+    devices.seed_everything(recipe.seed, None)
     seed, batch_size = recipe.seed, recipe.training.batch_size
     subject = recipe.model.subject(recipe.reading.shape, [class_names], recipe.swin, start_seed=seed)
     if subject.missing:

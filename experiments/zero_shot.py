@@ -26,7 +26,7 @@ import numpy as np
 
 from har_tf import command
 from har_tf.command import check_name, check_ranges
-from har_tf.experiment import RANGES, Data, Output, begin, open_run
+from har_tf.experiment import RANGES, Data, Devices, Output, begin, open_run
 from har_tf.files.keras_file import check_keras_file
 from har_tf.files.whole import whole_file
 from har_tf.names import index_of
@@ -54,12 +54,14 @@ class Recipe:
     """Classes that the model calls otherwise than the data, separated by commas, as in "Surfing=surfing water,..."."""
     windows: int = 10
     """The most clips of a video over which windows are averaged, evenly over the video."""
+    devices: Devices = Devices()
 
 
 def main(recipe: Recipe) -> None:
     check_ranges(recipe, {"windows": (1, None)})
     check_ranges(recipe.output, {"workers": RANGES["workers"]})
     check_name("--run", recipe.output.run)
+    recipe.devices.check()
     names = Model(model=recipe.model, called=recipe.called).model_names
     if not recipe.model.is_file():
         raise FileNotFoundError(f"{recipe.model}: no such model; `python -m har_tf import-weights` writes one")

@@ -1,6 +1,7 @@
 """What every command line of the project does alike: options from a dataclass, one line of reason for a failure."""
 
 import functools
+import itertools
 import logging
 import math
 import os
@@ -17,6 +18,7 @@ from har_tf.names import say, shown
 from har_tf.signals import ENDS, Terminated, is_program
 
 FAILED = 1
+OPEN_SWITCHES = ("deterministic",)  # options that are True, False or None: left open
 
 
 def run(
@@ -55,6 +57,7 @@ def run(
     try:
         try:
             config = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
+            parsing["args"] = _spelled_out(sys.argv[1:] if parsing.get("args") is None else parsing["args"])
             parsed = functools.partial(tyro.cli, options, prog=prog, description=description, config=config, **parsing)
             code = guarded(lambda: function(parsed()))
         finally:
@@ -71,6 +74,16 @@ def run(
         for number in ENDS:
             signal.signal(number, signal.SIG_IGN)  # all is done; Python, on its way out, would end as if it were not
     sys.exit(code)
+
+
+def _spelled_out(arguments: Sequence[str]) -> list[str]:
+    """Arguments in which a switch of `OPEN_SWITCHES`, and its `--no-`, has the value that tyro wants of it."""
+    known = {f"--{no}{name}": (f"--{name}", str(not no)) for name in OPEN_SWITCHES for no in ("", "no-")}
+    spelled = []
+    for argument, following in itertools.zip_longest(arguments, arguments[1:]):
+        has_value = following in ("True", "False", "None")
+        spelled += [argument] if argument not in known or has_value else known[argument]
+    return spelled
 
 
 _signals: list[int] = []  # that came since `run` was called

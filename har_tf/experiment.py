@@ -162,10 +162,6 @@ class Training:
     validation: float = 0.1
     """Share of the training clips on which the best epoch is chosen, where the data come without a validation part
     (val/); 0: none, and the last epoch is kept."""
-    strategy: Literal["one", "mirrored", "tpu"] = "one"
-    """Train on one device, on all GPUs of this machine (mirrored), or on a TPU."""
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    """What layers compute in; mixed_float16 is quicker on most GPUs."""
 
     def recipe(self, **more: Any):
         """The `har_tf.training.TrainingRecipe`; `more` are its fields that this group lacks.
@@ -177,21 +173,50 @@ class Training:
         return TrainingRecipe(**{name: value for name, value in vars(self).items() if name in names} | more)
 
     def trainer(self, augment: Any = None, **more: Any):
-        """The `har_tf.trial.Trainer` of all rows of a table; sets the precision of what is built from now on.
+        """The `har_tf.trial.Trainer` of all rows of a table, on the devices in use.
 
         Args:
             augment: of `Augmentation.augment`.
             **more: as in `recipe`.
 
         Raises:
-            ValueError: a value out of its range, or no TPU.
+            ValueError: a value out of its range.
         """
-        from har_tf import training
         from har_tf.trial import Trainer
 
-        training.set_precision(self.precision)
-        strategy = training.strategy(self.strategy)
-        return Trainer(self.recipe(**more), self.batch_size, augment, self.precision, strategy)
+        return Trainer(self.recipe(**more), self.batch_size, augment)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What computes, and how exactly."""
+
+    strategy: Literal["one", "mirrored", "multiworker", "tpu"] = "one"
+    """Compute on one device, on all GPUs of this machine (mirrored), on the machines that TF_CONFIG names
+    (multiworker), or on a TPU."""
+    tpu: str | None = None
+    """Name or address (grpc://10.0.0.2:8470) of the TPU. None: the one of this machine."""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """What the layers of a model that is built here compute in; mixed_float16 is quicker on most GPUs, mixed_bfloat16
+    on a TPU. A saved model keeps its own."""
+    deterministic: bool | None = None
+    """Compute so that two runs agree bit for bit, without XLA and with slower kernels. None: on a CPU."""
+
+    def check(self) -> None:
+        """Raises ValueError for options that do not go together."""
+        if self.tpu is not None and self.strategy != "tpu":
+            raise ValueError(f"--tpu needs --strategy tpu. Received: --tpu {self.tpu} --strategy {self.strategy}")
+
+    def begin(self) -> None:
+        """Takes them from now on, see `har_tf.devices.begin`.
+
+        Raises:
+            ValueError: they cannot be reached, or do not go together.
+        """
+        from har_tf import devices
+
+        self.check()
+        devices.begin(self.strategy, self.tpu, self.precision, self.deterministic)
 
 
 @dataclass(frozen=True)
@@ -238,7 +263,9 @@ class Output:
     """Name of the run's folder. None: made of the data set and a fingerprint of the options."""
 
     # Where it runs, where things lie and on how many cores does not change what comes out.
-    NO_MATTER: ClassVar = ("workers", "out", "prepared", "run", "data_dir", "weights_dir")
+    NO_MATTER: ClassVar = (
+        "workers", "out", "prepared", "run", "data_dir", "weights_dir", "strategy", "tpu", "deterministic"
+    )  # fmt: skip
 
     @property
     def cache(self) -> Path:
@@ -300,6 +327,7 @@ def check_options(recipe: Any, **ranges: tuple[float, float | None]) -> None:
     flat = options(recipe)
     check_name("--run", flat["run"])
     recipe.training.recipe()
+    recipe.devices.check()
     numbers = {name: (int(least is int), None) for name, value in flat.items() if (least := _number(value))}
     check_ranges(SimpleNamespace(**flat), numbers | {k: v for k, v in (RANGES | ranges).items() if k in flat})
     if recipe.data.embedded:
@@ -313,8 +341,8 @@ def _number(value: Any) -> type | None:
     return next((kind for kind in (float, int) if kind in kinds and kinds <= {int, float}), None)
 
 
-# Options of which no paper has figures, beside those of the groups `Data`, `Embedded` and `Output`.
-_NO_SETTINGS = ("weights_dir", "strategy", "precision", "deterministic")
+# Options of which no paper has figures, beside those of the groups `Data`, `Devices`, `Embedded` and `Output`.
+_NO_SETTINGS = ("weights_dir",)
 
 
 def paper_settings(recipe: Any, paper: Paper, **facts: Any) -> dict[str, list[dict[str, Any]]]:
@@ -331,7 +359,8 @@ def paper_settings(recipe: Any, paper: Paper, **facts: Any) -> dict[str, list[di
         KeyError: a setting of `paper` that is neither an option nor a fact.
     """
     groups = (getattr(recipe, field.name) for field in fields(recipe))
-    skipped = {*_NO_SETTINGS, *(n for g in groups if isinstance(g, Data | Embedded | Output) for n in options(g))}
+    without = [group for group in groups if isinstance(group, Data | Devices | Embedded | Output)]
+    skipped = {*_NO_SETTINGS, *(name for group in without for name in options(group))}
     if unsaid := options(recipe).keys() - skipped - paper.keys():
         raise TypeError(f"What the paper says is not declared of: {', '.join(sorted(unsaid))}")
     return compare(paper, options(recipe) | facts)
@@ -551,10 +580,16 @@ def audited(dataset, run: RunFolder, workers: int | None):
 
 
 def begin(recipe: Any) -> None:
-    """Imports TensorFlow, once options and data are known to be right; OSError where nothing can be written."""
+    """Imports TensorFlow, once options and data are known to be right, and takes the devices.
+
+    Raises:
+        OSError: nothing can be written.
+        ValueError: the devices cannot be reached.
+    """
     check_writable(recipe.output.out)
     check_writable(recipe.output.cache)
     quiet.import_tensorflow()
+    recipe.devices.begin()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from har_tf import datasets, experiment
 from har_tf.classifier import Classifier
 from har_tf.datasets import ActionDataset
-from har_tf.experiment import Augmentation, Split, Training
+from har_tf.experiment import Augmentation, Devices, Split, Training
 from har_tf.models.zoo import named
 from har_tf.report.page import stored
 from har_tf.report.pages.explained import ClipPredictions, sections
@@ -55,6 +55,7 @@ def train(
     weights_dir: str | Path | None = None,
     finetune: bool = False,
     recipe: Training | None = None,
+    devices: Devices | None = None,
     augmentation: Augmentation | None = None,
     overlays: int = 2,
     workers: int | None = None,
@@ -78,6 +79,7 @@ def train(
         weights_dir: folder of published files, in place of downloads.
         finetune: train the published network too.
         recipe: how to train; None: as `Training()`.
+        devices: what computes, also after this call; None: as `Devices()`.
         augmentation: random changes to the training clips; None: none.
         overlays: overlay videos of correct clips, and as many of misclassified ones.
         workers: processes that decode; None: one a core.
@@ -97,7 +99,8 @@ def train(
         >>> result.classifier.predict("clip.mp4").top(1)
     """
     recipe, out, options = recipe or Training(), Path(out), dict(options or {})
-    augment = (augmentation or Augmentation()).augment()
+    devices, augment = devices or Devices(), (augmentation or Augmentation()).augment()
+    devices.begin()
     trainer = recipe.trainer(augment)
     check_writable(out)
     dataset = data if isinstance(data, ActionDataset) else datasets.load(data)
@@ -110,7 +113,7 @@ def train(
 
     asked = {"model": model, "data": str(dataset.root), "protocol": protocol, "seed": seed, "num_frames": num_frames,
              "size": size, "short": short, "fit": fit, "options": options, "weights": weights, "finetune": finetune,
-             **asdict(recipe), "augmentation": augment and asdict(augment)}  # fmt: skip
+             **asdict(recipe), **asdict(devices), "augmentation": augment and asdict(augment)}  # fmt: skip
     with RunFolder(out, "train").begun(asked) as run:
         experiment.announce(dataset)
         prepared = prepare(dataset, out.parent / "prepared", num_frames, size, short=short, fit=fit, workers=workers)

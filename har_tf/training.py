@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from har_tf import devices
 from har_tf.files.errors import DAMAGE, reason_of
 from har_tf.files.json_text import parse_json
 from har_tf.files.whole import alone, sync, whole_file
@@ -30,6 +30,8 @@ from har_tf.pipeline import errors_as_raised
 from har_tf.signals import held
 from har_tf.training_recipe import TrainingRecipe
 
+# Where users know them.
+seed_everything, set_precision, strategy = devices.seed_everything, devices.set_precision, devices.strategy
 Train = Callable[[range], tf.data.Dataset]
 
 LONG_SAVE = 1.0  # seconds; a state that is written faster is written after every epoch
@@ -52,47 +54,6 @@ class History:
     def seconds(self) -> float:
         """Time spent in all epochs, interrupted ones not counted."""
         return sum(self.epochs.get("seconds", []))
-
-
-def seed_everything(seed: int, deterministic: bool = True) -> None:
-    """Seeds Python, NumPy and TensorFlow; call it before the model is built.
-
-    Args:
-        seed: the seed.
-        deterministic: also has TensorFlow use deterministic kernels, so that two runs agree bit for bit.
-    """
-    keras.utils.set_random_seed(seed)
-    if deterministic:
-        tf.config.experimental.enable_op_determinism()
-
-
-def set_precision(name: Literal["float32", "mixed_float16", "mixed_bfloat16"]) -> None:
-    """Sets the precision that layers compute in; weights stay float32. Call it before the model is built."""
-    keras.mixed_precision.set_global_policy(name)
-
-
-def strategy(name: Literal["one", "mirrored", "tpu"]) -> tf.distribute.Strategy:
-    """The devices to train on. Build the model inside `strategy(...).scope()`.
-
-    Args:
-        name: "one" device (the first GPU, else the CPU), "mirrored" over all GPUs of this machine, or the "tpu" that
-            the environment names.
-
-    Raises:
-        ValueError: unknown name, or no TPU.
-    """
-    if name == "one":
-        return tf.distribute.get_strategy()
-    if name == "mirrored":
-        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
-    if name == "tpu":
-        try:
-            resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
-        except (ValueError, tf.errors.OpError) as error:
-            raise ValueError(f"No TPU was found ({str(error).splitlines()[0]}). Received: strategy='tpu'") from error
-        return tf.distribute.TPUStrategy(resolver)
-    raise ValueError(f"Strategies are 'one', 'mirrored' and 'tpu'. Received: strategy={name!r}")
 
 
 def fit(
@@ -125,7 +86,7 @@ def fit(
         validation: batches of (inputs, labels).
         recipe: how to train.
         run_dir: the folder to write to.
-        strategy: `har_tf.training.strategy(...)`; None: the one that is in scope.
+        strategy: `har_tf.devices.strategy(...)`; None: the one that is in scope.
         inputs: what else the weights come from, as plain values: which clips, batch size, augmentation. A run with
             other inputs is not continued.
         verbose: "auto" (a progress bar on a terminal, else a line an epoch), 0, 1 (bar) or 2 (lines).

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf import __version__, pipeline, training
+from har_tf import __version__, devices, pipeline, training
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import VideoRecord
 from har_tf.evaluate import classification
@@ -183,21 +183,17 @@ def provenance(about: Mapping[str, Any], file: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Trainer:
-    """How models are trained, measured and saved: every row of a table alike.
+    """How models are trained, measured and saved on the devices in use (`har_tf.devices`): every row of a table alike.
 
     Args:
         recipe: how to train.
         batch_size: clips a batch.
         augment: random changes to the training clips.
-        precision: see `training.set_precision`.
-        strategy: see `training.strategy`.
     """
 
     recipe: TrainingRecipe
     batch_size: int
     augment: pipeline.Augment | None
-    precision: str
-    strategy: tf.distribute.Strategy
     _stored: dict = field(default_factory=dict, init=False, repr=False)  # widest model and clips -> front, its store
 
     def train(self, named: Buildable, parts: Parts, folder: Path, seed: int = 0, **options: Any) -> Outcome:
@@ -220,10 +216,8 @@ class Trainer:
         """
         train, validation, test = parts.train, parts.validation, parts.test
         known, tested = (_clips(part) for part in (train, test))
-        training.seed_everything(seed)
-        training.set_precision(self.precision)
-        with self.strategy.scope():
-            model = named.build(parts.shape, len(known.class_names), **options)
+        devices.seed_everything(seed, None)
+        model = named.build(parts.shape, len(known.class_names), **options)
         learner, fed = self._on_frozen(named, model, parts, options) or (model, parts)
         batches = functools.partial(fed.batches, batch_size=self.batch_size)
         history = training.fit(
@@ -232,7 +226,6 @@ class Trainer:
             None if validation is None else batches(fed.validation),
             self.recipe,
             folder,
-            self.strategy,
             inputs={
                 "training clips": parts.fingerprint(train),
                 "validation clips": None if validation is None else parts.fingerprint(validation),
@@ -241,7 +234,7 @@ class Trainer:
                 "batch size": self.batch_size,
                 "augmentation": self.augment,
                 "seed": seed,
-                "precision": self.precision,
+                "precision": devices.precision(),
             },
         )
         with pipeline.errors_as_raised():
@@ -318,7 +311,7 @@ def train_on_frames(backbone: str, parts: Parts, epochs: int, folder: Path, fram
     train, validation = parts.train, parts.validation
     file = folder / f"{backbone.lower()}_trained_on_frames.weights.h5"
     side = frame_size or frame_size_of(backbone)
-    training.seed_everything(0)
+    devices.seed_everything(0, None)
     narrow = {"alpha": 0.5} if backbone == "MobileNet" else {}
     network = backbones.find(backbone).build(include_top=False, weights=None, input_shape=(side, side, 3), **narrow)
     with tempfile.TemporaryDirectory() as temporary:

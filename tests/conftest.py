@@ -27,7 +27,7 @@ SIZE = (32, 48)
 
 
 def pytest_configure(config):
-    """Two logical CPU devices, before anything uses TensorFlow, so that MirroredStrategy has something to mirror.
+    """Eight logical CPU devices, before anything uses TensorFlow, so that MirroredStrategy has something to mirror.
 
     Models of tests are too small to be shared among threads, which would mostly wait for each other.
     """
@@ -37,7 +37,7 @@ def pytest_configure(config):
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 8)
 
 
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -11,7 +11,7 @@ LAYERS = (
     ("signals",),
     ("files", "quiet"),
     ("names",),
-    ("command", "networks", "paper", "progress", "training_recipe"),
+    ("command", "devices", "networks", "paper", "progress", "training_recipe"),
     ("video",),
     ("datasets", "models"),
     ("audit", "explain", "pipeline"),

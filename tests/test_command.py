@@ -139,6 +139,23 @@ def test_a_signal_that_comes_when_all_is_done_changes_nothing(monkeypatch, capsy
             signal.signal(number, handler)
 
 
+def test_a_switch_that_may_be_left_open_is_a_switch_all_the_same(monkeypatch):
+    @dataclass
+    class Options:
+        deterministic: bool | None = None
+        width: int = 3
+
+    forms = (["--deterministic"], ["--no-deterministic", "--width", "4"], ["--deterministic", "None"], [])
+    seen = []
+    for arguments in (*forms, ["--deterministic", "False"]):
+        monkeypatch.setattr(sys, "argv", ["x", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run(lambda options: seen.append(options), Options)
+        assert ended.value.code == 0
+    assert [options.deterministic for options in seen] == [True, False, None, None, False]
+    assert seen[1].width == 4
+
+
 def test_words():
     assert words("a, b,,c ") == ["a", "b", "c"]
     with pytest.raises(ValueError, match="Received: ' , '"):

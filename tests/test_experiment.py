@@ -15,6 +15,7 @@ from har_tf.datasets import ActionDataset, DatasetError, VideoRecord
 from har_tf.experiment import (
     Augmentation,
     Data,
+    Devices,
     Embedded,
     Output,
     Split,
@@ -37,6 +38,7 @@ class Recipe:
     embedded: Embedded = Embedded()
     training: Training = Training()
     augmentation: Augmentation = Augmentation()
+    devices: Devices = Devices()
     output: Output = Output()
     width: int = 3
     """Width of the thing."""
@@ -48,7 +50,7 @@ PRESETS = {"figures": Recipe(Data("figures"), Embedded(clips=10), Training(epoch
 
 
 def test_options_of_all_groups_have_names_of_their_own():
-    groups = (Data, Embedded, Training, Augmentation, Output)
+    groups = (Data, Embedded, Training, Augmentation, Devices, Output)
     names = [field.name for group in groups for field in fields(group)]
     assert len(set(names)) == len(names)
     assert list(options(Recipe())) == [*names, "width", "fast"]
@@ -116,8 +118,8 @@ def test_help_groups_options_and_names_the_presets(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run_cli(lambda recipe: None, PRESETS)
     shown = capsys.readouterr().out
-    for text in ("data options", "embedded options", "training options", "augmentation options", "output options"):
-        assert text in shown
+    for group in ("data", "embedded", "training", "augmentation", "devices", "output"):
+        assert f"{group} options" in shown
     assert "--preset {figures,paper}" in shown and "What experiments share" in shown
 
 
@@ -176,7 +178,8 @@ def test_a_run_finds_its_folder_again_and_other_options_or_videos_another(tmp_pa
     recipe = changed(Recipe(), out=tmp_path)
     first = folder(recipe)
     assert first.parent == tmp_path / "x" and first.name.startswith("data-")
-    assert folder(changed(recipe, workers=3, prepared=tmp_path / "p")) == first, "where it runs does not matter"
+    elsewhere = {"workers": 3, "prepared": tmp_path / "p", "strategy": "mirrored", "deterministic": False}
+    assert folder(changed(recipe, **elsewhere)) == first, "where it runs does not matter"
     assert folder(changed(recipe, epochs=3)) != first
     video = VideoRecord(tmp_path / "a.mp4", 0)
     assert folder(recipe, [video]) != first

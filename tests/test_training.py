@@ -432,13 +432,6 @@ def test_wrong_recipes_are_named(arguments, words):
         TrainingRecipe(**arguments)
 
 
-def test_unknown_strategy_and_missing_tpu_are_named():
-    with pytest.raises(ValueError, match="'one', 'mirrored' and 'tpu'. Received: strategy='two'"):
-        training.strategy("two")
-    with pytest.raises(ValueError, match="No TPU was found"):
-        training.strategy("tpu")
-
-
 def test_mirrored_over_two_devices_equals_one(data, tmp_path):
     """Two logical CPU devices, a model without dropout or BatchNorm: the same sums in another order.
 

@@ -162,6 +162,8 @@ def environment() -> dict:
     """What a reader needs to judge or repeat a run: machine, packages, revision, command, date."""
     import tensorflow as tf
 
+    from har_tf import devices
+
     packages = {"har_tf": __version__}
     for name in _PACKAGES:
         try:
@@ -178,6 +180,7 @@ def environment() -> dict:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "gpus": [details.get("device_name", "GPU") for details in gpus],
+        "devices": devices.described(),
         "packages": packages,
     }
 

@@ -1,0 +1,131 @@
+"""Which devices compute, and how exactly: one, all of this machine, several machines, or a TPU.
+
+`begin` is called once, before any model is built or loaded: what comes after lies on these devices. What TensorFlow
+and another engine of Keras do differently stands here, so that training and explanations need not ask.
+"""
+
+import socket
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+import keras
+import tensorflow as tf
+
+from har_tf.names import say
+
+Kind = Literal["one", "mirrored", "multiworker", "tpu"]
+Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+PATIENCE = 10  # seconds until a machine that does not answer is said to be missing
+
+
+def begin(
+    kind: Kind = "one", tpu: str | None = None, precision: Precision = "float32", deterministic: bool | None = None
+) -> None:
+    """Puts what is built, loaded and computed from now on onto these devices, and says which they are.
+
+    Args:
+        kind, tpu: see `strategy`.
+        precision: see `set_precision`.
+        deterministic: whether two runs agree bit for bit, by slower kernels and without XLA; None: on a CPU. Once on,
+            it stays on in this process.
+
+    Raises:
+        ValueError: as `strategy`.
+    """
+    tf.distribute.experimental_set_strategy(None)  # of a run before, in one process
+    chosen = strategy(kind, tpu)
+    if kind != "one":
+        tf.distribute.experimental_set_strategy(chosen)
+    if only_cpus() if deterministic is None else deterministic:
+        tf.config.experimental.enable_op_determinism()
+    set_precision(precision)
+    say(f"devices: {described()}")
+
+
+def strategy(kind: Kind = "one", tpu: str | None = None) -> tf.distribute.Strategy:
+    """The devices to compute on. Build or load a model inside `strategy(...).scope()`, or call `begin`.
+
+    Args:
+        kind: "one" device (the first GPU, else the CPU), "mirrored" over all GPUs of this machine (without any, over
+            the logical CPUs), "multiworker" over the machines that TF_CONFIG names, or a "tpu".
+        tpu: name or address (grpc://10.0.0.2:8470) of a TPU; None: this machine is the TPU's.
+
+    Raises:
+        ValueError: unknown kind, no TPU, or one that cannot be reached; one line says which.
+    """
+    if kind == "one":
+        return tf.distribute.get_strategy()
+    if kind == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    if kind == "multiworker":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if kind == "tpu":
+        return tf.distribute.TPUStrategy(_tpu(tpu or "local"))
+    known = ", ".join(get_args(Kind))
+    raise ValueError(f"Devices are {known}. Received: strategy={kind!r}")
+
+
+def _tpu(name: str) -> tf.distribute.cluster_resolver.TPUClusterResolver:
+    """The TPU of this name or at this address, ready to compute."""
+    try:
+        if "." in name or ":" in name:  # an address, for which TensorFlow would wait without end
+            place = urlsplit(name if "//" in name else f"//{name}")
+            socket.create_connection((place.hostname, place.port or 8470), PATIENCE).close()
+        return tf.distribute.cluster_resolver.TPUClusterResolver.connect(name)
+    except (ValueError, OSError, ImportError, RuntimeError, tf.errors.OpError) as error:
+        what = "at this machine" if name == "local" else "by this name or address"
+        reason = " ".join(str(getattr(error, "message", error)).split("\n")[0].split())
+        raise ValueError(f"No TPU was found {what} ({reason}). Received: --tpu {name}") from error
+
+
+def replicas() -> int:
+    """How many devices share a batch."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def only_cpus() -> bool:
+    """Whether there is neither GPU nor TPU."""
+    return not any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
+
+
+def described() -> str:
+    """The devices in use, in words, such as "2 GPUs, mirrored; mixed_float16; deterministic"."""
+    chosen = tf.distribute.get_strategy()
+    kinds = [kind for kind in ("TPU", "GPU", "CPU") if tf.config.list_logical_devices(kind)]
+    count = chosen.num_replicas_in_sync
+    words = f"{count} {kinds[0]}{'s' * (count > 1)}"
+    if kinds[0] == "TPU":
+        words = f"{count} TPU cores"
+    elif tf.distribute.has_strategy():
+        words += ", mirrored"
+    return "; ".join([words, precision(), *["deterministic"] * _is_deterministic()])
+
+
+def _is_deterministic() -> bool:
+    from tensorflow.python.framework import config  # nothing public tells
+
+    return config.is_op_determinism_enabled()
+
+
+def set_precision(name: Precision) -> None:
+    """Sets the precision that layers compute in; weights stay float32. Call it before the model is built."""
+    keras.config.set_dtype_policy(name)
+
+
+def precision() -> Precision:
+    """What `set_precision` has set."""
+    return keras.config.dtype_policy().name
+
+
+def seed_everything(seed: int, deterministic: bool | None = True) -> None:
+    """Seeds Python, NumPy and TensorFlow; call it before the model is built.
+
+    Args:
+        seed: the seed.
+        deterministic: also has TensorFlow use deterministic kernels, so that two runs agree bit for bit; None: as
+            `begin` has left it.
+    """
+    keras.utils.set_random_seed(seed)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
