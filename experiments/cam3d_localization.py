@@ -241,7 +241,17 @@ def main(recipe: Recipe) -> None:
             augment = Augment(flip=0.5, crop=0.85, brightness=0.1, contrast=0.1) if recipe.model.augment else None
             parts = Parts.of(prepared, train, held_out, test)
             model = subject.trained(recipe.training.trainer(augment), parts, run, recipe.seed).model
-        study = Study(model, taps, outputs, recipe.maps, IOUS[recipe.data.dataset], recipe.training.batch_size, still)
+        study = Study(
+            model,
+            taps,
+            outputs,
+            recipe.maps,
+            IOUS[recipe.data.dataset],
+            recipe.training.batch_size,
+            still,
+            recipe.output.workers,
+            run.training / "boxes",
+        )
         say("", f"explaining {len(held_out)} held-out training videos, to choose thresholds and layers")
         choice = study.choose(chosen_on)
         say(f"explaining {len(test)} test videos")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,16 @@ class BoxedVideos:
         """The clips with boxes of these records, None: of all; every frame is measured once."""
         for record in self.usable if records is None else records:
             yield from self._of(record)
+
+    def about(self, records: Iterable) -> list:
+        """All that the clips of these records depend on, as `json.dumps` takes it."""
+        how = [list(self.shape), {**vars(self.taken)}]
+        for record in records:
+            frames, size = self.usable[record]
+            boxes = sha256(b"".join(np.ascontiguousarray(record.boxes_at(t)).tobytes() for t in range(frames)))
+            name = record.name(self.root)
+            how.append([name, record.group, record.label, frames, size, record.path.stat().st_size, boxes.hexdigest()])
+        return how
 
     def examples(self, count: int) -> list[BoxedClip]:
         """The first clip each of `count` videos to show.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import cv2
@@ -112,15 +113,22 @@ class ControlRow:
         """Says nothing of maps without a beta."""
 
 
-def _of_clips(control: Callable[[np.ndarray], np.ndarray]) -> Callable[[Batch], np.ndarray]:
-    return lambda batch: np.stack([control(clip) for clip in batch.clips.reshape(*batch.shape, 3)])
+def _of_clips(control: Callable[[np.ndarray], np.ndarray], batch: Batch) -> np.ndarray:
+    return np.stack([control(clip) for clip in batch.clips.reshape(*batch.shape, 3)])
 
 
+def _of_shape(control: Callable[[tuple[int, ...]], np.ndarray], batch: Batch) -> np.ndarray:
+    return control(batch.shape)
+
+
+# Partials, not lambdas: rows are sent to other processes.
 CONTROLS = (
-    ControlRow("Control: centred Gaussian", lambda batch: centred_gaussian(batch.shape)),
-    ControlRow("Control: uniform", lambda batch: uniform(batch.shape)),
+    ControlRow("Control: centred Gaussian", partial(_of_shape, centred_gaussian)),
+    ControlRow("Control: uniform", partial(_of_shape, uniform)),
     # Without a blur every noisy pixel would be a contour.
-    ControlRow("Control: frame differences", _of_clips(frame_difference), needs_motion=True, least_blur=1 / 32),
-    ControlRow("Control: edges", _of_clips(edges)),
-    ControlRow("Control: noise", _of_clips(noise)),
+    ControlRow(
+        "Control: frame differences", partial(_of_clips, frame_difference), needs_motion=True, least_blur=1 / 32
+    ),
+    ControlRow("Control: edges", partial(_of_clips, edges)),
+    ControlRow("Control: noise", partial(_of_clips, noise)),
 )

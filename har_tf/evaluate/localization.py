@@ -9,6 +9,8 @@ all contours and several IoU, MaxBoxAccV2); Zhang et al. 2016, "Top-down neural 
 pointing game); 3DCAM, section 4. Maps and boxes are in the same pixels (`boxes.rescaled` moves boxes to a map's size).
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -73,18 +75,51 @@ def hit_point(
         top = score_map.max()
         if top <= 0:
             continue
-        y, x = np.nonzero(
-            score_map == top if rule == "maximum" else shares_of_maximum(score_map) > np.float32(threshold)
-        )
+        marked = score_map == top if rule == "maximum" else shares_of_maximum(score_map) > np.float32(threshold)
+        if not tolerance:
+            near = marked & _inside(true, marked.shape)
+            hits[index] = np.count_nonzero(near) / np.count_nonzero(marked) if rule == "maximum" else near.any()
+            continue
+        y, x = np.nonzero(marked)
         centres = np.stack([x, y], axis=1)[:, None] + 0.5  # (P, 1, 2)
         away = np.maximum(np.maximum(true[:, :2] - centres, centres - true[:, 2:]), 0)  # (P, K, 2)
         near = (np.hypot(*np.moveaxis(away, -1, 0)) <= tolerance).any(axis=1)
-        hits[index] = near.mean() if rule == "maximum" else near.any()
+        hits[index] = near.mean()
     return hits
 
 
+def _inside(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """bool (H, W), the pixels whose centre is in a box or on its edge."""
+    inside = np.zeros(shape, bool)
+    low, high = np.ceil(boxes[:, :2] - 0.5).astype(int), np.floor(boxes[:, 2:] - 0.5).astype(int) + 1
+    for (left, top), (right, bottom) in zip(np.maximum(low, 0).tolist(), np.maximum(high, 0).tolist(), strict=True):
+        inside[top:bottom, left:right] = True
+    return inside
+
+
+class _Table:
+    """What is known of N frames at every threshold."""
+
+    thresholds: np.ndarray
+
+    def position(self, threshold: float) -> int:
+        """Where a threshold stands in the table.
+
+        Raises:
+            ValueError: the table does not hold it.
+        """
+        found = np.flatnonzero(np.isclose(self.thresholds, threshold, rtol=0, atol=1e-9))
+        if not len(found):
+            low, high = self.thresholds[[0, -1]]
+            raise ValueError(
+                f"the overlaps were measured at {len(self.thresholds)} thresholds from {low:g} to {high:g}. "
+                f"Received: {threshold=}"
+            )
+        return int(found[0])
+
+
 @dataclass(frozen=True, eq=False)
-class Overlaps:
+class Overlaps(_Table):
     """How well the boxes of each map fit, at every threshold.
 
     Args:
@@ -105,20 +140,44 @@ class Overlaps:
         """(N,) the best IoU of each frame at any threshold."""
         return self.iou.max(axis=1)
 
-    def position(self, threshold: float) -> int:
-        """Where a threshold stands in the table.
+    def localised(self, min_iou: float) -> np.ndarray:
+        """bool (N, T), see `localised`."""
+        return localised(self.iou, min_iou)
+
+    def reached(self, ious: Sequence[float]) -> Reached:
+        """How many of these IoU each is enough for, in a byte."""
+        ious = tuple(sorted(ious))
+        count = np.sum([localised(self.iou, iou) for iou in ious], axis=0, dtype=np.uint8)
+        return Reached(count, self.thresholds, self.contours, ious)
+
+
+@dataclass(frozen=True, eq=False)
+class Reached(_Table):
+    """What `Overlaps` are needed for when the IoU are settled, in an eighth of the memory.
+
+    Args:
+        count: uint8 (N, T), how many of the `ious` the best pair reaches.
+        thresholds, contours: as in `Overlaps`.
+        ious: rising.
+    """
+
+    count: np.ndarray
+    thresholds: np.ndarray
+    contours: str
+    ious: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+    def localised(self, min_iou: float) -> np.ndarray:
+        """bool (N, T), whether an IoU of `min_iou`, one of the `ious`, is reached.
 
         Raises:
-            ValueError: the table does not hold it.
+            ValueError: it is another.
         """
-        found = np.flatnonzero(np.isclose(self.thresholds, threshold, rtol=0, atol=1e-9))
-        if not len(found):
-            low, high = self.thresholds[[0, -1]]
-            raise ValueError(
-                f"the overlaps were measured at {len(self.thresholds)} thresholds from {low:g} to {high:g}. "
-                f"Received: {threshold=}"
-            )
-        return int(found[0])
+        if min_iou not in self.ious:
+            raise ValueError(f"it was measured whether {self.ious} are reached. Received: {min_iou=}")
+        return self.count > self.ious.index(min_iou)
 
 
 def overlaps(
@@ -157,10 +216,11 @@ def overlaps(
         raise ValueError(f"thresholds must rise within [0, 1]. Received: {thresholds.tolist()}")
     maps, boxes = _checked(maps, boxes, names, outside)
     table = np.zeros((len(maps), len(thresholds)))
+    last = None
     for row, score_map, true in zip(table, maps, boxes, strict=True):
-        found = contour_boxes(score_map, thresholds)
-        if contours == "largest":
-            found = found.largest()
+        if last is None or not np.array_equal(score_map, last):  # a control may be the same in every frame
+            found, last = contour_boxes(score_map, thresholds, pixels=contours == "largest"), score_map
+            found = found.largest() if contours == "largest" else found
         np.maximum.at(row, found.threshold, iou(found.boxes, true).max(axis=1))
     return Overlaps(table, thresholds, contours)
 
@@ -185,7 +245,7 @@ def localised(found: np.ndarray, min_iou: float) -> np.ndarray:
 
 
 def box_accuracy(
-    table: Overlaps,
+    table: Overlaps | Reached,
     threshold: float,
     min_iou: float,
     frames: Frames,
@@ -209,7 +269,7 @@ def box_accuracy(
     """
     if not 0 <= min_iou <= 1:
         raise ValueError(f"min_iou must lie in [0, 1]. Received: {min_iou=}")
-    return accuracy(localised(table.iou[:, table.position(threshold)], min_iou), frames, per, acc2, bootstrap)
+    return accuracy(table.localised(min_iou)[:, table.position(threshold)], frames, per, acc2, bootstrap)
 
 
 @dataclass(frozen=True)
@@ -276,7 +336,7 @@ class MaxBoxAcc:
 
 
 def max_box_acc(
-    table: Overlaps,
+    table: Overlaps | Reached,
     frames: Frames,
     ious: Sequence[float] = ILSVRC_IOUS,
     threshold: float | None = None,
@@ -309,8 +369,8 @@ def max_box_acc(
         raise ValueError(f"the overlaps are those of {len(table)} frames. Received: {len(frames)} frames")
     bootstrap = bootstrap or Bootstrap()
     given = None if threshold is None else table.position(threshold)
-    fixed = np.stack([localised(table.iou, min_iou) for min_iou in ious], axis=-1)  # (N, T, S)
-    oracle = np.stack([localised(table.best, min_iou) for min_iou in ious], axis=-1)  # (N, S)
+    fixed = np.stack([table.localised(min_iou) for min_iou in ious], axis=-1)  # (N, T, S)
+    oracle = fixed.any(axis=1)  # (N, S)
     if acc2:
         fixed, oracle = frames.counted(fixed), frames.counted(oracle)
 

@@ -6,12 +6,14 @@ results = study.results(test, choice)               # for results.json
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from hashlib import sha256
 from itertools import islice
+from pathlib import Path
+from typing import Self
 
-import cv2
 import keras
 import numpy as np
 
@@ -19,28 +21,22 @@ from har_tf.evaluate.bootstrap import Bootstrap
 from har_tf.evaluate.boxed_clips import BoxedClip, BoxedVideos
 from har_tf.evaluate.comparison import over_groups
 from har_tf.evaluate.contours import contour_boxes
-from har_tf.evaluate.controls import CONTROLS, ControlRow
+from har_tf.evaluate.controls import CONTROLS
 from har_tf.evaluate.evidence import Evidence
 from har_tf.evaluate.hits import UNITS, Frames, accuracy
-from har_tf.evaluate.localization import (
-    ILSVRC_IOUS,
-    THRESHOLDS,
-    Overlaps,
-    hit_point,
-    joined,
-    localised,
-    max_box_acc,
-    overlaps,
-)
+from har_tf.evaluate.localization import ILSVRC_IOUS, THRESHOLDS, Overlaps, Reached, max_box_acc
 from har_tf.evaluate.map_rows import CAM3D, GRADCAM, Batch, ModelRow, paper_rows, runs
+from har_tf.evaluate.matching import RULES, Asked, Matched, Part, Row, Task, blurred, match
 from har_tf.evaluate.options import Maps
 from har_tf.explain import Explanation, Layerwise, layerwise
-from har_tf.explain.explanation import scaled
-from har_tf.names import index_of
+from har_tf.explain.scaling import scaled
+from har_tf.files.workers import Failed, outcomes
+from har_tf.names import index_of, say
 from har_tf.progress import advancing, progress
 
-Row = ModelRow | ControlRow
-RULES = ("maximum", "intersects")
+CLIP = ("video", "group", "right")  # of a clip: its names, and whether the answer is right, -1 where that is not known
+VIDEOS_AT_ONCE = 16  # or a batch of them: what a run that is killed loses
+FORM = 1  # of the files of `Part`, to be raised where they or what stands in them changes
 
 
 @dataclass(frozen=True)
@@ -76,18 +72,32 @@ class Measured:
     """Overlaps and hits of every row, under each of its blurs, on the frames of a part.
 
     Args:
-        tables: (row, blur) -> `Overlaps`.
+        tables: (row, blur) -> `Reached`.
         hits: (row, blur) -> (rules, N), in the order of `RULES`.
         evidence: row -> `Evidence`, of the maps without blur.
         units: what belongs together.
         clip_of: int (N,), the number of each frame's clip.
     """
 
-    tables: Mapping[tuple[Row, float], Overlaps]
+    tables: Mapping[tuple[Row, float], Reached]
     hits: Mapping[tuple[Row, float], np.ndarray]
     evidence: Mapping[Row, Evidence]
     units: Frames
     clip_of: np.ndarray
+
+    @classmethod
+    def of(cls, asked: Asked, parts: Sequence[Mapping[str, np.ndarray]]) -> Self:
+        """Out of the arrays of all parts."""
+        matched = Matched.joined([Matched(*(part[field.name] for field in fields(Matched))) for part in parts])
+        clip_of = np.repeat(np.arange(len(matched.measured)), matched.measured)
+        names, groups, right = (np.concatenate([part[name] for part in parts])[clip_of] for name in CLIP)
+        return cls(
+            {key: matched.table(k, asked) for k, key in enumerate(asked.keys)},
+            {key: matched.hits[k] for k, key in enumerate(asked.keys)},
+            {row: matched.evidence(r) for r, row in enumerate(asked.blurs)},
+            Frames(names.tolist(), groups.tolist(), correct=None if (right < 0).any() else right.astype(bool)),
+            clip_of,
+        )
 
     @property
     def counts(self) -> dict:
@@ -135,6 +145,8 @@ class Study:
         ious: the IoU that a box needs.
         batch_size: clips that are explained at once.
         pictures: whether the data have no time axis.
+        workers: processes that compare maps with boxes, see `har_tf.files.workers.outcomes`.
+        folder: where what was found stays, for a run that goes on after it was killed; None: nowhere.
     """
 
     model: keras.Model | None = None
@@ -144,6 +156,8 @@ class Study:
     ious: Sequence[float] = ILSVRC_IOUS
     batch_size: int = 16
     pictures: bool = False
+    workers: int | None = 0
+    folder: Path | None = None
 
     @property
     def controls(self) -> list[Row]:
@@ -173,50 +187,82 @@ class Study:
         rows = [*dict.fromkeys([*own, *best.values(), *alike]), *self.controls]
         return Choice(settings, best, rows, measured.counts, {row: measured.empty(row) for row in tried})
 
-    def best(self, table: Overlaps, blur: float = 0.0) -> Setting:
+    def best(self, table: Overlaps | Reached, blur: float = 0.0) -> Setting:
         """The best threshold for all frames: by frame, mean over the IoU."""
         curve = self.curve(table)
         return Setting(float(table.thresholds[curve.argmax()]), float(curve.max()), blur)
 
-    def curve(self, table: Overlaps) -> np.ndarray:
+    def curve(self, table: Overlaps | Reached) -> np.ndarray:
         """(T,) box accuracy by frame at every threshold, mean over the IoU."""
-        return np.mean([localised(table.iou, iou).mean(axis=0) for iou in self.ious], axis=0)
+        return np.mean([table.localised(iou).mean(axis=0) for iou in self.ious], axis=0)
 
     def measure(self, videos: BoxedVideos, blurs: Mapping[Row, Sequence[float]]) -> Measured:
         """Explains every clip once and compares the maps of all rows, each under its blurs, with the true boxes."""
-        tables, hits, evidence = defaultdict(list), defaultdict(list), defaultdict(list)
-        names, groups, correct, clip_of, count = [], [], [], [], 0
-        with progress("explaining", len(videos), "videos") as advance:
-            stream = videos.clips(advancing(videos.usable, advance))
-            while clips := list(islice(stream, self.batch_size)):
-                frames = [(i, t) for i, clip in enumerate(clips) for t in clip.boxes]
-                boxes = [box for clip in clips for box in clip.boxes.values()]
-                at = tuple(np.array(frames).T)
-                batch = Batch(np.stack([clip.frames for clip in clips]), taps=self.taps, align=self.maps.align)
-                boxed = np.array([[t in clip.shown for t in range(batch.shape[1])] for clip in clips])
-                if self.model is not None:
-                    batch = replace(batch, found=self._explained(clips))
-                    if self.outputs is not None:
-                        answers = self._answers(batch)
-                        correct += [self.outputs[clips[i].label] == answers[i] for i, _ in frames]
-                for row, own in blurs.items():
-                    maps = row.maps(batch)
-                    evidence[row].append(Evidence.of(maps, at, boxed, row.one_sign(batch)))
-                    for blur in dict.fromkeys(own):
-                        smooth = blurred(maps[at], blur)
-                        tables[row, blur].append(overlaps(smooth, boxes, contours=self.maps.contours))
-                        hits[row, blur].append([hit_point(smooth, boxes, rule) for rule in RULES])
-                names += [clips[i].video for i, _ in frames]
-                groups += [clips[i].group for i, _ in frames]
-                clip_of += [count + i for i, _ in frames]
-                count += len(clips)
-        return Measured(
-            {key: joined(parts) for key, parts in tables.items()},
-            {key: np.concatenate(parts, axis=1) for key, parts in hits.items()},
-            {row: Evidence.joined(parts) for row, parts in evidence.items()},
-            Frames(names, groups, correct=np.array(correct, bool) if correct else None),
-            np.array(clip_of),
+        asked = Asked(
+            {row: list(dict.fromkeys(own)) for row, own in blurs.items()}, tuple(self.ious), self.maps.contours
         )
+        records, parts, about = list(videos.usable), [], self._about(asked)
+        for start in range(0, len(records), step := max(self.batch_size, VIDEOS_AT_ONCE)):
+            own = records[start : start + step]
+            parts.append((own, Part(self.folder, {"asked": about, "videos": videos.about(own)})))
+        found = [part.read() for _, part in parts]
+        if known := sum(len(own) for (own, _), arrays in zip(parts, found, strict=True) if arrays is not None):
+            say(f"{known} of {len(records)} videos are known from before")
+        missing = [(i, own) for i, (own, _) in enumerate(parts) if found[i] is None]
+        with progress("explaining", sum(len(own) for _, own in missing), "videos") as advance:
+            for i, arrays in self._compared(videos, asked, missing, advance):
+                parts[i][1].write(arrays)
+                found[i] = arrays
+        return Measured.of(asked, [arrays for arrays in found if arrays is not None])  # of one without clips None
+
+    def _compared(self, videos: BoxedVideos, asked: Asked, missing, advance) -> Iterator[tuple[int, dict]]:
+        """(number, arrays) of each of the parts, (number, its records), in order."""
+        under_way = deque()  # (number of the part, what `CLIP` says, whether it is the part's last clip)
+
+        def tasks():
+            for number, records in missing:
+                stream = videos.clips(advancing(records, advance))
+                clips = list(islice(stream, self.batch_size))
+                while clips:
+                    further = list(islice(stream, self.batch_size))
+                    batch, answers = self._batch(clips, asked)
+                    for i, clip in enumerate(clips):
+                        right = -1 if answers is None else int(self.outputs[clip.label] == answers[i])
+                        last = not further and i == len(clips) - 1
+                        under_way.append((number, (clip.video, clip.group, right), last))
+                        shown = np.array([t in clip.shown for t in range(batch.shape[1])])
+                        yield Task(asked, batch.only(i), clip.boxes, shown)
+                    clips = further
+
+        kept = []
+        for outcome in outcomes(match, tasks(), self.workers):
+            number, about, last = under_way.popleft()
+            if isinstance(outcome, Failed):
+                raise RuntimeError(f"{about[0]}: its maps were not compared with its boxes: {outcome.reason}")
+            kept.append((about, outcome))
+            if last:
+                yield number, _arrays(kept)
+                kept = []
+
+    def _batch(self, clips: Sequence[BoxedClip], asked: Asked) -> tuple[Batch, np.ndarray | None]:
+        """Clips with the maps of their layers, and the classes the model answers; None: not known which is right."""
+        frames = np.stack([clip.frames for clip in clips])
+        if self.model is None:
+            return Batch(frames), None
+        found, answers = self._explained(clips), None
+        if self.outputs is not None:
+            true = self.maps.explain == "true"
+            answers = self.model.predict_on_batch(frames).argmax(axis=1) if true else found.class_index
+        return Batch.of(frames, found, self.taps, asked.blurs, self.maps.align), answers
+
+    def _about(self, asked: Asked) -> dict:
+        """All that a part depends on but its videos."""
+        weights = sha256()
+        for array in self.model.get_weights() if self.model else ():
+            weights.update(np.ascontiguousarray(array))
+        rows = [(row.name, blur) for row, blur in asked.keys]
+        settings = [asdict(self.maps) | {"blur": None}, self.outputs, asked.ious, THRESHOLDS, asked.contours]
+        return {"model": weights.hexdigest(), "taps": list(self.taps), "rows": rows, "settings": settings, "form": FORM}
 
     def results(self, videos: BoxedVideos, choice: Choice) -> dict:
         """Measures the chosen rows on test clips; everything as `json.dump` takes it."""
@@ -257,12 +303,6 @@ class Study:
         classes = np.array([self.outputs[clip.label] for clip in clips]) if self.maps.explain == "true" else None
         frames = np.stack([clip.frames for clip in clips])
         return layerwise(self.model, frames, self.taps, classes, channels=self.maps.channels)
-
-    def _answers(self, batch: Batch) -> np.ndarray:
-        """The class that the model predicts of each clip, which is not the explained one where the true one is."""
-        if self.maps.explain == "true":
-            return self.model.predict_on_batch(batch.clips).argmax(axis=1)
-        return batch.found.class_index
 
     def _row(self, measured: Measured, row: Row, choice: Choice) -> dict:
         """The numbers of one row."""
@@ -321,8 +361,9 @@ class Study:
     def _hits(self, measured: Measured, row: Row, setting: Setting, way: str) -> np.ndarray:
         """(N,) the share of the IoU at which each frame has a box that fits; way: "given" or "oracle"."""
         table = measured.tables[row, setting.blur]
-        found = table.best if way == "oracle" else table.iou[:, table.position(setting.threshold)]
-        return np.mean([localised(found, iou) for iou in self.ious], axis=0)
+        at = table.position(setting.threshold)
+        reached = (table.localised(iou) for iou in self.ious)
+        return np.mean([found.any(axis=1) if way == "oracle" else found[:, at] for found in reached], axis=0)
 
     def _differences(self, measured: Measured, choice: Choice) -> list[dict]:
         """The chosen 3DCAM minus its best layer alone, Grad-CAM and each control.
@@ -351,6 +392,13 @@ class Study:
                     {"choice": way, "than": other.name, "value": float(values.mean()), "interval": interval, "p": p}
                 )
         return rows
+
+
+def _arrays(clips: Sequence[tuple[tuple, Matched]]) -> dict[str, np.ndarray]:
+    """What `Part` writes of some clips."""
+    about, found = zip(*clips, strict=True)
+    own = dict(zip(CLIP, map(np.array, zip(*about, strict=True)), strict=True))
+    return vars(Matched.joined(found)) | own
 
 
 def outputs_of(
@@ -391,10 +439,3 @@ def outputs_of(
 
 def _class_key(name: str) -> str:
     return name.split()[0] if re.match(r"n\d{8}\b", name) else name.casefold()
-
-
-def blurred(maps: np.ndarray, blur: float) -> np.ndarray:
-    """The maps (N, H, W) with a Gaussian blur of a standard deviation in heights of the frame; 0: none."""
-    if not blur:
-        return maps
-    return np.stack([cv2.GaussianBlur(frame, (0, 0), blur * maps.shape[1]) for frame in maps])

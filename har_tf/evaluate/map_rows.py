@@ -6,16 +6,19 @@ model made are `controls.CONTROLS`. Another choice of layers is one more `ModelR
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
-if TYPE_CHECKING:  # without TensorFlow, so that an experiment can list its options
-    import numpy as np
+import numpy as np
 
+from har_tf.explain.scaling import scaled
+
+if TYPE_CHECKING:  # without TensorFlow, so that an experiment can list its options, and processes start quickly
     from har_tf.explain import Explanation, Layerwise
 
 GRADCAM, CAM3D, AVERAGE = "Grad-CAM", "3DCAM", "Average 3DCAM"
+SUMMAND = "summand of Grad-CAM"
 # (method, first layer, last layer): figures of the paper
 LAST, ALL = (4, 4), (0, 4)
 PAPER_TABLE_3 = {
@@ -62,15 +65,47 @@ class Batch:
 
     Args:
         clips: uint8 (B, T, H, W, 3), or (B, H, W, 3) of pictures.
-        found: what one pass of `layerwise` found in the clips; None without a model.
-        taps: the names of its taps.
-        align: how maps are enlarged, see `options.Maps`.
+        layers: row of one layer, or SUMMAND of Grad-CAM at one -> float32 (B, T, H, W), its map; those of 3DCAM and of
+            summands before they are scaled. Empty without a model.
+        signs: position of a layer -> bool (B,), see `ModelRow.one_sign`.
     """
 
     clips: np.ndarray
-    found: Layerwise | None = None
-    taps: Sequence[str] = ()
-    align: str = "methods"
+    layers: Mapping[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    signs: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, clips: np.ndarray, found: Layerwise, taps: Sequence[str], rows: Iterable, align: str) -> Self:
+        """With what the rows need of what one pass found.
+
+        Args:
+            clips: as above.
+            found: what `layerwise` found in them.
+            taps: the names of the layers.
+            rows: all rows; those that are no `ModelRow` need nothing.
+            align: how maps are enlarged, see `options.Maps`.
+        """
+        model_rows = [row for row in rows if isinstance(row, ModelRow)]
+        needed = dict.fromkeys(need for row in model_rows for need in row.needs)
+        own, layers = None if align == "methods" else align, {}
+        for kind, i in needed:
+            if kind == CAM3D:
+                layers[kind, i] = found.cam3d([taps[i]], normalize=None, align=own).maps
+            elif kind == SUMMAND:
+                layers[kind, i] = found.sum_gradcam([taps[i]], normalize=None, align=own).maps
+            else:
+                layers[kind, i] = ModelRow(GRADCAM, i, i).explanation(found, taps, align).maps
+        signs = {}
+        for i in dict.fromkeys(row.first for row in model_rows if row.single_3dcam):
+            beta = found.gradients[taps[i]].reshape(len(clips), -1)
+            signs[i] = (beta >= 0).all(axis=1) | (beta <= 0).all(axis=1)
+        return cls(clips, layers, signs)
+
+    def only(self, i: int) -> Self:
+        """The i-th clip alone."""
+        keep = np.s_[i : i + 1]
+        layers = {key: maps[keep] for key, maps in self.layers.items()}
+        return replace(self, clips=self.clips[keep], layers=layers, signs={k: v[keep] for k, v in self.signs.items()})
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -127,9 +162,23 @@ class ModelRow:
         method = GRADCAM if self.method == GRADCAM else CAM3D
         return [replace(self, method=method, first=i, last=i) for i in range(self.first, self.last + 1)]
 
+    @property
+    def needs(self) -> list[tuple[str, int]]:
+        """Of which layers it takes which maps, as `Batch` has them."""
+        kind = CAM3D if self.method != GRADCAM else GRADCAM if self.first == self.last else SUMMAND
+        return [(kind, i) for i in range(self.first, self.last + 1)]
+
     def maps(self, batch: Batch) -> np.ndarray:
-        """(B, T, H, W)."""
-        return self.explanation(batch.found, batch.taps, batch.align).maps
+        """(B, T, H, W), those of `explanation`, made of the maps of its layers."""
+        first, *others = (batch.layers[need] for need in self.needs)
+        if self.method == GRADCAM and not others:
+            return first
+        total = first.copy()
+        for maps in others:
+            total += maps
+        if self.method == AVERAGE:
+            total /= len(self.needs)
+        return scaled(total, "clip")
 
     @property
     def single_3dcam(self) -> bool:
@@ -143,8 +192,7 @@ class ModelRow:
         """
         if not self.single_3dcam:
             return None
-        beta = batch.found.gradients[batch.taps[self.first]].reshape(len(batch.clips), -1)
-        return (beta >= 0).all(axis=1) | (beta <= 0).all(axis=1)
+        return batch.signs[self.first]
 
 
 def layer(i: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import tensorflow as tf
 
-from har_tf.explain.options import check
+from har_tf.explain.scaling import divided, scaled
 from har_tf.explain.upsampling import WHOLE, enlarge, interpolation
 
 _PIXELS_AT_ONCE = 2**21  # of clips whose maps are enlarged together: more take memory, and are no faster
@@ -131,15 +131,6 @@ def saliency(signed: np.ndarray, size: tuple[int, int, int], normalize: str | No
     return scaled(enlarge(np.maximum(signed, 0).astype("float32"), size, spans=spans), normalize)
 
 
-def scaled(maps: np.ndarray, normalize: str | None) -> np.ndarray:
-    """Maps (B, T, H, W) without negative values, divided by the largest of each clip or frame; zero stays zero."""
-    check(normalize=normalize)
-    if normalize is None:
-        return maps
-    peak = maps.max(axis=(1, 2, 3) if normalize == "clip" else (2, 3), keepdims=True)
-    return _divided(maps, peak)
-
-
 def products(
     parts: Sequence[np.ndarray],
     size: tuple[int, int, int],
@@ -164,18 +155,13 @@ def products(
     run = _products(tuple(each.shape[1:] for each in parts), tuple(size), align, spans, peaks is None)
     # Divided before they are multiplied: the product of the two maxima of tiny numbers would be zero.
     divisors = [each.max(axis=(2, 3, 4), keepdims=True) for each in parts] if peaks is None else peaks
-    parts = [_divided(each, by) for each, by in zip(parts, divisors, strict=True)]
+    parts = [divided(each, by) for each, by in zip(parts, divisors, strict=True)]
     at_once = max(1, _PIXELS_AT_ONCE // math.prod(size))
     starts = range(0, len(parts[0]), at_once)
     found = [run(*(tf.constant(each[i : i + at_once]) for each in parts)) for i in starts]
     own = (np.concatenate([some.numpy() for some in tap]) for tap in zip(*(tops for _, tops in found), strict=True))
     own = tuple(np.maximum(top, 0) * np.maximum(by, 0) for top, by in zip(own, divisors, strict=True))
     return np.concatenate([total.numpy() for total, _ in found]), own
-
-
-def _divided(maps: np.ndarray, by: np.ndarray) -> np.ndarray:
-    # Not maps / by with an epsilon: a quotient of two tiny numbers must come out right as well.
-    return np.divide(maps, by, out=np.zeros_like(maps), where=by > 0)
 
 
 @functools.lru_cache(maxsize=64)

@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from har_tf.explain.backward import Rule, checked_clips, evidence
-from har_tf.explain.explanation import Explanation, Factors, products, saliency, scaled
+from har_tf.explain.explanation import Explanation, Factors, products, saliency
 from har_tf.explain.methods import METHODS, Method, chosen
 from har_tf.explain.options import check
+from har_tf.explain.scaling import scaled
 from har_tf.models.flatten import with_graph
 from har_tf.models.taps import Tap, find, find_several
 

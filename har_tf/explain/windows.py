@@ -10,8 +10,9 @@ import numpy as np
 
 from har_tf.explain.backward import check_batch_size
 from har_tf.explain.cam3d import cam3d
-from har_tf.explain.explanation import Explanation, Factors, scaled
+from har_tf.explain.explanation import Explanation, Factors
 from har_tf.explain.options import check
+from har_tf.explain.scaling import scaled
 from har_tf.video import VideoError, probe, read_frames
 from har_tf.video.reader import frame_times
 from har_tf.video.sampling import check_by, frames_at, frames_needed, sliding_windows

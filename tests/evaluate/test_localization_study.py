@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from har_tf.evaluate.boxed_clips import BoxedClip, BoxedVideos
+from har_tf.evaluate.controls import CONTROLS
 from har_tf.evaluate.localization import Overlaps
-from har_tf.evaluate.localization_study import Setting, Study, blurred, outputs_of
+from har_tf.evaluate.localization_study import Setting, Study, outputs_of
 from har_tf.evaluate.map_rows import layer, paper_rows, runs
+from har_tf.evaluate.options import Clips
 
 
 def test_thresholds_come_from_the_given_frames_and_one_holds_for_all():
@@ -48,9 +51,39 @@ def test_a_model_has_the_rows_that_its_layers_allow():
     assert len(runs(5)) == 10 + 15
 
 
-def test_a_blur_is_measured_in_heights_of_the_frame():
-    maps = np.zeros((1, 64, 96), np.float32)
-    maps[0, 32, 48] = 1
-    assert blurred(maps, 0) is maps
-    smooth = blurred(maps, 1 / 16)[0]  # a standard deviation of 4 pixels
-    assert smooth[32, 52] / smooth[32, 48] == pytest.approx(np.exp(-0.5), abs=0.01)
+class Drawn(BoxedVideos):
+    """Videos of one clip of two frames each, of noise, of which the one named `broken` cannot be read."""
+
+    broken = None
+
+    def clips(self, records=None):
+        for name in records:
+            if name == self.broken:
+                raise KeyboardInterrupt
+            frames = np.random.default_rng(int(name)).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+            boxes = {1: np.array([[2.0, 2, 10, 10]])}
+            yield BoxedClip(name, name, 0, frames, boxes, boxes)
+
+    def about(self, records):
+        return list(records)
+
+
+def test_a_run_that_was_killed_goes_on_from_the_parts_that_are_done(tmp_path, monkeypatch):
+    names = [str(i) for i in range(40)]
+    videos = Drawn(tmp_path, (2, 16, 16, 3), Clips(), dict.fromkeys(names), [], [])
+    blurs = {row: [0.0, 0.1] for row in CONTROLS}
+    whole = Study(ious=(0.3, 0.5), workers=2).measure(videos, blurs)
+    kept = Study(ious=(0.3, 0.5), folder=tmp_path / "boxes")
+    monkeypatch.setattr(Drawn, "broken", "35")
+    with pytest.raises(KeyboardInterrupt):
+        kept.measure(videos, blurs)
+    assert len(list((tmp_path / "boxes").iterdir())) == 2, "of 16 videos each"
+    monkeypatch.setattr(Drawn, "broken", "7")  # which nobody asks for again
+    again = kept.measure(videos, blurs)
+    assert again.units.videos == whole.units.videos == names
+    for key, table in whole.tables.items():
+        np.testing.assert_array_equal(again.tables[key].count, table.count)
+        np.testing.assert_array_equal(again.hits[key], whole.hits[key])
+    assert any(table.count.any() for table in whole.tables.values())
+    with pytest.raises(KeyboardInterrupt):  # another question is asked of all videos
+        Study(ious=(0.3, 0.6), folder=tmp_path / "boxes").measure(videos, blurs)
