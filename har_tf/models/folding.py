@@ -10,16 +10,18 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import keras
-import tensorflow as tf
+from keras import ops
 
+Tensor = Any  # of Keras' backend
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.DepthwiseConv2D)
 
 
 def folded(
     inputs: keras.KerasTensor | Sequence[keras.KerasTensor], outputs: Sequence[keras.KerasTensor]
-) -> Callable[..., list[tf.Tensor]]:
+) -> Callable[..., list[Tensor]]:
     """The function from a batch of clips, or one for each input, to tensors of the graph, as in prediction.
 
     It reads the layers' present weights at every call and changes no layer. Every tensor has the value that the layers
@@ -49,7 +51,7 @@ def folded(
 
 def without_activation(
     inputs: Sequence[keras.KerasTensor], output: keras.KerasTensor, layers: Sequence
-) -> Callable[[list[tf.Tensor]], tf.Tensor]:
+) -> Callable[[list[Tensor]], Tensor]:
     """The function from tensors of a graph to a later one, with the activation of some layers left out.
 
     Args:
@@ -65,7 +67,7 @@ def without_activation(
         def call(x, *args, **kwargs):
             if getattr(layer, "kernel", None) is None:  # nothing but an activation
                 return x
-            return variant(layer, tf.cast(x, layer.variable_dtype), activation=keras.activations.linear)
+            return variant(layer, ops.cast(x, layer.variable_dtype), activation=keras.activations.linear)
 
         return call
 
@@ -75,7 +77,7 @@ def without_activation(
     )
 
 
-def variant(layer: keras.Layer, x: tf.Tensor, **attributes) -> tf.Tensor:
+def variant(layer: keras.Layer, x: Tensor, **attributes) -> Tensor:
     """What the layer would make of `x` if these attributes of it, such as its kernel or activation, were others."""
 
     class Variant:
@@ -112,19 +114,19 @@ def pairs(graph: keras.Function) -> list[tuple[keras.Layer, keras.Layer]]:
     return found
 
 
-def _convolve_and_normalize(convolution: keras.Layer, norm: keras.Layer, x: tf.Tensor) -> tf.Tensor:
-    scale = tf.math.rsqrt(norm.moving_variance + norm.epsilon)
+def _convolve_and_normalize(convolution: keras.Layer, norm: keras.Layer, x: Tensor) -> Tensor:
+    scale = ops.rsqrt(norm.moving_variance + norm.epsilon)
     if norm.scale:
         scale *= norm.gamma
     mean = norm.moving_mean - convolution.bias if convolution.use_bias else norm.moving_mean
     bias = (norm.beta if norm.center else 0.0) - mean * scale
     # A depthwise kernel is (h, w, c, m) and makes the channels c·m; other kernels end with the channels they make.
     last = 2 if isinstance(convolution, keras.layers.DepthwiseConv2D) else 1
-    kernel = convolution.kernel * tf.reshape(scale, convolution.kernel.shape[-last:])
+    kernel = convolution.kernel * ops.reshape(scale, convolution.kernel.shape[-last:])
     return variant(convolution, x, kernel=kernel, bias=bias, use_bias=True)
 
 
-def _unchanged(x: tf.Tensor, mask=None, training=None) -> tf.Tensor:
+def _unchanged(x: Tensor, mask=None, training=None) -> Tensor:
     return x
 
 

@@ -1,14 +1,13 @@
 """Grouped 3D convolutions that are quick on a CPU, in models that hold Keras' own Conv3D layers.
 
-TensorFlow has no grouped 3D convolution for CPUs. Keras therefore compiles one with XLA, whose code for it takes ten
-and more times as long as a convolution without groups, with all its arithmetic. Here a few groups at a time are made
-one convolution without groups, whose kernel is zero between them.
+TensorFlow has no grouped 3D convolution for CPUs. Keras therefore compiles one with XLA, as JAX does, whose code for it
+takes ten and more times as long as a convolution without groups, with all its arithmetic. Here a few groups at a time
+are made one convolution without groups, whose kernel is zero between them.
 """
 
 from functools import partial
 
 import keras
-import tensorflow as tf
 from keras import layers, ops
 
 # A CPU computes 16 channels at once, so narrower groups gain nothing; wider ones would be multiplied by more zeros.
@@ -27,7 +26,7 @@ def quicken(model: keras.Model) -> keras.Model:
     Returns:
         The model.
     """
-    if not any(device.device_type in ("GPU", "TPU") for device in tf.config.list_logical_devices()):
+    if keras.distribution.list_devices()[0].startswith("cpu"):  # it names CPUs only where there is nothing else
         for layer in model._flatten_layers(include_self=False):
             if type(layer) is layers.Conv3D and layer.groups > 1 and layer.data_format == "channels_last":
                 layer.convolution_op = partial(

@@ -50,6 +50,20 @@ def first_of_its_ties(layer: keras.Layer) -> keras.Layer:
     return layer
 
 
+def with_tuples(model: keras.Model) -> keras.Model:
+    """Gives the operations of a loaded model tuples of numbers where its file, which is JSON, has lists.
+
+    Keras' max pooling under JAX takes no lists. Nothing else changes.
+    """
+    for graph in [model, *model._flatten_layers(include_self=False)]:
+        for operation in getattr(graph, "operations", ()):
+            if not isinstance(operation, keras.Layer):
+                for name, value in vars(operation).items():
+                    if isinstance(value, list) and value and all(isinstance(number, int) for number in value):
+                        setattr(operation, name, tuple(value))
+    return model
+
+
 def has_ties(operation) -> bool:
     """Whether an operation of a graph pools in space and time with TensorFlow's own gradient."""
     if _kind(operation):

@@ -4,67 +4,28 @@ import functools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from tiny_networks import make_tiny
+import small_models
+from small_models import MODELS, small_model
 
+import har_tf
 from har_tf.explain import cam3d, gradcam, layerwise, stages
-from har_tf.models import cnn_gru, frame_cnn, gated, googlenet, i3d, resnext3d, video_swin
-from har_tf.models.fusion_gru import FUSIONS, fusion_gru
 from har_tf.models.saving import load_model, save_model
-
-STREAMS, SIDES = ("MobileNet", "MobileNetV2"), {"MobileNet": 64, "MobileNetV2": 48}
-TINY_RESNEXT = {"blocks": (1, 1, 2, 1), "width": 32, "cardinality": 4}
-TINY_SWIN = {"embed_dim": 8, "depths": (2, 1, 1, 1), "num_heads": (1, 2, 2, 4), "window": (2, 3, 3)}
-
-
-def fused(fusion):
-    return fusion_gru(
-        (2, 64, 64, 3), 3, STREAMS, None, fusion=fusion, gru_units=(3,), frame_sizes=SIDES, bidirectional=True
-    )
-
-
-def gated_i3d():
-    """Gates start from zero, where they would change no answer."""
-    model = gated(i3d((16, 40, 40, 3), 4, width=1 / 16), ["mixed_3c", "mixed_4f"])
-    for layer in model.layers:
-        if layer.name in ("gate_mixed_3c", "gate_mixed_4f"):
-            layer.set_weights([np.random.default_rng(0).normal(size=weight.shape) for weight in layer.get_weights()])
-    return model
-
-
-MODELS = {
-    "cnn_gru": lambda: cnn_gru((3, 32, 48, 3), 4, (4, 6, 8), (2, 2, 2)),
-    "frame_cnn": lambda: frame_cnn("MobileNet", (2, 64, 64, 3), 4, alpha=0.25),
-    "googlenet, bvlc": lambda: googlenet((45, 64, 3), 4, "bvlc"),
-    "googlenet, batchnorm": lambda: googlenet((45, 64, 3), 4, "batchnorm"),
-    "i3d, rgb": lambda: i3d((9, 45, 34, 3), 4, width=1 / 16),
-    "i3d, flow": lambda: i3d((9, 45, 34, 2), 4, "flow", width=1 / 16, batch_norm_scale=False),
-    "resnext3d, A": lambda: resnext3d((16, 64, 64, 3), 4, shortcut="A", dropout=0.5, **TINY_RESNEXT),
-    "resnext3d, B": lambda: resnext3d((16, 64, 64, 3), 4, shortcut="B", dropout=0.5, **TINY_RESNEXT),
-    "gated": gated_i3d,
-    "video_swin": lambda: video_swin("tiny", (6, 40, 52, 3), 4, **TINY_SWIN),
-    **{f"fusion_gru, {fusion}": functools.partial(fused, fusion) for fusion in FUSIONS},
-}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """made(name) -> a model, two clips, the file that it was saved to and what was loaded from it; each once.
-
-    Real networks are fused in one way, tiny ones in the others.
-    """
+    """made(name) -> a model, two clips, the file that it was saved to and what was loaded from it; each once."""
     folder = tmp_path_factory.mktemp("models")
 
     @functools.cache
     def make(name):
         keras.utils.set_random_seed(0)
-        with pytest.MonkeyPatch.context() as patch:
-            if name.startswith("fusion_gru") and name != f"fusion_gru, {FUSIONS[0]}":
-                make_tiny(patch, None)
-            model = MODELS[name]()
+        model = small_model(name)
         clips = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:]), dtype=np.uint8)
         path = save_model(model, folder / f"{name}.keras", [f"class {i}" for i in range(model.output_shape[-1])])
         return model, clips, path, load_model(path)
@@ -100,6 +61,58 @@ def test_opens_where_har_tf_is_not_imported(made):
     for name in names:
         model, clips, *_ = made(name)
         np.testing.assert_allclose(np.load(folder / f"{name}, answer.npy"), model(clips, training=False), rtol=1e-4)
+
+
+UNDER_JAX = """
+import sys
+class NoTensorFlow:
+    def find_spec(name, path, target=None):
+        if name == "tensorflow":
+            raise ImportError(name)
+sys.meta_path.insert(0, NoTensorFlow)
+import keras, numpy as np
+from keras import initializers as drawn
+# Random weights would take half a minute to compile, and are replaced by those of the file.
+for kind in (drawn.VarianceScaling, drawn.TruncatedNormal, drawn.Orthogonal):
+    kind.__call__ = lambda self, shape, dtype=None: np.zeros(shape, "float32")
+from small_models import small_model
+from har_tf.models.saving import load_model
+for name in sys.argv[1:]:
+    built, (loaded, _) = small_model(name), load_model(f"{name}, bold.keras")
+    built.set_weights(loaded.get_weights())
+    model = built if "GRU" in name or name.startswith("googlenet") else loaded
+    np.save(f"{name}, jax.npy", model.predict(np.load(f"{name}.npy"), verbose=0))
+"""
+
+
+def test_answers_alike_under_jax(made):
+    """Built, loaded and computed there, by a process that has no TensorFlow."""
+    pytest.importorskip("jax", reason="the extra `jax` is not installed")
+    names = [name for name in MODELS if name not in ("googlenet, batchnorm", "i3d, flow", "resnext3d, A")]
+    names = [name for name in names if not name.startswith("fusion_gru") or name == "fusion_gru, sum"]
+    answers = {}
+    for name in names:
+        _, clips, path, (_, classes) = made(name)
+        model, _ = load_model(path)
+        head = model.layers[-1]
+        if isinstance(head, keras.layers.Dense):  # random networks answer everything alike
+            logits = keras.Model(model.inputs, head.input)(clips, training=False) @ head.kernel
+            head.kernel.assign(head.kernel / np.std(logits, axis=1).min())
+        save_model(model, path.with_name(f"{name}, bold.keras"), classes)
+        np.save(path.with_suffix(".npy"), clips)
+        answers[name] = model(clips, training=False)
+        assert 0.01 < np.ptp(answers[name], axis=1).max() < 0.99, name
+    folder, tests = path.parent, Path(small_models.__file__).parent
+    environment = os.environ | {
+        "KERAS_BACKEND": "jax",
+        "PYTHONPATH": os.pathsep.join([str(tests), str(Path(har_tf.__file__).parents[1])]),
+        # The code runs once.
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    }
+    subprocess.run([sys.executable, "-c", UNDER_JAX, *names], cwd=folder, env=environment, check=True)
+    for name in names:
+        found = np.load(folder / f"{name}, jax.npy")
+        np.testing.assert_allclose(found, answers[name], atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in ("fusion_gru, sum", "i3d, flow")])

@@ -183,7 +183,10 @@ def _blob(message) -> Tensor:
 
 
 def _read_tensorflow(path: Path) -> dict[str, Tensor]:
-    import tensorflow as tf  # takes seconds, which the other kinds need not wait for
+    try:
+        import tensorflow as tf  # takes seconds, which the other kinds need not wait for
+    except ImportError as error:
+        raise ValueError(f"{path}: reading a TensorFlow checkpoint needs TensorFlow ({error})") from error
 
     def read_one(name: str) -> np.ndarray:
         try:
