@@ -8,12 +8,14 @@ reading what it has seen.
 
 from __future__ import annotations
 
+import re
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow as tf
@@ -234,6 +236,7 @@ def clips(
     short: str | None = None,
     fit: str | None = None,
     by: str | None = None,
+    reading: Literal["host", "graph"] | None = None,
 ) -> tf.data.Dataset:
     """Batches of clips and labels.
 
@@ -252,13 +255,18 @@ def clips(
         short: as in `read_clip`; None: "repeat_last".
         fit: as in `read_clip`; None: "stretch".
         by: as in `read_clip`; None: "frame".
+        reading: who reads prepared clips: "host", this process, which is the fastest, or "graph", TensorFlow's
+            operations alone; None: the graph on a TPU. The clips are the same, and so are the errors within
+            `errors_as_raised`. For the graph all clips are read once and compared before the first batch.
 
     Returns:
         A finite `tf.data.Dataset` of known cardinality of (uint8 (B, T, H, W, 3) RGB, int32 (B,) labels); of flow
         the clips are uint8 (B, T, H, W, 2).
 
     Raises:
-        ValueError: no clips, an argument is out of its range, or one for records is given for prepared clips.
+        ValueError: no clips, an argument is out of its range, one for records is given for prepared clips, or the graph
+            is to read others than prepared clips of RGB.
+        DatasetError: the graph is to read a clip that is not what was written; the host raises it when it reads it.
 
     Example:
         >>> batches = clips(prepared, 8, training=True, augment=Augment(flip=0.5), epochs=range(20))
@@ -278,17 +286,25 @@ def clips(
         source = _Videos(records, **{**READ, **given}, threads=ThreadPoolExecutor(available_cores()))
     if not len(source):
         raise ValueError("there are no clips. Received: an empty data set")
+    in_graph = reads_in_graph(reading, hasattr(type(source), "in_graph"))
     labels = tf.constant(source.labels, tf.int32)
-    shape = (None, source.num_frames, *source.size, source.channels)
+    shape = source.num_frames, *source.size, source.channels
 
-    def read(order: tf.Tensor, draws: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        batch = read_at(source.read, order, tf.uint8, shape)
+    def finished(batch: tf.Tensor, order: tf.Tensor, draws: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         if draws is not None:
             batch = tf.map_fn(lambda pair: augment(*pair), (batch, draws), fn_output_signature=tf.uint8)
-            batch = tf.ensure_shape(batch, shape)
-        return batch, tf.gather(labels, order)
+        return tf.ensure_shape(batch, (*order.shape, *shape)), tf.gather(labels, order)
 
-    return passes(len(source), read, batch_size, training, seed, epochs, skip, 0 if augment is None else len(DRAWS))
+    def read(order: tf.Tensor, *draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return finished(read_at(source.read, order, tf.uint8, shape), order, *draws)
+
+    def read_loaded(records: tf.Tensor, order: tf.Tensor, *draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        batch, sound = source.in_graph.clips(records, order)
+        return finished(_checked(batch, sound, order, source), order, *draws)
+
+    how = (read_loaded, source.in_graph.records) if in_graph else (read, None)
+    draws = 0 if augment is None else len(DRAWS)
+    return passes(len(source), how[0], batch_size, training, seed, epochs, skip, draws, load=how[1])
 
 
 def passes(
@@ -300,6 +316,7 @@ def passes(
     epochs: Sequence[int] | None,
     skip: int,
     draws: int = 0,
+    load: Callable | None = None,
 ) -> tf.data.Dataset:
     """Batches of whatever is stored of clips, in the order that `seed` and the number of the pass give.
 
@@ -308,6 +325,7 @@ def passes(
         read: makes a batch, in graph, of (B,) positions and, where there are draws, (B, draws) numbers in [0, 1).
         batch_size, training, seed, epochs, skip: as in `har_tf.pipeline.clips`.
         draws: random numbers that every clip gets in every pass.
+        load: makes of (B,) positions a dataset of one element, which `read` is given before the positions.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -333,7 +351,14 @@ def passes(
         return tf.data.Dataset.from_tensor_slices((order, numbers)).batch(batch_size)
 
     dataset = tf.data.Dataset.from_tensor_slices(tf.constant(epochs, tf.int64)).flat_map(one_pass).skip(skip)
-    dataset = dataset.map(read, num_parallel_calls=min(available_cores(), 8), deterministic=True)
+    threads = {"num_parallel_calls": min(available_cores(), 8), "deterministic": True}
+    if load is not None:
+
+        def loaded(order: tf.Tensor, *rest: tf.Tensor) -> tf.data.Dataset:
+            return tf.data.Dataset.zip((load(order), *map(tf.data.Dataset.from_tensors, (order, *rest))))
+
+        dataset = dataset.interleave(loaded, cycle_length=threads["num_parallel_calls"], **threads)
+    dataset = dataset.map(read, **threads)
     options = tf.data.Options()
     # Batches are computed, not read from files, so files cannot be dealt out to workers.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
@@ -341,8 +366,26 @@ def passes(
     return dataset.prefetch(AHEAD).with_options(options)
 
 
+def reads_in_graph(reading: Literal["host", "graph"] | None, can: bool = True) -> bool:
+    """Whether clips, which operations of a graph may be able to read, are read by these; see `clips`.
+
+    Raises:
+        ValueError: they are to be and cannot, or `reading` is another.
+    """
+    if reading not in (None, "host", "graph"):
+        raise ValueError(f"Clips are read by the 'host' or by the 'graph'. Received: {reading=}")
+    on_tpu = isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
+    in_graph = reading == "graph" or (reading is None and on_tpu)
+    if in_graph and not can:
+        raise ValueError(
+            "a TPU is given prepared clips of RGB: prepare the videos first, `python -m har_tf prepare`. "
+            f"Received: clips that Python makes whenever they are read, {reading=}"
+        )
+    return in_graph
+
+
 def read_at(read: Callable, order: tf.Tensor, dtype: tf.DType, shape: tuple) -> tf.Tensor:
-    """`read(order)`, a function of arrays, within the graph of `passes`."""
+    """`read(order)`, a function of arrays that gives (B, *shape), within the graph of `passes`."""
 
     def kept(positions: np.ndarray) -> np.ndarray:
         try:
@@ -353,10 +396,19 @@ def read_at(read: Callable, order: tf.Tensor, dtype: tf.DType, shape: tuple) -> 
             raise RuntimeError(f"{ascii(str(error))[1:-1]} ({id(error):x})") from error
 
     # Reading has no side effects; marked as stateful it would run alone under op determinism.
-    return tf.ensure_shape(tf.numpy_function(kept, [order], dtype, stateful=False), shape)
+    return tf.ensure_shape(tf.numpy_function(kept, [order], dtype, stateful=False), (*order.shape, *shape))
+
+
+def _checked(batch: tf.Tensor, sound: tf.Tensor, order: tf.Tensor, source: Clips) -> tf.Tensor:
+    """The batch, if all clips that a graph has read of a source are sound (B,)."""
+    _sources[f"{id(source):x}"] = source
+    told = [f"not what was written ({id(source):x}) at", tf.boolean_mask(order, ~sound)]
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(sound), told)]):
+        return tf.identity(batch)
 
 
 _raised: deque[Exception] = deque(maxlen=8)
+_sources: weakref.WeakValueDictionary[str, Clips] = weakref.WeakValueDictionary()  # that a graph reads
 
 
 @contextmanager
@@ -367,4 +419,7 @@ def errors_as_raised() -> Iterator[None]:
     except tf.errors.OpError as error:
         original = next((each for each in _raised if f"({id(each):x})" in str(error)), error)
         _raised.clear()  # they hold on to clips
+        place = re.search(r"not what was written \((\w+)\) at\] \[(\d+)", str(error))
+        if original is error and place is not None and place[1] in _sources:
+            _sources[place[1]].raise_damage(int(place[2]))
         raise original from original.__cause__

@@ -38,7 +38,7 @@ from har_tf.files.whole import sync, whole_file
 from har_tf.models import backbones
 from har_tf.models.folding import folded
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
-from har_tf.pipeline import passes, read_at
+from har_tf.pipeline import passes, read_at, reads_in_graph
 from har_tf.progress import progress
 from har_tf.store.checksums import checksum, checksum_of_file, sealed, unsealed
 from har_tf.store.indexed import Indexed, OpenFiles
@@ -89,7 +89,11 @@ class FeatureStore(Indexed):
 
     def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """See `Indexed.read`."""
-        return super().read(positions).astype(np.float32)
+        return self.read_stored(positions).astype(np.float32)
+
+    def read_stored(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The same as the numbers on disk, of `dtype`."""
+        return super().read(positions)
 
     def _file_of(self, row: int) -> Path:
         return self._array.path
@@ -237,6 +241,7 @@ def batches(
     seed: int = 0,
     epochs: Sequence[int] | None = None,
     skip: int = 0,
+    reading: Literal["host", "graph"] | None = None,
 ) -> tf.data.Dataset:
     """Batches of features and labels; nothing is decoded.
 
@@ -249,6 +254,8 @@ def batches(
         seed: what the order is drawn from, together with the number of the pass.
         epochs: numbers of the passes to go through, such as `range(3, 20)`; None: the one pass 0.
         skip: batches at the start that were seen before; they are not read.
+        reading: "host": this process reads a batch when it is due; "graph": all are read now, and TensorFlow's
+            operations take them from memory; None: the graph on a TPU.
 
     Returns:
         A finite `tf.data.Dataset` of known cardinality of (features, int32 (B,) labels), where features are a dict of
@@ -256,6 +263,7 @@ def batches(
 
     Raises:
         ValueError: stores of different clips or of the same backbone, no clips, or an argument out of its range.
+        DatasetError: the graph is given features that are not what was written; the host raises it when it reads.
 
     Example:
         >>> train = functools.partial(batches, [googlenet, inception], 32, training=True)
@@ -267,12 +275,15 @@ def batches(
         raise ValueError("there are no features. Received: an empty store")
     labels = tf.constant(stores[0].labels, tf.int32)
 
+    held = [tf.constant(store.read_stored(range(len(store)))) for store in stores] if reads_in_graph(reading) else []
+
     def read(order: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        features = {
-            f"features_{store.backbone}": read_at(store.read, order, tf.float32, (None, *store.shape))
-            for store in stores
-        }
-        return features, tf.gather(labels, order)
+        if held:
+            features = [tf.cast(tf.gather(array, order), tf.float32) for array in held]
+        else:
+            features = [read_at(store.read, order, tf.float32, store.shape) for store in stores]
+        names = (f"features_{store.backbone}" for store in stores)
+        return dict(zip(names, features, strict=True)), tf.gather(labels, order)
 
     return passes(len(stores[0]), read, batch_size, training, seed, epochs, skip)
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 from tqdm import tqdm
@@ -174,9 +174,17 @@ class Indexed:
                     raise ValueError("differs from what was written")
             except Exception as error:  # as in `open`
                 reason = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
-                place = f"{self._file_of(row)}: damaged at the clip of {to_text(self._index['name'][row])}"
-                raise DatasetError(f"{place}: {reason}; {self.remedy}") from error
+                raise self._damage(row, reason) from error
         return clips
+
+    def raise_damage(self, position: int) -> NoReturn:
+        """Raises the DatasetError of a clip that was read otherwise and was not what was written."""
+        self.read([position])
+        raise self._damage(int(self._rows[position]), "what stands around it differs from what was written")
+
+    def _damage(self, row: int, reason: str) -> DatasetError:
+        place = f"{self._file_of(row)}: damaged at the clip of {to_text(self._index['name'][row])}"
+        return DatasetError(f"{place}: {reason}; {self.remedy}")
 
     def _file_of(self, row: int) -> Path:
         """The file that holds a clip."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -58,6 +59,13 @@ class PreparedDataset(IndexedClips):
             "fingerprint": about["fingerprint"],
             "_shards": OpenFiles([path / name for name in about["data"]]),
         }
+
+    @cached_property
+    def in_graph(self):
+        """The `ClipsInGraph`; the first time all clips are read, and compared with their checksums."""
+        from har_tf.store.in_graph import ClipsInGraph  # and TensorFlow
+
+        return ClipsInGraph(self)
 
     def _file_of(self, row: int) -> Path:
         return self._shards.paths[self._index["shard"][row]]
