@@ -77,7 +77,7 @@ def hit_point(
             continue
         marked = score_map == top if rule == "maximum" else shares_of_maximum(score_map) > np.float32(threshold)
         if not tolerance:
-            near = marked & _inside(true, marked.shape)
+            near = marked & inside(true, marked.shape)
             hits[index] = np.count_nonzero(near) / np.count_nonzero(marked) if rule == "maximum" else near.any()
             continue
         y, x = np.nonzero(marked)
@@ -88,7 +88,7 @@ def hit_point(
     return hits
 
 
-def _inside(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def inside(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """bool (H, W), the pixels whose centre is in a box or on its edge."""
     inside = np.zeros(shape, bool)
     low, high = np.ceil(boxes[:, :2] - 0.5).astype(int), np.floor(boxes[:, 2:] - 0.5).astype(int) + 1

@@ -196,6 +196,35 @@ def threshold_curves(
 
 
 @_written
+def courses(rows: Sequence[Mapping], path) -> Figure:
+    """Draws curves over the seconds of a video, one field a row, with the spans in which something is done shaded.
+
+    Args:
+        rows: each with "class", its title; "seconds" of its points; "spans", (start, end); and "curves", name -> value
+            at every point.
+
+    Raises:
+        ValueError: there is no row.
+    """
+    if not rows:
+        raise ValueError("rows must hold at least one course. Received: none.")
+    figure = new_figure(9, 1.1 * len(rows) + 0.9)
+    fields = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
+    names = list(rows[0]["curves"])
+    for axes, row in zip(fields, rows, strict=True):
+        for start, end in row["spans"]:
+            axes.axvspan(start, end, color="0.85", linewidth=0)
+        for name, colour in zip(names, seaborn.color_palette("colorblind", len(names)), strict=True):
+            axes.plot(row["seconds"], row["curves"][name], color=colour, linewidth=1.3, label=name)
+        axes.set_ylim(-0.05, 1.1)
+        axes.set_title(row["class"], loc="left", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+    fields[-1].set(xlabel="Seconds", xlim=(rows[0]["seconds"][0], rows[0]["seconds"][-1]))
+    figure.legend(*fields[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+@_written
 def confusion_matrix(matrix, class_names: Sequence[str], path, title: str | None = None) -> Figure:
     """Draws a confusion matrix coloured by the share of its row (Figure 5 of the CNN-GRU paper).
 

@@ -133,6 +133,16 @@ def test_threshold_curves_have_a_scale_of_their_own_and_dashed_controls():
     assert all_within(figure)
 
 
+def test_courses_are_drawn_over_the_spans_of_their_class():
+    row = {"class": "wave", "seconds": [0, 1, 2], "spans": [[0.5, 1.5]], "curves": {"map": [0, 1, 0.5]}}
+    figure = figure_of(plots.courses, [row, row | {"class": "clap", "spans": []}])
+    first, second = figure.axes
+    assert lines(first)["map"] == [[0, 0], [1, 1], [2, 0.5]]
+    assert [patch.get_x() for patch in first.patches] == [0.5] and not second.patches
+    assert (first.get_title("left"), second.get_title("left")) == ("wave", "clap")
+    assert all_within(figure)
+
+
 def test_confusion_matrix_is_coloured_by_row_and_annotated_with_counts():
     axes, bar = figure_of(
         plots.confusion_matrix, [[3, 1, 0], [0, 2, 0], [0, 0, 0]], ["a", "b", "c"], title="Figure 5"
@@ -326,6 +336,7 @@ def test_a_callers_settings_are_neither_used_nor_changed(tmp_path):
         (lambda path: plots.curves({"m": {"loss": []}}, path), "must hold epochs"),
         (lambda path: plots.curves({"m": HISTORY}, path.with_suffix(".bmp")), r"end in one of .png.*\.bmp"),
         (lambda path: plots.threshold_curves({}, [0, 1], path, "Box accuracy"), "at least one method"),
+        (lambda path: plots.courses([], path), "at least one course"),
         (lambda path: plots.confusion_matrix([[1, 2]], ["a", "b"], path), r"shape \(2, 2\).*\(1, 2\)"),
         (lambda path: plots.confusion_matrix([[0.5, 0], [0, 1]], ["a", "b"], path), "counts.*float64"),
         (lambda path: plots.confusion_matrix([[-1, 0], [0, 1]], ["a", "b"], path), "counts.*minimum -1"),

@@ -1,0 +1,151 @@
+"""Windows of a video of which everything is known: a red square, then a green one, then nothing."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from har_tf.evaluate import untrimmed
+from har_tf.evaluate.untrimmed import (
+    ACROSS,
+    AGAINST,
+    CAM3D,
+    GRADCAM,
+    INSIDE,
+    MOTION,
+    OUTSIDE,
+    Stream,
+    Windows,
+    answered,
+    courses,
+    example,
+    paint,
+    streams_of,
+    summary,
+    timeline,
+)
+from har_tf.video import probe
+
+HOW = Windows((16, 16), num_frames=4, stride=1, hop=2, fit="stretch", batch_size=4)
+BOX = np.array([[2.0, 4, 10, 12]])
+
+
+@pytest.fixture(scope="module")
+def stream(make_video, tmp_path_factory):
+    frames = np.zeros((24, 16, 16, 3), np.uint8)
+    frames[:8, 4:12, 2:10, 0] = 200
+    frames[8:16, 4:12, 2:10, 1] = 200
+    path = make_video(tmp_path_factory.mktemp("video") / "a.avi", frames, codec="ffv1", pix_fmt="bgr0")
+    return Stream(path, [(0, 0.0, 0.32), (1, 0.32, 0.64)], np.repeat(BOX, 24, axis=0))
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Red speaks for the first class, green against it, and the other way round; a channel's map is that colour."""
+    clip = keras.Input((4, 16, 16, 3), dtype="uint8", name="clip")
+    x = layers.Rescaling(1 / 255)(clip)
+    x = layers.Conv3D(3, 1, activation="relu", use_bias=False, name="colours")(x)
+    x = layers.GlobalAveragePooling3D()(x)
+    model = keras.Model(clip, layers.Dense(2, "softmax", use_bias=False, name="predictions")(x))
+    model.get_layer("colours").set_weights([np.eye(3).reshape(1, 1, 1, 3, 3)])
+    model.get_layer("predictions").set_weights([np.array([[8.0, -4], [-4, 8.1], [0, 0]])])
+    return model
+
+
+@pytest.fixture(scope="module")
+def windows(model, stream):
+    return answered(model, ["colours"], stream, 0, [0, 1], HOW)
+
+
+def test_windows_are_inside_across_or_outside_an_action(windows):
+    assert [window.kind for window in windows] == [INSIDE] * 3 + [ACROSS] + [INSIDE] * 3 + [ACROSS] + [OUTSIDE] * 3
+    assert [window.right for window in windows] == [True] * 8 + [None] * 3
+    assert [window.answer for window in windows[:8]] == [0] * 3 + [1] * 5, "half red and half green: green is stronger"
+    assert windows[0].done == (0,) and windows[3].done == ()
+
+
+def test_maps_are_empty_where_they_must_be(windows):
+    """Behind global pooling beta is one number, 4 for either class: negated it is nowhere positive."""
+    inner, outer = windows[0].maps, windows[9].maps
+    assert [inner[CAM3D, rank]["empty"] for rank in ("first", "second", AGAINST)] == [0, 0, 1]
+    assert [outer[CAM3D, rank]["empty"] for rank in ("first", "second", AGAINST)] == [1, 1, 1], "a black window"
+    assert inner[CAM3D, "second"]["cosine"] == pytest.approx(1), "the same activation for every class"
+    assert inner[GRADCAM, "second"]["empty"] == 1, "nothing but red, which speaks against green"
+    assert inner[GRADCAM, AGAINST]["empty"] == 1 and inner[GRADCAM, "first"]["cosine"] == pytest.approx(1)
+    assert inner[CAM3D, "first"]["in_box"] == pytest.approx(1, abs=0.01)
+    assert windows[0].in_box == 64 / 256
+    assert inner[CAM3D, AGAINST]["in_box"] is inner[CAM3D, AGAINST]["cosine"] is None
+    # Half red, half green, green answered: red speaks against it.
+    assert windows[3].maps[GRADCAM, AGAINST]["empty"] == 0
+
+
+def test_evidence_on_the_right_side_of_a_cut(windows):
+    """3DCAM does not tell the colours apart, Grad-CAM does."""
+    frames, evidence = windows[3].sides[CAM3D]
+    assert frames == 0.5 and evidence == pytest.approx(0.5, abs=0.02)
+    assert windows[3].sides[GRADCAM] == (0.5, pytest.approx(1))
+    assert windows[7].sides[CAM3D] == (0.5, pytest.approx(1)), "then nothing is there"
+    assert windows[0].sides == {}
+
+
+def test_when_a_class_is_done(model, stream):
+    red, green = courses(model, ["colours"], stream, 0, [0, 1], HOW)
+    assert (red.label, green.label, red.done.sum(), len(red.seconds)) == (0, 1, 8, 24)
+    assert red.when(GRADCAM) == green.when(GRADCAM) == 1
+    assert 0.5 < red.when(CAM3D) < 1, "green frames have as much"
+    assert red.strength[MOTION][8] == red.strength[MOTION].max(), "the cut"
+    assert [course.label for course in courses(model, ["colours"], stream, 0, [-1, 1], HOW)] == [1]
+    shown = timeline(stream, [red], ["red", "green"], "a", points=5)["rows"][0]
+    assert (shown["class"], shown["spans"], len(shown["seconds"])) == ("red", [[0.0, 0.32]], 5)
+    assert shown["curves"][GRADCAM][0] == 1
+
+
+def test_the_summary_counts_every_window_once(windows, model, stream):
+    found = courses(model, ["colours"], stream, 0, [0, 1], HOW)
+    results = json.loads(json.dumps(summary(windows, found, ["red", "green"])))
+    assert {kind: row["windows"] for kind, row in results["windows"].items()} == {INSIDE: 6, ACROSS: 2, OUTSIDE: 3}
+    assert results["windows"][INSIDE]["right"] == {"value": 1.0, "interval": None, "count": 6}
+    assert results["windows"][OUTSIDE]["right"] is None
+    assert results["most_frequent"] == 0.5
+    first, *_ = results["ranks"]
+    assert (first["method"], first["rank"], first["empty"][OUTSIDE]["value"]) == (CAM3D, "first", 1)
+    assert results["box"]["value"] == 0.25
+    sides = {row["method"]: row["more"] for row in results["sides"]}
+    assert sides[GRADCAM]["value"] == pytest.approx(0.5) and sides[CAM3D]["value"] == pytest.approx(0.25, abs=0.02)
+    when = {row["name"]: row for row in results["when"]}
+    assert when[GRADCAM]["value"] == 1 and when[GRADCAM]["count"] == 2
+    assert results["classes"][0]["answered"] == 3
+
+
+def test_windows_to_show_and_their_panels(windows, model, stream, tmp_path):
+    shown = untrimmed.shown(windows)
+    assert shown["cut"].kind == ACROSS and shown["classes"].right
+    found = example(model, ["colours"], stream, windows[7], (["red", "green"], ["rot", "gruen"]), HOW)
+    assert found.done == [["green"]] * 2 + [[]] * 2
+    assert len(found.panels) == 4 and "first class: gruen" in next(iter(found.panels))
+    paint(model, ["colours"], stream, tmp_path / "o.mp4", ["rot", "gruen"], HOW)
+    assert probe(tmp_path / "o.mp4").frames == 24
+
+
+def test_segments_of_a_file_are_one_stream(stream):
+    from har_tf.datasets import ActionDataset, VideoRecord
+
+    records = [
+        VideoRecord(stream.path, label, "a", segment=(start, end)) for label, start, end in stream.segments[::-1]
+    ]
+    (found,) = streams_of(ActionDataset("x", stream.path.parent, tuple(records), ("red", "green")))
+    assert found.segments == stream.segments and found.boxes is None
+    assert found.truth(np.array([0.0, 0.31, 0.32, 2]), 2).tolist() == [[True, False]] * 2 + [
+        [False, True],
+        [False, False],
+    ]
+
+
+def test_what_was_found_survives_being_written(windows, model, stream):
+    found = courses(model, ["colours"], stream, 0, [0, 1], HOW)
+    plain = json.loads(json.dumps(untrimmed.as_plain(windows, found)))
+    again, kept = untrimmed.from_plain(plain)
+    assert summary(again, kept, ["red", "green"]) == summary(windows, found, ["red", "green"])
+    assert again[3].frames.tolist() == windows[3].frames.tolist() and again[3].sides == windows[3].sides
