@@ -116,7 +116,7 @@ def main(recipe: Recipe) -> None:
     numbers, seeds = split_numbers(recipe), whole_numbers("--seeds", recipe.seeds)
     loaded = {number: recipe.data.listed(number) for number in numbers}
     splits = {} if recipe.data.embedded else split_up(recipe, loaded, seeds)
-    begin(recipe)
+    begin(recipe, under_jax=True)
 
     import numpy as np
 

@@ -130,7 +130,7 @@ def main(recipe: Recipe) -> None:
     check(recipe)
     listed = recipe.data.listed(recipe.split)
     split = split_up(recipe, listed) if listed else None
-    begin(recipe)
+    begin(recipe, under_jax=True)
 
     from har_tf.datasets import DatasetError
     from har_tf.datasets.cut import clips_of, cut

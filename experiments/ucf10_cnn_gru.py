@@ -191,7 +191,7 @@ def main(recipe: Recipe) -> None:
     check(recipe)
     listed = recipe.data.listed()
     split_up(recipe, taken(recipe, listed))
-    begin(recipe)
+    begin(recipe, under_jax=True)
 
     from har_tf.report.pages.explained import ClipPredictions, sections
     from har_tf.report.pages.ucf10_cnn_gru import is_numbered

@@ -4,6 +4,8 @@
 and another engine of Keras do differently stands here, so that training and explanations need not ask.
 """
 
+import json
+import os
 import socket
 from typing import Literal, get_args
 from urllib.parse import urlsplit
@@ -32,14 +34,60 @@ def begin(
     Raises:
         ValueError: as `strategy`.
     """
-    tf.distribute.experimental_set_strategy(None)  # of a run before, in one process
-    chosen = strategy(kind, tpu)
-    if kind != "one":
-        tf.distribute.experimental_set_strategy(chosen)
+    if under_jax():
+        _begin_jax(kind, tpu, deterministic)
+    else:
+        tf.distribute.experimental_set_strategy(None)  # of a run before, in one process
+        chosen = strategy(kind, tpu)
+        if kind != "one":
+            tf.distribute.experimental_set_strategy(chosen)
     if only_cpus() if deterministic is None else deterministic:
         tf.config.experimental.enable_op_determinism()
     set_precision(precision)
     say(f"devices: {described()}")
+
+
+def under_jax() -> bool:
+    """Whether Keras computes with JAX; TensorFlow then reads clips, on the CPU, and explains, in another process."""
+    return keras.backend.backend() == "jax"
+
+
+class _Shared(keras.distribution.DataParallel):
+    """All weights on every device, and an equal share of each batch; a batch that has none is computed on each."""
+
+    def get_data_layout(self, data_shape):
+        if self.num_processes == 1 and data_shape[0] % self.num_model_replicas:
+            return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
+        return super().get_data_layout(data_shape)
+
+
+def _begin_jax(kind: Kind, tpu: str | None, deterministic: bool | None) -> None:
+    if deterministic:  # heard by JAX when it first looks for devices
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+    if kind == "multiworker":
+        _join_machines()
+    keras.distribution.set_distribution(None)  # of a run before, in one process
+    found = keras.distribution.list_devices()
+    if kind == "tpu" and (tpu is not None or not found[0].startswith("tpu")):
+        named = "by this name or address; JAX takes that of this machine" if tpu else "at this machine"
+        kinds = f"JAX has {len(found)} {found[0].partition(':')[0].upper()}"
+        raise ValueError(f"No TPU was found {named} ({kinds}). Received: --tpu {tpu or 'local'}")
+    if kind != "one":
+        keras.distribution.set_distribution(_Shared(devices=found))
+
+
+def _join_machines() -> None:
+    """Makes this process one of those that TF_CONFIG names, or Keras' or JAX's own environment (pods, SLURM)."""
+    from jax import distributed
+
+    if distributed.is_initialized():
+        return
+    config = json.loads(os.environ.get("TF_CONFIG", "{}"))
+    machines = config.get("cluster", {}).get("worker")
+    if machines:
+        keras.distribution.initialize(machines[0], len(machines), int(config["task"]["index"]))
+    else:
+        keras.distribution.initialize()
 
 
 def strategy(kind: Kind = "one", tpu: str | None = None) -> tf.distribute.Strategy:
@@ -81,24 +129,27 @@ def _tpu(name: str) -> tf.distribute.cluster_resolver.TPUClusterResolver:
 
 def replicas() -> int:
     """How many devices share a batch."""
+    if under_jax():
+        shared = keras.distribution.distribution()
+        return 1 if shared is None else shared.num_model_replicas
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def only_cpus() -> bool:
     """Whether there is neither GPU nor TPU."""
-    return not any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
+    return keras.distribution.list_devices()[0].startswith("cpu")  # CPUs are listed where there is nothing else
 
 
 def described() -> str:
     """The devices in use, in words, such as "2 GPUs, mirrored; mixed_float16; deterministic"."""
-    chosen = tf.distribute.get_strategy()
-    kinds = [kind for kind in ("TPU", "GPU", "CPU") if tf.config.list_logical_devices(kind)]
-    count = chosen.num_replicas_in_sync
-    words = f"{count} {kinds[0]}{'s' * (count > 1)}"
-    if kinds[0] == "TPU":
-        words = f"{count} TPU cores"
-    elif tf.distribute.has_strategy():
+    count, kind = replicas(), keras.distribution.list_devices()[0].partition(":")[0].upper()
+    words = f"{count} {kind}{'s' * (count > 1)}"
+    if kind == "TPU":
+        words = f"{count} TPU core{'s' * (count > 1)}"
+    elif tf.distribute.has_strategy() or count > 1:
         words += ", mirrored"
+    if under_jax():
+        words += ", JAX"
     return "; ".join([words, precision(), *["deterministic"] * _is_deterministic()])
 
 

@@ -579,16 +579,20 @@ def audited(dataset, run: RunFolder, workers: int | None):
     return found
 
 
-def begin(recipe: Any) -> None:
+def begin(recipe: Any, under_jax: bool = False) -> None:
     """Imports TensorFlow, once options and data are known to be right, and takes the devices.
+
+    Args:
+        recipe: of any experiment.
+        under_jax: whether the experiment also runs under KERAS_BACKEND=jax.
 
     Raises:
         OSError: nothing can be written.
-        ValueError: the devices cannot be reached.
+        ValueError: the devices cannot be reached, or Keras' engine is another one.
     """
     check_writable(recipe.output.out)
     check_writable(recipe.output.cache)
-    quiet.import_tensorflow()
+    quiet.import_tensorflow(as_engine=not under_jax)
     recipe.devices.begin()
 
 
@@ -612,10 +616,14 @@ def open_run(
     Yields:
         The folder; its `publish(results)` ends the run.
     """
+    from har_tf import devices
+
     flat = options(recipe)
     kept = {name: value for name, value in flat.items() if name not in Output.NO_MATTER}
     if not recipe.data.named:
         kept["dataset"] = None  # a folder, as --data-dir is
+    if devices.under_jax():
+        kept["engine"] = "jax"
     place = recipe.output.out / experiment
     name = recipe.output.run or run_name(place, prefix, kept, None if recipe.data.embedded else dataset)
     with RunFolder(place / name, experiment).begun(flat) as run:

@@ -187,6 +187,8 @@ def _identity(model: keras.Model, recipe: TrainingRecipe, inputs: Mapping[str, o
     graph = _digest(json.dumps(layers, sort_keys=True, default=str).encode())
     frozen = _digest(b"".join(weight.tobytes() for weight in _copied(model.non_trainable_weights)))
     described = {"model": f"{model.count_params()} parameters, {graph}", "weights that are not trained": frozen}
+    if devices.under_jax():
+        described["engine"] = "jax"
     return described | {name: str(value) for name, value in {**asdict(recipe), **inputs}.items()}
 
 

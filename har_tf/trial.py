@@ -251,6 +251,7 @@ class Trainer:
             "har_tf": __version__,
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
+            **({"engine": "jax"} if devices.under_jax() else {}),
         }
         file = folder / "model.keras"
         save_model(model, file, known.class_names, parts.clip, provenance(about, file))

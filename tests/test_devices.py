@@ -1,12 +1,20 @@
 """What computes: the devices by their kinds, the line that says which, and errors before any long work."""
 
+import json
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
+import small_training
 import tensorflow as tf
 from tensorflow.python.framework import config  # nothing public turns op determinism off again
 
+import har_tf
 from har_tf import devices
 from har_tf.experiment import Devices
 
@@ -62,3 +70,64 @@ def test_seeds_leave_determinism_as_it_is_unless_asked():
     assert not config.is_op_determinism_enabled()
     devices.seed_everything(3)
     assert config.is_op_determinism_enabled() and keras.random.uniform((2,)).numpy().tolist() == first
+
+
+UNDER_JAX = """
+import contextlib, json
+import numpy as np
+from pathlib import Path
+from har_tf import devices, quiet
+quiet.import_tensorflow()
+from small_training import Killed, trained
+start, found = Path("start.weights.h5"), {}
+model, history = trained(Path("one"), start=start)
+found["one"], found["history"] = model.get_weights(), history.epochs
+found["eight"] = trained(Path("eight"), "mirrored", start)[0].get_weights()
+assert devices.replicas() == 8 and devices.described().startswith("8 CPUs, mirrored, JAX; float32")
+found["whole"] = trained(Path("whole"), "mirrored", dropout=0.5)[0].get_weights()
+with contextlib.suppress(Killed):
+    trained(Path("killed"), "mirrored", dropout=0.5, killed_in=2)
+    raise AssertionError("it was not killed")
+model, history = trained(Path("killed"), "mirrored", dropout=0.5)
+found["killed"] = model.get_weights()
+assert len(history.epochs["loss"]) == 3
+for name in ("one", "eight", "whole", "killed"):
+    np.savez(f"{name}.npz", *found[name])
+Path("history.json").write_text(json.dumps(found["history"]))
+for kind, tpu in (("tpu", None), ("tpu", "grpc://10.0.0.2")):
+    try:
+        devices.begin(kind, tpu)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_training_under_jax_over_eight_devices(tmp_path):
+    """One device's weights, BatchNorm's and dropout's states included; TensorFlow's losses; a killed run goes on."""
+    pytest.importorskip("jax", reason="the extra `jax` is not installed")
+    keras.utils.set_random_seed(0)
+    small_training.network(0.0).save_weights(tmp_path / "start.weights.h5")
+    paths = [Path(small_training.__file__).parent, Path(har_tf.__file__).parents[1]]
+    environment = os.environ | {
+        "KERAS_BACKEND": "jax",
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+    }
+    command = [sys.executable, "-c", UNDER_JAX]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    assert "No TPU was found at this machine (JAX has 8 CPU). Received: --tpu local" in done.stdout
+    assert "JAX takes that of this machine (JAX has 8 CPU). Received: --tpu grpc://10.0.0.2" in done.stdout
+
+    def weights(name):
+        with np.load(tmp_path / f"{name}.npz") as stored:
+            return list(stored.values())
+
+    model, history = small_training.trained(tmp_path / "tensorflow", start=tmp_path / "start.weights.h5")
+    measured = json.loads((tmp_path / "history.json").read_text())
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
+        np.testing.assert_allclose(measured[name], history.epochs[name], rtol=1e-4, err_msg=name)
+    for one, eight, here in zip(weights("one"), weights("eight"), model.get_weights(), strict=True):
+        np.testing.assert_allclose(eight, one, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(here, one, rtol=1e-3, atol=1e-4)
+    for killed, whole in zip(weights("killed"), weights("whole"), strict=True):
+        np.testing.assert_array_equal(killed, whole)

@@ -50,7 +50,7 @@ def open_classifier(path: Path, foreign: Foreign, class_name: str | None = None,
         raise ValueError(f"The model's classes are {', '.join(names)}. Received: --class-name {class_name}")
     check_within(path, "tap", taps)
     check_within(path, "output", [] if foreign.model_output is None else [foreign.model_output])
-    quiet.import_tensorflow()
+    quiet.import_tensorflow(as_engine=True)
     from har_tf.classifier import Classifier
 
     return Classifier.load(path, foreign.clip, foreign.model_output)

@@ -189,6 +189,11 @@ def _check_finite(model, taps, found, what):
 
 
 def _function(model: keras.Model, taps: Sequence[Tap], rule, build):
+    if (engine := keras.backend.backend()) != "tensorflow":
+        raise ValueError(
+            "Explanations are made by TensorFlow: without KERAS_BACKEND, from the saved model. "
+            f"Received: KERAS_BACKEND={engine}"
+        )
     output, functions = _compiled.get(model, (None, {}))
     if output is not model.outputs[0]:
         functions = {}

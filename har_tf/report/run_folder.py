@@ -165,7 +165,7 @@ def environment() -> dict:
     from har_tf import devices
 
     packages = {"har_tf": __version__}
-    for name in _PACKAGES:
+    for name in (*_PACKAGES, *["jax"] * devices.under_jax()):
         try:
             packages[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

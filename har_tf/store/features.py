@@ -352,7 +352,7 @@ def _fill(store: Store, prepared: PreparedDataset, encoder: keras.Model, batch_s
                 began = time.perf_counter()
                 found = []
                 for pixels, count in itertools.islice(batches, -(-(stop - start) * rows // batch_size)):
-                    found.append(encode(pixels).numpy()[:count])
+                    found.append(np.asarray(encode(pixels), np.float32)[:count])
                     advance(count * frames // rows)
                 features = np.concatenate(found).reshape(stop - start, rows, -1)
                 rounded = _rounded(features, dtype, about["backbone"], prepared.names[start:stop])
@@ -482,6 +482,8 @@ def _ahead(items: Iterator) -> Iterator:
 
 def _compiled(encoder: keras.Model, batch_size: int):
     """The network as one compiled function of batches of one size."""
+    if keras.backend.backend() != "tensorflow":
+        return encoder.predict_on_batch
     run = folded(encoder.inputs[0], encoder.outputs)
     frames = encoder.inputs[0]
 

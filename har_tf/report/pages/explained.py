@@ -62,7 +62,7 @@ class ClipPredictions:
 
     def explanations(self, clips: np.ndarray) -> dict:
         """What every method and tap shows of clips (B, T, H, W, 3), by name; "" for one that stands by itself."""
-        from har_tf.explain import by_method
+        from har_tf.explain.elsewhere import by_method
 
         return by_method(self.model, clips, self.methods, self.taps or None, **self.options)
 

@@ -1,0 +1,75 @@
+"""Explanations where Keras computes with another engine than TensorFlow, as a run that trains under JAX does.
+
+Explanations are made with TensorFlow. There the model is saved, and explained from its file by a process of its own,
+which stays for the next clips.
+"""
+
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from har_tf.files.workers import Failed, Worker
+
+
+def by_method(
+    model, clips: np.ndarray, methods: Sequence[str], taps: Mapping[str, str] | None = None, **options: Any
+) -> dict:
+    """`har_tf.explain.by_method`, whichever engine computes here.
+
+    Raises:
+        RuntimeError: the explanation failed in the other process; the message says of what.
+    """
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        from har_tf.explain import by_method as here
+
+        return here(model, clips, methods, taps, **options)
+    outcome = _other_process().do((str(_file_of(model)), clips, tuple(methods), taps, options))
+    if isinstance(outcome, Failed):
+        raise RuntimeError(f"model {model.name!r} could not be explained by TensorFlow: {outcome.reason}")
+    return outcome
+
+
+@cache
+def _other_process() -> Worker:
+    return Worker(pickle.dumps(_explained), None, None)
+
+
+_folders: WeakKeyDictionary = WeakKeyDictionary()  # model -> where it is saved
+
+
+def _file_of(model) -> Path:
+    from har_tf.models.saving import save_model
+
+    if model not in _folders:
+        _folders[model] = tempfile.TemporaryDirectory(prefix="har_tf_")
+        save_model(model, Path(_folders[model].name) / "model.keras", None)
+    return Path(_folders[model].name) / "model.keras"
+
+
+def _explained(task: tuple) -> dict:
+    """In the other process, whose first task sets its engine."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # of the GPU it gets what the other engine left
+    from har_tf import quiet
+
+    quiet.import_tensorflow(as_engine=True)
+    from har_tf.explain import by_method as here
+
+    file, clips, methods, taps, options = task
+    return here(_loaded(file), clips, methods, taps, **options)
+
+
+@cache
+def _loaded(file: str):
+    from har_tf.models.saving import load_model
+
+    return load_model(file)[0]
