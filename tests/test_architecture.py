@@ -38,6 +38,7 @@ TESTED_BY = {
     "evaluate.fusion_rows": "experiments/test_fusion_gru.py",
     "evaluate.gated_rows": "experiments/test_gated_recognition.py",
     "evaluate.options": "evaluate/test_boxed_clips.py",
+    "explain.elsewhere": "test_devices.py",
     "explain.options": "explain/test_methods.py",
     "files.errors": "video/test_errors.py",
     "files.limits": "video/test_guard.py",

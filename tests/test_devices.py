@@ -17,6 +17,7 @@ from tensorflow.python.framework import config  # nothing public turns op determ
 import har_tf
 from har_tf import devices
 from har_tf.experiment import Devices
+from har_tf.explain import gradcam
 
 
 @pytest.fixture(autouse=True)
@@ -78,10 +79,14 @@ import numpy as np
 from pathlib import Path
 from har_tf import devices, quiet
 quiet.import_tensorflow()
+from har_tf.explain import gradcam
+from har_tf.explain.elsewhere import by_method
 from small_training import Killed, trained
 start, found = Path("start.weights.h5"), {}
 model, history = trained(Path("one"), start=start)
 found["one"], found["history"] = model.get_weights(), history.epochs
+clips = np.random.default_rng(0).integers(0, 256, (2, 4, 8, 8, 3), dtype=np.uint8)
+found["maps"] = [by_method(model, clips, ["gradcam"])[""].maps for _ in range(2)]
 found["eight"] = trained(Path("eight"), "mirrored", start)[0].get_weights()
 assert devices.replicas() == 8 and devices.described().startswith("8 CPUs, mirrored, JAX; float32")
 found["whole"] = trained(Path("whole"), "mirrored", dropout=0.5)[0].get_weights()
@@ -91,7 +96,7 @@ with contextlib.suppress(Killed):
 model, history = trained(Path("killed"), "mirrored", dropout=0.5)
 found["killed"] = model.get_weights()
 assert len(history.epochs["loss"]) == 3
-for name in ("one", "eight", "whole", "killed"):
+for name in ("one", "eight", "whole", "killed", "maps"):
     np.savez(f"{name}.npz", *found[name])
 Path("history.json").write_text(json.dumps(found["history"]))
 for kind, tpu in (("tpu", None), ("tpu", "grpc://10.0.0.2")):
@@ -99,6 +104,10 @@ for kind, tpu in (("tpu", None), ("tpu", "grpc://10.0.0.2")):
         devices.begin(kind, tpu)
     except ValueError as error:
         print(error)
+try:
+    gradcam(model, clips)
+except ValueError as error:
+    print(error)
 """
 
 
@@ -118,6 +127,8 @@ def test_training_under_jax_over_eight_devices(tmp_path):
     assert "No TPU was found at this machine (JAX has 8 CPU). Received: --tpu local" in done.stdout
     assert "JAX takes that of this machine (JAX has 8 CPU). Received: --tpu grpc://10.0.0.2" in done.stdout
 
+    assert "Explanations are made by TensorFlow: without KERAS_BACKEND, from the saved model." in done.stdout
+
     def weights(name):
         with np.load(tmp_path / f"{name}.npz") as stored:
             return list(stored.values())
@@ -129,5 +140,10 @@ def test_training_under_jax_over_eight_devices(tmp_path):
     for one, eight, here in zip(weights("one"), weights("eight"), model.get_weights(), strict=True):
         np.testing.assert_allclose(eight, one, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(here, one, rtol=1e-3, atol=1e-4)
+    explained = small_training.network(0.0)
+    explained.set_weights(weights("one"))
+    clips = np.random.default_rng(0).integers(0, 256, (2, 4, 8, 8, 3), dtype=np.uint8)
+    for maps in weights("maps"):
+        np.testing.assert_allclose(maps, gradcam(explained, clips).maps, atol=1e-4)
     for killed, whole in zip(weights("killed"), weights("whole"), strict=True):
         np.testing.assert_array_equal(killed, whole)
