@@ -3,7 +3,7 @@ which class (section 3.6 and Figures 2 to 6 of the 3DCAM paper)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 import keras
@@ -14,7 +14,7 @@ from har_tf.evaluate.bootstrap import Bootstrap
 from har_tf.evaluate.boxed_clips import in_clip
 from har_tf.evaluate.localization import inside
 from har_tf.explain import Explanation, Layerwise, explain_video, layerwise, save_overlay
-from har_tf.explain.windows import frames_of
+from har_tf.explain.windows import frames_of, nearest_window
 from har_tf.video import probe, read_frames
 from har_tf.video.reader import frame_times
 from har_tf.video.sampling import sliding_windows
@@ -22,6 +22,7 @@ from har_tf.video.sampling import sliding_windows
 CAM3D, GRADCAM, MOTION, ANSWER = "Sum 3DCAM", "Grad-CAM", "Control: frame differences", "Control: probability"
 AGAINST = "against the first"  # equation (7): the negated gradient of the most probable class
 RANKS = ("first", "second", "third", AGAINST)
+PAINTED, LEAD = 1800, 2.0  # the most frames of an overlay video, and the seconds before the first segment
 INSIDE, ACROSS, OUTSIDE = KINDS = ("inside", "across", "outside")
 
 
@@ -219,30 +220,69 @@ def courses(
     model: keras.Model, taps: Sequence[str], stream: Stream, number: int, outputs: Sequence[int], how: Windows
 ) -> list[Course]:
     """The evidence for every class that is done in a part of a video, and that the model knows."""
-    found, motion = [], None
-    for label in sorted({label for label, *_ in stream.segments}):
-        if outputs[label] < 0:
-            continue
-
-        def explain(clips, output=outputs[label]):
-            passed = layerwise(model, clips, taps, output, batch_size=how.batch_size)
-            return {
-                CAM3D: passed.cam3d(taps, normalize=None, align=how.align),
-                GRADCAM: passed.gradcam(taps[-1], normalize=None),
-            }
-
-        video = explain_video(
-            model, stream.path, explain, how.hop, how.stride, short="repeat_last", fit=how.fit, normalize=None,
-            batch_size=how.batch_size,
-        )  # fmt: skip
-        done = stream.truth(video.seconds, len(outputs))[:, label]
-        if not 0 < done.sum() < len(done):
-            continue
-        motion = _motion(stream.path, video.frames, how) if motion is None else motion
-        strength = {name: one.maps[0].mean(axis=(1, 2), dtype=np.float64) for name, one in video.explanations.items()}
-        strength |= {ANSWER: video.probability[video.nearest].astype(float), MOTION: motion}
-        found.append(Course(number, label, video.seconds, done, strength))
+    info = probe(stream.path)
+    windows = sliding_windows(info.frames, how.num_frames, how.hop, how.stride)
+    frames, places = np.unique(windows, return_inverse=True)
+    places = places.reshape(windows.shape)
+    seconds = frame_times(stream.path, info.frames)[frames]
+    truth = stream.truth(seconds, len(outputs))
+    labels = [label for label, own in enumerate(truth.T) if outputs[label] >= 0 and 0 < own.sum() < len(own)]
+    seen: dict[int, list[_Seen]] = {label: [] for label in labels}
+    for first in range(0, len(windows) if labels else 0, how.batch_size):
+        clips = read_frames(stream.path, windows[first : first + how.batch_size], how.size, fit=how.fit)
+        for label in labels:
+            passed = layerwise(model, clips, taps, outputs[label], batch_size=how.batch_size)
+            seen[label].append(_Seen.of(passed, taps, how.align))
+    motion = _motion(stream.path, frames, how) if labels else None
+    nearest = nearest_window(frames, windows, np.arange(info.frames))
+    found = []
+    for label in labels:
+        whole = _Seen(*(np.concatenate(arrays) for arrays in zip(*map(astuple, seen[label]), strict=True)))
+        strength = {name: _joined(values, places, len(frames)) for name, values in whole.strength().items()}
+        strength |= {ANSWER: whole.probability[nearest].astype(float), MOTION: motion}
+        found.append(Course(number, label, seconds, truth[:, label], strength))
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What W windows show of a class, small enough to be kept of a video of any length.
+
+    Args:
+        products: (W, taps, T), the mean over each frame of 3DCAM's product at each tap, divided by the window's peaks.
+        peaks: (W, taps, factors), what it was divided by.
+        gradcam: (W, T), the mean of Grad-CAM's map.
+        probability: (W,), of the class.
+    """
+
+    products: np.ndarray
+    peaks: np.ndarray
+    gradcam: np.ndarray
+    probability: np.ndarray
+
+    @classmethod
+    def of(cls, passed: Layerwise, taps: Sequence[str], align: str) -> "_Seen":
+        each = [passed.cam3d([tap], normalize=None, align=align) for tap in taps]
+        products = np.stack([_by_frame(one.maps) for one in each], axis=1)
+        peaks = np.stack([one.factors.peaks[0].reshape(len(products), -1) for one in each], axis=1)
+        return cls(products, peaks, _by_frame(passed.gradcam(taps[-1], normalize=None).maps), passed.probability)
+
+    def strength(self) -> dict[str, np.ndarray]:
+        """Method -> (W, T). As in `explain_video`, 3DCAM's maps are divided by the largest of all windows, as if the
+        video were one clip: by its own, a window without evidence would shine like one full of it."""
+        largest = self.peaks.max(axis=0, keepdims=True)
+        share = np.divide(self.peaks, largest, out=np.zeros_like(self.peaks), where=largest > 0).prod(axis=-1)
+        return {CAM3D: (self.products * share[:, :, None]).sum(axis=1), GRADCAM: self.gradcam}
+
+
+def _by_frame(maps: np.ndarray) -> np.ndarray:
+    return maps.mean(axis=(2, 3), dtype=np.float64)
+
+
+def _joined(values: np.ndarray, places: np.ndarray, frames: int) -> np.ndarray:
+    """(frames,) the mean over the windows that hold each frame of `values` (W, T), which stand at `places`."""
+    total = np.bincount(places.ravel(), values.ravel(), frames)
+    return total / np.bincount(places.ravel(), minlength=frames)
 
 
 def _motion(path: Path, frames: np.ndarray, how: Windows, at_once: int = 64) -> np.ndarray:
@@ -440,7 +480,8 @@ def example(
 def paint(
     model: keras.Model, taps: Sequence[str], stream: Stream, path: Path, answers: Sequence[str], how: Windows
 ) -> None:
-    """Writes the video with 3DCAM of the predicted class of each window painted over it, joined.
+    """Writes a video with 3DCAM of the predicted class of each window painted over it, joined; of a long one a minute
+    or so, from shortly before its first segment on.
 
     Args:
         model, taps, stream, how: as in `answered`.
@@ -451,9 +492,15 @@ def paint(
     def explain(clips):
         return layerwise(model, clips, taps, batch_size=how.batch_size).cam3d(taps, normalize=None, align=how.align)
 
+    info = probe(stream.path)
+    seconds = frame_times(stream.path, info.frames)
+    begin = max(0, int(np.searchsorted(seconds, min(start for _, start, _ in stream.segments) - LEAD)))
+    begin = min(begin, max(0, info.frames - how.num_frames * how.stride))
+    end = min(info.frames, begin + max(PAINTED, how.num_frames * how.stride))
     found = explain_video(
-        model, stream.path, explain, how.hop, how.stride, short="repeat_last", fit=how.fit, batch_size=how.batch_size
-    )
+        model, stream.path, explain, how.hop, how.stride, begin, end, short="repeat_last", fit=how.fit,
+        batch_size=how.batch_size,
+    )  # fmt: skip
     own = (found.class_index[found.nearest], found.probability[found.nearest])
     headings = [f"{answers[index]} {probability:.2f}" for index, probability in zip(*own, strict=True)]
     fps = found.fps * len(found.frames) / (found.frames[-1] - found.frames[0] + 1)

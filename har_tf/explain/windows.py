@@ -153,7 +153,7 @@ def explain_video(
             kinds[name], maps=maps, signed=total[None], class_index=np.array([chosen]), score=means[0],
             probability=means[1], settings=settings,
         )  # fmt: skip
-    nearest = _nearest(frames, windows, at)
+    nearest = nearest_window(frames, windows, at)
     return VideoExplanation(
         explanations, frames, windows, classes, score, probability, nearest, info.fps, seconds[frames]
     )
@@ -202,7 +202,7 @@ def _commonest(classes: np.ndarray, probability: np.ndarray) -> int:
     return int(max(set(classes.tolist()), key=lambda c: ((classes == c).sum(), probability[classes == c].sum(), -c)))
 
 
-def _nearest(frames: np.ndarray, windows: np.ndarray, at: np.ndarray) -> np.ndarray:
+def nearest_window(frames: np.ndarray, windows: np.ndarray, at: np.ndarray) -> np.ndarray:
     """For each frame, of the windows that hold it the one whose middle is nearest, where `at` says where frames are."""
     middles = at[windows].mean(axis=1)
     nearest, distance = np.zeros(len(frames), "int64"), np.full(len(frames), np.inf)

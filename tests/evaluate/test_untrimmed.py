@@ -26,6 +26,7 @@ from har_tf.evaluate.untrimmed import (
     summary,
     timeline,
 )
+from har_tf.explain import explain_video, layerwise
 from har_tf.video import probe
 
 HOW = Windows((16, 16), num_frames=4, stride=1, hop=2, fit="stretch", batch_size=4)
@@ -149,3 +150,20 @@ def test_what_was_found_survives_being_written(windows, model, stream):
     again, kept = untrimmed.from_plain(plain)
     assert summary(again, kept, ["red", "green"]) == summary(windows, found, ["red", "green"])
     assert again[3].frames.tolist() == windows[3].frames.tolist() and again[3].sides == windows[3].sides
+
+
+def test_evidence_over_time_is_that_of_the_joined_maps(model, stream):
+    """Those that `explain_video` makes of all windows at once, which takes the memory of the whole video."""
+    inner = keras.layers.ReLU(name="again")(model.get_layer("colours").output)
+    two = keras.Model(model.input, model.get_layer("predictions")(layers.GlobalAveragePooling3D()(inner)))
+    taps = ["colours", "again"]
+    (red, _) = courses(two, taps, stream, 0, [0, 1], HOW)
+
+    def explain(clips):
+        found = layerwise(two, clips, taps, 0)
+        return {CAM3D: found.cam3d(normalize=None), GRADCAM: found.gradcam("again", normalize=None)}
+
+    joined = explain_video(two, stream.path, explain, HOW.hop, HOW.stride, fit=HOW.fit, normalize=None)
+    for name, one in joined.explanations.items():
+        np.testing.assert_allclose(red.strength[name], one.maps[0].mean(axis=(1, 2)), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(red.strength[untrimmed.ANSWER], joined.probability[joined.nearest], rtol=1e-6)
