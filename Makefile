@@ -1,12 +1,13 @@
 # make demo: install, run the first experiment on the embedded data set, print Table 1.
 # make test: install, run the tests.
+# make test-lowest: install the lowest versions that setup.cfg allows into .venv-lowest, run the quick tests on them.
 
 PYTHON ?= python3
 # Processes that run tests; each takes 2 to 3 GB.
 PROCESSES ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-lowest lint clean
 
 demo: .venv/installed
 	@echo 'The first experiment: it draws its videos, which takes a minute, and trains two models.'
@@ -14,6 +15,14 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
+
+# All but what trains models for minutes. Python as well is the lowest: make test-lowest PYTHON=python3.11
+test-lowest:
+	$(PYTHON) -m venv --clear .venv-lowest
+	$(PYTHON) har_tf/ranges.py --lowest > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/lowest.txt --editable '.[dev]'
+	.venv-lowest/bin/python -m pytest -n $(PROCESSES) --dist loadfile tests --ignore tests/benchmarks \
+	    --ignore tests/experiments --ignore tests/notebooks
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -29,4 +38,4 @@ lint: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .venv-lowest runs

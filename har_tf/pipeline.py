@@ -392,8 +392,9 @@ def read_at(read: Callable, order: tf.Tensor, dtype: tf.DType, shape: tuple) -> 
             return read(positions)
         except Exception as error:
             _raised.append(error)
-            # All that TensorFlow tells of an exception is its text; one that is not UTF-8 would be lost.
-            raise RuntimeError(f"{ascii(str(error))[1:-1]} ({id(error):x})") from error
+            # All that TensorFlow tells of an exception is its text; one that is not UTF-8 would be lost, and as a cause
+            # it would crash TensorFlow before 2.20.
+            raise RuntimeError(f"{ascii(str(error))[1:-1]} ({id(error):x})") from None
 
     # Reading has no side effects; marked as stateful it would run alone under op determinism.
     return tf.ensure_shape(tf.numpy_function(kept, [order], dtype, stateful=False), (*order.shape, *shape))

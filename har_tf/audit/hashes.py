@@ -193,7 +193,7 @@ def _align(a: np.ndarray, b: np.ndarray, content: np.ndarray | None = None) -> t
     needed = -(-shorter // 2)
     if not needed:
         return 1.0, 0
-    bits = np.bitwise_count(_words(a)[:, None] ^ _words(b)[None]).sum(-1, dtype=np.int32)  # (frames of a, of b)
+    bits = _count_ones(_words(a)[:, None] ^ _words(b)[None])  # (frames of a, of b)
     valid = content_a[:, None] & content_b[None]
     best = 1.0, 0
     for offset in range(needed - len(b), len(a) - needed + 1):
@@ -208,3 +208,8 @@ def _align(a: np.ndarray, b: np.ndarray, content: np.ndarray | None = None) -> t
 
 def _words(hashes: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(hashes).view(np.uint64)
+
+
+def _count_ones(words: np.ndarray) -> np.ndarray:
+    ones = np.bitwise_count(words) if hasattr(np, "bitwise_count") else np.unpackbits(words.view(np.uint8), axis=-1)
+    return ones.sum(-1, dtype=np.int32)

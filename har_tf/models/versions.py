@@ -10,7 +10,7 @@ import keras
 
 from har_tf.files.keras_file import json_member
 
-OLDEST = "3.12"  # that reads the files of this project, and that setup.cfg asks for
+OLDEST = "3.12"  # that reads the files of this project, without it; making them takes what setup.cfg asks for
 
 # Arguments that Keras took on since: an older one refuses a file that names them, also at their defaults.
 _LATER = frozenset(

@@ -273,7 +273,7 @@ def interval(bounds: Sequence[float] | None, digits: int = 3) -> str | None:
 
 def _plain(cell):
     """NumPy scalars as Python numbers, truth as a word."""
-    if isinstance(cell, Real | np.bool) and hasattr(cell, "item"):
+    if isinstance(cell, Real | np.bool_) and hasattr(cell, "item"):
         cell = cell.item()
     return {True: "yes", False: "no"}[cell] if isinstance(cell, bool) else cell
 

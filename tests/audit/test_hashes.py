@@ -16,6 +16,7 @@ from har_tf.audit.hashes import (
     STEP,
     Match,
     _align,
+    _count_ones,
     frame_hashes,
     hashes_of,
     near_identical,
@@ -28,6 +29,14 @@ def hashes(frames: np.ndarray, step: int = 2) -> str:
         [cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA) for f in frames]
     )
     return frame_hashes(grey[::step]).tobytes().hex()
+
+
+def test_ones_are_counted_with_every_numpy(monkeypatch):
+    words = np.array([[[0, 1], [3, 2**64 - 1]]], np.uint64)
+    for absent in (False, True):
+        if absent:
+            monkeypatch.delattr(np, "bitwise_count", raising=False)  # as before NumPy 2
+        assert _count_ones(words).tolist() == [[1, 66]]
 
 
 def test_a_bit_is_the_sign_of_a_frequency():

@@ -172,7 +172,7 @@ def test_best_is_bold_wherever_it_prints_alike():
 
 
 def test_numpy_numbers_and_truth_are_plain():
-    table = Table("t", ["a", "b", "c"], [[np.int64(3), np.float32(0.5), np.bool(True)]])
+    table = Table("t", ["a", "b", "c"], [[np.int64(3), np.float32(0.5), np.bool_(True)]])
     assert markdown_cells(table.markdown().splitlines()[4]) == ["3", "0.5000", "yes"]
 
 
