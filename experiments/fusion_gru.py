@@ -1,19 +1,23 @@
 """Fusion-GRU: two ImageNet networks' frame features into two wide GRU layers; Tables I to III and Figures 8 to 19.
 
     python -m experiments.fusion_gru                                      # embedded data set
-    python -m experiments.fusion_gru --dataset ucf101 --data-dir UCF-101 --weights-dir W       # the paper, three splits
+    python -m experiments.fusion_gru --dataset ucf101,hmdb51 --data-dir UCF-101,HMDB51 --weights-dir W     # the paper
     python -m experiments.fusion_gru --dataset hmdb51 --data-dir HMDB51 --weights-dir W
     python -m experiments.fusion_gru --dataset VIDEOS --lists LISTS --splits 1 --seeds 0,1,2,3,4   # part of UCF101
+
+Several data sets, published ones or folders, are measured one after the other, with splits, features and networks of
+their own, and stand side by side in Tables II and III; of one of the paper's that is not there, or was not asked for,
+the columns say "not run".
 
 The rows of Table II are each network alone and the fusion, with the same GRU layers. The networks are frozen, so their
 features are computed once and stored; every row, split and seed trains on them. `--finetune` trains the networks too,
 from frames.
 
-The paper gives the learning rate (0.001) and 30 epochs. It leaves open, and the options take: optimiser (Adam), batch
-size, frames a clip, dropout (none), and what the curves of its Figures 8 to 11 are measured on, which it calls
-validation videos, and which may be its test videos. Here the epoch is chosen on a tenth of the training clips, whole
-groups of them, never on test clips; the curves show these. Its times are minutes of training and extraction
-together on a GPU, ours are told apart. Its conclusion speaks of a bidirectional network: `--bidirectional`.
+`PAPER` has what the paper says of every setting, and what it leaves open; the report lists what a run takes otherwise.
+The paper says neither which optimiser it took (Adam here), nor which clips the curves of its Figures 8 to 11
+are of, which it calls validation videos, and which may be its test videos. Here the epoch is chosen on a tenth of the
+training clips, whole groups of them, never on test clips; the curves show these. Its times are minutes of training and
+extraction together on a GPU, ours are told apart. Its conclusion speaks of a bidirectional network: `--bidirectional`.
 
 With several `--seeds` (starting weights, order, choice of validation clips) the fusion is compared with the better
 single network by paired tests, and the report says in words whether it is better.
@@ -23,10 +27,12 @@ frames, as the paper's were trained on photographs, and are then frozen. They se
 shows the whole path in minutes, not the paper's result. `--weights none` does the same on other data.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
-from har_tf.command import whole_numbers
+from har_tf.command import whole_numbers, words
 from har_tf.evaluate.fusion_rows import FUSION, Networks
 from har_tf.experiment import (
     Data,
@@ -39,12 +45,15 @@ from har_tf.experiment import (
     begin,
     check_options,
     open_run,
+    paper_settings,
     readable,
     run_cli,
     strictest_protocol,
 )
 from har_tf.names import say
+from har_tf.paper import Says, Silent
 from har_tf.report.page import stored
+from har_tf.report.run_folder import RunFolder
 
 EXPERIMENT = "fusion_gru"
 
@@ -70,11 +79,96 @@ PAPER_TABLE_3 = (
 )
 
 
+# what the paper says of every setting; `paper_of` adds what it says of a data set
+PAPER = {
+    "protocol": Says("official", "section IV.A"),
+    "splits": Says("1,2,3", "section IV.A"),
+    "backbones": Says("GoogLeNet,InceptionResNetV2", "section III"),
+    "weights": Says("ImageNet", "section III.B, trained on photographs"),
+    "finetune": Says(False, "section III, activations"),
+    "fusion": Says("concatenate", "section III, both into one GRU network", {"sum": "likewise"}),
+    "gru_units": Says((1000, 1000), "section III.C"),
+    "bidirectional": Says(False, "section III", {True: "section V"}),
+    "size": Says(299, "section III, the centre"),
+    "frame_size": Says(None, "section III, 299 and 224"),
+    "frame_epochs": None,  # of networks without weights
+    "epochs": Says(30, "section IV.A"),
+    "learning_rate": Says(0.001, "section IV.A"),
+    "num_frames": Silent("frames of a clip"),
+    "short": Silent("what shorter clips need"),
+    "batch_size": Silent("what fits a free GPU"),
+    "validation": Silent("whether its validation videos are test videos"),
+    "schedule": Silent("none is named"),
+    "warmup_epochs": Silent("none is named"),
+    "label_smoothing": Silent("none is named"),
+    "weight_decay": Silent("none is named"),
+    "clipnorm": Silent("none is named"),
+    "dropout": Silent("none is named"),
+    "store": Silent("numbers of stored features"),
+    "seeds": Silent("how often it was trained"),
+    "export_end_to_end": None,
+}
+NOT_ASKED = "not asked for (--dataset ucf101,hmdb51 --data-dir UCF-101,HMDB51)"
+
+
+@dataclass(frozen=True)
+class SeveralData(Data):
+    """Which videos, of one data set or of several, separated by commas."""
+
+    dataset: str | None = None
+    """The data set: figures (the embedded one), the name of a published one, tfds:NAME (TensorFlow Datasets), or a
+    folder of class folders of videos; or several, such as ucf101,hmdb51. None: the folders --data-dir."""
+    data_dir: str | None = None
+    """Folder where a published data set lies, or a folder of class folders of videos, or tfds:NAME. Of several data
+    sets one for each published one, in their order."""
+    lists: Path | None = None
+    """Folder of official split lists and annotations, where they do not lie beside the videos; one for all data sets,
+    or one for each."""
+
+    @property
+    def each(self) -> list[Data]:
+        """The data sets, one by one.
+
+        Raises:
+            ValueError: other numbers of names, folders and lists, or what only a single data set may be or have.
+        """
+        from har_tf.datasets import PUBLISHED
+
+        names, roots, lists = (_several(text) for text in (self.dataset, self.data_dir, self.lists))
+        names = names or [None] * len(roots)
+        if len(names) < 2:
+            return [self]
+        if "figures" in names or self.classes is not None:
+            raise ValueError(
+                "Several data sets are published ones or folders, with all their classes. "
+                f"Received: --dataset {self.dataset}, --classes {self.classes}"
+            )
+        lying = [name for name in names if name is None or name in PUBLISHED]
+        if len(lying) != len(roots) or len(lists) not in (0, 1, len(names)):
+            raise ValueError(
+                "--data-dir is one folder for each published data set, --lists one for all data sets or one for each. "
+                f"Received: --dataset {self.dataset}, --data-dir {self.data_dir}, --lists {self.lists}"
+            )
+        of_name, lists = iter(roots), lists * len(names) if len(lists) == 1 else lists or [None] * len(names)
+        return [
+            replace(self, dataset=name, data_dir=next(of_name) if name in (None, *PUBLISHED) else None,
+                    lists=given and Path(given))
+            for name, given in zip(names, lists, strict=True)
+        ]  # fmt: skip
+
+
+def _several(given: str | Path | None) -> list[str]:
+    """The parts of an option that are separated by commas; a folder may have one in its name."""
+    if given is None:
+        return []
+    return [str(given)] if Path(given).expanduser().exists() else words(str(given))
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What the experiment takes."""
 
-    data: Data = Data()
+    data: SeveralData = SeveralData()
     embedded: Embedded = Embedded(clips=500)
     networks: Networks = Networks()
     training: Training = Training(epochs=30)
@@ -104,7 +198,7 @@ class Recipe:
 PRESETS = {
     # Small networks on small frames, to end in minutes on two cores.
     "figures": Recipe(
-        Data("figures"),
+        SeveralData("figures"),
         networks=Networks("MobileNet,MobileNetV2", "none", gru_units=(64, 64), size=96, frame_size=64),
     ),
     "paper": Recipe(),
@@ -113,11 +207,70 @@ PRESETS = {
 
 def main(recipe: Recipe) -> None:
     check(recipe)
-    numbers, seeds = split_numbers(recipe), whole_numbers("--seeds", recipe.seeds)
-    loaded = {number: recipe.data.listed(number) for number in numbers}
-    splits = {} if recipe.data.embedded else split_up(recipe, loaded, seeds)
+    seeds = whole_numbers("--seeds", recipe.seeds)
+    recipes, missing = present(recipe)
+    listed = [{number: one.data.listed(number) for number in split_numbers(one)} for one in recipes]
+    splits = [] if recipe.data.embedded else [split_up(recipe, loaded, seeds) for loaded in listed]
     begin(recipe, under_jax=True)
 
+    # What can be wrong is found out here, before anything is drawn, decoded, computed or trained.
+    recipe = replace(recipe, networks=recipe.networks.sized())
+    trainer, found = recipe.training.trainer(), recipe.networks.found()
+    recipe.networks.rows(found, recipe.num_frames)
+    if recipe.data.embedded:
+        drawn = recipe.embedded.draw(recipe.output, recipe.data.class_names, size=(128, 128))
+        listed = [dict.fromkeys(listed[0], drawn)]
+        splits = [split_up(recipe, listed[0], seeds)]
+    names = [next(iter(loaded.values())).name for loaded in listed]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Several data sets have names of their own. Received: {', '.join(names)}")
+    if set(names) <= PAPER_TABLE_1.keys():
+        missing = {name: NOT_ASKED for name in PAPER_TABLE_1 if name not in names} | missing
+    for name, reason in missing.items():
+        say(f"not run: {name}: {reason}")
+
+    prefix = f"{'+'.join(names)}-{next(iter(splits[0].values())).protocol}{'+'.join(map(str, splits[0]))}"
+    first, *others = (next(iter(loaded.values())) for loaded in listed)
+    with open_run(EXPERIMENT, recipe, prefix, first, notes=notes_of(listed[0]), others=others) as run:
+        finished, parts = (run.path / "results.json").is_file(), {}
+
+        def keep(name: str, part: dict) -> dict:
+            """What is known by now; on the disk, where there is nothing yet, whatever becomes of what follows."""
+            parts[name] = part
+            first, *others = parts
+            results = {
+                **parts[first], "others": {other: parts[other] for other in others}, "missing": missing,
+                "paper": {"table_1": PAPER_TABLE_1, "table_2": PAPER_TABLE_2, "table_3": PAPER_TABLE_3},
+                "settings": paper_settings(recipe, PAPER | paper_of(parts), **facts_of(recipe, parts)),
+            }  # fmt: skip
+            if not finished:
+                run.write_json("results.json", {"experiment": EXPERIMENT, **results})
+            return results
+
+        for name, loaded, split in zip(names, listed, splits, strict=True):
+            place = run
+            if len(names) > 1:  # each has a folder of its own
+                say("", f"data set {name}")
+                place = RunFolder(run.path / f"of_{name}", EXPERIMENT)
+            results = keep(name, measured(recipe, trainer, dict(found), loaded, split, run, place, keep))
+        run.publish(results)
+        if recipe.export_end_to_end and (failed := [line for part in parts.values() if (line := not_exported(part))]):
+            raise ValueError("; ".join(failed))
+
+
+def measured(recipe: Recipe, trainer, found: dict, loaded: dict, splits: dict, run, place, keep: Callable) -> dict:
+    """What is measured of one data set, as `results.json` has it.
+
+    Args:
+        recipe: of the run.
+        trainer: of all rows.
+        found: backbone -> what it starts from.
+        loaded: number of a split -> the data set.
+        splits: number -> the `Split`.
+        run: the folder of the run.
+        place: where what belongs to this data set lies, the same or a folder in it.
+        keep: takes name and results, when all is measured and only pictures are lacking.
+    """
     import numpy as np
 
     from har_tf.evaluate import fusion_rows
@@ -129,112 +282,109 @@ def main(recipe: Recipe) -> None:
     from har_tf.store.prepare import prepare
     from har_tf.trial import Parts, run_rows, train_on_frames
 
-    # What can be wrong is found out here, before anything is drawn, decoded, computed or trained.
-    networks = recipe.networks.sized()
-    recipe = replace(recipe, networks=networks)
-    trainer, found = recipe.training.trainer(), networks.found()
-    networks.rows(found, recipe.num_frames)
-    if recipe.data.embedded:
-        drawn = recipe.embedded.draw(recipe.output, recipe.data.class_names, size=(128, 128))
-        loaded = dict.fromkeys(numbers, drawn)
-        splits = split_up(recipe, loaded, seeds)
+    networks, seeds, numbers = recipe.networks, whole_numbers("--seeds", recipe.seeds), list(splits)
     dataset, protocol = loaded[numbers[0]], splits[numbers[0]].protocol
+    prepared = prepare(
+        dataset, recipe.output.cache, recipe.num_frames, (networks.size, networks.size), short=recipe.short,
+        workers=recipe.output.workers, fit="crop",
+    )  # fmt: skip
+    place.keep(prepared.path / "skipped.csv")
+    splits = {number: split.readable(prepared.skipped) for number, split in splits.items()}
+    left = readable(dataset, prepared.skipped, "video")
+    manifest = None if recipe.data.embedded else audited(left, place, recipe.output.workers)
+    results = {
+        "dataset": described(dataset, protocol, numbers, len(prepared.skipped), notes_of(loaded)),
+        "protocol": protocol, "seeds": seeds, "epochs": recipe.training.epochs,
+        "validation": splits[numbers[0]].validation, "trained_on_frames": networks.untrained, "features": {},
+        "splits": {str(number): split.measured(found=manifest) for number, split in splits.items()}, "pictures": [],
+    }  # fmt: skip
 
-    prefix = f"{dataset.name}-{protocol}{'+'.join(map(str, numbers))}"
-    notes = list(dict.fromkeys(note for part in loaded.values() for note in part.notes))
-    with open_run(EXPERIMENT, recipe, prefix, dataset, notes=notes) as run:
-        prepared = prepare(
-            dataset, recipe.output.cache, recipe.num_frames, (networks.size, networks.size), short=recipe.short,
-            workers=recipe.output.workers, fit="crop",
-        )  # fmt: skip
-        run.keep(prepared.path / "skipped.csv")
-        splits = {number: split.readable(prepared.skipped) for number, split in splits.items()}
-        left = readable(dataset, prepared.skipped, "video")
-        manifest = None if recipe.data.embedded else audited(left, run, recipe.output.workers)
-        results = {
-            "dataset": described(dataset, protocol, numbers, len(prepared.skipped), notes),
-            "paper": {"table_1": PAPER_TABLE_1, "table_3": PAPER_TABLE_3},
-            "protocol": protocol, "seeds": seeds, "epochs": recipe.training.epochs,
-            "validation": splits[numbers[0]].validation, "trained_on_frames": networks.untrained, "features": {},
-            "splits": {str(number): split.measured(found=manifest) for number, split in splits.items()}, "pictures": [],
+    # Section III: the networks are frozen, so each frame's features are computed once.
+    for name in networks.untrained:
+        say("", f"{name}, on single frames")
+        parts = Parts.of(prepared, *splits[numbers[0]].parts(seeds[0]))
+        folder = place.training / f"frames_{name}"
+        found[name] = train_on_frames(name, parts, networks.frame_epochs, folder, networks.frame_size)
+    rows, stores = networks.rows(found, recipe.num_frames), {}
+    for name, weights in {} if networks.finetune else found.items():
+        stores[name] = store = features.extract(
+            prepared, name, weights, recipe.output.cache / "features", recipe.store, frame_size=networks.frame_size
+        )
+        results["features"][name] = {
+            "clips": len(store), "frames": store.shape[0], "channels": store.shape[1], "dtype": store.dtype,
+            "weights": store.weights, "seconds": round(store.seconds, 1),
         }  # fmt: skip
+        rate = len(store) * store.shape[0] / max(store.seconds, 1e-9)
+        say(f"{name}: features of {len(store)} clips, computed at {rate:.0f} frames/s")
 
-        # Section III: the networks are frozen, so each frame's features are computed once.
-        for name in networks.untrained:
-            say("", f"{name}, on single frames")
-            parts = Parts.of(prepared, *splits[numbers[0]].parts(seeds[0]))
-            folder = run.training / f"frames_{name}"
-            found[name] = train_on_frames(name, parts, networks.frame_epochs, folder, networks.frame_size)
-        rows, stores = networks.rows(found, recipe.num_frames), {}
-        for name, weights in {} if networks.finetune else found.items():
-            stores[name] = store = features.extract(
-                prepared, name, weights, recipe.output.cache / "features", recipe.store, frame_size=networks.frame_size
-            )
-            results["features"][name] = {
-                "clips": len(store), "frames": store.shape[0], "channels": store.shape[1], "dtype": store.dtype,
-                "weights": store.weights, "seconds": round(store.seconds, 1),
-            }  # fmt: skip
-            rate = len(store) * store.shape[0] / max(store.seconds, 1e-9)
-            say(f"{name}: features of {len(store)} clips, computed at {rate:.0f} frames/s")
+    # Table II.
+    first, probabilities = {}, {row.name: [] for row in rows}  # trials of the first split and seed; of that seed
 
-        # Table II.
-        first, probabilities = {}, {row.name: [] for row in rows}  # trials of the first split and seed; of that seed
+    def trial(row, number: int, seed: int) -> dict:
+        train, validation, test = splits[number].parts(seed)
+        source = prepared if networks.finetune else [stores[name] for name in row.weights]
+        parts = Parts.of(source, train, validation, test)
+        outcome = trainer.train(row, parts, place.training / f"split{number}_seed{seed}_{row.name}", seed)
+        if seed == seeds[0]:
+            first.setdefault(row.name, outcome)
+            probabilities[row.name].append(outcome.probabilities)
+        return fusion_rows.trial_of(outcome, test, len(validation))
 
-        def trial(row, number: int, seed: int) -> dict:
-            train, validation, test = splits[number].parts(seed)
-            source = prepared if networks.finetune else [stores[name] for name in row.weights]
-            parts = Parts.of(source, train, validation, test)
-            outcome = trainer.train(row, parts, run.training / f"split{number}_seed{seed}_{row.name}", seed)
-            if seed == seeds[0]:
-                first.setdefault(row.name, outcome)
-                probabilities[row.name].append(outcome.probabilities)
-            return fusion_rows.trial_of(outcome, test, len(validation))
+    trials, states = run_rows(rows, numbers, seeds, trial)
+    results["networks"] = {
+        row.name: fusion_rows.as_result(
+            row, states[row.name], trials[row.name], results["features"], len(dataset.class_names)
+        )
+        for row in rows
+    }
+    accuracies = {name: row["accuracy"] for name, row in results["networks"].items() if row["status"] == "run"}
+    if not accuracies:
+        raise ValueError("None of the networks could be trained; the reasons are above")
+    results["comparison"] = fusion_rows.comparison(accuracies, trials)
+    results["shown"] = shown = FUSION if FUSION in accuracies else max(accuracies, key=accuracies.get)
+    place.keep(first[shown].folder / "history.csv")
+    keep(dataset.name, results)
 
-        trials, states = run_rows(rows, numbers, seeds, trial)
-        paper = PAPER_TABLE_2[dataset.name] if results["dataset"]["as_in_paper"] else {}
-        results["networks"] = {
-            row.name: fusion_rows.as_result(
-                row, states[row.name], trials[row.name], paper, results["features"], len(dataset.class_names)
-            )
-            for row in rows
-        }
-        accuracies = {name: row["accuracy"] for name, row in results["networks"].items() if row["status"] == "run"}
-        if not accuracies:
-            raise ValueError("None of the networks could be trained; the reasons are above")
-        results["comparison"] = fusion_rows.comparison(accuracies, trials)
-        results["shown"] = shown = FUSION if FUSION in accuracies else max(accuracies, key=accuracies.get)
-        run.keep(first[shown].folder / "history.csv")
-        if not (run.path / "results.json").is_file():  # now, whatever becomes of the model that follows
-            run.write_json("results.json", {"experiment": EXPERIMENT, **results})
-
-        # From frames to classes, and Figures 18 and 19.
-        model, test = None, prepared.subset(splits[numbers[0]].test)
-        if recipe.export_end_to_end or recipe.output.overlays:
-            row = next(row for row in rows if row.name == shown)
-            answers = probabilities[shown][0]
-            model, results["end_to_end"] = fusion_rows.whole_model(row, first[shown].model, test, answers)
-        if results.get("end_to_end"):
-            say("", f"end to end: {end_to_end_line(results)}")
-        if recipe.export_end_to_end and model is not None:
-            save_model(model, run.path / "model.keras", prepared.class_names, prepared.clip)
-        elif recipe.export_end_to_end:
-            (run.path / "model.keras").unlink(missing_ok=True)  # of a run before
-        of_all = prepared.subset([record for split in splits.values() for record in split.test.records])
-        answered = ClipPredictions(None, of_all, np.concatenate(probabilities[shown]))
-        pictures = class_strips(answered, run.figures, 18, numbered=dataset.name in NUMBERED)
-        if model is not None:  # it knows the test clips of other splits, so the overlays are of the first alone
-            explained = ClipPredictions(model, test, probabilities[shown][0], fine_taps(model))
-            pictures += overlay_sections(explained, run.overlays, recipe.output.overlays)
-        results["pictures"] = stored(pictures, run.path)
-        run.publish(results)
-        if recipe.export_end_to_end and model is None:
-            raise ValueError(end_to_end_line(results))
+    # From frames to classes, and Figures 18 and 19.
+    model, test = None, prepared.subset(splits[numbers[0]].test)
+    if recipe.export_end_to_end or recipe.output.overlays:
+        row = next(row for row in rows if row.name == shown)
+        answers = probabilities[shown][0]
+        model, results["end_to_end"] = fusion_rows.whole_model(row, first[shown].model, test, answers)
+    if results.get("end_to_end"):
+        say("", f"end to end: {end_to_end_line(results)}")
+    if recipe.export_end_to_end and model is not None:
+        save_model(model, place.path / "model.keras", prepared.class_names, prepared.clip)
+    elif recipe.export_end_to_end:
+        (place.path / "model.keras").unlink(missing_ok=True)  # of a run before
+    of_all = prepared.subset([record for split in splits.values() for record in split.test.records])
+    answered = ClipPredictions(None, of_all, np.concatenate(probabilities[shown]))
+    pictures = class_strips(answered, place.figures, 18, numbered=dataset.name in NUMBERED)
+    if model is not None:  # it knows the test clips of other splits, so the overlays are of the first alone
+        explained = ClipPredictions(model, test, probabilities[shown][0], fine_taps(model))
+        pictures += overlay_sections(explained, place.overlays, recipe.output.overlays)
+    return results | {"pictures": stored(pictures, run.path)}
 
 
 def check(recipe: Recipe) -> None:
     """Raises ValueError for options that are out of their range or do not go together."""
     check_options(recipe, size=(32, 4096), frame_size=(32, 4096), frame_epochs=(1, None), clips=(10, None))
-    recipe.networks.check({"split": split_numbers(recipe), "seed": whole_numbers("--seeds", recipe.seeds)})
+    numbers = max((split_numbers(replace(recipe, data=data)) for data in recipe.data.each), key=len)
+    recipe.networks.check({"split": numbers, "seed": whole_numbers("--seeds", recipe.seeds)})
+
+
+def present(recipe: Recipe) -> tuple[list[Recipe], dict[str, str]]:
+    """The recipe for each data set that is there, and name -> why another one is not run; a single one has to be."""
+    recipes, missing = [], {}
+    for data in (each := recipe.data.each):
+        root = data.data_dir or data.dataset
+        if len(each) > 1 and not root.startswith("tfds:") and not Path(root).expanduser().is_dir():
+            missing[data.dataset if data.data_dir else Path(root).name] = f"{root}: no such folder"
+        else:
+            recipes.append(replace(recipe, data=data))
+    if not recipes:
+        raise ValueError(f"None of the data sets is there: {', '.join(missing.values())}")
+    return recipes, missing
 
 
 def split_up(recipe: Recipe, loaded: dict, seeds: list[int]) -> dict[int, Split]:
@@ -247,9 +397,14 @@ def split_up(recipe: Recipe, loaded: dict, seeds: list[int]) -> dict[int, Split]
 
 
 def split_numbers(recipe: Recipe) -> list[int]:
-    """The numbers of the splits to average over."""
+    """The numbers of the splits to average over, of a recipe for one data set."""
     all_of_them = "1,2,3" if recipe.data.dataset in PAPER_TABLE_1 or recipe.data.lists else "1"
     return whole_numbers("--splits", recipe.splits or all_of_them, 1)
+
+
+def notes_of(loaded: dict) -> list[str]:
+    """What a reader should know of the data, of all their splits; each note once."""
+    return list(dict.fromkeys(note for part in loaded.values() for note in part.notes))
 
 
 def described(dataset, protocol: str, numbers: list[int], skipped: int, notes: list[str]) -> dict:
@@ -257,9 +412,39 @@ def described(dataset, protocol: str, numbers: list[int], skipped: int, notes: l
     complete = (len(dataset) - skipped, len(dataset.class_names)) == PAPER_TABLE_1.get(dataset.name)
     return {
         "name": dataset.name, "classes": list(dataset.class_names), "clips": len(dataset) - skipped,
-        "skipped": skipped, "as_in_paper": complete and protocol == "official" and sorted(numbers) == [1, 2, 3],
+        "skipped": skipped, "whole": complete and protocol == "official" and sorted(numbers) == [1, 2, 3],
         "notes": notes,
     }  # fmt: skip
+
+
+def paper_of(parts: dict[str, dict]) -> dict:
+    """What the paper says of the data sets that are measured, beside `PAPER`."""
+    known = [name for name in parts if name in PAPER_TABLE_1]
+    said = {"data sets": Says("ucf101,hmdb51", "section IV.A", counts=len(known) < len(parts))}
+    for name in known:
+        clips, classes = PAPER_TABLE_1[name]
+        said |= {f"clips of {name}": Says(clips, "Table I"), f"classes of {name}": Says(classes, "Table I")}
+    return said
+
+
+def facts_of(recipe: Recipe, parts: dict[str, dict]) -> dict:
+    """What the run takes of what the paper says, where the options alone do not tell."""
+    facts = {
+        "data sets": ",".join(parts),
+        "protocol": ",".join(dict.fromkeys(part["protocol"] for part in parts.values())),
+        "splits": ",".join(sorted({number for part in parts.values() for number in part["splits"]})),
+        "weights": recipe.networks.weights if "none" in recipe.networks.sources.values() else "ImageNet",
+    }
+    for name, part in parts.items():
+        facts |= {f"clips of {name}": part["dataset"]["clips"], f"classes of {name}": len(part["dataset"]["classes"])}
+    return facts
+
+
+def not_exported(part: dict) -> str | None:
+    """Why there is no model.keras, where it was asked for; None: there is one."""
+    from har_tf.report.pages.fusion_gru import answers_alike, end_to_end_line
+
+    return None if answers_alike(part) else end_to_end_line(part)
 
 
 if __name__ == "__main__":

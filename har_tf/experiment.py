@@ -598,7 +598,13 @@ def begin(recipe: Any, under_jax: bool = False) -> None:
 
 @contextmanager
 def open_run(
-    experiment: str, recipe: Any, prefix: str, dataset, unit: str = "clips", notes: Iterable[str] | None = None
+    experiment: str,
+    recipe: Any,
+    prefix: str,
+    dataset,
+    unit: str = "clips",
+    notes: Iterable[str] | None = None,
+    others: Sequence = (),
 ) -> Iterator[RunFolder]:
     """The folder of a run, OUT/<experiment>/<run>/, with what was asked for and on what machine.
 
@@ -612,6 +618,7 @@ def open_run(
         dataset: the videos.
         unit: what they are, see `announce`, as for `notes`.
         notes: None: those of the data set.
+        others: further data sets of the run.
 
     Yields:
         The folder; its `publish(results)` ends the run.
@@ -625,7 +632,10 @@ def open_run(
     if devices.under_jax():
         kept["engine"] = "jax"
     place = recipe.output.out / experiment
-    name = recipe.output.run or run_name(place, prefix, kept, None if recipe.data.embedded else dataset)
+    videos = () if recipe.data.embedded else (dataset, *others)
+    name = recipe.output.run or run_name(place, prefix, kept, *videos)
     with RunFolder(place / name, experiment).begun(flat) as run:
         announce(dataset, unit, notes)
+        for other in others:
+            announce(other, unit)
         yield run

@@ -179,22 +179,19 @@ def trial_of(outcome, test, validation_clips: int) -> dict[str, Any]:
     }
 
 
-def as_result(row, state: Mapping, trials: list[dict], paper: Mapping, features: Mapping, classes: int) -> dict:
+def as_result(row, state: Mapping, trials: list[dict], features: Mapping, classes: int) -> dict:
     """A row as `results.json` has it: means over splits of means over seeds, and what they are made of.
 
     Args:
         row: of `Networks.rows`.
         state: its "status" and "reason".
         trials: see `trial_of`.
-        paper: row -> the paper's figures, where the data are the paper's.
         features: backbone -> "seconds" that its features took.
         classes: how many there are.
     """
     from har_tf.evaluate import repeats
 
-    # The paper fuses its two networks, not others.
-    quoted = paper.get(row.name) if paper.keys() >= row.weights.keys() else None
-    about = {**state, "starts_from": row.start, "backbones": list(row.weights), "paper": quoted}
+    about = {**state, "starts_from": row.start, "backbones": list(row.weights)}
     if state["status"] != "run":
         return about
     accuracy = repeats.spread(trials, "accuracy", trials[0]["test_clips"])

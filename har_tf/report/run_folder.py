@@ -110,7 +110,8 @@ class RunFolder:
 def _measured(path: Path) -> dict:
     """What `results.json` holds but notes, which may tell where the data lie."""
     results = parse_json(path.read_bytes())
-    results.get("dataset", {}).pop("notes", None)
+    for part in (results, *results.get("others", {}).values()):
+        part.get("dataset", {}).pop("notes", None)
     return results
 
 
@@ -119,7 +120,7 @@ def fingerprint(settings) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
-def run_name(folder: Path, prefix: str, settings: Mapping, dataset: ActionDataset | None = None) -> str:
+def run_name(folder: Path, prefix: str, settings: Mapping, *datasets: ActionDataset) -> str:
     """The name of the run with these settings on these videos, so that the same command finds it again.
 
     It does not matter where things lie: files and folders among the settings count by what is in them, videos by their
@@ -129,11 +130,13 @@ def run_name(folder: Path, prefix: str, settings: Mapping, dataset: ActionDatase
         folder: where runs lie.
         prefix: what a reader sees of it, such as data set and protocol.
         settings: the options that change what comes out.
-        dataset: the videos; None: they follow from the settings.
+        *datasets: the videos; none: they follow from the settings.
     """
     settings = {name: _content(value) for name, value in settings.items()}
-    test = dataset.official[1] if dataset is not None and dataset.official else ()
-    videos = [[r.name(dataset.root), r.group, r.content(), r.path in test] for r in dataset or ()]
+    videos = []
+    for dataset in datasets:
+        test = dataset.official[1] if dataset.official else ()
+        videos += [[r.name(dataset.root), r.group, r.content(), r.path in test] for r in dataset]
     name = f"{prefix}-{fingerprint([settings, videos])}"
     known = {path.name for path in folder.glob(f"*-{name.rpartition('-')[2]}")}
     return name if name in known or not known else min(known)

@@ -328,6 +328,71 @@ def test_official_splits_of_a_folder_with_lists(recipe, figures, tmp_path, monke
     assert [clips for _, clips, _ in ranked] == [2, 2], "one of each split"
 
 
+def test_two_data_sets_stand_in_one_run(recipe, figures, tmp_path, monkeypatch):
+    """Two small folders and a third that is not there: splits, features and networks of their own, one table."""
+    some_rows(monkeypatch, 2)
+    for name, actions in (("sports", ("wave", "clap")), ("gestures", ("throw", "catch", "clap"))):
+        for action in actions:
+            shutil.copytree(figures / action, tmp_path / name / action)
+    folders = ",".join(str(tmp_path / name) for name in ("sports", "gestures", "absent"))
+    several = changed(
+        recipe, dataset=folders, backbones="MobileNet,MobileNetV2", seeds="0", epochs=1, splits=None, overlays=0,
+        out=tmp_path / "runs",
+    )  # fmt: skip
+    fusion_gru.main(several)
+    run = tmp_path / "runs" / "fusion_gru" / "tiny"
+    results = json.loads((run / "results.json").read_text())
+    parts = {"sports": results, **results["others"]}
+    assert [(name, len(part["dataset"]["classes"])) for name, part in parts.items()] == [("sports", 2), ("gestures", 3)]
+    assert results["missing"] == {"absent": f"{tmp_path / 'absent'}: no such folder"}
+    for name, part in parts.items():
+        accuracy = part["networks"][FUSION]["accuracy"]
+        with (run / "tables" / "table_2.csv").open(newline="") as file:
+            row = list(csv.DictReader(file))[-1]
+        assert float(row[f"{name}: accuracy"]) == pytest.approx(accuracy)
+        assert row["absent: accuracy"] == "not run"
+        model, classes = load_model(run / f"of_{name}" / "model.keras")
+        assert list(classes) == part["dataset"]["classes"] and model.output_shape[-1] == len(classes)
+        assert (run / "figures" / name / "figure_8_accuracy.png").is_file()
+    assert results["features"].keys() == parts["gestures"]["features"].keys()
+    assert results["features"]["MobileNet"]["clips"] < parts["gestures"]["features"]["MobileNet"]["clips"]
+    shown = (run / "report.html").read_text()
+    assert shown.count("<h2") == len(set(re.findall(r"<h2[^>]*>[^<]*", shown))), "every heading names its data set"
+    assert all((run / link).is_file() for link in re.findall(r'src="([^"]+)"', shown))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"dataset": "ucf101,hmdb51", "data_dir": "UCF-101"}, "--data-dir is one folder for each published data set"),
+        ({"dataset": "figures,ucf101", "data_dir": "UCF-101"}, "published ones or folders"),
+        ({"dataset": "a,b", "classes": "run,jump"}, "with all their classes"),
+        ({"dataset": "a,b", "lists": Path("x,y,z")}, "--lists one for all data sets or one for each"),
+        ({"dataset": "nowhere/a,nowhere/b"}, "None of the data sets is there: nowhere/a: no such folder, nowhere/b:"),
+    ],
+)
+def test_what_several_data_sets_cannot_be(change, words):
+    recipe = changed(PRESETS["paper"], **change)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        fusion_gru.present(recipe)
+
+
+def test_options_of_several_data_sets_are_told_apart(tmp_path):
+    (tmp_path / "a,b").mkdir()
+    both = changed(PRESETS["paper"], dataset="ucf101,hmdb51", data_dir="U,H", lists=Path("x,y")).data.each
+    assert [(data.dataset, data.data_dir, data.lists) for data in both] == [
+        ("ucf101", "U", Path("x")), ("hmdb51", "H", Path("y")),
+    ]  # fmt: skip
+    mixed = changed(PRESETS["paper"], dataset=f"ucf101,{tmp_path}", data_dir="U", lists=Path("x")).data.each
+    assert [(data.dataset, data.data_dir, data.lists) for data in mixed] == [
+        ("ucf101", "U", Path("x")), (str(tmp_path), None, Path("x")),
+    ]  # fmt: skip
+    folders = changed(PRESETS["paper"], data_dir="U,V").data.each
+    assert [(data.dataset, data.data_dir) for data in folders] == [(None, "U"), (None, "V")]
+    (one,) = changed(PRESETS["paper"], dataset=str(tmp_path / "a,b")).data.each
+    assert one.dataset == str(tmp_path / "a,b"), "a comma in the name of a folder"
+
+
 @pytest.mark.parametrize(("broken", "name"), [("test", "test"), ("train", "training")])
 def test_a_part_without_readable_clips_is_refused_before_features_are_computed(
     recipe, figures, tmp_path, capsys, broken, name
@@ -433,7 +498,7 @@ def test_the_official_splits_of_the_named_data_sets(figures, tmp_path, data, cla
             tested.append({record.path.stem for record in test.records})
         assert len(set.union(*tested)) == 6, "each clip is a test clip once"
         about = fusion_gru.described(loaded[1], "official", [1, 2, 3], 0, [])
-        assert not about["as_in_paper"], "not of six clips"
+        assert not about["whole"], "not of six clips"
 
 
 def test_the_page_of_hmdb51_has_the_figures_of_its_own(results, tmp_path):

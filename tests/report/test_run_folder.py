@@ -74,9 +74,9 @@ def listed(root):
 def test_a_name_follows_from_settings_and_videos(videos, tmp_path):
     first = listed(videos)
     parts = replace(first, official=(frozenset([first.records[0].path]), frozenset([first.records[1].path])))
-    asked = [(epochs, data) for epochs in (1, 2) for data in (None, first, parts, first.subset(first.records[:1]))]
-    names = [run_name(tmp_path, "p", {"epochs": epochs}, data) for epochs, data in asked]
-    assert len(set(names)) == 8 and all(name.startswith("p-") for name in names)
+    several = ((), (first,), (parts,), (first.subset(first.records[:1]),), (first, parts), (parts, first))
+    names = [run_name(tmp_path, "p", {"epochs": epochs}, *data) for epochs in (1, 2) for data in several]
+    assert len(set(names)) == 12 and all(name.startswith("p-") for name in names)
     assert run_name(tmp_path, "p", {"epochs": 1}, listed(videos)) == names[1]
     (videos / "b" / "1.mp4").write_bytes(b"owt")
     assert run_name(tmp_path, "p", {"epochs": 1}, listed(videos)) != names[1], "the same name and size"

@@ -1,11 +1,12 @@
 """The page of `experiments.fusion_gru`: Tables I to III and Figures 8 to 19 of the Fusion-GRU paper."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from har_tf.report import plots
+from har_tf.report import plots, settings
 from har_tf.report.page import Figure, Page, Section, both_sides, data_line, headed, restored, split_line
 from har_tf.report.tables import Table, interval
 
@@ -15,41 +16,72 @@ TITLES = {"ucf101": "UCF-101", "hmdb51": "HMDB-51", "figures": "the embedded dat
 
 
 def page(results: Mapping, figures: Path) -> Page:
-    """The page of a run."""
-    data, numbered = results["dataset"], results["dataset"]["name"] in NUMBERED
-    tables = {"table_1": table_1(results), "table_2": table_2(results), "classes": table_classes(results)}
-    literature = []
-    if data["name"] in results["paper"]["table_1"]:
+    """The page of a run, on one data set or on several."""
+    parts, known = parts_of(results), [name for name in _all(results) if name in results["paper"]["table_1"]]
+    several, numbered = len(parts) > 1, any(name in NUMBERED for name in parts)
+    tables = {"table_1": table_1(results), "table_2": table_2(results)}
+    sections = [
+        Section(headed("Table I", "data", numbered), tables=[tables["table_1"]]),
+        Section(headed("Table II", "the networks and their fusion", numbered), tables=[tables["table_2"]]),
+    ]
+    if known:
         tables["table_3"] = table_3(results)
-        literature = [Section("Table III: the literature", tables=[tables["table_3"]])]
-    shown, compared = results["shown"], results["comparison"]
-    verdict = compared["sentences"] if compared else ["Training diverged; there is nothing to compare."]
+        sections.append(Section("Table III: the literature", tables=[tables["table_3"]]))
+    sections.append(settings.section(results["settings"]))
+    verdicts, fusion = [], []
+    for name, part in parts.items():
+        tables[f"classes_{name}" if several else "classes"] = classes = table_classes(part)
+        of_part = [
+            *both_sides(part["splits"]),
+            *_curves(part, figures / name if several else figures),
+            *_confusions(part, figures / name if several else figures),
+            Section("Classes", tables=[classes]),
+            *restored(part["pictures"]),
+        ]
+        of = f", {_title(name)}" if several else ""
+        sections += [replace(section, title=f"{section.title}{of}") for section in of_part]
+        compared = part["comparison"]
+        said = compared["sentences"] if compared else ["Training diverged; there is nothing to compare."]
+        verdicts += [f"{_title(name)}: {sentence}" if several else sentence for sentence in said]
+        fusion.append(verdicts[-len(said)])
     facts = {
-        "data": data_line(data),
+        "data": "; ".join(data_line(part["dataset"]) for part in parts.values()),
         "protocol": "; ".join(
-            f"{results['protocol']} split {number}: {split_line(split)}" for number, split in results["splits"].items()
+            f"{f'{_title(name)}, ' * several}{part['protocol']} split {number}: {split_line(split)}"
+            for name, part in parts.items()
+            for number, split in part["splits"].items()
         ),
-        "accuracy": f"{results['networks'][shown]['accuracy']:.4f} ({shown}, {_splits_line(results)})",
-        "fusion": verdict[0],
-        **({"end to end": end_to_end_line(results)} if results.get("end_to_end") else {}),
+        "accuracy": "; ".join(
+            f"{part['networks'][part['shown']]['accuracy']:.4f} ({part['shown']}, {f'{_title(name)}, ' * several}"
+            f"{_splits_line(part)})"
+            for name, part in parts.items()
+        ),
+        "fusion": " ".join(fusion),
+        "the paper": settings.fact(results["settings"]),
     }
+    if lines := [end_to_end_line(part) for part in parts.values() if part.get("end_to_end")]:
+        facts["end to end"] = "; ".join(lines)
     first = results["trained_on_frames"]
     summary = (
         f"First trained here, on single frames of the training clips in place of photographs: {', '.join(first)}. "
         "This page shows the whole path, not what networks with ImageNet weights reach."
     )
-    sections = [
-        Section(headed("Table I", "data", numbered), tables=[tables["table_1"]]),
-        Section(headed("Table II", "the networks and their fusion", numbered), tables=[tables["table_2"]]),
-        *literature,
-        *both_sides(results["splits"]),
-        *_curves(results, figures),
-        *_confusions(results, figures),
-        Section("Classes", tables=[tables["classes"]]),
-        *restored(results["pictures"]),
-    ]
-    printed = [tables["table_2"].markdown(), "\n".join(verdict)]
+    printed = [tables["table_2"].markdown(), "\n".join(verdicts)]
     return Page("Fusion-GRU", facts, sections, summary if first else None, tables, printed)
+
+
+def parts_of(results: Mapping) -> dict[str, Mapping]:
+    """Data set -> what was measured of it."""
+    return {results["dataset"]["name"]: results, **results.get("others", {})}
+
+
+def _all(results: Mapping) -> list[str]:
+    """The data sets of the tables: those that were run, and those of the paper that were not."""
+    return [*parts_of(results), *results.get("missing", {})]
+
+
+def _title(name: str) -> str:
+    return TITLES.get(name, name)
 
 
 def _curves(results: Mapping, figures: Path) -> list[Section]:
@@ -97,11 +129,17 @@ def confusion_numbers(results: Mapping) -> dict[str, int | None]:
     return {name: first + place if numbered else None for place, name in enumerate(order)}
 
 
+def answers_alike(results: Mapping) -> bool:
+    """Whether there is a model from frames to classes, whose answers are those on stored features."""
+    measured = results.get("end_to_end")
+    return not measured or measured["largest_difference"] <= measured["tolerance"]
+
+
 def end_to_end_line(results: Mapping) -> str:
     """How far the answers of the model from frames to classes are from those on stored features."""
     measured = results["end_to_end"]
     difference, tolerance = measured["largest_difference"], measured["tolerance"]
-    if difference <= tolerance:
+    if answers_alike(results):
         return f"on {measured['clips']} clips within {difference:.1e} of the answers on stored features"
     return (
         f"{results['shown']}: from frames to classes the answers differ by {difference:.2g} from those on stored "
@@ -111,86 +149,137 @@ def end_to_end_line(results: Mapping) -> str:
 
 def table_1(results: Mapping) -> Table:
     """Table I: the data sets, counted here and in the paper."""
-    data = results["dataset"]
-    rows = [(TITLES.get(data["name"], data["name"]), data["clips"], len(data["classes"]), "counted here")]
-    if data["name"] in NUMBERED:
+    parts, rows, notes = parts_of(results), [], []
+    for name, part in parts.items():
+        data, of = part["dataset"], f"{_title(name)}, " if len(parts) > 1 else ""
+        rows.append((_title(name), data["clips"], len(data["classes"]), "counted here"))
+        notes += [
+            f"{of}{part['protocol']} split {number}: {split['training_clips']} training and {split['test_clips']} test "
+            f"clips; {split_line(split)}."
+            for number, split in part["splits"].items()
+        ]
+        notes += [f"{of}{data['skipped']} unreadable videos are left out."] if data["skipped"] else []
+        notes += data["notes"]
+    numbered = any(name in NUMBERED for name in parts)
+    if numbered:
         rows += [(TITLES[name], *counts, "the paper") for name, counts in results["paper"]["table_1"].items()]
-    notes = [
-        f"{results['protocol']} split {number}: {split['training_clips']} training and {split['test_clips']} test "
-        f"clips; {split_line(split)}."
-        for number, split in results["splits"].items()
-    ]
-    notes += [f"{data['skipped']} unreadable videos are left out."] if data["skipped"] else []
     columns = ["Data set", "Clips", "Categories", "Source"]
-    title = headed("Table I", "video data sets", data["name"] in NUMBERED)
-    return Table(title, columns, rows, [*notes, *data["notes"]], formats={"Clips": ","})
+    title = headed("Table I", "video data sets", numbered)
+    return Table(title, columns, rows, list(dict.fromkeys(notes)), formats={"Clips": ","})
 
 
 def table_2(results: Mapping) -> Table:
-    """Table II; with the paper's figures only where data and splits are the paper's."""
-    several_seeds, several_splits = len(results["seeds"]) > 1, len(results["splits"]) > 1
-    columns = {"Network": "name", "Accuracy": lambda row: row.get("accuracy", row["status"])}
-    if several_splits:
-        columns["Deviation over splits"] = "deviation_over_splits"
-    else:
-        columns["95 % interval"] = lambda row: interval(row.get("accuracy_interval"))
-    if several_seeds:
-        columns["Deviation over seeds"] = "deviation_over_seeds"
-    for title, kind in (("Training (min)", "training"), ("Extraction (min)", "extraction")):
-        columns[title] = lambda row, key=f"{kind}_seconds": row[key] / 60 if key in row else None
-    columns["Parameters"] = "parameters"
-    if results["dataset"]["as_in_paper"]:
-        columns["Paper: accuracy"] = lambda row: (row["paper"] or [None])[0]
-        columns["Paper: minutes"] = lambda row: (row["paper"] or [None])[-1]
-    rows = [{"name": name, **row} for name, row in results["networks"].items()]
-    formats = {"Training (min)": ".1f", "Extraction (min)": ".1f", "Parameters": ","}
-    title = headed("Table II", "the networks and their fusion", results["dataset"]["name"] in NUMBERED)
-    return Table.of(title, rows, columns, notes=_notes_2(results), formats=formats, highest=["Accuracy"])
+    """Table II: all data sets side by side; on the paper's with its figures, whose titles say so if settings differ."""
+    parts, every = parts_of(results), _all(results)
+    columns, highest, formats = {"Network": "name"}, [], {}
+    for name in every:
+        part = parts.get(name, {"networks": {}, "splits": (), "seeds": ()})
+        for title, (cell, form) in _columns_2(name, part, results).items():
+            full = f"{_title(name)}: {title[0].lower()}{title[1:]}" if len(every) > 1 else title
+            columns[full] = cell
+            formats |= {full: form} if form else {}
+            highest += [full] if title == "Accuracy" else []
+    title = headed("Table II", "the networks and their fusion", any(name in NUMBERED for name in parts))
+    rows = [{"name": name} for name in results["networks"]]
+    return Table.of(title, rows, columns, notes=_notes_2(results), formats=formats, highest=highest)
+
+
+def _columns_2(name: str, part: Mapping, results: Mapping) -> dict[str, tuple]:
+    """The columns of a data set: title -> (what takes a row and gives the cell, the format of numbers or None)."""
+
+    def cell(key: str, factor: float = 1):
+        return lambda row: None if (value := part["networks"].get(row["name"], {}).get(key)) is None else value * factor
+
+    def accuracy(row):
+        measured = part["networks"].get(row["name"], {"status": "not run"})
+        return measured.get("accuracy", measured["status"])
+
+    columns = {"Accuracy": (accuracy, None)}
+    if len(part["splits"]) > 1:
+        columns["Deviation over splits"] = cell("deviation_over_splits"), None
+    elif part["splits"]:
+        limits = cell("accuracy_interval")
+        columns["95 % interval"] = (lambda row: interval(limits(row))), None
+    if len(part["seeds"]) > 1:
+        columns["Deviation over seeds"] = cell("deviation_over_seeds"), None
+    if part["networks"]:
+        columns["Training (min)"] = cell("training_seconds", 1 / 60), ".1f"
+        columns["Extraction (min)"] = cell("extraction_seconds", 1 / 60), ".1f"
+        columns["Parameters"] = cell("parameters"), ","
+    quoted = results["paper"]["table_2"].get(name, {})
+    for i, what in enumerate(("accuracy", "minutes") if quoted else ()):
+        # The paper fuses its two networks, not others.
+        columns[settings.paper_title(results["settings"], what)] = (
+            lambda row, i=i: (
+                quoted[row["name"]][i]
+                if row["name"] in quoted and quoted.keys() >= set(results["networks"][row["name"]]["backbones"])
+                else None
+            ),
+            None,
+        )
+    return columns
 
 
 def _notes_2(results: Mapping) -> list[str]:
     """What stands under Table II."""
-    seeds, splits, networks = results["seeds"], results["splits"], results["networks"]
-    of_seeds = f"seed {seeds[0]}"
-    if len(seeds) > 1:
-        of_seeds = f"mean of {len(seeds)} seeds, their sample standard deviation beside it"
-    over = f"mean of {len(splits)} splits and their sample standard deviation"
-    if len(splits) == 1:
-        over = "one split, so no deviation over splits; the interval (Wilson) is that of its test clips"
-    notes = [f"Measured on {data_line(results['dataset'])}, {_splits_line(results)}: {over}; {of_seeds}."]
+    parts, notes = parts_of(results), []
+    for name, part in parts.items():
+        seeds, splits, networks = part["seeds"], part["splits"], part["networks"]
+        of_seeds = f"seed {seeds[0]}"
+        if len(seeds) > 1:
+            of_seeds = f"mean of {len(seeds)} seeds, their sample standard deviation beside it"
+        over = f"mean of {len(splits)} splits and their sample standard deviation"
+        if len(splits) == 1:
+            over = "one split, so no deviation over splits; the interval (Wilson) is that of its test clips"
+        notes.append(f"Measured on {data_line(part['dataset'])}, {_splits_line(part)}: {over}; {of_seeds}.")
+        of = f"{_title(name)}, " if len(parts) > 1 else ""
+        notes += [f"{of}{row}: {measured['reason']}." for row, measured in networks.items() if measured["reason"]]
+        starts = [f"{row}: {of_row['starts_from']}" for row, of_row in networks.items() if of_row["status"] == "run"]
+        notes.append(f"Trained from: {'; '.join(starts)}.")
+        notes += [f"{of}{said}" for said in (part["comparison"] or {"sentences": []})["sentences"]]
     notes.append(
         "Training: minutes of one training on stored features. Extraction: minutes that computing the features of "
         "all clips took, once for all splits and seeds. Parameters: of what stands on the features, all trained."
         if results["features"]
         else "Trained from frames, the networks included."
     )
-    if results["dataset"]["name"] in NUMBERED and not results["dataset"]["as_in_paper"]:
-        notes.append("The paper's figures were measured on other data or other splits and are not set beside these.")
-    notes += [f"{name}: {row['reason']}." for name, row in networks.items() if row["reason"]]
-    starts = [f"{name}: {row['starts_from']}" for name, row in networks.items() if row["status"] == "run"]
-    notes.append(f"Trained from: {'; '.join(starts)}.")
-    return notes + (results["comparison"]["sentences"] if results["comparison"] else [])
+    notes += [f"{_title(name)}: {reason}." for name, reason in results.get("missing", {}).items()]
+    if any(name in results["paper"]["table_2"] for name in parts):
+        notes += settings.paper_note(results["settings"])
+    elif any(name in NUMBERED for name in parts):
+        notes.append("The paper's figures were measured on other data and are not set beside these.")
+    return list(dict.fromkeys(notes))
 
 
 def table_3(results: Mapping) -> Table:
     """Table III: the literature's figures as the paper quotes them, beside this run where its data are the same."""
-    data = results["dataset"]
+    parts, quoted = parts_of(results), list(results["paper"]["table_1"])
     rows = [(*row, "quoted") for row in results["paper"]["table_3"]]
     notes = ["Quoted figures are the paper's, means over the official splits, not measured here."]
-    if data["as_in_paper"]:
-        for name, row in _run(results).items():
-            accuracy = 100 * row["accuracy"]
-            here = (accuracy, None) if data["name"] == "ucf101" else (None, accuracy)
-            of = f" of {' and '.join(row['backbones'])}" if len(row["backbones"]) > 1 else ""
-            rows.append((f"{name}{of} (this run)", *here, f"measured, {_splits_line(results)}"))
-    else:
-        notes.append(
-            f"This run was on {data_line(data)}, {_splits_line(results)}, not on the three official splits of all "
-            "of UCF101 or HMDB51; its accuracy has no place beside these."
-        )
+    whole = {name: part for name, part in parts.items() if part["dataset"]["whole"]}
+    for name, first in results["networks"].items() if whole else ():
+        accuracies = [_percent(parts.get(data), name, data in whole) for data in quoted]
+        of = f" of {' and '.join(first['backbones'])}" if len(first["backbones"]) > 1 else ""
+        rows.append((f"{name}{of} (this run)", *accuracies, f"measured, {_splits_line(next(iter(whole.values())))}"))
+    for name, part in parts.items():
+        if name not in whole:
+            notes.append(
+                f"This run was on {data_line(part['dataset'])}, {_splits_line(part)}, not on the three official splits "
+                "of all of UCF101 or HMDB51; its accuracy has no place beside these."
+            )
+    if whole:
+        notes += settings.paper_note(results["settings"])
     columns = ["Method", "UCF-101 (%)", "HMDB-51 (%)", "Source"]
     formats = {"UCF-101 (%)": ".2f", "HMDB-51 (%)": ".2f"}
     return Table("Table III. Against the literature", columns, rows, notes, formats)
+
+
+def _percent(part: Mapping | None, network: str, whole: bool) -> float | str | None:
+    """The accuracy of a network on a data set in per cent, or "not run"; None where only a part of it was run."""
+    if part is None:
+        return "not run"
+    measured = part["networks"][network]
+    return None if not whole else 100 * measured["accuracy"] if measured["status"] == "run" else measured["status"]
 
 
 def table_classes(results: Mapping, count: int = 5) -> Table:
