@@ -235,12 +235,19 @@ def main(recipe: Recipe) -> None:
         model = subject.classifier and subject.classifier.model
         if subject.network is not None:
             prepared = prepare(
-                dataset, recipe.output.cache, shape[0], shape[1:3], workers=recipe.output.workers, **clip
+                dataset,
+                recipe.output.cache,
+                shape[0],
+                shape[1:3],
+                workers=recipe.output.workers,
+                beam=recipe.output.pipeline,
+                **clip,
             )
             run.write_skipped(skipped | {video.path: video.reason for video in prepared.skipped})
             augment = Augment(flip=0.5, crop=0.85, brightness=0.1, contrast=0.1) if recipe.model.augment else None
             parts = Parts.of(prepared, train, held_out, test)
-            model = subject.trained(recipe.training.trainer(augment), parts, run, recipe.seed).model
+            trainer = recipe.training.trainer(augment, recipe.output.pipeline)
+            model = subject.trained(trainer, parts, run, recipe.seed).model
         study = Study(
             model,
             taps,

@@ -298,10 +298,13 @@ def trained(recipe: Recipe, subject, dataset, shape: Sequence[int], clip: dict, 
     from har_tf.trial import Parts
 
     split = Split.of(dataset, "group", recipe.seed, recipe.training.validation, [recipe.seed])
-    prepared = prepare(dataset, recipe.output.cache, shape[0], shape[1:3], workers=recipe.output.workers, **clip)
+    output = recipe.output
+    prepared = prepare(
+        dataset, output.cache, shape[0], shape[1:3], workers=output.workers, beam=output.pipeline, **clip
+    )
     augment = Augment(flip=0.5, crop=0.85, brightness=0.1, contrast=0.1) if recipe.model.augment else None
     parts = Parts.of(prepared, *split.parts(recipe.seed))
-    return subject.trained(recipe.training.trainer(augment), parts, run, recipe.seed).model
+    return subject.trained(recipe.training.trainer(augment, output.pipeline), parts, run, recipe.seed).model
 
 
 def is_papers(recipe: Recipe) -> bool:

@@ -286,7 +286,7 @@ def measured(recipe: Recipe, trainer, found: dict, loaded: dict, splits: dict, r
     dataset, protocol = loaded[numbers[0]], splits[numbers[0]].protocol
     prepared = prepare(
         dataset, recipe.output.cache, recipe.num_frames, (networks.size, networks.size), short=recipe.short,
-        workers=recipe.output.workers, fit="crop",
+        workers=recipe.output.workers, beam=recipe.output.pipeline, fit="crop",
     )  # fmt: skip
     place.keep(prepared.path / "skipped.csv")
     splits = {number: split.readable(prepared.skipped) for number, split in splits.items()}
@@ -308,7 +308,13 @@ def measured(recipe: Recipe, trainer, found: dict, loaded: dict, splits: dict, r
     rows, stores = networks.rows(found, recipe.num_frames), {}
     for name, weights in {} if networks.finetune else found.items():
         stores[name] = store = features.extract(
-            prepared, name, weights, recipe.output.cache / "features", recipe.store, frame_size=networks.frame_size
+            prepared,
+            name,
+            weights,
+            recipe.output.cache / "features",
+            recipe.store,
+            frame_size=networks.frame_size,
+            beam=recipe.output.pipeline,
         )
         results["features"][name] = {
             "clips": len(store), "frames": store.shape[0], "channels": store.shape[1], "dtype": store.dtype,

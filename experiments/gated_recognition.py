@@ -144,7 +144,7 @@ def main(recipe: Recipe) -> None:
 
     # What can be wrong is found out here, before anything is drawn, decoded, computed or trained.
     augment, networks, seeds = recipe.augmentation.augment(), recipe.networks, whole_numbers("--seeds", recipe.seeds)
-    trainer = recipe.training.trainer(augment, **sgd(recipe))
+    trainer = recipe.training.trainer(augment, recipe.output.pipeline, **sgd(recipe))
     rows = networks.rows()
     gated_rows.check_rows(rows, recipe.num_frames)
     dataset = listed or recipe.embedded.draw(
@@ -161,7 +161,7 @@ def main(recipe: Recipe) -> None:
         for network in dict.fromkeys(row.network for row in rows if not row.missing):
             data[network] = prepared = prepare(
                 cut_clips, recipe.output.cache, recipe.num_frames, networks.size_of(network), "dense", recipe.short,
-                "crop", recipe.output.workers,
+                "crop", recipe.output.workers, beam=recipe.output.pipeline,
             )  # fmt: skip
             if network == "i3d_flow":
                 data[network] = flow_clips(prepared, recipe.output.cache / "flow", recipe.flow_method)

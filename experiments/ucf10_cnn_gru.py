@@ -199,7 +199,7 @@ def main(recipe: Recipe) -> None:
     from har_tf.trial import Parts, run_rows
 
     # What can be wrong is found out here, before anything is drawn, decoded or trained.
-    trainer = recipe.training.trainer(recipe.augmentation.augment())
+    trainer = recipe.training.trainer(recipe.augmentation.augment(), recipe.output.pipeline)
     models, protocols, seed, seeds = built(recipe), words(recipe.protocol), recipe.seed, seeds_of(recipe)
     listed = listed or recipe.embedded.draw(recipe.output, recipe.data.class_names, size=recipe.size, seed=seed)
     split_up(recipe, taken(recipe, listed))
@@ -209,7 +209,7 @@ def main(recipe: Recipe) -> None:
             say("note: the data have an official split (or train and test folders); --protocol official uses it")
         prepared = prepare(
             listed, recipe.output.cache, recipe.num_frames, recipe.size, short=recipe.short,
-            workers=recipe.output.workers, fit=recipe.fit,
+            workers=recipe.output.workers, beam=recipe.output.pipeline, fit=recipe.fit,
         )  # fmt: skip
         run.keep(prepared.path / "skipped.csv")
         whole = readable(listed, prepared.skipped, "video")

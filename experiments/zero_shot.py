@@ -62,6 +62,10 @@ def main(recipe: Recipe) -> None:
     check_ranges(recipe.output, {"workers": RANGES["workers"]})
     check_name("--run", recipe.output.run)
     recipe.devices.check()
+    if recipe.output.beam is not None:
+        raise ValueError(
+            "--beam prepares clips and computes features. Here neither is done; `har_tf predict` has --beam"
+        )
     names = Model(model=recipe.model, called=recipe.called).model_names
     if not recipe.model.is_file():
         raise FileNotFoundError(f"{recipe.model}: no such model; `python -m har_tf import-weights` writes one")

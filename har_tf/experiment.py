@@ -5,6 +5,7 @@ recipes, and a `main`. On the command line every option of every group is a flag
 recipe have a field of one name.
 """
 
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -172,11 +173,12 @@ class Training:
         names = {field.name for field in fields(TrainingRecipe)}
         return TrainingRecipe(**{name: value for name, value in vars(self).items() if name in names} | more)
 
-    def trainer(self, augment: Any = None, **more: Any):
+    def trainer(self, augment: Any = None, beam: list[str] | None = None, **more: Any):
         """The `har_tf.trial.Trainer` of all rows of a table, on the devices in use.
 
         Args:
             augment: of `Augmentation.augment`.
+            beam: of `Output.pipeline`.
             **more: as in `recipe`.
 
         Raises:
@@ -184,7 +186,7 @@ class Training:
         """
         from har_tf.trial import Trainer
 
-        return Trainer(self.recipe(**more), self.batch_size, augment)
+        return Trainer(self.recipe(**more), self.batch_size, augment, beam)
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,9 @@ class Output:
     """Overlay videos of correct clips, one a class, and as many of misclassified ones."""
     workers: int | None = None
     """Processes that draw and decode. None: one a core; 0: none beside this one."""
+    beam: str | None = None
+    """Options of an Apache Beam pipeline whose workers prepare clips and compute features of frozen networks, as in
+    --beam="--runner=DirectRunner"; see har_tf.store.beam. None: no Beam."""
     out: Path = Path("runs")
     """The run goes to OUT/<experiment>/<run>/."""
     prepared: Path | None = None
@@ -264,8 +269,13 @@ class Output:
 
     # Where it runs, where things lie and on how many cores does not change what comes out.
     NO_MATTER: ClassVar = (
-        "workers", "out", "prepared", "run", "data_dir", "weights_dir", "strategy", "tpu", "deterministic"
+        "workers", "beam", "out", "prepared", "run", "data_dir", "weights_dir", "strategy", "tpu", "deterministic"
     )  # fmt: skip
+
+    @property
+    def pipeline(self) -> list[str] | None:
+        """The options in `beam`, one by one."""
+        return None if self.beam is None else shlex.split(self.beam)
 
     @property
     def cache(self) -> Path:
@@ -326,6 +336,10 @@ def check_options(recipe: Any, **ranges: tuple[float, float | None]) -> None:
     """
     flat = options(recipe)
     check_name("--run", flat["run"])
+    if recipe.output.beam is not None:
+        from har_tf.store import beam
+
+        beam.check(recipe.output.pipeline)
     recipe.training.recipe()
     recipe.devices.check()
     numbers = {name: (int(least is int), None) for name, value in flat.items() if (least := _number(value))}
@@ -370,7 +384,8 @@ def run_cli(main, presets: Mapping[str, Any], told: Mapping[str, Mapping[str, An
     """The command line of an experiment: `--preset` names the recipe to start from, every option changes it.
 
     Without `--preset` it is the one that --dataset names, if there is one; else "figures", the embedded data set on two
-    cores, or, where --data-dir or --dataset names other data, "paper".
+    cores, or, where --data-dir or --dataset names other data, "paper"; of an experiment that has "videos" this, where
+    --dataset names other data than the paper's.
 
     Args:
         main: takes a recipe.
@@ -383,7 +398,9 @@ def run_cli(main, presets: Mapping[str, Any], told: Mapping[str, Mapping[str, An
     if preset is None:
         dataset = _given(arguments, "--dataset")
         other = dataset not in (None, "figures") or _given(arguments, "--data-dir") is not None
-        preset = dataset if dataset in presets else "paper" if other and "paper" in presets else "figures"
+        of_paper = "paper" in presets and dataset in (None, presets["paper"].data.dataset)
+        own = "videos" if "videos" in presets and not of_paper else "paper"
+        preset = dataset if dataset in presets else own if other and own in presets else "figures"
     if preset not in presets:
         say(f"error: --preset is one of {', '.join(presets)}. Received: {preset}", to=sys.stderr)
         sys.exit(2)
@@ -400,7 +417,8 @@ def run_cli(main, presets: Mapping[str, Any], told: Mapping[str, Mapping[str, An
     about = (
         f"{page.rstrip()}\n\n--preset {{{','.join(presets)}}} names the values to "
         "start from: figures (the embedded data set, for two cores), or the paper's. Without it: figures, or, where "
-        f"--data-dir or --dataset names other data, the paper's. The defaults below are those of {preset}."
+        f"--data-dir or --dataset names other data, the paper's{' (or videos)' if 'videos' in presets else ''}. The "
+        f"defaults below are those of {preset}."
     )
     command.run(main, type(recipe), description=about, default=recipe, args=arguments)
 

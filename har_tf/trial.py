@@ -189,11 +189,13 @@ class Trainer:
         recipe: how to train.
         batch_size: clips a batch.
         augment: random changes to the training clips.
+        beam: options of an Apache Beam pipeline that computes what frozen layers give, see `features.outputs`.
     """
 
     recipe: TrainingRecipe
     batch_size: int
     augment: pipeline.Augment | None
+    beam: Sequence[str] | None = None
     _stored: dict = field(default_factory=dict, init=False, repr=False)  # widest model and clips -> front, its store
 
     def train(self, named: Buildable, parts: Parts, folder: Path, seed: int = 0, **options: Any) -> Outcome:
@@ -278,7 +280,9 @@ class Trainer:
                 return None
             start, folder = getattr(named, "start", "random weights"), clips.path.parents[1] / "features"
             what = json.dumps(stored.wiring)
-            store = features.outputs(clips.whole(), stored.network, stored.model.name, start, folder, what=what)
+            store = features.outputs(
+                clips.whole(), stored.network, stored.model.name, start, folder, what=what, beam=self.beam
+            )
             if widest is named:
                 known = None  # the next one may have other weights
             self._stored[known] = stored, store

@@ -1,15 +1,17 @@
 """python -m har_tf predict: the most probable classes of videos."""
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
-from har_tf.cli.reading import Foreign, note_short, open_classifier
+from har_tf.cli.reading import Foreign, open_classifier
 from har_tf.names import distinct, say
 
 
@@ -31,6 +33,12 @@ class Predict:
     """Average over clips side by side, at most so many, evenly over the video. None: one clip."""
     json: bool = False
     """Print one JSON object a video, with all probabilities."""
+    beam: str | None = None
+    """Options of an Apache Beam pipeline whose workers read and predict, as in --beam="--runner=DirectRunner". They see
+    model, videos and --work at the same paths. None: no Beam."""
+    work: Path = Path("predictions.work")
+    """Folder for what Beam's workers have finished, from which the same command goes on after a kill; gone at its
+    end."""
     foreign: Foreign = field(default_factory=Foreign)
 
     def run(self) -> None:
@@ -41,17 +49,31 @@ class Predict:
             raise ValueError(f"At least one class is printed. Received: --top {self.top}")
         if self.windows is not None and self.windows < 1:
             raise ValueError(f"At least one window is averaged over. Received: --windows {self.windows}")
-        from har_tf.files.workers import Failed
-
         _check_any(self.videos, self.json)
+        if self.beam is not None:
+            from har_tf.files.whole import check_writable
+            from har_tf.store import beam
+
+            beam.check(options := shlex.split(self.beam))
+            check_writable(self.work)
         classifier = open_classifier(self.model, self.foreign)
-        how, failed = classifier.reading, []
-        for video, clip, answer in classifier.answers(self.videos, windows=self.windows):
-            if isinstance(answer, Failed):
-                failed.append(_failure(video, answer.reason, self.json))
+        from har_tf import bulk
+
+        if self.beam is None:
+            found = bulk.rows(classifier, self.videos, self.windows)
+        else:
+            list(bulk.rows(classifier, (), self.windows))  # raises what every worker would
+            loading = {"clip": self.foreign.clip, "output": self.foreign.model_output}
+            found = bulk.rows_on_beam(self.model, self.videos, options, self.work, self.windows, **loading)
+        names, failed = distinct(classifier.class_names), []
+        for video, row in zip(self.videos, found, strict=True):
+            if row.error is not None:
+                failed.append(_failure(video, row.error, self.json))
                 continue
-            note_short(video, clip, how)
-            names, order = distinct(classifier.class_names), answer.argsort(kind="stable")[::-1]
+            if row.note:
+                say(f"note: {video} {row.note}", to=sys.stderr)
+            answer = np.array(row.probabilities)
+            order = answer.argsort(kind="stable")[::-1]
             if self.json:
                 ranked = {names[i]: float(answer[i]) for i in order}
                 say(json.dumps({"video": str(video), "class": names[order[0]], "probabilities": ranked}))

@@ -58,16 +58,7 @@ def open_classifier(path: Path, foreign: Foreign, class_name: str | None = None,
 
 def note_short(video: Path, clip: np.ndarray, how: Mapping) -> None:
     """Says so where a video has fewer frames than its clip needs, which `read_clip` filled up as `how` has it."""
-    from har_tf.video import probe
-    from har_tf.video.reader import frame_times
-    from har_tf.video.sampling import frames_at, frames_needed, rate_of
+    from har_tf.bulk import short_note
 
-    if clip.ndim == 3 or len({frame.tobytes() for frame in clip}) == len(clip):
-        return  # no frame comes twice, as in a picture; where one does, those of the video need to be counted
-    frames, needed = probe(video).frames, frames_needed(how["num_frames"], how["sampling"])
-    at = ""
-    if rate_of(how["by"]):
-        frames, at = len(frames_at(frame_times(video, frames), how["by"])), f" at {how['by']}"
-    if frames < needed:
-        repeated = "they are repeated in turn" if how["short"] == "wrap" else "the last is repeated"
-        say(f"note: {video} has {frames} frames{at}; {repeated} to make {needed}", to=sys.stderr)
+    if note := short_note(video, clip, how):
+        say(f"note: {video} {note}", to=sys.stderr)

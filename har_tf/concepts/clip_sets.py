@@ -146,31 +146,40 @@ class ConceptSets:
         ]
 
 
-def class_clips(
-    dataset: ActionDataset,
-    records: Sequence[VideoRecord],
-    label: int,
-    reader: ClipReader,
-    asked: Concepts,
-    seed: int = 0,
-    advice: str = "More videos of it are needed",
-) -> ClipSet:
-    """Clips of the class, of those videos of the data set that may be explained.
+def of_class(
+    dataset: ActionDataset, records: Sequence[VideoRecord], label: int, asked: Concepts, advice: str = ""
+) -> list[VideoRecord]:
+    """The videos of the class among those of the data set that may be explained.
 
     Args:
         dataset, records, label: the videos, and which class of theirs.
-        reader, asked: how clips are read, and how many at most and, by the folds, at least.
-        seed: of the draw.
+        asked: how many there are at least, by the folds.
         advice: what helps where there are fewer.
 
     Raises:
         ValueError: there are fewer.
     """
-    found = reader.videos([record for record in records if record.label == label], asked.class_clips, seed)
-    if found is None or len(found) < asked.folds:
+    found = [record for record in records if record.label == label]
+    if len(found) < (least := max(2, asked.folds)):
         raise ValueError(
-            f"{dataset.root}: {len(found or ())} test videos of {dataset.class_names[label]} can be explained; at "
-            f"least {asked.folds} are needed, best 30. {advice}"
+            f"{dataset.root}: {len(found)} videos of {dataset.class_names[label]} can be explained; at least {least} "
+            f"are needed, best 30. {advice}"
+        )
+    return found
+
+
+def class_clips(records: Sequence[VideoRecord], reader: ClipReader, asked: Concepts, seed: int = 0) -> ClipSet:
+    """Clips of videos of the class, at most as many as are asked for.
+
+    Raises:
+        ValueError: fewer than the folds take can be read.
+    """
+    found = reader.videos(records, asked.class_clips, seed)
+    if found is None or len(found) < (least := max(2, asked.folds)):
+        broken = next(path for record in records if (path := record.path) in reader.skipped)
+        raise ValueError(
+            f"{len(found or ())} of {len(records)} videos of the class can be read; at least {least} are needed. First "
+            f"that cannot: {broken}: {reader.skipped[broken]}"
         )
     return found
 
@@ -203,7 +212,7 @@ def concept_sets(
                 undecided += sum(clip.verdict is None for clip in chosen)
             size = min(asked.concept_clips, max(map(len, shown.values())))
             drawn = found.random_sets(asked.num_random + 1, size, folder, seed, asked.undecided)
-            randoms[kind] = _random(found, drawn, reader, asked.folds)
+            randoms[kind] = _random(found, drawn, reader, max(2, asked.folds))
             concepts[kind] = shown
         except ConceptError as error:
             missing[kind] = str(error)
@@ -224,12 +233,13 @@ def _of_concept(found, name, folder, chosen, reader, asked) -> ClipSet:
         raise ConceptError(f"{found.folder}: concept {name!r} has no {folder} clip that can be used")
     read = reader.concepts(found, chosen)
     recordings = 0 if read is None else len(set(read.groups))
-    if recordings < asked.folds:
+    if recordings < asked.folds or len(read or ()) < 2:
         failed = [clip.file for clip in chosen if found.folder / clip.file in reader.skipped]
         broken = f", {len(failed)} of {len(chosen)} cannot be decoded, the first {failed[0]}" if failed else ""
+        needs = f"{asked.folds}-fold cross-validation needs at least {asked.folds}" if asked.folds else "2 are needed"
         raise ConceptError(
             f"{found.folder}: concept {name!r} has {folder} clips of {recordings} recordings that can be used"
-            f"{broken}; {asked.folds}-fold cross-validation needs at least {asked.folds}, a test best 30"
+            f"{broken}; {needs}, a test best 30"
         )
     return read
 

@@ -2,7 +2,7 @@
 
 The model learns from the training part. The test part is divided by source, such as a person and scene: one half gives
 concepts and random clips ("the concept generating split of the test set", Saha et al. 2024), and the other the clips of
-the class.
+the class. Where concepts come from another part of the data, all of the test part is explained.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,16 +29,24 @@ class ConceptSplit:
 
     Attributes:
         train, validation: of the training part; empty where nothing is trained.
-        concept: the videos of the test part that concepts come from, or show the same.
+        concept: the videos that concepts come from, or show the same.
         explained: those that are explained.
-        note: how the test part was divided, in words.
+        part, concept_part: of which part of the data those are, and those that give concepts: train, val or test.
+        note: how the videos were divided, in words.
+        tested: those of the part that is explained, on which a model that is trained here is measured.
+        barred: those whose clips in a folder of concepts are left out: the explained and others of their recordings,
+            and, where concepts come from another part, all that are not of it.
     """
 
     train: Sequence[VideoRecord]
     validation: Sequence[VideoRecord]
     concept: Sequence[VideoRecord]
     explained: Sequence[VideoRecord]
+    part: str
+    concept_part: str
     note: str
+    tested: Sequence[VideoRecord]
+    barred: Sequence[VideoRecord]
 
     def explained_of(self, class_names: Sequence[str], known: Sequence[str]) -> dict[str, list[VideoRecord]]:
         """Class -> its videos that are explained, of the classes that the model knows, in any case."""
@@ -59,6 +67,8 @@ def divide(
     validation: float | None = None,
     given: ConceptSet | None = None,
     asked: Concepts | None = None,
+    part: str | None = None,
+    concept_part: str | None = None,
 ) -> ConceptSplit:
     """Divides the videos; of a source, all are on one side.
 
@@ -73,18 +83,44 @@ def divide(
             where nothing of the class is left: the sources of the class are halved, and so are the others; of the
             class, those that show the rarest concept come first into the half that gives concepts.
         asked: which of the given concepts are used; None: all.
+        part: the official part that is explained, see `ActionDataset.part`; None: the test part.
+        concept_part: the part that concepts come from, where it is another one: all of `part` is explained, and no
+            recording of that gives a concept. None: that is divided as told under `given`.
+
+    Raises:
+        DatasetError: the data have no such part, or cannot be split.
+        ValueError: what is explained would choose the epoch of what is trained.
     """
-    train, held, rest, own = (), (), dataset.records, ""
-    if dataset.official is not None:
-        rest = [record for record in dataset.records if record.path in dataset.official[1]]
+    train, held, rest, own, name = (), (), dataset.records, "", part or dataset.test_name
+    if dataset.official is not None or part or concept_part:
+        rest = dataset.part(name).records
     if validation is not None or (dataset.official is None and test < 1):
-        part, other = dataset.split(protocol, seed, test)
-        rest = other.records
+        learned, other = dataset.split(protocol, seed, test)
+        rest = rest if part else other.records
         if validation is not None:
             by_group = protocol != "random"
-            train, held = (each.records for each in part.hold_out(validation, seed, by_group))
-            if part.validation is not None:
+            train, held = (each.records for each in learned.hold_out(validation, seed, by_group))
+            if learned.validation is not None:
                 own = f"; best epoch by the data's own validation part, {len(held)}"
+            if learned.validation is not None and name == "val":
+                raise ValueError(f"{dataset.root}: the val part chooses the epoch of what is trained. Explain test")
+    if concept_part not in (None, name):
+        shown, giving = _shown(rest), dataset.part(concept_part)
+        concept = [record for record in giving if _shown([record]).isdisjoint(shown)]
+        note = f"{len(concept)} {concept_part} videos may give concepts and all {len(rest)} {name} videos are explained"
+        if len(concept) < len(giving):
+            own = f"; {len(giving) - len(concept)} {concept_part} videos show the same as these and give none{own}"
+        if {record.path for record in concept} & {record.path for record in (*train, *held)}:
+            own = f"; the model was trained, or its epoch chosen, on those that give concepts{own}"
+        giving = {record.path for record in concept}
+        barred = [record for record in dataset if record.path not in giving]
+        return ConceptSplit(train, held, concept, rest, name, concept_part, note + own, rest, barred)
+
+    def divided(concept, explained, note):
+        shown = _shown(explained)
+        barred = [record for record in dataset if not _shown([record]).isdisjoint(shown)]
+        return ConceptSplit(train, held, concept, explained, name, name, note + own, rest, barred)
+
     if given is not None:
         used = {path for paths in sources_among(given, rest).values() for path in paths}
         groups = {record.group for record in rest if record.path in used and record.group is not None}
@@ -93,8 +129,8 @@ def divide(
         if shared := len(sources_among(given, [*train, *held])):
             own = f"; {shared} training videos gave concepts, too, so the model has seen them{own}"
         if any(record.label == target for record in explained):
-            note = f"{len(mined)} of {len(rest)} test videos gave concepts, or show the same, and are not explained"
-            return ConceptSplit(train, held, mined, explained, note + own)
+            note = f"{len(mined)} of {len(rest)} {name} videos gave concepts, or show the same, and are not explained"
+            return divided(mined, explained, note)
     source = {record: record.group or relative(record.path, dataset.root) for record in rest}
     mine = sorted({source[record] for record in rest if record.label == target})
     others = sorted(set(source.values()) - set(mine))
@@ -105,8 +141,13 @@ def divide(
         dealt[0].sort(key=lambda name: name not in rare)
     first = {name for part in dealt for name in part[: (len(part) + 1) // 2]}
     concept, explained = ([record for record in rest if (source[record] in first) is side] for side in (True, False))
-    note = f"of {len(rest)} test videos {len(concept)} give concepts and {len(explained)} are explained"
-    return ConceptSplit(train, held, concept, explained, note + own)
+    note = f"of {len(rest)} {name} videos {len(concept)} give concepts and {len(explained)} are explained"
+    return divided(concept, explained, note)
+
+
+def _shown(records: Iterable[VideoRecord]) -> set:
+    """What videos show: the recordings that they were cut from, and themselves where that is not known."""
+    return {record.path if record.group is None else record.group for record in records}
 
 
 def _rarest(given: ConceptSet, asked: Concepts, source: Mapping[VideoRecord, str]) -> set[str]:
@@ -180,7 +221,7 @@ class ConceptSource:
     ) -> tuple[ConceptSet, set[str] | None]:
         """The concepts: those given, or cut out of the concept half: of the class, and random things of other classes.
 
-        Of a given folder, clips of videos that are explained are left out.
+        Of a given folder, clips of videos that are `barred` are left out.
 
         Args:
             dataset, split, target: the videos, their split, and the label of the class.
@@ -195,7 +236,7 @@ class ConceptSource:
             ValueError: no video of the class is left.
         """
         if self.given is not None:
-            unused = sources_among(self.given, split.explained)
+            unused = sources_among(self.given, split.barred)
             clips = tuple(clip for clip in self.given.clips if clip.source not in unused)
             places = {clip.source for clip in clips}
             of_class, of_others = (
@@ -207,7 +248,7 @@ class ConceptSource:
         own = [record for record in split.concept if record.label == target]
         name = dataset.class_names[target]
         if not own:
-            raise ValueError(f"{dataset.root}: no test video of {name} is left to mine concepts from")
+            raise ValueError(f"{dataset.root}: no video of {name} is left to mine concepts from")
         rest = [record for record in split.concept if record.label != target]
         order = np.random.default_rng([seed, 2]).permutation(len(rest))[: self.asked.random_videos]
         mined = [*own, *(rest[i] for i in sorted(order.tolist()))]

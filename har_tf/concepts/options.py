@@ -80,13 +80,16 @@ class Concepts:
     l2: float = 0.01
     """Regularisation of CAVs, see `har_tf.concepts.cav.CavFit`."""
     folds: int = 5
-    """Folds of the cross-validation of CAVs; a set takes so many clips at least."""
+    """Folds of the cross-validation of CAVs; a set takes clips of so many recordings at least. 0: none."""
     level: float = 0.05
     """Level of significance, after Bonferroni's correction (section 3.5)."""
+    criterion: Literal["both", "t-test"] = "both"
+    """What makes a score significant: the paper's t-test alone, or that and a permutation test (both). Tables have both
+    verdicts."""
     resamples: int = 100
     """Draws behind an interval; below 20 there are no intervals."""
 
-    TOLD: ClassVar = ("pool", "classifier", "l2", "folds", "level", "num_random", "resamples")
+    TOLD: ClassVar = ("pool", "classifier", "l2", "folds", "level", "criterion", "num_random", "resamples")
 
     @property
     def names(self) -> list[str] | None:
@@ -111,6 +114,8 @@ class Concepts:
             raise ValueError("--detector and --labels, the classes of it that are concepts, go together")
         if self.labels is not None and len(set(words(self.labels))) < 2:
             raise ValueError(f"At least two concepts are needed. Received: --labels {self.labels}")
+        if self.folds == 1:
+            raise ValueError("--folds must be at least 2, or 0 for no cross-validation. Received: 1")
         for name in ("class_clips", "concept_clips"):
             if (count := getattr(self, name)) < self.folds:
                 option = f"--{name.replace('_', '-')}"

@@ -8,14 +8,15 @@ and a true concept that the class does not read in 46 to 49 % (`python -m benchm
 
 The permutation test looks at the clips in place of the scores: do the concept's lie further along the gradient of the
 class's logit than random clips do, or less far, than so many clips dealt at random would? It holds its level whatever
-the scores share: of the same draws 5 to 7 % passed it, and 6 to 7 %. `significant` asks for both, the papers' test and
-one that holds, and that they agree on the direction: 5 to 6 %, and 2 to 3 %. Of concepts that the class does read, all
-were significant.
+the scores share: of the same draws 5 to 7 % passed it, and 6 to 7 %. The criterion "both" asks for both, the papers'
+test and one that holds, and that they agree on the direction: 5 to 6 %, and 2 to 3 %. Of concepts that the class does
+read, all were significant. The criterion "t-test" is the papers'. `Significance` has both verdicts, whichever decides.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from scipy import stats
@@ -24,6 +25,8 @@ from har_tf.concepts.cav import CavFit
 from har_tf.concepts.scores import Scores, derivatives, prepared, scores, sign_count
 
 _TOGETHER = 1000  # permutations a matrix product
+
+Tests = Literal["both", "t-test"]
 
 
 @dataclass(frozen=True)
@@ -36,23 +39,27 @@ class Criterion:
             figure; None: the concepts of one call.
         permutations: how often the clips are dealt anew; p is never below 1 / (permutations + 1).
         seed: of the permutations.
+        tests: which decide: "both", or "t-test", the papers' alone.
 
     Raises:
-        ValueError: a level outside (0, 1), no hypothesis, or no permutation.
+        ValueError: a level outside (0, 1), no hypothesis, no permutation, or other tests.
     """
 
     level: float = 0.05
     hypotheses: int | None = None
     permutations: int = 1999
     seed: int = 0
+    tests: Tests = "both"
 
     def __post_init__(self):
+        if self.tests not in get_args(Tests):
+            raise ValueError(f"tests are {' or '.join(map(repr, get_args(Tests)))}. Received: {self.tests!r}")
         if not 0 < self.level < 1 or self.permutations < 1 or (self.hypotheses is not None and self.hypotheses < 1):
             raise ValueError(f"level lies between 0 and 1; permutations and hypotheses are 1 or more. Received: {self}")
 
     def check(self, hypotheses: int) -> None:
-        """Raises ValueError where no dealing of clips could be significant after the correction."""
-        if self.permutations + 1 <= hypotheses / self.level:
+        """Raises ValueError where the permutation test decides, and none of so many could pass it."""
+        if self.tests == "both" and self.permutations + 1 <= hypotheses / self.level:
             raise ValueError(
                 f"for {hypotheses} hypotheses at {self.level} a permutation test takes at least "
                 f"{math.ceil(hypotheses / self.level)} permutations. Received: permutations={self.permutations}"
@@ -69,10 +76,12 @@ class Significance:
         random_accuracy: mean accuracy of the CAVs between random sets, which should be at chance; None without folds.
         t_test: p of the two-sided t-test of the sign counts against the random ones.
         permutation: p of the two-sided permutation test.
+        least: what p of the permutation test cannot be below, with so many clips and permutations.
         difference: what it tests: by how many logits the concept's clips lead the random ones, as far as the class's
             mean gradient tells.
         hypotheses: by which both p are multiplied.
         level: what they must be below.
+        criterion: which tests decide, see `Criterion.tests`.
     """
 
     scores: Scores
@@ -80,9 +89,11 @@ class Significance:
     random_accuracy: float | None
     t_test: float
     permutation: float
+    least: float
     difference: float
     hypotheses: int
     level: float
+    criterion: Tests = "both"
 
     @property
     def t_test_corrected(self) -> float:
@@ -95,10 +106,25 @@ class Significance:
         return min(1.0, self.permutation * self.hypotheses)
 
     @property
-    def significant(self) -> bool:
-        """Whether both tests are below the level, corrected, and score and difference agree on the direction."""
+    def by_t_test(self) -> bool:
+        """The papers' verdict: whether p of the t-test is below the level, corrected."""
+        return self.t_test_corrected < self.level
+
+    @property
+    def by_both(self) -> bool | None:
+        """Whether both tests are below the level, corrected, and score and difference agree on the direction.
+
+        None: the permutation test could not be, whatever the clips show, as they are too few.
+        """
+        if self.least * self.hypotheses >= self.level:
+            return None
         agree = (self.scores.mean - 0.5) * self.difference > 0
-        return max(self.t_test_corrected, self.permutation_corrected) < self.level and agree
+        return self.by_t_test and self.permutation_corrected < self.level and agree
+
+    @property
+    def significant(self) -> bool:
+        """The verdict by the criterion."""
+        return self.by_t_test if self.criterion == "t-test" else bool(self.by_both)
 
     def tests(self) -> dict:
         """The random sets and the tests, as text and numbers that `json.dump` takes."""
@@ -108,6 +134,8 @@ class Significance:
             "random_deviation": float(counts.std(ddof=1)),
             "t_test_corrected": self.t_test_corrected,
             "permutation_corrected": self.permutation_corrected,
+            "by_t_test": self.by_t_test,
+            "by_both": self.by_both,
             "significant": self.significant,
         }
 
@@ -146,8 +174,8 @@ def significance(
 
     Raises:
         ValueError: no concept, or fewer than two random sets; sets with fewer than two clips, or fewer than the folds
-            take; too few permutations, or too few clips, for p to be below the level after the correction; shapes that
-            do not fit.
+            take; where the permutation test decides, too few permutations or clips for its p to be below the level
+            after the correction; shapes that do not fit.
 
     Example:
         >>> found = significance({"ball": ball}, gradients, random_sets)
@@ -194,7 +222,7 @@ def significance(
         inside = np.arange(len(along)) < len(sets[name])
         units = _units(inside, np.concatenate([sources[name], pool_sources[fresh[name]]]))
         ways = math.comb(int(units.max()) + 1, len(set(units[inside])))
-        if ways <= hypotheses / criterion.level:
+        if criterion.tests == "both" and ways <= hypotheses / criterion.level:
             raise ValueError(
                 f"a permutation test of concept {name!r} takes more clips, or sources of clips: {inside.sum()} of the "
                 f"concept and {(~inside).sum()} random ones can be dealt in {ways} ways, and {hypotheses} hypotheses "
@@ -206,9 +234,11 @@ def significance(
             random_accuracy,
             _t_test(scored.sign_counts, both_ways),
             _permutation(along, inside, units, criterion),
+            1 / min(ways, criterion.permutations + 1),
             float(along[inside].mean() - along[~inside].mean()),
             hypotheses,
             criterion.level,
+            criterion.tests,
         )
     return found
 

@@ -15,7 +15,7 @@ import numpy as np
 from har_tf.concepts.cav import CavFit, in_span
 from har_tf.concepts.clip_sets import DYNAMIC, STATIC, ClipSet, ConceptSets
 from har_tf.concepts.scores import RANDOM, relative_tcav
-from har_tf.concepts.significance import Criterion, significance
+from har_tf.concepts.significance import Criterion, Tests, significance
 from har_tf.concepts.tcav import Bank
 from har_tf.evaluate.bootstrap import redrawn
 from har_tf.progress import progress
@@ -33,12 +33,14 @@ class Study:
         fit: how CAVs are fitted; its seed is also that of the draws.
         level: of significance, after Bonferroni's correction.
         resamples: draws behind an interval; below 20 there is none.
+        criterion: which tests decide, see `Criterion.tests`.
     """
 
     bank: Bank
     fit: CavFit
     level: float = 0.05
     resamples: int = 100
+    criterion: Tests = "both"
 
     def figures(self, sets: ConceptSets, clips: ClipSet, class_index: int) -> dict:
         """Figures 7 to 10, and what changes with depth, for clips of the class, the output `class_index` of the model.
@@ -156,13 +158,15 @@ class Study:
         Every concept at every tap is a hypothesis.
 
         Returns:
-            tap -> name -> scores and "random_mean", "t_test", "significant" and so on, see `Significance`; "random":
+            tap -> name -> scores and "random_mean", "by_t_test", "significant" and so on, see `Significance`; "random":
             whether it is the random set.
         """
         concepts = {**shown, FURTHER: randoms[-1]}
         hypotheses = len(concepts) * len(self.bank.taps)
         permutations = max(1999, 2 * math.ceil(hypotheses / self.level))
-        criterion = Criterion(self.level, hypotheses, permutations=permutations, seed=self.fit.seed)
+        if self.criterion == "t-test":  # a small level does not make the verdict that is not asked for take hours
+            permutations = min(permutations, 19999)
+        criterion = Criterion(self.level, hypotheses, permutations, self.fit.seed, self.criterion)
         activations = {name: self.bank.activations(each.clips) for name, each in concepts.items()}
         others = [self.bank.activations(each.clips) for each in randoms[:-1]]
         groups = {name: each.groups for name, each in concepts.items()}
@@ -178,9 +182,11 @@ class Study:
         return found
 
 
-def check_sizes(sets: ConceptSets, clips: ClipSet, taps: Sequence[str], fit: CavFit, level: float) -> None:
+def check_sizes(
+    sets: ConceptSets, clips: ClipSet, taps: Sequence[str], fit: CavFit, level: float, criterion: Tests = "both"
+) -> None:
     """Raises ValueError where a test or a cross-validation will take more clips; there need be no model yet."""
-    Study(_Blank(taps), fit, level, resamples=0).figures(sets, clips, 0)
+    Study(_Blank(taps), fit, level, 0, criterion).figures(sets, clips, 0)
 
 
 class _Blank:

@@ -30,6 +30,7 @@ class ActionDataset:
         official: (training paths, test paths) of the official split, or None where there is none.
         notes: what a reader of the results should know, such as list entries that are not on disk.
         validation: those of the training paths of the official split that came as its validation part; None: none did.
+        test_name: "val" where the validation part stands in for an official test part that is not there.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ActionDataset:
     official: tuple[frozenset[Path], frozenset[Path]] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     validation: frozenset[Path] | None = field(default=None, repr=False)
+    test_name: str = "test"
 
     def __post_init__(self):
         try:
@@ -62,6 +64,26 @@ class ActionDataset:
         """Number of videos of every class, in class order."""
         counts = np.bincount(self.labels, minlength=len(self.class_names))
         return dict(zip(self.class_names, counts.tolist(), strict=True))
+
+    @property
+    def parts(self) -> dict[str, frozenset[Path]]:
+        """train, val, test -> the videos of this part of the official split; without those that the data lack."""
+        train, test = self.official or ((), ())
+        held = self.validation or frozenset()
+        named = {"train": frozenset(train) - held, "val": held} | {self.test_name: frozenset(test)}
+        return {name: paths for name, paths in named.items() if paths}
+
+    def part(self, name: str) -> ActionDataset:
+        """The videos of one part of the official split, "train", "val" or "test".
+
+        Raises:
+            DatasetError: the data have no video of it.
+        """
+        parts = self.parts
+        if name not in parts:
+            there = ", ".join(f"{part} ({len(paths)} videos)" for part, paths in parts.items())
+            raise DatasetError(f"{self.root}: has no video of part {name!r}. Parts that it has: {there or 'none'}")
+        return self.subset(record for record in self if record.path in parts[name])
 
     def subset(self, records: Iterable[VideoRecord]) -> ActionDataset:
         """The same data set with these records only."""

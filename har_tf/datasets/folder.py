@@ -91,6 +91,7 @@ def load(path: str | Path, classes: Sequence[str] | None = None) -> ActionDatase
         official=None if parts is None else (frozenset(train + validation), frozenset(test)),
         notes=notes,
         validation=frozenset(validation) if validation else None,
+        test_name="test" if "test" in (parts or ("test",)) else "val",
     )
 
 

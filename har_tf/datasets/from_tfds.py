@@ -140,6 +140,7 @@ def _official(records: list[TfdsRecord]) -> dict[str, Any]:
     return {
         "official": (frozenset(record.path for record in records) - held_back, held_back),
         "validation": paths["validation"] if paths["test"] and paths["validation"] else None,
+        "test_name": "test" if paths["test"] else "val",
     }
 
 

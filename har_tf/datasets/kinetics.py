@@ -8,9 +8,10 @@ the columns label, youtube_id, time_start, time_end, and others that are not nee
     ROOT/train/<id>_000010_000020.mp4                   the CVDF's copy, with ROOT/annotations/train.csv
     ROOT/videos_train/<label>/<id>_000010_000020.mp4    MMAction2
 
-The validation list is the official test part: the labels of the test list are not public in every version. Videos
-that YouTube lost are missing from every copy; they are told in `notes` and listed by `missing`. The group of a clip is
-its YouTube video: some gave several clips.
+The validation list is the official test part: the labels of the test list are not public in every version. With
+`test="test"` the test list is, and the validation list the validation part. Videos that YouTube lost are missing from
+every copy; they are told in `notes` and listed by `missing`. The group of a clip is its YouTube video: some gave
+several clips.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,14 +62,15 @@ def load(
     """Loads the clips of the lists that are on disk, classes sorted by label.
 
     That is the order of the published label maps, and classes without a video on disk keep their place in it, so that
-    a label means the same as in a published model. The records are the training and the test part; clips that are not
-    on disk, videos in no list, and rows given twice are told in `notes`.
+    a label means the same as in a published model. The records are those of all parts; clips that are not on disk,
+    videos in no list, and rows given twice are told in `notes`.
 
     Args:
         root: the folder that the videos lie below.
         classes: see `har_tf.datasets.load`.
         lists: folder of the lists, or None: anywhere below `root`, or beside it.
-        test: the list of the test part: "val", or "test" where it has labels.
+        test: the list of the test part: "val", or "test" where it has labels; then the validation list, if there is
+            one, is the validation part.
 
     Raises:
         DatasetError: no such folder; no list, or several of one part; a wrong header, a row that is malformed; none
@@ -82,7 +84,7 @@ def load(
     label = {name: position for position, name in enumerate(class_names)}
 
     _refuse_twice(disk, (clip.stem for clips in parts.values() for clip in clips if clip.label in label))
-    official, records = [], []
+    paths, records = {}, []
     for part, clips in parts.items():
         wanted = [clip for clip in clips if clip.label in label]
         there = [
@@ -94,7 +96,7 @@ def load(
         told = counted(gone, f"of {len(wanted)} {part} clips are not on disk")
         notes += [f"{note} (kinetics.missing lists them)" for note in told]
         records += there
-        official.append(frozenset(record.path for record in there))
+        paths[part] = frozenset(record.path for record in there)
     if not records:
         raise DatasetError(_nothing_fits(root, disk))
     unlisted = sorted(disk.videos.keys() - {clip.stem for clips in parts.values() for clip in clips})
@@ -103,18 +105,23 @@ def load(
     without = [name for position, name in enumerate(class_names) if position not in with_video]
     notes += counted(without, f"of {len(class_names)} classes have no video on disk")
     records.sort(key=lambda record: (record.label, record.path))
+    validation = paths.get("validation") or frozenset()
     return ActionDataset(
         name="kinetics",
         root=root,
         records=tuple(records),
         class_names=tuple(class_names),
-        official=(official[0], official[1]),
+        official=(paths["training"] | validation, paths["test"]),
         notes=tuple(notes),
+        validation=validation or None,
+        test_name=test,
     )
 
 
 def missing(root: str | Path, lists: str | Path | None = None, test: str = "val") -> dict[str, tuple[Clip, ...]]:
-    """The clips of the lists that are not on disk: {"training": clips, "test": clips}, in the order of the lists.
+    """The clips of the lists that are not on disk: part -> clips, in the order of the lists.
+
+    The parts are "training" and "test", and with `test="test"` "validation", where there is a list of it.
 
     Args and errors are those of `load`.
 
@@ -170,7 +177,7 @@ def _clips(path: Path, rows: Iterator[list[str]]) -> Iterator[Clip]:
 def _read_parts(
     root: Path, disk: _Disk, lists: str | Path | None, test: str
 ) -> tuple[dict[str, tuple[Clip, ...]], list[str]]:
-    """{"training": clips, "test": clips} without rows given twice, and notes about these."""
+    """Part -> its clips, see `missing`, without rows given twice, and notes about these."""
     if test not in ("val", "test"):
         raise DatasetError(f"kinetics: the test part is 'val' or 'test'. Received: {test=}")
     if lists is not None:
@@ -181,7 +188,8 @@ def _read_parts(
         beside = (root.parent, root.parent / "annotations", root.parent / "lists")
         there = (walk.files(place, {".csv"}, depth=0) for place in beside if place.is_dir())
         found = _lists(disk.tables) or _lists(chain.from_iterable(there))
-    files = {"training": found.get("train", ()), "test": found.get(test, ())}
+    validation = {"validation": found["val"]} if test == "test" and "val" in found else {}
+    files = {"training": found.get("train", ()), **validation, "test": found.get(test, ())}
     if not any(files.values()):
         there = ", ".join(file.name for same in found.values() for file in same)
         raise DatasetError(
@@ -195,14 +203,12 @@ def _read_parts(
         if not same:
             notes.append(f"no list of the {part} part")
         parts[part] = _once(part, read_list(same[0]), notes) if same else {}
-    both = parts["training"].keys() & parts["test"].keys()
-    if both:
-        notes.append(
-            f"{len(both)} clips of the training list are in the test list too and taken for the test: "
-            f"{some(sorted(both))}"
-        )
-    training = tuple(clip for stem, clip in parts["training"].items() if stem not in both)
-    return {"training": training, "test": tuple(parts["test"].values())}, notes
+    for part, later in combinations(parts, 2):
+        if both := sorted(parts[part].keys() & parts[later].keys()):
+            told = f"{len(both)} clips of the {part} list are in the {later} list too and taken for the {later}"
+            notes.append(f"{told}: {some(both)}")
+            parts[part] = {stem: clip for stem, clip in parts[part].items() if stem not in both}
+    return {part: tuple(clips.values()) for part, clips in parts.items()}, notes
 
 
 def _once(part: str, clips: Iterable[Clip], notes: list[str]) -> dict[str, Clip]:

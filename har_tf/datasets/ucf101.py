@@ -139,7 +139,9 @@ def with_lists(dataset: ActionDataset, lists: str | Path, split: int = 1, *, par
     shared = sorted({r.group for r in train if r.group} & {r.group for r in test})
     if shared:
         notes.append(f"official split {split}: {len(shared)} groups are in both parts: {some(shared)}")
-    return replace(dataset, official=paths_of(train, test), notes=dataset.notes + tuple(notes), validation=None)
+    return replace(
+        dataset, official=paths_of(train, test), notes=dataset.notes + tuple(notes), validation=None, test_name="test"
+    )
 
 
 def read_list(path: Path, class_names: Sequence[str] = (), strict: bool = True) -> dict[str, str]:

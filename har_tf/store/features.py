@@ -14,17 +14,19 @@ and is taken up part by part where a run was killed or a part is damaged, see `h
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import io
 import itertools
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -38,8 +40,10 @@ from har_tf.files.whole import sync, whole_file
 from har_tf.models import backbones
 from har_tf.models.folding import folded
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
+from har_tf.models.saving import save_model
 from har_tf.pipeline import passes, read_at, reads_in_graph
 from har_tf.progress import progress
+from har_tf.store import beam as pipelines
 from har_tf.store.checksums import checksum, checksum_of_file, sealed, unsealed
 from har_tf.store.indexed import Indexed, OpenFiles
 from har_tf.store.prepared import PreparedDataset
@@ -110,6 +114,7 @@ def extract(
     dtype: Literal["float16", "float32"] = "float16",
     batch_size: int = 32,
     frame_size: int | None = None,
+    beam: Sequence[str] | None = None,
 ) -> FeatureStore:
     """Computes the features of every frame of prepared clips, or opens what was computed before.
 
@@ -125,11 +130,15 @@ def extract(
         dtype: of the numbers on disk. "float16" keeps 11 bits of each, and at most 65504.
         batch_size: frames that the network sees at once; the memory it takes grows with it.
         frame_size: side that frames are resized to; None: what the network was trained on. See `fusion_gru`.
+        beam: options of an Apache Beam pipeline whose workers compute the parts, see `har_tf.store.beam`; they end with
+            the same bytes. None: this process does.
 
     Raises:
-        ValueError: an unknown backbone or `dtype`, frames that are not square, or weights of another network.
+        ValueError: an unknown backbone or `dtype`, frames that are not square, weights of another network, or an
+            option that Beam does not know.
         FileNotFoundError: a weights file that is not there.
-        DatasetError: no clips, `out_dir` cannot be written, or the disk is too small or gets full.
+        DatasetError: no clips, `out_dir` cannot be written, the disk is too small or gets full, or Beam is not
+            installed or fails.
         FloatingPointError: a feature that is not finite, or too large for float16.
 
     Example:
@@ -169,7 +178,7 @@ def extract(
         "dtype": dtype,
     }
     described = Path(weights).name if of_file else weights or "random"
-    return _stored(prepared, encoder, batch_size, about, described, out_dir)
+    return _stored(prepared, encoder, batch_size, about, described, out_dir, beam)
 
 
 def outputs(
@@ -180,6 +189,7 @@ def outputs(
     out_dir: str | Path,
     batch_size: int = 4,
     what: str = "",
+    beam: Sequence[str] | None = None,
 ) -> FeatureStore:
     """Computes what a network gives for every prepared clip, or opens what was computed before.
 
@@ -193,6 +203,7 @@ def outputs(
         out_dir: folder for stores; this one becomes `<data set>_<name>_<fingerprint>` in it.
         batch_size: clips that the network sees at once.
         what: which of the network's maps these are and how they are joined, beyond its layers and their weights.
+        beam: as in `extract`.
 
     Returns:
         A store of shape (1, N) in float32.
@@ -213,7 +224,7 @@ def outputs(
         "policy": keras.config.dtype_policy().name,
         "dtype": "float32",
     }
-    return _stored(prepared, lambda: network, batch_size, about, weights, out_dir)
+    return _stored(prepared, lambda: network, batch_size, about, weights, out_dir, beam)
 
 
 def _stored(
@@ -223,13 +234,16 @@ def _stored(
     about: dict,
     described: str,
     out_dir: str | Path,
+    beam: Sequence[str] | None,
 ) -> FeatureStore:
     """The store of what a network gives; `about` is all that it hangs on, and `described` the weights in words."""
+    if beam is not None:
+        pipelines.check(beam)
     fingerprint = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     store = Store(out_dir, f"{prepared.name}_{about['backbone']}".replace("/", "_"), fingerprint)
 
     def fill() -> None:
-        _fill(store, prepared, encoder(), batch_size, {**about, "name": prepared.name, "weights": described})
+        _fill(store, prepared, encoder(), batch_size, {**about, "name": prepared.name, "weights": described}, beam)
 
     return store.open_or_fill(lambda place, check: FeatureStore.open(place, prepared.root, check), fill)
 
@@ -325,12 +339,17 @@ def _digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fill(store: Store, prepared: PreparedDataset, encoder: keras.Model, batch_size: int, about: dict) -> None:
+def _fill(
+    store: Store,
+    prepared: PreparedDataset,
+    encoder: keras.Model,
+    batch_size: int,
+    about: dict,
+    beam: Sequence[str] | None,
+) -> None:
     """Computes what is missing; `about` is what `features.json` tells beside what comes of the computation."""
     total, frames, dtype = len(prepared), prepared.num_frames, about["dtype"]
-    # A network is given single frames, or clips.
-    shape = prepared.shape[1:] if len(encoder.input_shape) == 4 else prepared.shape
-    rows = math.prod(prepared.shape) // math.prod(shape)
+    rows = math.prod(prepared.shape) // math.prod(_seen(encoder, prepared))
     array = _Array(store.parts / "features.npy", (total, rows, encoder.output_shape[-1]), dtype)
     # So many clips that their frames fill whole batches: then no run depends on where the one before it ended.
     whole = batch_size // math.gcd(batch_size, rows)
@@ -339,27 +358,27 @@ def _fill(store: Store, prepared: PreparedDataset, encoder: keras.Model, batch_s
     notes = store.parts / "parts.jsonl"
     listed = _listed(notes, spans)
     parts = {span: part for span, part in listed.items() if part[0] == array.checksums(*span)}
+    carried = store.parts / "parts"  # what workers of Beam have written of a run that was killed
+    for span in [span for span in spans if span not in parts]:
+        if found := _carried(carried, span, array):
+            parts[span] = array.write(span[0], found[0]), found[1]
+    if carried.exists():
+        _list(notes, parts)
     missing = [span for span in spans if span not in parts]
     to_do = [name for start, stop in missing for name in prepared.names[start:stop]]
     what = f"clips of {rows} x {array.shape[2]} {dtype} features"
     store.begin({array.path, notes}, to_do, total, array.clip_bytes, what)
     if missing:
-        encode = _compiled(encoder, batch_size)
-        batches = _ahead(batch for part in missing for batch in _batches_of(prepared, *part, shape, batch_size))
         what, before = f"features of {about['backbone']}", (total - len(to_do)) * frames
-        with progress(what, total * frames, "frames", before) as advance, closing(batches):
-            for start, stop in missing:
-                began = time.perf_counter()
-                found = []
-                for pixels, count in itertools.islice(batches, -(-(stop - start) * rows // batch_size)):
-                    found.append(np.asarray(encode(pixels), np.float32)[:count])
-                    advance(count * frames // rows)
-                features = np.concatenate(found).reshape(stop - start, rows, -1)
-                rounded = _rounded(features, dtype, about["backbone"], prepared.names[start:stop])
-                seconds = round(time.perf_counter() - began, 3)
+        compute = functools.partial(_computed, batch_size=batch_size, dtype=dtype, backbone=about["backbone"])
+        if beam is not None:
+            compute = functools.partial(_through_beam, compute=compute, folder=carried, array=array, options=beam)
+        with progress(what, total * frames, "frames", before) as advance:
+            for (start, stop), rounded, seconds in compute(prepared, encoder, missing, advance=advance):
                 # A part that is mended took what it took at first: the store is as it was.
                 parts[start, stop] = array.write(start, rounded), listed.get((start, stop), (None, seconds))[1]
                 _list(notes, parts)
+        shutil.rmtree(carried, ignore_errors=True)
     _list(notes, {span: parts[span] for span in spans})
     checksums = list(itertools.chain.from_iterable(parts[span][0] for span in spans))
     np.savez_compressed(store.parts / "index.npz", **prepared.columns, checksum=np.array(checksums, np.uint64))
@@ -372,6 +391,110 @@ def _fill(store: Store, prepared: PreparedDataset, encoder: keras.Model, batch_s
     }
     array.mend()
     FeatureStore.describe(store.parts, about, {array.path.name: checksum_of_file(array.path)})
+
+
+def _seen(encoder: keras.Model, prepared: PreparedDataset) -> tuple[int, ...]:
+    """The shape of what a network is given: single frames, or clips."""
+    return prepared.shape[1:] if len(encoder.input_shape) == 4 else prepared.shape
+
+
+def _computed(
+    prepared: PreparedDataset,
+    encoder: keras.Model,
+    spans: Sequence[tuple[int, int]],
+    batch_size: int,
+    dtype: str,
+    backbone: str,
+    advance: Callable[[int], object],
+) -> Iterator[tuple[tuple[int, int], np.ndarray, float]]:
+    """Yields for every span of clips (span, their features (clips, T, C) as `dtype`, seconds that it took)."""
+    shape = _seen(encoder, prepared)
+    rows = math.prod(prepared.shape) // math.prod(shape)
+    encode = _compiled(encoder, batch_size)
+    with closing(_ahead(batch for span in spans for batch in _batches_of(prepared, *span, shape, batch_size))) as ahead:
+        for start, stop in spans:
+            began = time.perf_counter()
+            found = []
+            for pixels, count in itertools.islice(ahead, -(-(stop - start) * rows // batch_size)):
+                found.append(np.asarray(encode(pixels), np.float32)[:count])
+                advance(count * prepared.num_frames // rows)
+            features = np.concatenate(found).reshape(stop - start, rows, -1)
+            rounded = _rounded(features, dtype, backbone, prepared.names[start:stop])
+            yield (start, stop), rounded, round(time.perf_counter() - began, 3)
+
+
+def _through_beam(
+    prepared: PreparedDataset,
+    encoder: keras.Model,
+    spans: Sequence[tuple[int, int]],
+    advance: Callable[[int], object],
+    compute: Callable,
+    folder: Path,
+    array: _Array,
+    options: Sequence[str],
+) -> Iterator[tuple[tuple[int, int], np.ndarray, float]]:
+    """As `_computed`, by workers of Beam, each of which writes the parts of the store that it computes to `folder`."""
+    folder = pipelines.absolute(folder)
+    network = save_model(encoder, folder / "network.keras", None)
+    part = _Part(folder, network, prepared.path, prepared.root, prepared._rows, compute)
+    pipelines.run(folder, part, spans, options, lambda: [file for s in spans if not (file := part.file(s)).exists()])
+    for start, stop in spans:
+        found = _carried(folder, (start, stop), array)
+        if found is None:
+            raise OSError(errno.EIO, f"{part.file((start, stop)).name} was written and is damaged", str(folder))
+        yield (start, stop), *found
+        advance((stop - start) * prepared.num_frames)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a worker of Beam does with a span of clips; called again, it has network and clips at hand.
+
+    Args:
+        folder: where the features go.
+        network: file of the network.
+        clips, root, rows: which prepared clips.
+        compute: `_computed` with its settings.
+    """
+
+    folder: Path
+    network: Path
+    clips: Path
+    root: Path
+    rows: np.ndarray
+    compute: Callable
+
+    @functools.cached_property
+    def encoder(self) -> keras.Model:
+        return keras.models.load_model(self.network, compile=False)
+
+    @functools.cached_property
+    def prepared(self) -> PreparedDataset:
+        if not self.clips.exists():
+            raise FileNotFoundError(errno.ENOENT, "no such folder", str(self.clips))
+        return replace(PreparedDataset.open(self.clips, self.root), _rows=self.rows)
+
+    def file(self, span: tuple[int, int]) -> Path:
+        return self.folder / f"{span[0]}-{span[1]}"
+
+    def __call__(self, span: tuple[int, int]) -> None:
+        if self.file(span).exists():
+            return
+        for _, features, seconds in self.compute(self.prepared, self.encoder, [span], advance=lambda frames: None):
+            about = {"checksums": list(map(checksum, features)), "seconds": seconds}
+            with whole_file(self.file(span)) as part:
+                part.write_bytes(sealed(about) + b"\n" + features.tobytes())
+
+
+def _carried(folder: Path, span: tuple[int, int], array: _Array) -> tuple[np.ndarray, float] | None:
+    """(features, seconds) of a part that a worker of Beam has written; None where there is none, or a damaged one."""
+    with suppress(OSError, ValueError, KeyError):
+        about, content = (folder / f"{span[0]}-{span[1]}").read_bytes().split(b"\n", 1)
+        about = unsealed(about)
+        features = np.frombuffer(content, array.dtype).reshape(span[1] - span[0], *array.shape[1:])
+        if list(map(checksum, features)) == about["checksums"]:
+            return features, about["seconds"]
+    return None
 
 
 def _rounded(features: np.ndarray, dtype: str, backbone: str, names: Sequence[str]) -> np.ndarray:

@@ -133,6 +133,41 @@ def test_both_tests_decide():
         assert significance(concepts, gradients, random_sets, FAST, criterion)["read"].significant is expected
 
 
+def test_the_papers_criterion_is_the_t_test_and_the_other_verdict_stands_beside_it():
+    """The first "nothing" that the t-test takes for something and the permutation test does not."""
+    seed = next(s for s in range(20) if significance(*drawn(s, "nothing"), FAST)["nothing"].by_t_test)
+    found = {
+        tests: significance(*drawn(seed, "nothing"), FAST, Criterion(tests=tests))["nothing"]
+        for tests in ("t-test", "both")
+    }
+    verdicts = {tests: (each.by_t_test, each.by_both, each.significant) for tests, each in found.items()}
+    assert verdicts == {"t-test": (True, False, True), "both": (True, False, False)}
+    assert found["t-test"].tests() | {"criterion": "both", "significant": False} == found["both"].tests()
+    # By hand: R scores of one side, R (R - 1) of the other, Student's t of the two and its p, times the hypotheses.
+    one, other = found["both"].scores.sign_counts, found["both"].random_sign_counts
+    pooled = (one.var(ddof=1) * 9 + other.var(ddof=1) * 89) / 98
+    t = (one.mean() - other.mean()) / np.sqrt(pooled * (1 / 10 + 1 / 90))
+    assert found["t-test"].t_test_corrected == pytest.approx(2 * stats.t.sf(abs(t), 98))
+
+
+@pytest.mark.parametrize(
+    ("clips", "options"),
+    [
+        (2, {}),  # 15 dealings of two clips among four others: none could pass
+        (9, {"hypotheses": 12, "permutations": 99}),
+    ],
+)
+def test_what_only_the_permutation_test_cannot_measure_the_papers_criterion_does(clips, options):
+    given = {"a": normal(clips, 4) + 9}, normal(5, 4), [normal(clips, 4, seed=seed) for seed in (2, 3)]
+    with pytest.raises(ValueError, match="permutation"):
+        significance(*given, FAST, Criterion(**options))
+    found = significance(*given, FAST, Criterion(**options, tests="t-test"))["a"]
+    assert found.by_both is None and found.significant is found.by_t_test
+    expected = stats.ttest_ind(found.scores.sign_counts, found.random_sign_counts).pvalue
+    assert found.t_test == pytest.approx(expected)
+    json.dumps(found.tests(), allow_nan=False)
+
+
 def test_correction_counts_the_hypotheses():
     concepts, gradients, random_sets = drawn(7, "read")
     concepts["other"] = normal(12, WIDTH, seed=8)
@@ -183,7 +218,7 @@ def test_wrong_arguments(arguments, message):
         significance(**{**given, **arguments})
 
 
-@pytest.mark.parametrize("wrong", [{"level": 0}, {"hypotheses": 0}, {"permutations": 0}])
+@pytest.mark.parametrize("wrong", [{"level": 0}, {"hypotheses": 0}, {"permutations": 0}, {"tests": "z"}])
 def test_wrong_settings(wrong):
-    with pytest.raises(ValueError, match="Received: Criterion"):
+    with pytest.raises(ValueError, match="Received: (Criterion|'z')"):
         Criterion(**wrong)

@@ -29,6 +29,19 @@ def test_sets_that_are_too_small_are_named_without_a_model(count, level, message
         check_sizes(sets, drawn(3, 6), ["layer1", "layer2"], CavFit(folds=5), level)
 
 
+@pytest.mark.parametrize("folds", [2, None])
+def test_the_papers_criterion_measures_sets_that_the_permutation_test_cannot(folds):
+    concepts = {"ball": drawn(2, 1), "limb": drawn(2, 2)}
+    sets = ConceptSets({"dynamic": concepts}, {"dynamic": [drawn(2, s) for s in (3, 4, 5)]}, {"static": "none"}, {})
+    with pytest.raises(ValueError, match="permutation test of concept 'ball' takes more clips"):
+        check_sizes(sets, drawn(2, 6), ["layer1"], CavFit(folds=folds), 0.05)
+    check_sizes(sets, drawn(2, 6), ["layer1"], CavFit(folds=folds), 0.05, "t-test")
+    tested = Study(Bank(), CavFit(folds=folds), 0.05, 0, "t-test").figures(sets, drawn(5, 6), 0)["tests"]["dynamic"]
+    assert {(row["criterion"], row["by_both"]) for found in tested.values() for row in found.values()} == {
+        ("t-test", None)
+    }
+
+
 class Bank:
     """Random activations; at the last tap every clip of the class has one gradient."""
 

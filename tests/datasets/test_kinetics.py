@@ -158,8 +158,13 @@ def test_the_test_list_in_place_of_the_validation_list(empty_videos):
     write_lists(root)
     empty_videos("k400", {"test": ["test_video0_000003_000013.mp4"]})
     dataset = datasets.load("kinetics", root, test="test")
-    assert summary(dataset)[2] == {"test_video0_000003_000013"}
-    assert "2 videos on disk are in no list that was read, first -3B32lodo2M_000250_000260" in dataset.notes
+    # The validation list is the validation part, as in a folder of all three.
+    assert {name: {path.stem for path in paths} for name, paths in dataset.parts.items()} == {
+        "train": set(ON_DISK["train"]), "val": set(ON_DISK["val"]), "test": {"test_video0_000003_000013"},
+    }  # fmt: skip
+    assert {record.path.stem for record in dataset.hold_out()[1]} == set(ON_DISK["val"])
+    assert set(datasets.load("kinetics", root).parts) == {"train", "val"}
+    assert set(kinetics.missing(root, test="test")) == {"training", "validation", "test"}
     assert "1 videos on disk are in no list that was read, first test_video0_000003_000013" in (
         datasets.load("kinetics", root).notes
     )
@@ -189,6 +194,10 @@ def test_rows_given_twice_and_clips_with_two_labels(empty_videos):
         "1 training clips have two labels and are left out: A_b_000001__000000_000010",
         "1 clips of the training list are in the test list too and taken for the test: val_video_0_000003_000013",
     )
+    test = [*TEST, VAL[0]]
+    noted = datasets.load("kinetics", write_lists(root, train, test=test), test="test").notes
+    assert any("1 clips of the validation list are in the test list too and taken for the test" in n for n in noted)
+    assert any("1 clips of the training list are in the validation list too and taken for" in note for note in noted)
     videos, train, test = summary(dataset)
     assert len(dataset) == len(videos) == 4
     assert train == {"-3B32lodo2M_000059_000069", "-3B32lodo2M_000100_000110"}

@@ -151,7 +151,8 @@ def test_tables_print_the_results(run, results):
     for row in printed(run, "figure_10_dynamic"):
         found = results["tests"]["dynamic"][row["Layer"]][row["Concept"]]
         assert float(row["p, permutation"]) == pytest.approx(found["permutation_corrected"])
-        assert row["Significant"] == ("yes" if found["significant"] else "no")
+        assert row["By both tests"] == ("yes" if found["significant"] else "no")
+        assert row["Significant by t-test"] == ("yes" if found["t_test_corrected"] < 0.3 else "no")
     assert {row["Concept"] for row in printed(run, "figure_10_static")} == {*CONCEPTS, FURTHER}
     answers = {row["Class"]: row for row in printed(run, "reversal_answers")}
     assert answers["throw"]["Backwards it is"] == "catch" and answers["wave"]["Backwards it is"] == "the same"
@@ -221,14 +222,16 @@ def motion_model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def kinetics(tmp_path_factory):
-    """Twelve videos of two classes in the validation part, one in the training part."""
+    """Videos of two classes in three parts; of one YouTube video the validation and the test part have a clip each."""
     root = tmp_path_factory.mktemp("k400")
-    lists = {"train.csv": [], "val.csv": []}
-    for part, label, count in (("train", "dining", 1), ("val", "dining", 6), ("val", "playing tennis", 12)):
+    parts = [("train", "dining", 1), ("val", "dining", 6), ("val", "playing tennis", 12)]
+    lists = {"train.csv": [], "val.csv": [], "test.csv": []}
+    for part, label, count in (*parts, ("test", "dining", 4), ("test", "playing tennis", 7)):
         for i in range(count):
-            name = f"{part}{label[0]}{i:06d}"
-            lists[f"{part}.csv"].append(f"{label},{name},0,10,{part},0")
-            path = root / part / label / f"{name}_000000_000010.mp4"
+            name = f"{'val' if i == 6 else part}{label[0]}{i:06d}"
+            start = 10 * (part == "test")
+            lists[f"{part}.csv"].append(f"{label},{name},{start},{start + 10},{part},0")
+            path = root / part / label / f"{name}_{start:06d}_{start + 10:06d}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_video(path, blob(label != "dining", i))
     for name, rows in lists.items():
@@ -251,6 +254,8 @@ def by_hand(tmp_path_factory):
 def tennis(kinetics, motion_model, by_hand, tmp_path_factory):
     return changed(
         PRESETS["paper"],
+        part="val",
+        criterion="both",
         data_dir=str(kinetics),
         model=motion_model,
         size=None,
@@ -280,6 +285,11 @@ def test_a_model_of_motion_reads_what_moves(tennis):
     found = results["figures"]["8"]["last"]
     assert (found["moving"]["score"], found["still"]["score"]) == (1, 0)
     assert found["moving"]["interval"] == [1, 1] and found["moving"]["accuracy"] > 0.7
+    assert results["dataset"]["part"] == "val" and results["clips"]["class"] == 8
+    differs = {entry["setting"]: entry["run"] for entry in results["paper"]["differs"]}
+    assert differs["part"] == "val" and differs["criterion"] == "both" and differs["detector"] == "by hand"
+    assert differs["concept_part"] == "other videos" and "num_random" in differs and "target" not in differs
+    assert "What differs from the paper" in (run / "report.html").read_text()
     assert list(results["figures"]) == ["8"] and "has no spatial clip" in results["missing"]["static"]
     assert any(sentence.startswith("Not run, static concepts") for sentence in findings(results))
     assert "Not run" in (run / "report.html").read_text()
@@ -300,7 +310,7 @@ def test_videos_that_gave_concepts_are_not_explained(kinetics, tennis, tmp_path)
     assert {record.path for record in halves.concept} == set(sources)
     assert len(halves.explained) == 11 and not {record.path for record in halves.explained} & set(sources)
     # Five are left, of one class: too few for ten parts.
-    with pytest.raises(ValueError, match="5 test videos of playing tennis can be explained; at least 6 are needed"):
+    with pytest.raises(ValueError, match="5 videos of playing tennis can be explained; at least 6 are needed"):
         video_tcav.main(changed(mined, folds=6))
 
 
@@ -328,6 +338,32 @@ def test_a_class_that_the_model_calls_otherwise_and_concepts_mined_from_all_vide
     assert results["same_gradient"] == results["taps"] and "0 or 1 by construction" in (run / "report.html").read_text()
 
 
+def test_all_of_the_test_list_is_explained_where_concepts_come_from_the_validation_list(kinetics, tennis, tmp_path):
+    """By the t-test alone, which measures what the permutation test would refuse, without cross-validation."""
+    sources = sorted(path for part in ("val", "test") for path in (kinetics / part).rglob("*.mp4"))
+    box = np.array([[0, 0, 32, 32]] * 8, np.float32)
+    tracks = [Track(label, np.arange(8), box, np.ones(8, np.float32)) for label in ("person", "racket")]
+    mining.cut_tracks({path: tracks for path in sources}, sources, ["person", "racket"], tmp_path / "mined")
+    asked = changed(tennis, concepts=tmp_path / "mined", part="test", concept_part="val", class_clips=30, run="parts")
+    asked = changed(asked, reversals=False, folds=0, level=1e-6)
+    with pytest.raises(ValueError, match="permutation test of concept 'person' takes more clips"):
+        video_tcav.main(asked)
+    video_tcav.main(changed(asked, criterion="t-test", run="t-test"))
+    run = asked.output.out / "video_tcav" / "t-test"
+    results = json.loads((run / "results.json").read_text())
+    explained = {row["video"] for row in results["gradcam"]["clips"]}
+    assert explained == {path.stem for path in (kinetics / "test" / "playing tennis").iterdir()} and len(explained) == 7
+    assert results["dataset"]["notes"][-1] == (
+        "17 val videos may give concepts and all 11 test videos are explained; 1 val videos show the same as these and "
+        "give none"
+    )
+    reviewed = (run / "concepts.html").read_text()
+    assert "valp000005" in reviewed and "valp000006" not in reviewed and "testp" not in reviewed
+    assert {row["by_both"] for found in results["tests"]["dynamic"].values() for row in found.values()} == {None}
+    assert [row["By both tests"] for row in printed(run, "figure_10_dynamic")] == [""] * 3 * len(results["taps"])
+    assert {e["setting"] for e in results["paper"]["differs"]} >= {"concept_part", "level"} - {"part", "criterion"}
+
+
 def broken(folder):
     for path in (folder / "still").glob("*.mp4"):
         path.write_bytes(b"no video")
@@ -350,6 +386,8 @@ def alone(folder):
         (emptied, {}, "still: an empty concept folder"),
         (broken, {}, "concept 'still' .* 6 of 6 cannot be decoded, the first still/.*needs at least 2"),
         (None, {"target": "dinning"}, "has no class 'dinning'. Closest: dining"),
+        (None, {"target": "dining", "part": "test", "folds": 6}, "4 videos of dining can be explained; at least 6"),
+        (None, {"folds": 1}, "--folds must be at least 2, or 0"),
         (None, {"concept_names": "moving,racket"}, "no concept 'racket'. It has moving, still"),
         (None, {"folds": 9, "concept_clips": 9, "class_clips": 9}, "9-fold cross-validation needs at least 9"),
         (None, {"level": 0.0001}, "permutation test of concept 'moving' takes more clips"),

@@ -92,9 +92,9 @@ def test_damage_is_mended_by_a_pipeline(dataset, tmp_path, caplog):
 
 @needs_beam
 def test_a_shard_that_never_shows_is_an_error(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("har_tf.store.beam._write", lambda number, **where: number)
+    monkeypatch.setattr("har_tf.store.beam._do", lambda number, **where: number)
     monkeypatch.setattr("har_tf.store.beam.LATE", 0.0)
-    with pytest.raises(DatasetError, match=r"00000-of-00004: .* 4 of 4 shards are not there"):
+    with pytest.raises(DatasetError, match=r"00000-of-00004: .* 4 of 4 files are not there"):
         datasets.prepare(dataset, tmp_path / "out", **CLIP, beam=THREADS)
 
 

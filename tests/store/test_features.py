@@ -1,7 +1,9 @@
 """The feature store: what is in it, what it is keyed by, what a killed run leaves, and the order it is read in."""
 
+import importlib.util
 import json
 import shutil
+import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from har_tf.pipeline import clips
 from har_tf.store import features
 from har_tf.store.checksums import checksum, checksum_of_file, sealed
 from har_tf.store.features import FeatureStore, batches, extract
+from har_tf.store.prepared import PreparedDataset
 from har_tf.video import write_video
 
 FRAMES, SIZE, CHANNELS = 4, 32, 256
@@ -509,3 +512,68 @@ def test_what_a_network_of_clips_gives_is_stored_once(prepared, tmp_path):
     few = prepared.subset(datasets.load(prepared.root).records[3:6])
     np.testing.assert_array_equal(store.at(few).read(range(3)), store.read(range(3, 6)))
     assert store.at(few).names == few.names and few.whole().names == prepared.names
+
+
+PROCESSES = ("--runner=DirectRunner", "--direct_num_workers=2", "--direct_running_mode=multi_processing")
+THREADS = (*PROCESSES[:2], "--direct_running_mode=multi_threading")
+needs_beam = pytest.mark.skipif(
+    importlib.util.find_spec("apache_beam") is None, reason="Apache Beam, the extra `beam`, is not installed"
+)
+
+
+def content(store):
+    """What two stores of the same have alike: all but the times that it took."""
+    about = json.loads((store.path / "features.json").read_bytes())
+    return about["data"], (store.path / "index.npz").read_bytes(), (store.path / "features.npy").read_bytes()
+
+
+@needs_beam
+def test_two_worker_processes_of_beam_make_the_same_bytes(prepared, small, store, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "PART_FRAMES", 16)  # parts of 4, 4 and 3 clips
+    found = extract(prepared, "MobileNet", weights, tmp_path, "float32", 8, frame_size=SIZE, beam=PROCESSES)
+    assert content(found) == content(store) and found.path.name == store.path.name
+    assert {path.name for path in found.path.iterdir()} == {path.name for path in store.path.iterdir()}
+
+
+@needs_beam
+def test_parts_that_a_killed_pipeline_has_finished_are_not_computed_again(
+    prepared, small, store, weights, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(features, "PART_FRAMES", 16)
+    rounded, done = features._rounded, []
+
+    def failing(found, dtype, backbone, names):
+        done.append(prepared.names.index(names[0]))
+        if len(done) == 3:  # when the two others are there
+            deadline = time.monotonic() + 20
+            while len(list(tmp_path.glob(".*.work/parts/*-*"))) < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            raise OSError(28, "No space left on device")
+        return rounded(found, dtype, backbone, names)
+
+    options = {"out_dir": tmp_path, "dtype": "float32", "batch_size": 8, "frame_size": SIZE}
+    with monkeypatch.context() as patch, pytest.raises(DatasetError, match="pipeline failed: .*No space left"):
+        patch.setattr(features, "_rounded", failing)
+        extract(prepared, "MobileNet", weights, **options, beam=THREADS)
+    failed, again = done[2], []
+    monkeypatch.setattr(features, "_rounded", lambda *given: again.append(given[3][0]) or rounded(*given))
+    # This process takes up what the workers left.
+    assert content(extract(prepared, "MobileNet", weights, **options)) == content(store)
+    assert again == [prepared.names[failed]]
+
+
+@needs_beam
+def test_clips_that_a_worker_does_not_see_and_wrong_options(prepared, small, weights, tmp_path, monkeypatch):
+    copied = shutil.copytree(prepared.path.parents[1], tmp_path / "prepared")
+    elsewhere = PreparedDataset.open(copied / prepared.path.relative_to(prepared.path.parents[1]))
+    shutil.rmtree(copied)
+    options = {"out_dir": tmp_path / "out", "dtype": "float32", "batch_size": 8, "frame_size": SIZE}
+    with pytest.raises(DatasetError, match=r"1\.0\.0: a Beam worker does not see this file. Do all workers"):
+        extract(elsewhere, "MobileNet", weights, **options, beam=THREADS)
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(ValueError, match="knows no options --runer"):
+        extract(prepared, "MobileNet", weights, **options, beam=["--runer=x"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DatasetError, match="pip install"):
+        extract(prepared, "MobileNet", weights, **options, beam=THREADS)
+    assert not (tmp_path / "out").exists()

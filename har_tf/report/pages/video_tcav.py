@@ -7,7 +7,7 @@ from pathlib import Path
 from har_tf.concepts.clip_sets import DYNAMIC, STATIC
 from har_tf.concepts.scores import RANDOM
 from har_tf.names import file_name
-from har_tf.report import plots
+from har_tf.report import plots, settings
 from har_tf.report.page import Figure, Page, Section, restored
 from har_tf.report.tables import Table, interval
 
@@ -32,13 +32,15 @@ def page(results: Mapping, figures: Path) -> Page:
         )
         told = [table for stem, table in made.items() if stem.startswith("reversal_")]
         sections.append(replace(pictured, title="Section 2.2: clips played backwards", text=text, tables=told))
+    if paper := results.get("paper"):  # runs before it was told have none
+        sections.append(settings.section(paper))
     facts = {
         "class": results["target"],
         "data": _data_line(results),
         "model": _model_line(results),
         "split": results["dataset"]["notes"][-1],
         "concepts": f"{_concept_line(results)}; {_review_line(results)}",
-    }
+    } | ({"the paper": settings.fact(paper)} if paper else {})
     printed = [*(table.markdown() for table in made.values()), "\n".join(said)]
     return Page("Video-TCAV", facts, sections, tables=made, printed=printed)
 
@@ -80,7 +82,7 @@ def _figure_10(results, figures, made) -> Section:
         _bars(by_tap, path, f"{kind.capitalize()} concepts of {results['target']}, each against random sets")
         caption = (
             f"{kind.capitalize()} concepts, each by itself against {results['settings']['num_random']} random sets. "
-            "A bar that is pale is not significant by both tests."
+            f"A bar that is pale is not significant by {_DECIDES[_criterion(results)]}."
         )
         drawn.append(Figure(path, caption))
     tested = [made[f"figure_10_{kind}"] for kind in results["tests"]]
@@ -151,13 +153,17 @@ def _table_of_scores(results, title: str, rows: Iterable[Mapping], first: Mappin
 def _table_of_tests(results, kind: str, by_tap: Mapping, notes) -> Table:
     columns = {"Concept": "concept", "Layer": "layer", "Score": "score", "Random sets": "random_mean",
                "p, t-test": "t_test_corrected", "p, permutation": "permutation_corrected",
-               "Significant": "significant", "CAV accuracy": "accuracy"}  # fmt: skip
+               "Significant by t-test": _by_t_test, "By both tests": _by_both,
+               "CAV accuracy": "accuracy"}  # fmt: skip
     rows = list(_rows(by_tap))
     text = (
         f"Each concept by itself against {results['settings']['num_random']} random sets. p is multiplied by the "
         f"{rows[0]['hypotheses']} hypotheses (Bonferroni); significant is what is below "
-        f"{results['settings']['level']:g} by both."
+        f"{results['settings']['level']:g}, by the t-test alone, as in the paper, or by both tests. This run's "
+        f"criterion is {_DECIDES[_criterion(results)]}."
     )
+    if any(_by_both(row) is None for row in rows):
+        text += " Where there is no verdict by both, the clips are too few for the permutation test to fall below it."
     formats = {"Score": ".3f", "Random sets": ".3f", "p, t-test": ".2g", "p, permutation": ".2g", "CAV accuracy": ".3f"}
     return Table.of(f"Figure 10: tests of {kind} concepts", rows, columns, notes=[text, *notes], formats=formats)
 
@@ -230,7 +236,7 @@ def _data_line(results) -> str:
     count = results["clips"]["class"]
     recordings = results["clips"].get("recordings", count)
     cut = "" if recordings == count else f" of {recordings} recordings"
-    return f"{count} test clips{cut} ({shape}) of {results['target']}, {data['name']}"
+    return f"{count} {data.get('part', 'test')} clips{cut} ({shape}) of {results['target']}, {data['name']}"
 
 
 def _concept_line(results) -> str:
@@ -279,7 +285,8 @@ def findings(results: Mapping) -> list[str]:
         verdicts = {1: "dynamic beats static", -1: "static beats dynamic", 0: "neither is shown to lead"}
         told = "; ".join(f"{c['concept']}: {verdicts[_sign(c)]} ({_size(c)})" for c in pairs)
         sentences.append(f"Shown side by side at {pairs[0]['between'][1]}, {told}.")
-    sentences += [_of_tests(kind, by_tap) for kind, by_tap in results["tests"].items()]
+    criterion = _criterion(results)
+    sentences += [_of_tests(kind, by_tap, criterion) for kind, by_tap in results["tests"].items()]
     if results["reversal"]:
         sentences += _of_reversal(results)
     if results["settings"]["resamples"] >= 20:
@@ -306,18 +313,40 @@ def _of_depth(changes) -> list[str]:
     return sentences
 
 
-def _of_tests(kind: str, by_tap) -> str:
+_DECIDES = {"both": "both tests", "t-test": "the t-test alone"}
+
+
+def _criterion(results) -> str:
+    return results["settings"].get("criterion", "both")  # which older runs took
+
+
+def _by_t_test(row) -> bool:
+    return row["t_test_corrected"] < row["level"]
+
+
+def _by_both(row) -> bool | None:
+    return row.get("by_both", row["significant"])  # of an older run
+
+
+def _of_tests(kind: str, by_tap, criterion: str) -> str:
     rows = [{"concept": name, "layer": tap, **each} for tap, found in by_tap.items() for name, each in found.items()]
     concepts, randoms = ([row for row in rows if row["random"] is random] for random in (False, True))
     passed = [f"{row['concept']} at {row['layer']}" for row in concepts if row["significant"]]
     further = [row["layer"] for row in randoms if row["significant"]]
-    # What the paper's own test would say.
-    alone, alone_random = (sum(r["t_test_corrected"] < r["level"] for r in part) for part in (concepts, randoms))
+    # What the other criterion would say.
+    verdict, other = {
+        "both": (_by_t_test, "By the paper's t-test alone"),
+        "t-test": (_by_both, "By both tests, the t-test and the permutation test,"),
+    }[criterion]
+    others, others_random = (sum(bool(verdict(row)) for row in part) for part in (concepts, randoms))
+    untold = sum(verdict(row) is None for row in concepts)
+    few = f" ({untold} with too few clips for it)" if untold else ""
     return (
-        f"Tests of {kind} concepts: {len(passed)} of {len(concepts)} are significant"
+        f"Tests of {kind} concepts{'' if criterion == 'both' else ' by the t-test alone, as in the paper'}: "
+        f"{len(passed)} of {len(concepts)} are significant"
         f"{' (' + ', '.join(passed) + ')' if passed else ''}; a further random set is "
         f"{'significant at ' + ', '.join(further) if further else 'nowhere significant, as it should be'}. "
-        f"By the paper's t-test alone it would be {alone} of {len(concepts)}, and the random set at {alone_random} of "
+        f"{other} it would be {others} of {len(concepts)}{few}, and the random set at {others_random} of "
         f"{len(by_tap)} layers."
     )
 

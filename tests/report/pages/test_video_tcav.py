@@ -3,36 +3,68 @@
 import pytest
 
 from har_tf.concepts.study import FURTHER
-from har_tf.report.pages.video_tcav import _review_line, findings
+from har_tf.report.pages.video_tcav import _review_line, _table_of_tests, findings
+
+VERDICTS = ("Significant by t-test", "By both tests")
 
 
-def test_findings_tell_what_the_t_test_alone_would_claim():
-    def tested(t_test, significant):
-        return {"t_test_corrected": t_test, "level": 0.05, "significant": significant, "random": False}
+def results_of(criterion):
+    """Of a run: what passes by both tests, what by the t-test alone, and what is too small for both."""
 
-    results = {
+    def tested(t_test, by_both, random=False):
+        numbers = {"score": 0.9, "random_mean": 0.5, "permutation_corrected": 0.01, "accuracy": None, "hypotheses": 3}
+        significant = bool(by_both) if criterion == "both" else t_test < 0.05
+        verdicts = {"by_both": by_both, "significant": significant, "random": random}
+        return numbers | {"t_test_corrected": t_test, "level": 0.05} | verdicts
+
+    return {
         "target": "throw",
         "model": {"accuracy": None},
         "reversal": None,
         "missing": {},
         "changes": [],
-        "settings": {"resamples": 0},
+        "settings": {"resamples": 0, "num_random": 10, "level": 0.05, "criterion": criterion},
         "taps": ["layer1"],
         "tests": {
             "dynamic": {
                 "layer1": {
                     "ball": tested(0.001, True),
                     "limb": tested(0.02, False),
-                    FURTHER: tested(0.01, False) | {"random": True},
+                    FURTHER: tested(0.01, None, random=True),
                 }
             }
         },
     }
-    assert findings(results) == [
+
+
+def test_findings_tell_what_the_other_criterion_would_claim():
+    assert findings(results_of("both")) == [
         "Tests of dynamic concepts: 1 of 2 are significant (ball at layer1); a further random set is nowhere "
         "significant, as it should be. By the paper's t-test alone it would be 2 of 2, and the random set at 1 of 1 "
         "layers."
     ]
+    assert findings(results_of("t-test")) == [
+        "Tests of dynamic concepts by the t-test alone, as in the paper: 2 of 2 are significant (ball at layer1, limb "
+        "at layer1); a further random set is significant at layer1. By both tests, the t-test and the permutation "
+        "test, it would be 1 of 2, and the random set at 0 of 1 layers."
+    ]
+
+
+@pytest.mark.parametrize("criterion", ["both", "t-test"])
+def test_both_verdicts_are_in_the_table_whichever_decides(criterion):
+    results = results_of(criterion)
+    found = _table_of_tests(results, "dynamic", results["tests"]["dynamic"], [])
+    verdicts = [[str(row[found.columns.index(name)]) for name in VERDICTS] for row in found.rows]
+    assert verdicts == [["yes", "yes"], ["yes", "no"], ["yes", "None"]]
+    assert f"criterion is {'both tests' if criterion == 'both' else 'the t-test alone'}." in found.notes[0]
+    assert "no verdict by both, the clips are too few" in found.notes[0]
+    # Runs of before the option hold the verdict by both alone.
+    old = results_of("both")
+    del old["settings"]["criterion"]
+    for row in old["tests"]["dynamic"]["layer1"].values():
+        del row["by_both"]
+    table = _table_of_tests(old, "dynamic", old["tests"]["dynamic"], [])
+    assert [row[table.columns.index(VERDICTS[1])] for row in table.rows] == ["yes", "no", "no"]
 
 
 def changed(figure, name, low, high, layers=("layer1", "layer4"), minus=None, concept=None):
