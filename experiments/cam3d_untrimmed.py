@@ -1,6 +1,6 @@
 """3DCAM in untrimmed video: section 3.6 and Figures 2 to 6 of the 3DCAM paper.
 
-    python -m experiments.cam3d_untrimmed                                    # embedded data, 10 min on two cores
+    python -m experiments.cam3d_untrimmed                                    # embedded data, 20 min on two cores
     python -m experiments.cam3d_untrimmed --dataset thumos --data-dir THUMOS14 \\
         --weights resnext-101-kinetics-ucf101_split1.pth                     # the paper's, MultiTHUMOS
     python -m experiments.cam3d_untrimmed --dataset thumos --data-dir THUMOS14 --annotations thumos14 \\
@@ -21,7 +21,9 @@ windows; here every window of every video is measured against what is annotated:
 
 On the embedded data the videos are streams (`har_tf.datasets.stick_figures.streams`): five actions one after the other,
 three times each, with a cut and at times a pause between, of people and scenes that the model was not trained on. It is
-trained on single clips as in `cam3d_localization`. Of THUMOS the videos of one part are taken, whole.
+trained on single clips as in `cam3d_localization`. Of THUMOS the videos of one part are taken, whole. Reached (seed 0):
+73 % of the windows inside an action are answered right; the probability of a window tells when a class is done (0.93),
+the strength of the maps hardly does (0.54 and 0.55, where chance is 0.5); see docs/results.md.
 
 What the paper leaves open:
     The windows. Section 4 has clips of 16 frames at rate 1 that do not overlap; Figure 5 needs one across a cut. Here
