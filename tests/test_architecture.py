@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # in a line, they do not import each other.
 LAYERS = (
     ("signals",),
-    ("files", "quiet"),
+    ("files", "quiet", "ranges"),
     ("names",),
     ("command", "devices", "networks", "paper", "progress", "training_recipe"),
     ("video",),
@@ -19,11 +19,11 @@ LAYERS = (
     ("concepts", "trial"),
     ("classifier",),
     ("subject",),
-    ("bulk", "export", "live"),
+    ("export", "live"),
     ("report",),
     ("experiment",),
     ("front_door",),
-    ("cli",),
+    ("cli", "notebook"),
     ("__main__",),
 )
 # The front door, which imports when a name is used, and the version.
