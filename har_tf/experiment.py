@@ -218,6 +218,11 @@ class Devices:
         from har_tf import devices
 
         self.check()
+        if self.strategy == "multiworker" and devices.under_jax():
+            raise ValueError(
+                "Under JAX an experiment runs on one machine; several take TensorFlow, or har_tf.training.fit in a "
+                "script of yours. Received: --strategy multiworker, KERAS_BACKEND=jax"
+            )
         devices.begin(self.strategy, self.tpu, self.precision, self.deterministic)
 
 

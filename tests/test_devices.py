@@ -15,8 +15,9 @@ import tensorflow as tf
 from tensorflow.python.framework import config  # nothing public turns op determinism off again
 
 import har_tf
-from har_tf import devices
-from har_tf.experiment import Devices
+from experiments.cam3d_localization import PRESETS
+from har_tf import devices, experiment, quiet
+from har_tf.experiment import Devices, changed
 from har_tf.explain import gradcam
 
 
@@ -147,3 +148,17 @@ def test_training_under_jax_over_eight_devices(tmp_path):
         np.testing.assert_allclose(maps, gradcam(explained, clips).maps, atol=1e-4)
     for killed, whole in zip(weights("killed"), weights("whole"), strict=True):
         np.testing.assert_array_equal(killed, whole)
+
+
+def test_an_engine_that_cannot_do_it_is_named_before_anything_is_imported(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    with pytest.raises(ValueError, match="^Keras computes with tensorflow or jax here. Received: KERAS_BACKEND=torch$"):
+        quiet.import_tensorflow()
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(
+        ValueError, match="^JAX only trains here, and explanations need TensorFlow: .* KERAS_BACKEND=jax"
+    ):
+        experiment.begin(changed(PRESETS["figures"], out=tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"^jax is not installed: pip install 'har_tf\[jax\]'. Received: KERAS"):
+        quiet.import_tensorflow()
