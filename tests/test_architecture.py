@@ -19,7 +19,7 @@ LAYERS = (
     ("concepts", "trial"),
     ("classifier",),
     ("subject",),
-    ("export", "live"),
+    ("bulk", "export", "live"),
     ("report",),
     ("experiment",),
     ("front_door",),
