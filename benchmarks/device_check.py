@@ -3,11 +3,11 @@
     python -m benchmarks.device_check --out device_check.json
     KERAS_BACKEND=jax python -m benchmarks.device_check           # needs no TensorFlow
 
-Each operation that another device computes by other code, and a small edition of each network, is computed on the
-device and, by Keras' stock layers in float64, on the CPU. A row says by how much they differ (outputs and gradients;
-the largest difference over the largest value, of a network's gradients the norm of the difference over the norm), how
-much is allowed, and how long the device takes. Then: whether a step gives the same bits twice, and seconds a step of
-the four video networks at full size, beside PyTorch's where it is installed and sees the same device.
+Each operation that another device computes by other code is computed on the device and, by Keras' stock layers in
+float64, on the CPU; a small edition of each network on the CPU in float32. A row says by how much they differ (outputs
+and gradients; of an operation the largest difference over the largest value, of a network the norm of the difference
+over the norm), how much is allowed, and how long the device takes. Then: whether a step gives the same bits twice, and
+seconds a step of the four video networks at full size, beside PyTorch's where it is installed and sees the same device.
 
 float32 rows are computed without TF32, the 10-bit products of GPUs since Ampere; with it they are rows of their own.
 Rows come in order of importance, and the file is written anew after each. What has not begun after `--budget` seconds
@@ -19,6 +19,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import re
 import statistics
 import sys
 import time
@@ -154,14 +155,20 @@ class Table:
     Args:
         out: JSON file, written anew after each row; None: none.
         budget: seconds after which no row begins.
+        only: regular expression for the rows that are wanted, in "what, precision".
     """
 
-    def __init__(self, header: dict, out: Path | None, budget: float):
-        self.content = {"header": header, "rows": [], "seconds": []}
-        self.out, self.budget, self.start = out, budget, time.perf_counter()
+    def __init__(self, out: Path | None, budget: float, only: str = ""):
+        self.content = {"header": {}, "rows": [], "seconds": []}
+        self.out, self.budget, self.only, self.start = out, budget, re.compile(only), time.perf_counter()
+
+    def wants(self, *words: str) -> bool:
+        return self.only.search(", ".join(words)) is not None
 
     def row(self, what: str, precision: str, measure: Callable[[], tuple[float, float, float, str]]) -> None:
         """Adds a row; `measure` gives (difference, allowed, milliseconds, what differs most)."""
+        if not self.wants(what, precision):
+            return
         row = {"what": what, "precision": precision}
         if time.perf_counter() - self.start > self.budget:
             row["verdict"] = "not run: out of time"
@@ -181,6 +188,8 @@ class Table:
 
     def seconds(self, network: str, what: str, precision: str, measure: Callable[[], float]) -> None:
         """Adds the seconds of a step."""
+        if not self.wants(network, what, precision):
+            return
         row = {"network": network, "what": what, "precision": precision}
         if time.perf_counter() - self.start > self.budget:
             row["verdict"] = "not run: out of time"
@@ -218,7 +227,7 @@ class Truth:
         self.operation, self.arrays = operation, [rounded(array) for array in operation.arrays]
         with engine.in_float64():
             function = operation.stock()
-            shape = engine.compiled(function, cpu=True)(*self.arrays).shape
+            shape = engine.compiled(function, cpu=True)(*engine.placed(self.arrays, cpu=True)).shape
             self.weights = rounded(np.random.default_rng(1).normal(size=shape))
             self.expected = self.with_gradients(function, "float64", cpu=True)()
 
@@ -232,7 +241,10 @@ class Truth:
             return engine.pulled_back(function, [ops.cast(array, dtype) for array in arrays], weights)
 
         run = engine.compiled(run, **options)
-        given = [array.astype("float64" if dtype == "float64" else "float32") for array in (self.weights, *self.arrays)]
+        arrays = [
+            array.astype("float64" if dtype == "float64" else "float32") for array in (self.weights, *self.arrays)
+        ]
+        given = engine.placed(arrays, options.get("cpu", False))
         return lambda: run(*given)
 
     def check(self, precision: str):
@@ -280,17 +292,18 @@ def policy(precision: str):
 
 
 class Network:
-    """A small network, its batch, and what float64 on the CPU makes of it.
+    """A small network, its batch, and what the CPU makes of it in float32.
+
+    (Not in float64, whose convolutions XLA compiles for minutes, and in which TensorFlow has no average pooling.)
 
     Args:
         name: of `networks`.
-        truth: what another process computed; None: it is computed here.
+        training: whether a training step is wanted of it too.
+        truth: weights and expected values, where another process computed them.
     """
 
-    def __init__(self, name: str, truth: tuple[list, dict] | None = None):
+    def __init__(self, name: str, training: bool, truth: tuple[list, dict] | None = None):
         import keras
-
-        from benchmarks import engine
 
         build, shape, self.tap = networks()[name]
         self.name, self.build = name, lambda: built(build, shape)
@@ -300,15 +313,18 @@ class Network:
         if truth is None:
             keras.utils.set_random_seed(0)
             with policy("float32"):
-                weights = self.build().get_weights()
-            with engine.in_float64():
-                self.weights = [w.astype("float64") if w.dtype.kind == "f" else w for w in weights]
-                expected = {name: list(map(numbers, parts)) for name, parts in self.everything(cpu=True)().items()}
-            truth = weights, expected
+                self.weights = self.build().get_weights()
+                found = self.everything(self.trains and training, cpu=True)()
+            truth = self.weights, {name: list(map(numbers, parts)) for name, parts in found.items()}
         self.weights, self.expected = truth
 
-    def everything(self, **options):
-        """A compiled function of the weights to {what: tensors}, under the present policy.
+    def everything(self, training: bool, **options):
+        """A compiled function of nothing to {what: tensors}, under the present policy.
+
+        Args:
+            training: whether the last two are of a training step, beside the answers and gradients of prediction. The
+                batch is small, and BatchNorm's variance of few values makes those ill-conditioned: half precision would
+                differ by tens of percent wherever it is computed.
 
         Of float16, gradients and loss are multiplied by 1024, without which small gradients vanish.
         """
@@ -335,20 +351,29 @@ class Network:
                 x = ops.cast(called(back, weights, feature), head.variable_dtype)
                 return ops.matmul(x, weights[place[id(head.kernel)]]) + weights[place[id(head.bias)]]
 
-            def loss(variables):
+            def loss(variables, training):
                 values = dict(enumerate(weights)) | dict(zip(trained, variables, strict=True))
-                # GoogLeNet's dropout draws other masks on each device.
-                probabilities = called(model, values, clips, training=self.name != "GoogLeNet")
-                return scale * engine.cross_entropy(labels, probabilities), ()
+                return scale * engine.cross_entropy(labels, called(model, values, clips, training)), ()
 
             chosen = ops.one_hot(labels, 5, dtype=head.variable_dtype) * scale
             answers, gradient = engine.pulled_back(logits, [called(front, weights, clips)], chosen)
-            (value, _), gradients = engine.loss_and_gradients(loss, [weights[i] for i in trained])
             found = {"logits": [answers], "gradient at the tap": [gradient]}
-            return found | {"loss": [value], "gradients of the weights": gradients}
+            for mode in (False, True) if training else (False,):
+                (value, _), gradients = engine.loss_and_gradients(
+                    lambda variables, mode=mode: loss(variables, mode), [weights[i] for i in trained]
+                )
+                where = "in training" if mode else "in prediction"
+                found |= {f"loss {where}": [value], f"gradients of the weights {where}": gradients}
+            return found
 
         function = engine.compiled(run, **options)
-        return lambda: function(self.weights, self.clips, self.labels)
+        given = engine.placed([self.weights, self.clips, self.labels], options.get("cpu", False))
+        return lambda: function(*given)
+
+    @property
+    def trains(self) -> bool:
+        """Whether a training step has one answer: GoogLeNet's dropout draws other masks on each device."""
+        return self.name != "GoogLeNet"
 
     @staticmethod
     def scale() -> float:
@@ -359,16 +384,17 @@ class Network:
     def check(self, precision: str, **options):
         """(difference, allowed, ms, where) of the quantity that comes nearest to what is allowed, or passes it."""
         with policy(precision):
-            run = self.everything(tf32=precision == "tf32", **options)
+            training = "loss in training" in self.expected and precision == "float32"
+            run = self.everything(training, tf32=precision == "tf32", **options)
             scale = self.scale()
             found = {name: [numbers(x) / scale for x in parts] for name, parts in run().items()}
             found["logits"] = [x * scale for x in found["logits"]]
             ms = 1000 * median_seconds(run)
         _, answers, gradients = ALLOWED[precision]
         worst = None
-        for name, expected in self.expected.items():
-            allowed = answers if name in ("logits", "loss") else gradients
-            difference = norm_apart(found[name], expected)
+        for name in found:
+            allowed = gradients if name.startswith("gradient") else answers
+            difference = norm_apart(found[name], self.expected[name])
             if worst is None or not difference / allowed <= worst[0] / worst[1]:
                 worst = (difference, allowed, ms, name)
         return worst
@@ -381,30 +407,36 @@ def norm_apart(found, expected) -> float:
     return difference if np.isfinite(difference) else float("inf")
 
 
-def median_seconds(run: Callable, repeats=_REPEATS) -> float:
-    seconds = []
-    for _ in range(repeats):
+def median_seconds(run: Callable) -> float:
+    """Seconds a call, of rounds of calls that do not wait for each other."""
+    from benchmarks import engine
+
+    rounds, count = [], 1
+    for _ in range(1 + _REPEATS):
         start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-        if sum(seconds) > 1:
-            break
-    return statistics.median(seconds)
+        for _ in range(count):
+            outputs = run()
+        engine.wait(outputs)
+        rounds.append((time.perf_counter() - start) / count)
+        if rounds[-1] > 0.5:
+            return rounds[-1]
+        count = max(1, min(20, round(0.05 / rounds[-1])))
+    return statistics.median(rounds[1:])
 
 
-def truth_of(name: str) -> tuple[list, dict]:
-    """Weights of a network and what float64 makes of it, in a process that sees no accelerator."""
-    network = Network(name)
+def truth_of(name: str, training: bool) -> tuple[list, dict]:
+    """Weights of a network and what the CPU makes of it, in a process that sees no accelerator."""
+    network = Network(name, training)
     return network.weights, network.expected
 
 
-def truths_beside() -> dict[str, Callable]:
-    """The truths of all networks, as processes compute them while the accelerator is measured."""
+def truths_beside(training: dict[str, bool]) -> dict[str, Callable]:
+    """The truths of networks, with a training step or without, as processes compute them beside this one."""
     hidden = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
-    count = max(1, min(len(networks()), len(os.sched_getaffinity(0)) // 3))
+    count = max(1, min(len(training), len(os.sched_getaffinity(0)) // 3))
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
     with mock.patch.dict(os.environ, hidden):  # which the processes inherit where they start, at their first work
-        work = {name: pool.submit(truth_of, name) for name in networks()}
+        work = {name: pool.submit(truth_of, name, trains) for name, trains in training.items()}
     pool.shutdown(wait=False)
     return {name: future.result for name, future in work.items()}
 
@@ -412,7 +444,7 @@ def truths_beside() -> dict[str, Callable]:
 def check_bits(network: Network, deterministic: bool):
     """A row that says whether four calls give the same bits; a difference is allowed where nobody asked for none."""
     with policy("float32"):
-        run = network.everything(tf32=True, deterministic=deterministic)
+        run = network.everything(True, tf32=True, deterministic=deterministic)
         first = [numbers(x) for parts in run().values() for x in parts]
         differs, ms = 0.0, 1000 * median_seconds(run)
         for _ in range(3):
@@ -487,8 +519,10 @@ def batch(shape):
 
 
 def torchs(build: Callable, shape: tuple[int, ...], precision: str, cuda: bool, training=True) -> float:
-    """Seconds a step of the same network in PyTorch, by its default settings."""
+    """Seconds a step of the same network in PyTorch, eager, with TF32 and cuDNN's search for the best kernel."""
     import torch
+
+    torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
 
     device = torch.device("cuda" if cuda else "cpu")
     module = build().to(device).train(training)
@@ -518,7 +552,7 @@ def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON file, written anew after each row")
     parser.add_argument("--budget", type=float, default=240.0, help="seconds after which no row begins (default 240)")
-    parser.add_argument("--only", choices=("operations", "networks", "steps"), help="one part of the check")
+    parser.add_argument("--only", default="", help="rows to run, a regular expression, as 'step' or 'small.*float16'")
     options = parser.parse_args(arguments)
     return run(options)
 
@@ -577,34 +611,41 @@ def measure_convolutions(table: Table) -> None:
 
                 def measure(function=function, xla=xla, arrays=(x, kernel)):
                     run = engine.compiled(function, xla=xla, tf32=True)
-                    given = engine.on_device(arrays)
-                    run(*given)
-                    return median_seconds(lambda: run(*given), 10)
+                    given = engine.placed(list(arrays))
+                    engine.wait(run(*given))
+                    return median_seconds(lambda: run(*given))
 
                 table.seconds(name, f"{part}{'' if xla else ', without XLA'}", "as it comes", measure)
 
 
 def run(options) -> int:
-    table = Table({}, options.out, options.budget)
+    table = Table(options.out, options.budget, options.only)
     from benchmarks import engine
 
     device = engine.accelerator()
     table.content["header"] = header = {"engine": engine.NAME, "accelerator": device, **engine.versions()}
     for name, value in header.items():
         print(f"{name}: {value}")
-    beside = truths_beside() if device and options.only in (None, "networks") else {}
-    made = {name: cache(lambda n=name: Network(n, beside[n]() if beside else None)) for name in networks()}
+    training = {name: table.wants(f"{name}, small", "float32") for name in networks()}
+    wanted = [name for name in networks() if any(table.wants(f"{name}, small", p) for p in ALLOWED)]
+    beside = truths_beside({name: training[name] for name in wanted}) if device and wanted else {}
+
+    @cache
+    def network(name):
+        return Network(name, training[name], beside[name]() if name in beside else None)
 
     def check_networks(precision):
-        for name, network in made.items():
-            table.row(f"{name}, small", precision, lambda n=network, p=precision: n().check(p))
+        for name in networks():
+            table.row(f"{name}, small", precision, lambda n=name, p=precision: network(n).check(p))
 
-    def check_twice():
-        for deterministic in (False, True):
-            for name in ("3D ResNeXt", "CNN-GRU"):
-                what = f"{name}, {'deterministic' if deterministic else 'as it comes'}"
-                measure = partial(lambda n, d: check_bits(made[n](), d), name, deterministic)
-                table.row(what, "tf32" if device else "float32", measure)
+    def check_xla():
+        for name in networks():
+            table.row(f"{name}, small, by XLA", "float32", lambda n=name: network(n).check("float32", xla=True))
+
+    def check_twice(deterministic):
+        for name in ("3D ResNeXt", "CNN-GRU"):
+            what = f"{name}, {'deterministic' if deterministic else 'as it comes'}"
+            table.row(what, "tf32" if device else "float32", lambda n=name: check_bits(network(n), deterministic))
 
     def check_operations(precision):
         for name, truth in truths.items():
@@ -617,18 +658,20 @@ def run(options) -> int:
         ("operations", lambda: check_operations("float32")),
         ("steps", lambda: measure_steps(table, device, "float32")),
         ("networks", lambda: check_networks("float32")),
+        *((("networks", check_xla),) if engine.NAME == "tensorflow" else ()),
         ("steps", lambda: measure_convolutions(table)),
         *(("operations", partial(check_operations, precision)) for precision in more),
-        *(("networks", partial(check_networks, precision)) for precision in half),
-        ("networks", check_twice),
+        ("networks", lambda: check_networks(half[0])),
         ("steps", lambda: measure_steps(table, device, "mixed_bfloat16")),
-        *(("networks", partial(check_networks, precision)) for precision in more[len(half) :]),
+        ("networks", lambda: check_twice(False)),
+        *((("networks", lambda: check_twice(True)),) if engine.NAME == "jax" else ()),
+        *(("networks", partial(check_networks, precision)) for precision in more[1:]),
+        *((("networks", lambda: check_twice(True)),) if engine.NAME == "tensorflow" else ()),  # which cannot go back
     ]
     if not device:  # on a CPU the steps take longest
         parts.sort(key=lambda part: part[0] == "steps")
-    for name, part in parts:
-        if options.only in (None, name):
-            part()
+    for _, part in parts:
+        part()
     rows = table.content["rows"]
     failed = [f"{row['what']} ({row['precision']})" for row in rows if row["verdict"].startswith("FAILED")]
     skipped = sum(row.get("verdict", "").startswith("not run") for row in (*rows, *table.content["seconds"]))

@@ -65,14 +65,14 @@ def _processor() -> str:
 
 
 def compiled(function: Callable, cpu=False, xla: bool | None = None, tf32=False, deterministic=False) -> Callable:
-    """The function, compiled, from arrays to arrays that are ready.
+    """The function of tensors, compiled; what it gives may not be ready yet, see `wait`.
 
     Args:
         function: of (nested lists of) tensors.
         cpu: on the CPU in place of the first accelerator.
         xla: whether XLA compiles it; None: as the engine does of itself, which for JAX is always.
         tf32: whether float32 products may be rounded to 10 bits, as GPUs since Ampere can.
-        deterministic: of JAX, whether XLA may only choose what gives the same bits at each call.
+        deterministic: whether only what gives the same bits at each call may be chosen. Of TensorFlow from then on.
     """
     if NAME == "jax":
         options = {"xla_gpu_deterministic_ops": True} if deterministic and accelerator() else None
@@ -81,24 +81,35 @@ def compiled(function: Callable, cpu=False, xla: bool | None = None, tf32=False,
 
         def run(*arguments):
             with jax.default_matmul_precision("default" if tf32 else "highest"), jax.default_device(device):
-                return jax.block_until_ready(jitted(*jax.device_put(arguments, device)))
+                return jitted(*arguments)
 
         return run
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
     graph = tf.function(function, autograph=False, jit_compile=xla)
 
     def run(*arguments):
         tf.config.experimental.enable_tensor_float_32_execution(tf32)
         with tf.device("/CPU:0") if cpu else contextlib.nullcontext():
-            outputs = graph(*keras.tree.map_structure(tf.convert_to_tensor, arguments))
-            keras.tree.map_structure(lambda x: x.numpy(), outputs)
-            return outputs
+            return graph(*arguments)
 
     return run
 
 
-def on_device(arrays: Sequence[np.ndarray]) -> list:
-    """The arrays, copied to where `compiled` functions run."""
-    return jax.device_put(list(arrays), jax.devices()[0]) if NAME == "jax" else [tf.identity(a) for a in arrays]
+def wait(outputs):
+    """The outputs of a compiled function, when they are ready."""
+    if NAME == "jax":
+        return jax.block_until_ready(outputs)
+    keras.tree.map_structure(lambda x: x.numpy(), outputs)
+    return outputs
+
+
+def placed(arrays, cpu=False):
+    """(Nested lists of) arrays, copied to where `compiled` functions run."""
+    if NAME == "jax":
+        return jax.device_put(arrays, jax.devices("cpu" if cpu else None)[0])
+    with tf.device("/CPU:0") if cpu else contextlib.nullcontext():
+        return keras.tree.map_structure(lambda array: tf.identity(tf.convert_to_tensor(array)), arrays)
 
 
 def pulled_back(function: Callable, arguments: Sequence, weights) -> list:

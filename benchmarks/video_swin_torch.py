@@ -72,7 +72,8 @@ class _Stage(nn.Module):
 
     def forward(self, x):
         x = x.permute(0, 2, 3, 4, 1)
-        mask = _mask(tuple(x.shape[1:4]), *_window_and_shift(x.shape[1:4], self.window))  # one for all blocks
+        # One for all blocks.
+        mask = _mask(tuple(x.shape[1:4]), *_window_and_shift(x.shape[1:4], self.window), x.device)
         for block in self.blocks:
             x = block(x, mask)
         return (x if self.downsample is None else self.downsample(x)).permute(0, 4, 1, 2, 3)
@@ -165,10 +166,10 @@ def _padded(x, multiple, first):
 
 
 @functools.lru_cache
-def _mask(grid, window, shift):
+def _mask(grid, window, shift, device):
     """0 or -100 for each pair of places of each window of a moved grid, (windows, places, places)."""
     grid = [n + -n % w for n, w in zip(grid, window, strict=True)]
-    number = torch.zeros(grid)
+    number = torch.zeros(grid, device=device)
     parts = [(slice(-w), slice(-w, -s), slice(-s, None)) for w, s in zip(window, shift, strict=True)]
     for i, part in enumerate(itertools.product(*parts)):
         number[part] = i
