@@ -19,6 +19,8 @@ from har_tf.video import write_video
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# What XLA compiles here runs once or twice.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 CLASSES = ("Archery", "Biking", "Surfing")
 GROUPS = 5

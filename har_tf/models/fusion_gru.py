@@ -13,6 +13,7 @@ from keras import layers, ops
 
 from har_tf.models import backbones
 from har_tf.models.building import classifier, clip_and_frames, with_weights
+from har_tf.models.resizing import as_product
 from har_tf.models.taps import taps
 
 FUSIONS = ("concatenate", "sum", "score_average")
@@ -270,7 +271,8 @@ def _pooled(frames, name, weights, trainable, side):
     if frames.shape[1:3] != (side, side):
         # Of integers Keras' layer makes integers when it runs eagerly, and not when it is compiled.
         frames = ops.cast(frames, "float32")
-        frames = layers.Resizing(side, side, antialias=True, dtype="float32", name=f"{name}_resize")(frames)
+        resize = layers.Resizing(side, side, antialias=True, dtype="float32", name=f"{name}_resize")
+        frames = as_product(resize)(frames)
     x = backbones.encode(frames, name, weights, trainable, prefix=f"{name}_")  # (B·T, h, w, C)
     return layers.GlobalAveragePooling2D(name=f"pool_{name}")(x)
 

@@ -20,6 +20,7 @@ from har_tf.models.grouped_conv import quicken
 from har_tf.models.logits import check_outputs, classes_of
 from har_tf.models.max_pooling import first_of_ties, with_tuples
 from har_tf.models.pixels import of_pixels
+from har_tf.models.resizing import as_products
 from har_tf.models.versions import lean, newer
 from har_tf.models.weights.checkpoints import keras_shapes
 from har_tf.names import CLASS_NAMES, ClassNames, check_names, names_of_model, ordered_names
@@ -161,7 +162,8 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
         with warnings.catch_warnings():
             # Weights that are not found in a damaged file: Keras would go on with random ones.
             warnings.filterwarnings("error", message=".*freshly-initialized")
-            model = first_of_ties(quicken(with_tuples(keras.models.load_model(path, compile=False))))
+            model = with_tuples(keras.models.load_model(path, compile=False))
+            model = as_products(first_of_ties(quicken(model)))
         compiled = (json_member(path, "config.json") or {}).get("compile_config") or {}
         model.loss = losses.from_config(compiled.get("loss"))
     except (*DAMAGE, UserWarning) as error:
