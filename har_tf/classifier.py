@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf import __version__, explain
+from har_tf import __version__, devices, explain
 from har_tf.concepts.tcav import activations
 from har_tf.datasets import walk
 from har_tf.datasets.folder import SUFFIXES
@@ -546,7 +546,9 @@ class Classifier:
             raise VideoError(path, f"{error.reason}; leave it out (`predict(...).skipped` lists all such)") from error
 
     def _probabilities(self, clips: np.ndarray) -> np.ndarray:
-        return probabilities(self.model, self.model.predict_on_batch(clips))
+        one = devices.of(self.model) is None
+        answers = self.model.predict_on_batch(clips) if one else devices.predict(self.model, clips, len(clips))
+        return probabilities(self.model, answers)
 
     def _check_clips(self, clips: np.ndarray) -> None:
         if len(self.model.inputs) > 1:

@@ -7,10 +7,13 @@ and another engine of Keras do differently stands here, so that training and exp
 import json
 import os
 import socket
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from har_tf.names import say
@@ -104,14 +107,22 @@ def strategy(kind: Kind = "one", tpu: str | None = None) -> tf.distribute.Strate
     if kind == "one":
         return tf.distribute.get_strategy()
     if kind == "mirrored":
-        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
+        return mirrored()
     if kind == "multiworker":
         return tf.distribute.MultiWorkerMirroredStrategy()
     if kind == "tpu":
         return tf.distribute.TPUStrategy(_tpu(tpu or "local"))
     known = ", ".join(get_args(Kind))
     raise ValueError(f"Devices are {known}. Received: strategy={kind!r}")
+
+
+def mirrored(count: int | None = None) -> tf.distribute.MirroredStrategy:
+    """The first devices of this machine; None: all."""
+    gpus, cpus = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
+    # Between CPUs the collective operations that are TensorFlow's choice wait for each other without end where
+    # there are few threads, or another set of devices was in use before.
+    how = {} if gpus else {"cross_device_ops": tf.distribute.ReductionToOneDevice()}
+    return tf.distribute.MirroredStrategy([device.name for device in (gpus or cpus)[:count]], **how)
 
 
 def _tpu(name: str) -> tf.distribute.cluster_resolver.TPUClusterResolver:
@@ -133,6 +144,96 @@ def replicas() -> int:
         shared = keras.distribution.distribution()
         return 1 if shared is None else shared.num_model_replicas
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def of(model: keras.Model) -> tf.distribute.Strategy | None:
+    """The devices that the weights of a model lie on, also of one that was made of another's layers; None: one."""
+    found = (getattr(weight.value, "distribute_strategy", None) for weight in model.weights)
+    strategy = next(found, None)
+    return strategy if strategy is not None and strategy.num_replicas_in_sync > 1 else None
+
+
+def shared(function: Callable, signature: Sequence[tf.TensorSpec], strategy: tf.distribute.Strategy | None) -> Callable:
+    """A function of tensors (B, ...) to tensors (B, ...), compiled, each device computing its share of the rows.
+
+    Args:
+        function: what to compile; row i of what it gives depends on row i of what it is given alone.
+        signature: of its arguments.
+        strategy: of `of(model)`; None: one device.
+
+    Returns:
+        A function of the same; on several devices the rows are filled up with repeated ones, which are cut off again.
+    """
+    if strategy is None:
+        return tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
+    replicas = strategy.num_replicas_in_sync
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def run(*values):
+        found = strategy.run(function, args=values)
+        if len(strategy.extended.worker_devices) < replicas:  # others are of other machines
+            return tf.nest.map_structure(lambda each: strategy.gather(each, axis=0), found)
+        return tf.nest.map_structure(lambda each: tf.concat(strategy.experimental_local_results(each), 0), found)
+
+    def over_replicas(*arrays):
+        arrays = [np.asarray(array) for array in arrays]
+        count = len(arrays[0])
+        share = -(-count // replicas)
+
+        def dealt(array):
+            def part(context):
+                first = context.replica_id_in_sync_group * share
+                return tf.constant(array[np.arange(first, first + share) % count])
+
+            return strategy.experimental_distribute_values_from_function(part)
+
+        return tf.nest.map_structure(lambda each: each[:count], run(*map(dealt, arrays)))
+
+    return over_replicas
+
+
+def in_batches(run: Callable, batch_size: int, *arrays: np.ndarray):
+    """What a function of `shared` gives for arrays (N, ...), at most so many rows at a time, joined; of NumPy.
+
+    All batches have one size, the smallest that needs no more of them; the last is filled up with rows of the one
+    before, which are cut off again.
+    """
+    count = len(arrays[0])
+    size = -(-count // -(-count // batch_size))
+    parts = []
+    for first in range(0, count, size):
+        begin = max(min(first, count - size), 0)
+        made = run(*(tf.constant(array[begin : begin + size]) for array in arrays))
+        parts.append(tf.nest.map_structure(lambda x, cut=first - begin: x.numpy()[cut:], made))
+    return tf.nest.map_structure(lambda *each: np.concatenate(each), *parts)
+
+
+_predictors: WeakKeyDictionary = WeakKeyDictionary()  # model -> its compiled `predict_step`, over several devices
+
+
+def predict(model: keras.Model, clips, batch_size: int = 32) -> np.ndarray:
+    """`model.predict`, on all devices that the model lies on.
+
+    Args:
+        model: of one output.
+        clips: arrays (N, ...) as the model takes them, or a dataset of batches of (inputs, ...).
+        batch_size: clips that are in memory at once, of arrays.
+
+    Returns:
+        (N, C), of a dataset with the rows that fill up its batches.
+    """
+    strategy, of_batches = of(model), isinstance(clips, tf.data.Dataset)
+    if strategy is None:
+        return model.predict(clips, None if of_batches else batch_size, verbose=0)
+    if model not in _predictors:
+        structure = clips.element_spec[0] if of_batches else clips
+        _predictors[model] = shared(
+            lambda *flat: model.predict_step((keras.tree.pack_sequence_as(structure, flat),)), (), strategy
+        )
+    run = _predictors[model]
+    if of_batches:
+        return np.concatenate([run(*keras.tree.flatten(inputs)).numpy() for inputs, *_ in clips])
+    return in_batches(run, batch_size, *map(np.asarray, keras.tree.flatten(clips)))
 
 
 def only_cpus() -> bool:

@@ -20,6 +20,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 import numpy as np
 import tensorflow as tf
 
+from har_tf import devices
 from har_tf.datasets import ActionDataset, VideoRecord
 from har_tf.files.workers import available_cores
 
@@ -243,7 +244,8 @@ def clips(
     Args:
         data: prepared clips, their flow, or records, which are decoded again in every pass, in this process: a file
             that crashes the decoder ends the run, which `prepare` and `check` survive.
-        batch_size: clips a batch, B; the last batch of a pass may be smaller.
+        batch_size: clips a batch, B. Training batches are all of the size of `full_batch`, and what does not fill one
+            is left out, other clips in every pass; else the last batch of a pass may be smaller, see `padded`.
         training: shuffle, anew in every pass. Off: the order of `data`.
         seed: what the order and the augmentation are drawn from, together with the number of the pass.
         augment: random changes to the clips; None: the clips as they are.
@@ -331,7 +333,9 @@ def passes(
         ValueError: an argument is out of its range.
     """
     epochs = [0] if epochs is None else list(epochs)
-    batches = len(epochs) * -(-clips // max(batch_size, 1))
+    if training and batch_size >= 1:
+        batch_size = full_batch(clips, batch_size)
+    batches = len(epochs) * (clips // batch_size if training else -(-clips // max(batch_size, 1)))
     if batch_size < 1 or not epochs or not 0 <= skip <= batches:
         raise ValueError(
             f"expected batch_size >= 1, at least one pass, and skip from 0 to {batches}, all batches. "
@@ -344,11 +348,11 @@ def passes(
         if training:
             order = tf.random.experimental.stateless_shuffle(order, seed=here)
         if not draws:
-            return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+            return tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=training)
         # By position in the pass, so that a clip's changes do not hang on the batch it falls into.
         fresh = tf.random.experimental.stateless_fold_in(here, 1)
         numbers = tf.random.stateless_uniform((clips, draws), fresh)
-        return tf.data.Dataset.from_tensor_slices((order, numbers)).batch(batch_size)
+        return tf.data.Dataset.from_tensor_slices((order, numbers)).batch(batch_size, drop_remainder=training)
 
     dataset = tf.data.Dataset.from_tensor_slices(tf.constant(epochs, tf.int64)).flat_map(one_pass).skip(skip)
     threads = {"num_parallel_calls": min(available_cores(), 8), "deterministic": True}
@@ -358,7 +362,13 @@ def passes(
             return tf.data.Dataset.zip((load(order), *map(tf.data.Dataset.from_tensors, (order, *rest))))
 
         dataset = dataset.interleave(loaded, cycle_length=threads["num_parallel_calls"], **threads)
-    dataset = dataset.map(read, **threads)
+
+    def read_full(*parts: tf.Tensor):
+        """What is read, of the size that all batches have, where they have one."""
+        rows = batch_size if training else None
+        return tf.nest.map_structure(lambda x: tf.ensure_shape(x, (rows, *x.shape[1:])), read(*parts))
+
+    dataset = dataset.map(read_full, **threads)
     options = tf.data.Options()
     # Batches are computed, not read from files, so files cannot be dealt out to workers.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
@@ -382,6 +392,65 @@ def reads_in_graph(reading: Literal["host", "graph"] | None, can: bool = True) -
             f"Received: clips that Python makes whenever they are read, {reading=}"
         )
     return in_graph
+
+
+def full_batch(clips: int, batch_size: int) -> int:
+    """The largest training batch, of at most `batch_size` clips, of which every device in use has as large a share.
+
+    Raises:
+        ValueError: there are more devices than clips, or than a batch has.
+    """
+    replicas = devices.replicas()
+    size = min(clips, batch_size) // replicas * replicas
+    if size < 1:
+        raise ValueError(
+            f"{replicas} devices share each batch, so at least {replicas} training clips and --batch-size {replicas} "
+            f"are needed. Received: {clips} clips, --batch-size {batch_size}"
+        )
+    return size
+
+
+def padded(batches: tf.data.Dataset, batch_size: int | None = None, clips: int | None = None) -> tf.data.Dataset:
+    """Batches of one size, a multiple of the devices in use: smaller ones are filled up with clips of weight zero.
+
+    Args:
+        batches: of (inputs, labels), in any structure, with the clips on the first axis.
+        batch_size: clips in the first, largest batch; None: it is looked at.
+        clips: how many there are in all. All weights but zeros are then such that means over batches, as Keras takes
+            them, are the mean over clips; None: they are one.
+
+    Returns:
+        Batches of (inputs, labels, float32 (B,) weights), of which the clips that fill up repeat others.
+    """
+    batch_size = batch_size or _rows(next(iter(batches)))
+    replicas = devices.replicas()
+    size = -(-batch_size // replicas) * replicas
+    weight = 1.0 if clips is None else size * -(-clips // batch_size) / clips
+
+    def filled(*batch):
+        count = _rows(batch)
+        rows = tf.range(size) % count
+
+        def full(x):
+            x = tf.convert_to_tensor(x)
+            return tf.ensure_shape(tf.gather(x, rows), (size, *x.shape[1:]))
+
+        weights = tf.where(tf.range(size) < count, tf.constant(weight, tf.float32), 0.0)
+        return *tf.nest.map_structure(full, batch), weights
+
+    return batches.map(filled)
+
+
+def weighted(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Training batches (inputs, labels) with weights, of a size that the devices in use can share, see `padded`."""
+    size = tf.nest.flatten(batches.element_spec)[0].shape[0]
+    if size is None or size % devices.replicas():
+        return padded(batches, size)
+    return batches.map(lambda *batch: (*batch, tf.ones(size)))
+
+
+def _rows(batch):
+    return tf.shape(tf.nest.flatten(batch)[0])[0]
 
 
 def read_at(read: Callable, order: tf.Tensor, dtype: tf.DType, shape: tuple) -> tf.Tensor:

@@ -21,12 +21,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf import devices
+from har_tf import devices, replicated
 from har_tf.files.errors import DAMAGE, reason_of
 from har_tf.files.json_text import parse_json
 from har_tf.files.whole import alone, sync, whole_file
 from har_tf.names import say
-from har_tf.pipeline import errors_as_raised
+from har_tf.pipeline import errors_as_raised, padded, weighted
 from har_tf.signals import held
 from har_tf.training_recipe import TrainingRecipe
 
@@ -74,16 +74,17 @@ def fit(
     before; a run that finds a state goes on from the last one that can be read, and one that is complete returns at
     once. A second process with the same `run_dir` waits for the first, and takes what that has trained.
 
-    Under a mirrored strategy a batch is dealt out to the devices and their mean losses count alike, so of a last batch
-    that does not split evenly some clips weigh more than others.
+    Several devices share each batch and end, but for rounding and the random numbers of dropout, with the weights and
+    the history of one, see `har_tf.replicated`.
 
     Args:
         model: maps what `train` gives, such as (B, T, H, W, 3) clips or the dict of stored features of
             `features.batches`, to (B, C) probabilities; built in `strategy.scope()` if there is a strategy.
         train: a function that is called as `train(epochs=range(3, 20))` and returns the batches of (inputs, labels) of
             those epochs, one epoch after the other, such as `functools.partial(pipeline.clips, prepared, 8, True)`; or
-            a dataset that is the same in every epoch.
-        validation: batches of (inputs, labels).
+            a dataset that is the same in every epoch. Several devices fill a batch that they cannot share up with clips
+            that count in BatchNorm's statistics alone.
+        validation: batches of (inputs, labels), or those of `pipeline.padded` in the scope of `strategy`.
         recipe: how to train.
         run_dir: the folder to write to.
         strategy: `har_tf.devices.strategy(...)`; None: the one that is in scope.
@@ -102,22 +103,28 @@ def fit(
     """
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    strategy = strategy or tf.distribute.get_strategy()
+    with (strategy or tf.distribute.get_strategy()).scope():
+        return _fit(model, train, validation, recipe, run_dir, inputs, verbose)
+
+
+def _fit(model, train, validation, recipe, run_dir, inputs, verbose) -> History:
+    """`fit`, on the devices in use."""
     make = train if callable(train) else lambda epochs: train.repeat(len(epochs))
     classes, events = model.output_shape[-1], run_dir / "tensorboard"
+    replicas = 1 if devices.under_jax() else devices.replicas()  # JAX deals batches out by itself
     steps = int(make(epochs=range(1)).cardinality())
     if steps < 1:
         raise ValueError(
             f"The batches of an epoch must have a known number of at least 1. Received: cardinality {steps}"
         )
-
-    with strategy.scope():
-        model.compile(
-            optimizer=_optimizer(recipe, steps),
-            loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-            metrics=["accuracy"],
-        )
-        model.optimizer.build(model.trainable_variables)
+    if validation is not None and replicas > 1 and len(validation.element_spec) == 2:
+        validation = padded(validation)
+    model.compile(
+        optimizer=_optimizer(recipe, steps, replicas),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        weighted_metrics=["accuracy"],
+    )
+    model.optimizer.build(model.trainable_variables)
     with alone(run_dir / ".lock"):
         state = _State(model, run_dir, _identity(model, recipe, inputs or {}))
         state.restore()
@@ -128,18 +135,24 @@ def fit(
             after = f"after epoch {todo.start} of {recipe.epochs}"
             say(f"continues {after}" if todo else f"{run_dir}: already trained, reused")
         if todo:
+            callbacks = [state, keras.callbacks.TensorBoard(events, write_graph=False)]
+            measured = None if validation is None else _one_hot(validation, classes)
             try:
                 with errors_as_raised():
-                    model.fit(
-                        _one_hot(make(epochs=todo), classes),
-                        validation_data=None if validation is None else _one_hot(validation, classes),
-                        epochs=recipe.epochs,
-                        initial_epoch=todo.start,
-                        steps_per_epoch=steps,
-                        shuffle=False,  # `train` has its order
-                        callbacks=[state, keras.callbacks.TensorBoard(events, write_graph=False)],
-                        verbose=verbose,
-                    )
+                    if replicas > 1:
+                        batches = _one_hot(weighted(make(epochs=todo)), classes)
+                        replicated.fit(model, recipe, batches, measured, todo, steps, callbacks, verbose)
+                    else:
+                        model.fit(
+                            _one_hot(make(epochs=todo), classes),
+                            validation_data=measured,
+                            epochs=recipe.epochs,
+                            initial_epoch=todo.start,
+                            steps_per_epoch=steps,
+                            shuffle=False,  # `train` has its order
+                            callbacks=callbacks,
+                            verbose=verbose,
+                        )
             except KeyboardInterrupt as error:
                 state.write()
                 done = len(state.history.epochs.get("loss", ()))
@@ -156,10 +169,13 @@ def fit(
 
 
 def _one_hot(dataset: tf.data.Dataset, classes: int) -> tf.data.Dataset:
-    return dataset.map(lambda inputs, labels: (inputs, tf.one_hot(labels, classes)), num_parallel_calls=1)
+    def one_hot(inputs, labels, *weights):
+        return inputs, tf.one_hot(labels, classes), *weights
+
+    return dataset.map(one_hot, num_parallel_calls=1)
 
 
-def _optimizer(recipe: TrainingRecipe, steps: int) -> keras.optimizers.Optimizer:
+def _optimizer(recipe: TrainingRecipe, steps: int, replicas: int = 1) -> keras.optimizers.Optimizer:
     rate = recipe.learning_rate
     warmup = round(recipe.warmup_epochs * steps)
     if recipe.schedule == "cosine":
@@ -171,7 +187,9 @@ def _optimizer(recipe: TrainingRecipe, steps: int) -> keras.optimizers.Optimizer
         )
     if recipe.schedule == "step":
         rate = keras.optimizers.schedules.ExponentialDecay(rate, recipe.step_epochs * steps, 0.1, staircase=True)
-    options = {"clipnorm": recipe.clipnorm, "weight_decay": recipe.weight_decay or None}
+    # Each replica clips its share of the whole gradient, see `replicated`.
+    clipnorm = None if recipe.clipnorm is None else recipe.clipnorm / replicas
+    options = {"clipnorm": clipnorm, "weight_decay": recipe.weight_decay or None}
     if recipe.optimizer == "sgd":
         return keras.optimizers.SGD(rate, recipe.momentum, **options)
     return keras.optimizers.Adam(rate, **options)  # with weight decay this is AdamW

@@ -221,11 +221,21 @@ class Trainer:
         devices.seed_everything(seed, None)
         model = named.build(parts.shape, len(known.class_names), **options)
         learner, fed = self._on_frozen(named, model, parts, options) or (model, parts)
-        batches = functools.partial(fed.batches, batch_size=self.batch_size)
+        full = pipeline.full_batch(len(known), self.batch_size)
+        left = len(known) % full
+        rest = f"; {left} of {len(known)} clips {'is' if left == 1 else 'are'} left out of each pass, another each time"
+        say(f"batches of {full}{rest if left else ''}")
+
+        def batches(part: Part, **options: Any) -> tf.data.Dataset:
+            return fed.batches(part, batch_size=full, **options)
+
+        def whole(part: Part) -> tf.data.Dataset:
+            return pipeline.padded(batches(part), min(full, len(_clips(part))), len(_clips(part)))
+
         history = training.fit(
             learner,
             functools.partial(batches, fed.train, training=True, seed=seed, augment=self.augment),
-            None if validation is None else batches(fed.validation),
+            None if validation is None else whole(fed.validation),
             self.recipe,
             folder,
             inputs={
@@ -233,17 +243,17 @@ class Trainer:
                 "validation clips": None if validation is None else parts.fingerprint(validation),
                 **({} if learner is model else {"frozen part": fed.fingerprint(fed.train)}),
                 "classes": ", ".join(known.class_names),
-                "batch size": self.batch_size,
+                "batch size": full,
                 "augmentation": self.augment,
                 "seed": seed,
                 "precision": devices.precision(),
             },
         )
         with pipeline.errors_as_raised():
-            probabilities = learner.predict(batches(fed.test), verbose=0)
+            probabilities = devices.predict(learner, whole(fed.test))[: len(tested)]
         if learner is not model:
             few = np.arange(min(len(tested), CHECKED))
-            apart = float(np.abs(model.predict_on_batch(tested.read(few)) - probabilities[few]).max())
+            apart = float(np.abs(devices.predict(model, tested.read(few)) - probabilities[few]).max())
             if not apart <= SAME:
                 raise RuntimeError(f"{model.name} answers otherwise than its head on stored numbers, by {apart:.2g}")
         about = {

@@ -16,9 +16,14 @@ from tensorflow.python.framework import config  # nothing public turns op determ
 
 import har_tf
 from experiments.cam3d_localization import PRESETS
-from har_tf import devices, experiment, quiet
+from har_tf import devices, experiment, explain, models, quiet
+from har_tf.classifier import Classifier
+from har_tf.concepts import tcav
 from har_tf.experiment import Devices, changed
 from har_tf.explain import gradcam
+from har_tf.explain.methods import METHODS
+from har_tf.models import saving
+from har_tf.store import features
 
 
 @pytest.fixture(autouse=True)
@@ -162,3 +167,56 @@ def test_an_engine_that_cannot_do_it_is_named_before_anything_is_imported(monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"^jax is not installed: pip install 'har_tf\[jax\]'. Received: KERAS"):
         quiet.import_tensorflow()
+
+
+@pytest.fixture(scope="module")
+def on_several(tmp_path_factory):
+    """A small CNN-GRU on one device, and the same weights, from its file, on two."""
+    devices.seed_everything(0, None)
+    one = models.cnn_gru((4, 32, 32, 3), 3, filters=(4, 4, 4), pool_sizes=(2, 2, 2))
+    file = saving.save_model(one, tmp_path_factory.mktemp("model") / "model.keras", ("a", "b", "c"))
+    with devices.mirrored(2).scope():
+        several = Classifier.load(file)
+    return Classifier(one, ("a", "b", "c")), several
+
+
+CLIPS = np.random.default_rng(0).integers(0, 256, (7, 4, 32, 32, 3), np.uint8)
+
+
+def test_weights_tell_the_devices_of_a_model_and_of_what_is_made_of_its_layers(on_several):
+    one, several = on_several
+    assert devices.of(one.model) is None
+    assert devices.of(several.model).num_replicas_in_sync == 2
+    part = keras.Model(several.model.inputs, several.model.layers[2].output)
+    assert devices.of(part) is devices.of(several.model)
+
+
+def test_predictions_are_those_of_one_device(on_several):
+    one, several = on_several
+    expected = one.model.predict(CLIPS, verbose=0)
+    for batch_size in (5, 32):
+        np.testing.assert_allclose(devices.predict(several.model, CLIPS, batch_size), expected, atol=1e-6)
+    np.testing.assert_allclose(several.predict(CLIPS).probabilities, expected, atol=1e-6)
+    np.testing.assert_allclose(several.predict(CLIPS[0]).probabilities, expected[:1], atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "3dcam"])
+def test_explanations_are_those_of_one_device(on_several, method):
+    """Seven clips in batches of at most five, on two devices."""
+    function = getattr(explain, METHODS[method].function.rpartition(".")[2])
+    first, second = (function(each.model, CLIPS, batch_size=5) for each in on_several)
+    np.testing.assert_array_equal(second.class_index, first.class_index)
+    np.testing.assert_allclose(second.score, first.score, atol=1e-5)
+    np.testing.assert_allclose(second.maps, first.maps, atol=1e-4)
+
+
+def test_activations_and_gradients_are_those_of_one_device(on_several):
+    for function, more in ((tcav.activations, ()), (tcav.gradients, (1,))):
+        first, second = (function(each.model, CLIPS, *more, ["conv3d"], batch_size=4) for each in on_several)
+        np.testing.assert_allclose(second["conv3d"], first["conv3d"], atol=1e-5)
+
+
+def test_stored_features_are_those_of_one_device(on_several):
+    """As `store.features` computes them, a batch of five filled up by each device."""
+    one, several = (features._compiled(each.model, 5)(tf.constant(CLIPS[:5])).numpy() for each in on_several)
+    np.testing.assert_allclose(several, one, atol=1e-6)

@@ -3,10 +3,10 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config  # nothing public turns op determinism off again
 
-from har_tf import datasets
+from har_tf import datasets, devices
 from har_tf.datasets import VideoRecord
 from har_tf.datasets.errors import DatasetError
-from har_tf.pipeline import DRAWS, RGB, YIQ, Augment, clips, errors_as_raised
+from har_tf.pipeline import DRAWS, RGB, YIQ, Augment, clips, errors_as_raised, full_batch, padded
 from har_tf.store.flow import flow_clips
 from har_tf.video import write_video
 
@@ -72,12 +72,12 @@ def test_records_give_the_clips_that_preparing_stores(dataset, prepared):
 
 
 def test_the_order_is_of_the_seed_and_the_pass_alone(prepared):
-    first = order_of(prepared, clips(prepared, 4, training=True, seed=1))
+    first = order_of(prepared, clips(prepared, 11, training=True, seed=1))
     assert sorted(first) == list(range(11))
     assert first != list(range(11))
-    assert order_of(prepared, clips(prepared, 3, training=True, seed=1)) == first
+    assert order_of(prepared, clips(prepared, 3, training=True, seed=1)) == first[:9], "what fills no batch is left out"
     others = [
-        order_of(prepared, clips(prepared, 4, training=True, seed=seed, epochs=[epoch]))
+        order_of(prepared, clips(prepared, 11, training=True, seed=seed, epochs=[epoch]))
         for seed, epoch in ((2, 0), (1, 1), (1, 2), (0, 1))
     ]
     assert len({tuple(order) for order in [first, *others]}) == 5
@@ -93,23 +93,47 @@ def test_passes_follow_one_another_and_can_be_resumed(prepared):
         return clips(prepared, 4, training=True, augment=ALL, **arguments)
 
     whole = some(epochs=range(3))
-    assert whole.cardinality() == 9
-    assert [len(labels) for _, labels in whole] == [4, 4, 3] * 3
-    same(gathered(some(epochs=range(1, 3))), gathered(whole.skip(3)))
-    resumed = some(epochs=range(3), skip=4)
-    assert resumed.cardinality() == 5
-    same(gathered(resumed), gathered(whole.skip(4)))
+    assert whole.cardinality() == 6
+    assert [len(labels) for _, labels in whole] == [4, 4] * 3
+    same(gathered(some(epochs=range(1, 3))), gathered(whole.skip(2)))
+    resumed = some(epochs=range(3), skip=3)
+    assert resumed.cardinality() == 3
+    same(gathered(resumed), gathered(whole.skip(3)))
 
 
 def test_batches_and_determinism_change_nothing(prepared):
     expected = gathered(clips(prepared, 4, training=True, augment=ALL))
-    same(gathered(clips(prepared, 11, training=True, augment=ALL)), expected)
+    same([values[:8] for values in gathered(clips(prepared, 11, training=True, augment=ALL))], expected)
     same(gathered(clips(prepared, 4, training=True, augment=ALL)), expected)
     tf.config.experimental.enable_op_determinism()
     try:
         same(gathered(clips(prepared, 4, training=True, augment=ALL)), expected)
     finally:
         config.disable_op_determinism()
+
+
+def test_training_batches_are_shared_evenly_or_refused(prepared):
+    for count, asked, size in ((1, 16, 11), (2, 16, 10), (3, 8, 6), (8, 16, 8)):
+        with devices.mirrored(count).scope():
+            assert full_batch(11, asked) == size
+            assert clips(prepared, asked, training=True).element_spec[1].shape == (size,)
+    with devices.mirrored(8).scope():
+        for some, asked in ((7, 16), (11, 4)):
+            with pytest.raises(ValueError, match=f"8 devices share.* Received: {some} clips, --batch-size {asked}"):
+                full_batch(some, asked)
+
+
+def test_padded_batches_have_one_size_and_count_every_clip_once(prepared, dataset):
+    whole = list(padded(clips(prepared, 4), 4, 11).as_numpy_iterator())
+    assert [labels.shape for _, labels, _ in whole] == [(4,)] * 3
+    videos, labels, weights = map(np.concatenate, zip(*whole, strict=True))
+    same((videos[:11], labels[:11]), gathered(clips(prepared, 4)))
+    np.testing.assert_array_equal(videos[11], videos[8])
+    np.testing.assert_allclose(weights, [12 / 11] * 11 + [0])
+    with devices.mirrored().scope():
+        (spread,) = padded(clips(prepared.subset(dataset.records[:3]), 16)).as_numpy_iterator()
+    assert [values.shape for values in spread] == [(8, *SHAPE), (8,), (8,)]
+    assert spread[2].tolist() == [1] * 3 + [0] * 5
 
 
 def test_only_the_wanted_clips_are_read(prepared, monkeypatch):
@@ -120,8 +144,8 @@ def test_only_the_wanted_clips_are_read(prepared, monkeypatch):
         return read(self, some)
 
     monkeypatch.setattr(type(prepared), "read", note)
-    list(clips(prepared, 4, training=True, skip=2))
-    assert len(positions) == 3
+    list(clips(prepared, 4, training=True, skip=1))
+    assert len(positions) == 4
 
 
 def test_a_strategy_deals_every_clip_once(prepared):
@@ -291,8 +315,8 @@ def still(**pixels):
 def test_flow_is_read_in_batches_like_rgb(prepared, tmp_path):
     flow = flow_clips(prepared, tmp_path)
     batches = clips(flow, 4, training=True, augment=ALL, epochs=range(2))
-    assert batches.element_spec == (tf.TensorSpec((None, *FLOW), tf.uint8), tf.TensorSpec((None,), tf.int32))
-    assert batches.cardinality() == 6
+    assert batches.element_spec == (tf.TensorSpec((4, *FLOW), tf.uint8), tf.TensorSpec((4,), tf.int32))
+    assert batches.cardinality() == 4
     same(gathered(clips(flow, 4)), (flow.read(range(11)), prepared.labels))
     with pytest.raises(ValueError, match="is for records"):
         clips(flow, 4, num_frames=4)

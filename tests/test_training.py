@@ -15,10 +15,10 @@ import tensorflow as tf
 from keras import layers, ops
 from tensorflow.python.framework import config  # nothing public turns op determinism off again
 
-from har_tf import training
+from har_tf import devices, training
 from har_tf.datasets.errors import DatasetError
 from har_tf.files.whole import alone
-from har_tf.pipeline import passes, read_at
+from har_tf.pipeline import padded, passes, read_at
 from har_tf.training import TrainingRecipe, fit
 
 CLIPS, SHAPE, CLASSES = 21, (2, 8, 8, 3), 3
@@ -432,15 +432,89 @@ def test_wrong_recipes_are_named(arguments, words):
         TrainingRecipe(**arguments)
 
 
-def test_mirrored_over_two_devices_equals_one(data, tmp_path):
-    """Two logical CPU devices, a model without dropout or BatchNorm: the same sums in another order.
+def normalized():
+    """A network whose every answer depends on the other clips of its batch, through BatchNorm; no dropout.
 
-    Batches split evenly here: of an odd one Keras weights both devices' means alike.
+    A bias in front of BatchNorm has no gradient but rounding, which Adam makes steps of: there is none.
     """
-    data = tuple(values[:16] for values in data)
-    devices = [device.name for device in tf.config.list_logical_devices("CPU")]
-    if len(devices) < 2:
-        pytest.skip("TensorFlow was started with one logical device (see conftest.py)")
+    training.seed_everything(0)
+    clip = keras.Input(SHAPE, dtype="uint8")
+    x = layers.Conv3D(4, (1, 3, 3), use_bias=False)(layers.Rescaling(1 / 255)(clip))
+    x = layers.BatchNormalization(momentum=0.5)(x)
+    x = layers.GlobalAveragePooling3D()(layers.ReLU()(x))
+    return keras.Model(clip, layers.Dense(CLASSES, activation="softmax", kernel_regularizer="l2")(x))
+
+
+def odd(data, training, epochs=(0,), clips=33, batch_size=16):
+    """33 clips, as `pipeline.clips` gives them."""
+    rows = np.arange(clips) % CLIPS
+    pixels, labels = tf.constant(data[0][rows]), tf.constant(data[1][rows])
+    return passes(
+        clips, lambda at: (tf.gather(pixels, at), tf.gather(labels, at)), batch_size, training, 0, epochs, skip=0
+    )
+
+
+@pytest.fixture(scope="module")
+def trained_on(data, tmp_path_factory):
+    """trained_on(devices) -> (history, weights, answers): 33 clips in batches of 16, 21 for validation."""
+    known = {}
+
+    def run(count):
+        if count not in known:
+            strategy = devices.mirrored(count) if count > 1 else tf.distribute.get_strategy()
+            recipe = TrainingRecipe(3, 3e-2, "cosine", 1, label_smoothing=0.1, clipnorm=0.05, weight_decay=0.01)
+            with strategy.scope():
+                model = normalized()
+                held_out = padded(odd(data, False, clips=21), 16, 21)
+                folder = tmp_path_factory.mktemp("devices")
+                history = fit(model, functools.partial(odd, data, True), held_out, recipe, folder, verbose=0)
+            answers = devices.predict(model, padded(odd(data, False), 16, 33))[:33]
+            arrays = devices.predict(model, data[0], batch_size=5)
+            np.testing.assert_allclose(arrays, answers[:CLIPS], atol=1e-6)
+            assert not any(getattr(layer, "synchronized", False) for layer in model.layers), "as it was built"
+            known[count] = history, model.get_weights(), answers, folder
+        return known[count]
+
+    return run
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_several_devices_end_with_what_one_does(trained_on, count):
+    history, weights, answers, _ = trained_on(1)
+    measured, shared, answered, _ = trained_on(count)
+    for name in history.epochs.keys() - {"seconds"}:
+        np.testing.assert_allclose(measured.epochs[name], history.epochs[name], rtol=2e-4, err_msg=name)
+    for one, several in zip(weights, shared, strict=True):
+        np.testing.assert_allclose(several, one, atol=2e-4)
+    np.testing.assert_allclose(answered, answers, atol=2e-4)
+    assert answers.shape == (33, CLASSES)
+
+
+def test_padded_validation_counts_every_clip_once(trained_on, data):
+    """The best weights, on the 21 validation clips one by one."""
+    history, weights, _, _ = trained_on(1)
+    model = normalized()
+    model.set_weights(weights)
+    answers, labels = model.predict(data[0], verbose=0), keras.utils.to_categorical(data[1], CLASSES)
+    losses = keras.losses.CategoricalCrossentropy(label_smoothing=0.1, reduction=None)(labels, answers)
+    of_weights = float(sum(model.losses))
+    best = history.best_epoch
+    assert history.epochs["val_loss"][best] == pytest.approx(float(np.mean(losses)) + of_weights, rel=1e-5)
+    assert history.epochs["val_accuracy"][best] == pytest.approx((answers.argmax(1) == data[1]).mean())
+
+
+def test_a_run_of_several_devices_goes_on_on_one(data, trained_on, tmp_path):
+    history, weights, _, folder = trained_on(4)
+    shutil.copytree(folder, tmp_path / "run")
+    recipe = TrainingRecipe(3, 3e-2, "cosine", 1, label_smoothing=0.1, clipnorm=0.05, weight_decay=0.01)
+    model = normalized()
+    assert fit(model, functools.partial(odd, data, True), None, recipe, tmp_path / "run", verbose=0) == history
+    for one, several in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(one, several)
+
+
+def test_a_smaller_last_batch_of_ones_own_is_shared_as_well(data, tmp_path):
+    """33 clips in a dataset that is the same in every epoch, its last batch of one clip, without BatchNorm."""
 
     def plain():
         training.seed_everything(0)
@@ -449,14 +523,17 @@ def test_mirrored_over_two_devices_equals_one(data, tmp_path):
              layers.Dense(CLASSES, activation="softmax", name="predictions")]
         )  # fmt: skip
 
-    one = plain()
-    fit(one, functools.partial(batches, data), batches(data, range(1)), RECIPE, tmp_path / "one", verbose=0)
-    mirrored = tf.distribute.MirroredStrategy(devices[:2])
-    with mirrored.scope():
-        two = plain()
-    fit(two, functools.partial(batches, data), batches(data, range(1)), RECIPE, tmp_path / "two", mirrored, verbose=0)
-    for first, second in zip(one.get_weights(), two.get_weights(), strict=True):
-        np.testing.assert_allclose(first, second, atol=1e-4)
+    found = []
+    for strategy in (tf.distribute.get_strategy(), devices.mirrored(4)):
+        with strategy.scope():
+            model = plain()
+        own = odd(data, False)
+        history = fit(model, own, own, TrainingRecipe(2), tmp_path / str(len(found)), strategy, verbose=0)
+        found.append((history, model.get_weights()))
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        np.testing.assert_allclose(found[1][0].epochs[name], found[0][0].epochs[name], rtol=1e-4, err_msg=name)
+    for one, several in zip(found[0][1], found[1][1], strict=True):
+        np.testing.assert_allclose(several, one, atol=1e-5)
 
 
 def test_mixed_precision_computes_in_half_and_answers_in_float32(data, tmp_path):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from har_tf import devices
 from har_tf.concepts.clip_sets import DYNAMIC, ClipSet, ConceptSets
 from har_tf.concepts.saliency import alike
 from har_tf.concepts.study import Study
@@ -74,9 +75,7 @@ class Played:
 def play(model: keras.Model, clips: ClipSet, class_index: int, reverse: int, tap: str, batch_size: int = 32) -> Played:
     """Plays clips of a class backwards, with Grad-CAM at a tap; `reverse` is the class that they should be then."""
     pixels, mirrored = clips.clips, clips.backwards().clips
-    forwards, backwards = (
-        model.predict(x, batch_size=batch_size, verbose=0).argmax(axis=1) for x in (pixels, mirrored)
-    )
+    forwards, backwards = (devices.predict(model, x, batch_size).argmax(axis=1) for x in (pixels, mirrored))
     ahead = gradcam(model, pixels, tap, class_index, batch_size=batch_size)
     same = gradcam(model, mirrored, tap, class_index, batch_size=batch_size)
     other = same if reverse == class_index else gradcam(model, mirrored, tap, reverse, batch_size=batch_size)

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from har_tf import devices
 from har_tf.concepts.clip_sets import ClipSet
 from har_tf.datasets.records import VideoRecord
 from har_tf.explain import Explanation, gradcam
@@ -49,7 +50,7 @@ def class_maps(
         boxes of person and object, None without boxes; and the maps.
     """
     found = gradcam(model, clips.clips, tap, class_index, batch_size=batch_size)
-    answers = model.predict(clips.clips, batch_size=batch_size, verbose=0).argmax(axis=1)
+    answers = devices.predict(model, clips.clips, batch_size).argmax(axis=1)
     places = {str(record.path): record for record in records}
     inside = inside_boxes(found.maps, [places[source] for source in clips.sources], clip)
     rows = [

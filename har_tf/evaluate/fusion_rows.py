@@ -229,13 +229,14 @@ def whole_model(row, head, test, probabilities) -> tuple:
         test: the prepared test clips.
         probabilities: what the head answered on them.
     """
+    from har_tf import devices
     from har_tf.models.fusion_gru import end_to_end
 
     if row.finetune:
         return head, None
     model = end_to_end(head, (test.num_frames, *test.size, 3), row.weights, frame_sizes=row.frame_sizes)
     clips = min(len(test), 8)
-    answers = model.predict(test.read(range(clips)), batch_size=1, verbose=0)
+    answers = devices.predict(model, test.read(range(clips)), batch_size=1)
     difference = float(np.abs(answers - probabilities[:clips]).max())
     about = {
         "clips": clips, "largest_difference": difference, "tolerance": END_TO_END_TOLERANCE,

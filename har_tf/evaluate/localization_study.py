@@ -17,6 +17,7 @@ from typing import Self
 import keras
 import numpy as np
 
+from har_tf import devices
 from har_tf.evaluate.bootstrap import Bootstrap
 from har_tf.evaluate.boxed_clips import BoxedClip, BoxedVideos
 from har_tf.evaluate.comparison import over_groups
@@ -252,7 +253,7 @@ class Study:
         found, answers = self._explained(clips), None
         if self.outputs is not None:
             true = self.maps.explain == "true"
-            answers = self.model.predict_on_batch(frames).argmax(axis=1) if true else found.class_index
+            answers = devices.predict(self.model, frames, len(frames)).argmax(axis=1) if true else found.class_index
         return Batch.of(frames, found, self.taps, asked.blurs, self.maps.align), answers
 
     def _about(self, asked: Asked) -> dict:

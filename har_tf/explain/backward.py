@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from har_tf import devices
 from har_tf.explain.ties import one_of_ties
 from har_tf.models.flatten import SAME, apart, flat, own_graph
 from har_tf.models.folding import folded, without_activation
@@ -101,11 +102,11 @@ def evidence(
     if output is not model.outputs[0]:
         _check_flat(model, clips)
     run = _function(model, taps, rule, _build_by_probability if by_probability else _build)
-    found = _in_batches(run, batch_size, *clips, classes)
+    found = devices.in_batches(run, batch_size, *clips, classes)
     has_logits = _has_logits(model, last, *found[4:])
     if not by_probability and not has_logits:  # without logits the predicted classes may be others
         by_probability = True
-        found = _in_batches(_function(model, taps, rule, _build_by_probability), batch_size, *clips, classes)
+        found = devices.in_batches(_function(model, taps, rule, _build_by_probability), batch_size, *clips, classes)
     _by_probability[model] = (model.outputs[0], by_probability)
     signed, classes, score, probability, *_ = found
     _check_finite(model, taps, signed, "gradient")
@@ -162,18 +163,9 @@ def features(
     """
     check_batch_size(batch_size)
     run = _function(model, taps, rule, _build_forward)
-    found = _in_batches(run, batch_size, *checked_clips(model, clips).values())
+    found = devices.in_batches(run, batch_size, *checked_clips(model, clips).values())
     _check_finite(model, taps, found, "feature")
     return found
-
-
-def _in_batches(run, batch_size: int, *arrays: np.ndarray):
-    """What a function gives for arrays (B, ...), a few of their rows at a time, joined again."""
-    parts = []
-    for i in range(0, len(arrays[0]), batch_size):
-        made = run(*(tf.constant(array[i : i + batch_size]) for array in arrays))
-        parts.append(tf.nest.map_structure(lambda x: x.numpy(), made))
-    return tf.nest.map_structure(lambda *each: np.concatenate(each), *parts)
 
 
 def check_batch_size(batch_size):
@@ -211,11 +203,10 @@ def _build_forward(model: keras.Model, names: tuple[str, ...], rule: FeatureRule
     inputs = flat(model).inputs
     probe = folded(inputs, tensors)
 
-    @tf.function(input_signature=[tf.TensorSpec(x.shape, x.dtype) for x in inputs])
     def run(*clips):
         return [rule(_grid(tap, x, tf.shape(clips[0])[0])) for tap, x in zip(chosen, probe(*clips), strict=True)]
 
-    return run.get_concrete_function()
+    return devices.shared(run, [tf.TensorSpec(x.shape, x.dtype) for x in inputs], devices.of(model))
 
 
 def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probability: bool = False):
@@ -227,7 +218,6 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
     probe = folded(model.inputs, [*tensors, *last.tensors, model.outputs[0]])
     clips = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
 
-    @tf.function(input_signature=[*clips, tf.TensorSpec(clips[0].shape[:1], tf.int64)], autograph=False)
     def run(*clips_and_classes):
         *clips, classes = clips_and_classes
         count = tf.shape(classes)[0]
@@ -266,7 +256,7 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
             signed.append(rule(_grid(tap, feature, count), _grid(tap, gradient, count) / scale))
         return signed, classes, score, probability, own, away
 
-    return run.get_concrete_function()
+    return devices.shared(run, [*clips, tf.TensorSpec(clips[0].shape[:1], tf.int64)], devices.of(model))
 
 
 def _pair(absent: tf.Tensor, present: tf.Tensor) -> tf.Tensor:

@@ -34,6 +34,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from har_tf import devices
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import relative
 from har_tf.files.whole import sync, whole_file
@@ -610,9 +611,10 @@ def _compiled(encoder: keras.Model, batch_size: int):
     run = folded(encoder.inputs[0], encoder.outputs)
     frames = encoder.inputs[0]
 
-    @tf.function(input_signature=[tf.TensorSpec((batch_size, *frames.shape[1:]), frames.dtype)])
     def encode(pixels):
         return tf.cast(run(pixels)[0], tf.float32)
 
-    encode.get_concrete_function()  # traced now, so that this is no part of the rate
-    return encode
+    # On one device it is traced now, so that this is no part of the rate.
+    signature = [tf.TensorSpec((batch_size, *frames.shape[1:]), frames.dtype)]
+    compiled = devices.shared(encode, signature, devices.of(encoder))
+    return lambda pixels: compiled(tf.constant(pixels))
