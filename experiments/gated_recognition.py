@@ -8,23 +8,23 @@
     python -m experiments.gated_recognition --dataset VIDEOS --lists LISTS --tables 10 --weights i3d=FILE --no-flow \\
         --frozen --flip 0 --learning-rate 0.01         # classifier and gates alone, minutes
 
-A video is cut into clips of 16 neighbouring frames that do not overlap. Clip-wise accuracy counts clips (the paper's
+A video is cut into clips of neighbouring frames that do not overlap: 16 by section 4, and for I3D 64 by Table 2, which
+`--i3d-frames 64` takes. Clip-wise accuracy counts clips (the paper's
 "frame-wise total"), video-wise accuracy takes the mean of the probabilities of a video's clips. A network starts from
 Kinetics weights with a new classifier, is trained as it is, and trained again with gates on some of its layers (section
-3.9). Rows whose weights are not given are "not run", and say so; `--weights none` starts them from random weights.
+3.9). Rows whose weights are not given are "not run", and name the file; `--weights none` starts them from random ones.
 
 The ablation: with and without gates, a network starts from the same weights, and, since the gates start at zero, from
 the same answers. Both see the same clips in the same order for as many steps, with the same schedule. Paired tests over
 videos, and with several `--seeds` over seeds, say whether gating helps.
 
-The paper gives SGD, learning rate 0.001, a tenth of it after every 50 epochs, clips of 16 frames and t = 2. It leaves
-open, and the options take: which data and which split Tables 9 and 10 are of (UCF101, split 1; its accuracies fit no
-other), epochs (100), momentum (0.9), batch size (32), augmentation (mirroring), which epoch is measured (the last;
-`--validation 0.1` chooses it on a tenth of the training videos), and whether the network's own classifier is one of the
-summands (it is; `--no-classifier` leaves it out, and gates then start from random weights). It gates I3D at "mixed 3d",
-which its Table 2 does not have: `mixed_3c` is taken, the last of that size. The order in which it numbers I3D's layers
-is not given either: 1, 2, 3 are taken from input to output. RGB and flow are fused by the mean of their probabilities;
-flow is computed from the same clips.
+`PAPER` has what the paper says of every setting, and what it leaves open; the report lists what a run takes otherwise.
+It does not say which data and which split Tables 9 and 10 are of (UCF101, split 1: its accuracies fit no other), nor
+whether the network's own classifier is one of the summands (it is; `--no-classifier` leaves it out, and gates then
+start from random weights). It gates I3D at "mixed 3d", which its Table 2 does not have: `mixed_3c` is taken, the last
+of that size. The order in which it numbers I3D's layers is not given either: 1, 2, 3 are taken from input to output.
+The last epoch is measured; `--validation 0.1` chooses it on a tenth of the training videos. RGB and flow are fused by
+the mean of their probabilities; flow is computed from the same clips.
 
 All clips of UCF101 take about 90 GB of disk at 112 x 112 and 360 GB at 224 x 224, their flow two thirds as much again;
 `--clips-per-video 3` takes three of each video, evenly spread, a quarter of the room.
@@ -53,14 +53,15 @@ from har_tf.experiment import (
     begin,
     check_options,
     open_run,
-    options,
+    paper_settings,
     run_cli,
     strictest_protocol,
 )
+from har_tf.names import say
+from har_tf.paper import Says, Silent
 from har_tf.report.page import stored
 
 EXPERIMENT = "gated_recognition"
-UCF101 = (13320, 101)  # videos, classes
 
 # row: (clip-wise, video-wise) accuracy, Table 9 of the paper
 PAPER_TABLE_9 = {"resnext3d": (0.875, 0.891), "resnext3d_gated": (0.895, 0.919)}
@@ -69,12 +70,53 @@ PAPER_TABLE_10 = {
     "i3d": [0.962], "i3d_3": [0.968], "i3d_2": [0.967], "i3d_1+2+3": [0.961], "i3d_2+3": [0.971],
     "i3d_3_rgb+flow": [0.978],
 }  # fmt: skip
-# what the figures of the paper may be of
-PAPER_SETTING = (
-    "resnext_taps", "i3d_taps", "t", "classifier", "pool_channels", "resnext_size", "i3d_size", "resnext_blocks",
-    "resnext_width", "i3d_width", "frozen", "dropout", "num_frames", "clips_per_video", "classes", "split",
-    "validation", "learning_rate", "step_epochs",
-)  # fmt: skip
+LIKELY = "not said; the accuracies of Tables 9 and 10 fit no other"
+# what the paper says of every setting
+PAPER = {
+    "data set": Says("ucf101", LIKELY),
+    "videos": Says(13320, "section 4, UCF101"),
+    "classes": Says(101, "section 4, UCF101"),
+    "protocol": Says("official", LIKELY),
+    "split": Says(1, LIKELY),
+    "tables": Says("9,10", "section 5.4", counts=False),
+    "flow": Says(True, "Table 10", counts=False),
+    "weights": Says("Kinetics", "section 4"),
+    "frozen": Says(False, "section 4, fine-tuned"),
+    "resnext_taps": Says("layer4,layer3,layer2,layer1,conv3d_1a_7x7", "section 4"),
+    "i3d_taps": Says("mixed_3c,mixed_4f,mixed_5c", 'section 4, whose "mixed 3d" Table 2 does not have'),
+    "t": Says(2, "section 4"),
+    "classifier": Silent("whether the network's own is a summand"),
+    "pool_channels": Says(
+        True, "section 3.9", counts=False, why="one number of a frame tells no hundred classes apart: not pooled"
+    ),
+    "resnext_size": Says(224, "Table 1", {112: "section 4, as its weights were trained"}),
+    "i3d_size": Says(224, "Table 2"),
+    "resnext_frames": Says(16, "section 4"),
+    "i3d_frames": Says(64, "Table 2", {16: "section 4"}),
+    "clips_per_video": Says(None, "section 4"),
+    "resnext_blocks": Says((3, 4, 23, 3), "Table 9, 101 layers"),
+    "resnext_width": Says(128, "section 4, the published network"),
+    "i3d_width": Says(1.0, "Table 2"),
+    "learning_rate": Says(0.001, "section 4"),
+    "schedule": Says("step", "section 4"),
+    "step_epochs": Says(50, "section 4"),
+    "momentum": Silent("SGD's usual one"),
+    "epochs": Silent("twice the step"),
+    "batch_size": Silent("what fits a GPU"),
+    "warmup_epochs": Silent("none is named"),
+    "label_smoothing": Silent("none is named"),
+    "weight_decay": Silent("none is named"),
+    "clipnorm": Silent("none is named"),
+    "dropout": Silent("I3D's own"),
+    "validation": Silent("which epoch is measured: the last"),
+    "flip": Silent("mirroring"),
+    "crop": Silent("none is named"),
+    "colour": Silent("none is named"),
+    "shift_frames": Silent("none is named"),
+    "short": Silent("what shorter videos need"),
+    "flow_method": Silent("how flow is computed"),
+    "seeds": Silent("how often it was trained"),
+}
 
 
 @dataclass(frozen=True)
@@ -94,8 +136,6 @@ class Recipe:
     else a random one."""
     split: int = 1
     """Number of the official split; for group and random what it is drawn from."""
-    num_frames: int = 16
-    """Frames of a clip (section 4)."""
     clips_per_video: int | None = None
     """Clips taken of a video, evenly spread over those that do not overlap. None: all."""
     short: Literal["repeat_last", "wrap", "error"] = "repeat_last"
@@ -146,40 +186,51 @@ def main(recipe: Recipe) -> None:
     augment, networks, seeds = recipe.augmentation.augment(), recipe.networks, whole_numbers("--seeds", recipe.seeds)
     trainer = recipe.training.trainer(augment, recipe.output.pipeline, **sgd(recipe))
     rows = networks.rows()
-    gated_rows.check_rows(rows, recipe.num_frames)
-    dataset = listed or recipe.embedded.draw(
-        recipe.output, recipe.data.class_names, size=(64, 64), frames=2 * recipe.num_frames
-    )
+    gated_rows.check_rows(rows)
+    for reason in dict.fromkeys(row.missing for row in rows if row.missing):
+        say(f"not run: {reason}")
+    longest = max(networks.resnext_frames, networks.i3d_frames)
+    dataset = listed or recipe.embedded.draw(recipe.output, recipe.data.class_names, size=(64, 64), frames=2 * longest)
     split = split or split_up(recipe, dataset)
     protocol = split.protocol
 
     with open_run(EXPERIMENT, recipe, f"{dataset.name}-{protocol}{recipe.split}", dataset, "videos") as run:
         # Only videos of the split: of HMDB51 others are in none.
         of_split = dataset.subset([*split.train.records, *split.test.records])
-        cut_clips = cut(of_split, recipe.num_frames, recipe.clips_per_video, recipe.output.workers)
-        data = {}  # network -> its clips
+        cut_clips, data, counts, skipped = {}, {}, {}, {}  # by frames of a clip; by network, twice; by path
         for network in dict.fromkeys(row.network for row in rows if not row.missing):
+            frames = networks.frames_of(network)
+            if frames not in cut_clips:
+                cut_clips[frames] = cut(of_split, frames, recipe.clips_per_video, recipe.output.workers)
             data[network] = prepared = prepare(
-                cut_clips, recipe.output.cache, recipe.num_frames, networks.size_of(network), "dense", recipe.short,
+                cut_clips[frames], recipe.output.cache, frames, networks.size_of(network), "dense", recipe.short,
                 "crop", recipe.output.workers, beam=recipe.output.pipeline,
             )  # fmt: skip
+            skipped |= {video.path: video.reason for video in prepared.skipped}
+            counts[network] = {"num_frames": frames, "clips": len(prepared), "skipped": len(prepared.skipped)}
             if network == "i3d_flow":
                 data[network] = flow_clips(prepared, recipe.output.cache / "flow", recipe.flow_method)
-        run.keep(prepared.path / "skipped.csv")
-        paths = set(prepared.record_paths)
-        train, test = (part.subset(r for r in part.records if r.path in paths) for part in (split.train, split.test))
+        run.write_skipped(skipped)
+        # All networks are measured on the same videos.
+        seen = [set(part.record_paths) for part in data.values()]
+        train, test = (
+            part.subset(record for record in part.records if all(record.path in paths for paths in seen))
+            for part in (split.train, split.test)
+        )
         if not len(train) or not len(test):
             raise DatasetError(f"{dataset.root}: no video of one part of the {protocol} split can be read")
         split = replace(split, train=train, test=test)
         of_both = dataset.subset(train.records + test.records)
-        found = None if recipe.data.embedded else audited(of_both, run, recipe.output.workers)
+        found = audited(of_both, run, recipe.output.workers) if data and not recipe.data.embedded else None
         results = {
             "dataset": {
-                "name": dataset.name, "classes": list(dataset.class_names),
-                "videos": len(split.train) + len(split.test), "clips": len(prepared),
-                "skipped_clips": len(prepared.skipped), "num_frames": recipe.num_frames, "notes": list(dataset.notes),
-                "as_in_paper": as_in_paper(recipe, dataset, protocol),
+                "name": dataset.name, "classes": list(dataset.class_names), "videos": len(of_both), "clips": counts,
+                "notes": list(dataset.notes),
             },
+            "settings": paper_settings(
+                recipe, PAPER, **{"data set": dataset.name}, videos=len(dataset), classes=len(dataset.class_names),
+                protocol=protocol, weights="random" if None in networks.sources.values() else "Kinetics",
+            ),
             "paper": {"9": PAPER_TABLE_9, "10": PAPER_TABLE_10},
             "protocol": protocol, "split": recipe.split, "seeds": seeds, "epochs": recipe.training.epochs,
             "frozen": networks.frozen,
@@ -191,29 +242,31 @@ def main(recipe: Recipe) -> None:
         answered, tested = {}, {}  # (row, seed) -> what it answered; row -> the test clips
 
         def trial(row, number: int, seed: int) -> dict:
-            parts = Parts.of(data[row.network], *(clips_of(cut_clips, part) for part in split.parts(seed)))
+            clips = cut_clips[networks.frames_of(row.network)]
+            parts = Parts.of(data[row.network], *(clips_of(clips, part) for part in split.parts(seed)))
             outcome = trainer.train(row, parts, run.training / f"seed{seed}_{row.name}", seed)
             predictions = VideoPredictions.of(parts.test.record_paths, parts.test.labels, outcome.probabilities)
             answered[row.name, seed], tested[row.name], found = predictions, parts.test, outcome.as_dict()
+            counts[row.network]["test"] = len(parts.test)
             return gated_rows.scores(predictions) | {
                 **{name: found[name] for name in ("best_epoch", "history", "seconds", "parameters")},
                 "training_clips": len(parts.train), "validation_clips": len(parts.validation or ()),
             }  # fmt: skip
 
         trials, states = run_rows(rows, [recipe.split], seeds, trial, "video_accuracy")
-        if all(state["status"] != "run" for state in states.values()):
+        if data and not tested:
             raise ValueError("None of the networks could be trained; the reasons are above")
-        results["test_clips"] = len(next(iter(tested.values())))
         groups = {str(record.path): record.group for record in split.test.records}
         results["rows"] = gated_rows.as_results(rows, states, trials, answered, groups)
         results["comparisons"] = gated_rows.comparisons(results["rows"], trials)
 
         # The network that is shown.
-        results["shown"] = shown = gated_rows.shown_row(results["rows"])
-        folder, pictures, row = run.training / f"seed{seeds[0]}_{shown}", [], results["rows"][shown]
-        run.keep(folder / "model.keras")
-        run.keep(folder / "history.csv")
-        if row["modality"] == "rgb":
+        results["shown"], pictures = (shown := gated_rows.shown_row(results["rows"])), []
+        if shown is not None:
+            folder, row = run.training / f"seed{seeds[0]}_{shown}", results["rows"][shown]
+            run.keep(folder / "model.keras")
+            run.keep(folder / "history.csv")
+        if shown is not None and row["modality"] == "rgb":
             model, _ = load_model(folder / "model.keras")
             predictions = ClipPredictions(
                 model, tested[shown], answered[shown, seeds[0]].clips, methods=("gradcam", "3dcam")
@@ -226,8 +279,8 @@ def main(recipe: Recipe) -> None:
 def check(recipe: Recipe) -> None:
     """Raises ValueError for options that are out of their range or do not go together."""
     check_options(
-        recipe, t=(1, None), num_frames=(8, None), clips_per_video=(1, None), resnext_size=(32, 4096),
-        i3d_size=(32, 4096), i3d_width=(0.01, None), clips=(10, None),
+        recipe, t=(1, None), resnext_frames=(8, None), i3d_frames=(8, None), clips_per_video=(1, None),
+        resnext_size=(32, 4096), i3d_size=(32, 4096), i3d_width=(0.01, None), clips=(10, None),
     )  # fmt: skip
     whole_numbers("--seeds", recipe.seeds)
     recipe.networks.check()
@@ -243,18 +296,6 @@ def split_up(recipe: Recipe, dataset) -> Split:
     """The data set in two parts."""
     protocol, seeds = recipe.protocol or strictest_protocol(dataset), whole_numbers("--seeds", recipe.seeds)
     return Split.of(dataset, protocol, recipe.split, recipe.training.validation, seeds)
-
-
-def as_in_paper(recipe: Recipe, dataset, protocol: str) -> bool:
-    """Whether the figures of the paper may be of these data and these networks."""
-    chosen, paper = options(recipe), options(PRESETS["paper"])
-    return (
-        dataset.name == "ucf101"
-        and (len(dataset), len(dataset.class_names)) == UCF101
-        and protocol == "official"
-        and all(chosen[name] == paper[name] for name in PAPER_SETTING)
-        and all(file is not None for file in recipe.networks.sources.values())
-    )
 
 
 if __name__ == "__main__":

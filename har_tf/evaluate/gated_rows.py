@@ -20,6 +20,12 @@ NETWORKS = {
     "i3d": "the RGB checkpoint of kinetics-i3d or rgb_imagenet.pt of pytorch-i3d",
     "i3d_flow": "the flow checkpoint of kinetics-i3d or flow_imagenet.pt of pytorch-i3d",
 }
+# What names of layers begin with, from input to output.
+_I3D = ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
+STAGES = {
+    "resnext_taps": ("conv3d_1a_7x7", "maxpool3d_2a_3x3", "layer1", "layer2", "layer3", "layer4"),
+    "i3d_taps": ("conv3d_1a_7x7", "conv3d_2b_1x1", "conv3d_2c_3x3", *(f"mixed_{part}" for part in _I3D), "maxpool3d"),
+}
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,13 @@ class Networks:
     pool_channels: bool = False
     """Pool channels too, as the text of section 3.9 says; gates then have next to nothing to classify by."""
     resnext_size: int = 112
-    """Side of the square frames of 3D ResNeXt."""
+    """Side of the square frames of 3D ResNeXt: 112 as its published weights were trained, 224 by Table 1."""
     i3d_size: int = 224
     """Side of the square frames of I3D."""
+    resnext_frames: int = 16
+    """Frames of a clip of 3D ResNeXt (section 4)."""
+    i3d_frames: int = 16
+    """Frames of a clip of I3D, of RGB and flow: 16 by section 4, 64 by Table 2."""
     resnext_blocks: tuple[int, int, int, int] = (3, 4, 23, 3)
     """Residual blocks of the four stages of 3D ResNeXt; 3 4 23 3 is 101 layers."""
     resnext_width: int = 128
@@ -66,6 +76,11 @@ class Networks:
             raise ValueError(f"--tables must be 9, 10 or both, separated by a comma. Received: {self.tables!r}")
         if len(words(self.i3d_taps)) != 3:
             raise ValueError(f"--i3d-taps must be the three layers that Table 10 numbers. Received: {self.i3d_taps!r}")
+        for option, table in (("resnext_taps", "9"), ("i3d_taps", "10")):
+            for tap in words(getattr(self, option)) if table in tables else ():
+                if not tap.startswith(STAGES[option]):
+                    flag, known = option.replace("_", "-"), ", ".join(STAGES[option])
+                    raise ValueError(f"--{flag} names layers, which begin with {known}. Received: {tap!r}")
         if self.frozen and None in self.sources.values():
             raise ValueError(f"--frozen keeps published weights. Received: --weights {self.weights}")
         for name, file in self.sources.items():
@@ -88,6 +103,10 @@ class Networks:
     def size_of(self, network: str) -> tuple[int, int]:
         """Height and width of the frames that a network takes."""
         return (self.resnext_size if network == "resnext3d" else self.i3d_size,) * 2
+
+    def frames_of(self, network: str) -> int:
+        """Frames of the clips that a network takes."""
+        return self.resnext_frames if network == "resnext3d" else self.i3d_frames
 
     def taps_of(self, network: str) -> tuple[str, ...]:
         """All layers of a network that some row gates."""
@@ -138,6 +157,12 @@ class Row:
         return {"label": self.label, "table": table, "modality": modality, "taps": self.taps}
 
     @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(time, height, width, channels) of its clips."""
+        channels = 2 if self.network == "i3d_flow" else 3
+        return (self.networks.frames_of(self.network), *self.networks.size_of(self.network), channels)
+
+    @property
     def weights(self) -> Path | None:
         """File with its Kinetics weights; None: random ones."""
         return self.networks.sources.get(self.network)
@@ -180,20 +205,16 @@ class Row:
         return gated(model, self.taps, t=asked.t, classifier=asked.classifier, pool_channels=asked.pool_channels)
 
 
-def check_rows(rows: list[Row], num_frames: int) -> None:
-    """Builds every row once, and every network once with its weights, so that what does not fit shows before any work.
+def check_rows(rows: list[Row]) -> None:
+    """Builds every row that has weights, once for each network with them, so that what does not fit shows early.
 
     Raises:
-        ValueError: see `Row.build`; or no row can be run.
+        ValueError: see `Row.build`.
     """
-    if all(row.missing for row in rows):
-        raise ValueError(f"No row can be run: {'; '.join(dict.fromkeys(row.missing for row in rows))}")
-    imported = set()
-    for row in rows:
-        channels = 2 if row.network == "i3d_flow" else 3
-        shape = (num_frames, *row.networks.size_of(row.network), channels)
-        row.build(shape, 2, row.network not in imported)
-        imported.add(row.network)
+    ready = [row for row in rows if not row.missing]
+    first = {row.network: row for row in reversed(ready)}  # with weights, which take longest, and so last
+    for row in sorted(ready, key=lambda row: row is first[row.network]):
+        row.build(row.shape, 2, row is first[row.network])
 
 
 def scores(predictions: VideoPredictions) -> dict:
@@ -263,8 +284,8 @@ def comparisons(rows: Mapping, trials: Mapping) -> list[dict]:
     return compared
 
 
-def shown_row(rows: Mapping) -> str:
-    """The network that is shown in pictures and saved: the gated 3D ResNeXt, else the best gated I3D."""
+def shown_row(rows: Mapping) -> str | None:
+    """The network that is shown in pictures and saved: the gated 3D ResNeXt, else the best gated I3D; None: no row."""
     run = {name: row["video_accuracy"] for name, row in rows.items() if row["status"] == "run" and name != BOTH}
     gated = [name for name in run if rows[name]["taps"] and rows[name]["modality"] == "rgb"]
-    return "resnext3d_gated" if "resnext3d_gated" in run else max(gated or run, key=run.get)
+    return "resnext3d_gated" if "resnext3d_gated" in run else max(gated or run, key=run.get, default=None)

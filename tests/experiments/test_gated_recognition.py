@@ -17,7 +17,8 @@ from experiments.gated_recognition import PRESETS, Recipe
 from har_tf import training, trial
 from har_tf.command import guarded
 from har_tf.datasets.cut import clips_of, cut
-from har_tf.evaluate.gated_rows import Networks, Row, check_rows
+from har_tf.evaluate import gated_rows
+from har_tf.evaluate.gated_rows import STAGES, Networks, Row
 from har_tf.evaluate.videos import VideoPredictions
 from har_tf.experiment import changed
 from har_tf.models import kinetics, resnext3d
@@ -74,7 +75,8 @@ def recipe(tmp_path_factory) -> Recipe:
     return changed(
         PRESETS["figures"],
         clips=40,
-        num_frames=8,
+        resnext_frames=8,
+        i3d_frames=8,
         resnext_size=48,
         i3d_size=40,
         epochs=2,
@@ -200,7 +202,9 @@ def test_baseline_and_gated_take_the_same_steps(results):
 def test_parts_share_no_video_and_no_group(results):
     assert results["protocol"] == "group"
     assert results["overlap"]["with_sibling"] == 0
-    assert results["test_clips"] == 2 * results["test_videos"] == 20
+    counts = {"num_frames": 8, "clips": 80, "skipped": 0, "test": 20}
+    assert results["dataset"]["clips"] == dict.fromkeys(("resnext3d", "i3d", "i3d_flow"), counts)
+    assert results["test_videos"] == 10
     assert results["training_videos"] == 30
 
 
@@ -292,10 +296,13 @@ def test_rows_without_weights_are_not_run_and_say_why():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"resnext_taps": "layer4,layer9"}, "layer9.*layer1"),
-        ({"i3d_taps": "mixed_3c,mixed_4f,mixed_9z", "tables": "10"}, "mixed_9z.*mixed_3c"),
+        ({"resnext_taps": "layer4,layer9"}, "layer1.*layer9"),
+        ({"i3d_taps": "mixed_3c,mixed_4f,mixed_9z", "tables": "10"}, "mixed_3c.*mixed_9z"),
         ({"i3d_taps": "mixed_3c"}, "three layers"),
-        ({"num_frames": 4}, "--num-frames must be at least 8. Received: 4"),
+        ({"resnext_taps": "nope"}, "--resnext-taps names layers, which begin with conv3d.*layer4. Received: 'nope'"),
+        ({"i3d_taps": "mixed_3c,mixed_4f,nope"}, "--i3d-taps names layers, .*mixed_5c, maxpool3d. Received: 'nope'"),
+        ({"resnext_taps": "layer4,layer1_9_x"}, "layer1_9_x.*layer1"),
+        ({"i3d_frames": 4}, "--i3d-frames must be at least 8. Received: 4"),
         ({"weights": "resnext=none"}, "resnext3d, i3d, i3d_flow"),
         ({"weights": "i3d=gone.pt"}, "gone.pt: no such weights file"),
         ({"tables": "8"}, "--tables must be 9, 10"),
@@ -312,14 +319,45 @@ def test_what_is_wrong_shows_before_any_work(recipe, tmp_path, capsys, options, 
     assert not list(tmp_path.rglob("*.mp4")) and not (tmp_path / "gated_recognition").exists()
 
 
-def test_weights_of_another_network_and_none_at_all_are_refused_before_any_work(recipe, tmp_path, capsys):
+def test_weights_of_another_network_are_refused_before_any_work(recipe, tmp_path, capsys):
     resnext3d((8, 48, 48, 3), include_top=False, blocks=(1, 2, 1, 1), width=32).save_weights(tmp_path / "a.weights.h5")
     wrong = changed(recipe, out=tmp_path / "out", tables="9", weights=f"resnext3d={tmp_path / 'a.weights.h5'}")
     assert guarded(lambda: gated_recognition.main(wrong)) == 1
     assert "a.weights.h5: not the weights of resnext3d" in capsys.readouterr().err
-    with pytest.raises(ValueError, match=r"No row can be run: needs weights: --weights resnext3d=FILE.*; needs"):
-        check_rows(changed(recipe, weights=None).networks.rows(), 8)
     assert not list((tmp_path / "out").rglob("*.mp4"))
+
+
+def test_without_weights_the_rows_are_listed_as_not_run_and_nothing_is_decoded(recipe, monkeypatch):
+    monkeypatch.setattr("har_tf.store.prepare.prepare", lambda *_, **options: pytest.fail("decoded"))
+    gated_recognition.main(changed(recipe, weights=None, run="none"))
+    run = recipe.output.out / "gated_recognition" / "none"
+    results = json.loads((run / "results.json").read_text())
+    assert list(results["rows"]) == ROWS and {row["status"] for row in results["rows"].values()} == {"not run"}
+    assert "--weights i3d=FILE, the RGB checkpoint of kinetics-i3d" in (run / "tables" / "table_10.md").read_text()
+    assert "resnext-101-kinetics.pth" in (run / "report.html").read_text()
+
+
+def test_each_network_takes_clips_of_its_own_length(recipe, monkeypatch):
+    monkeypatch.setattr(gated_rows, "GATED_I3D", ("3",))  # the other rows take the same way
+    run = run_small(changed(recipe, i3d_frames=16, flow=False, epochs=1, overlays=0, run="lengths", clips=20))
+    results = json.loads((run / "results.json").read_text())
+    clips = {name: (of["num_frames"], of["clips"]) for name, of in results["dataset"]["clips"].items()}
+    assert clips == {"resnext3d": (8, 4 * 20), "i3d": (16, 2 * 20)}, "videos are twice the longest clip"
+    assert load_model(run / "training" / "seed0_i3d" / "model.keras")[0].input_shape[1] == 16
+    assert "I3D" in (run / "tables" / "table_10.md").read_text()
+
+
+def test_names_of_stages_are_what_the_networks_begin_with():
+    from har_tf.models import i3d
+    from har_tf.models.taps import taps
+
+    networks = {
+        "resnext_taps": resnext3d((8, 32, 32, 3), 2, blocks=(1, 1, 1, 1), width=32),
+        "i3d_taps": i3d((8, 32, 32, 3), 2, width=0.05),
+    }
+    for option, model in networks.items():
+        names = [tap.name for tap in taps(model)]
+        assert names and all(name.startswith(STAGES[option]) for name in names)
 
 
 @pytest.mark.parametrize("broken", ["train", "test"])
@@ -333,9 +371,7 @@ def test_a_part_without_readable_videos_is_told_before_validation_videos_are_hel
                 write_video(folder / f"{i}.mp4", rng.integers(0, 256, (8, 16, 16, 3), dtype=np.uint8))
                 if part == broken:
                     (folder / f"{i}.mp4").write_bytes(b"no video")
-    wrong = changed(
-        recipe, dataset=str(tmp_path / "videos"), tables="9", validation=0.5, num_frames=8, out=tmp_path / "runs"
-    )
+    wrong = changed(recipe, dataset=str(tmp_path / "videos"), tables="9", validation=0.5, out=tmp_path / "runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kinetics, "resnext3d", small_resnext3d)
         assert guarded(lambda: gated_recognition.main(wrong)) == 1

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from har_tf.evaluate.comparison import Verdict
-from har_tf.report import plots
+from har_tf.report import plots, settings
 from har_tf.report.page import Figure, Page, Section, both_sides, headed, restored, split_line
 from har_tf.report.tables import Table, interval
 
 NETWORKS = {9: "3D ResNeXt", 10: "I3D"}  # by table
 PLAIN = {"3D ResNeXt": "resnext3d", "I3D": "i3d"}  # the row without gates
-PAPER = {9: ("Paper: frame-wise total", "Paper: video-wise"), 10: ("Paper: accuracy",)}
+PAPER = {9: ("frame-wise total", "video-wise"), 10: ("accuracy",)}  # columns
+LABELS = {"resnext3d": "3D ResNeXt", "i3d": "I3D", "i3d_flow": "I3D of flow"}
 
 
 def page(results: Mapping, figures: Path) -> Page:
@@ -20,13 +21,14 @@ def page(results: Mapping, figures: Path) -> Page:
     texts = [*helps, *(" ".join(compared["sentences"]) for compared in results["comparisons"])]
     if sum(compared["table"] == 10 for compared in results["comparisons"]) > 1:
         texts.append("Where several choices of layers are tested at 0.05 each, one may pass by chance.")
-    sections = [Section("Does gating help?", text="\n\n".join(texts))]
+    sections = [Section("Does gating help?", text="\n\n".join(texts) or "Nothing to compare.")]
     for number, network in NETWORKS.items():
         if _rows(results, number):
             title = headed(f"Table {number}", f"{network}, with and without gates", _numbered(results))
             sections.append(Section(title, tables=[tables[f"table_{number}"]]))
             sections.append(Section(f"{network}: curves", figures=_curves(results, number, figures)))
-    shown = results["rows"][results["shown"]]
+    sections += [settings.section(results["settings"]), *both_sides({_split_line(results): results})]
+    shown = results["shown"] and results["rows"][results["shown"]]
     random = any(row.get("weights", "") is None for row in results["rows"].values())
     return Page(
         "Gated recognition",
@@ -34,10 +36,13 @@ def page(results: Mapping, figures: Path) -> Page:
             "data": _data_line(results),
             "protocol": f"{_split_line(results)}: {split_line(results)}",
             "accuracy": f"{shown['video_accuracy']:.4f} video-wise, {shown['clip_accuracy']:.4f} clip-wise "
-            f"({shown['label']})",
+            f"({shown['label']})"
+            if shown
+            else "no row was run",
             "gating": " ".join(helps) or "Nothing to compare.",
+            "the paper": settings.fact(results["settings"]),
         },
-        [*sections, *both_sides({_split_line(results): results}), *restored(results["pictures"])],
+        [*sections, *restored(results["pictures"])],
         "Networks that start from random weights: this page shows the whole path, not what the paper measured."
         if random
         else None,
@@ -69,8 +74,8 @@ def conclusion(results: Mapping) -> list[str]:
 
 
 def table_of(results: Mapping, number: int) -> Table:
-    """Table 9 or 10; with the paper's figures only where the data are those they may be of."""
-    seeds, as_in_paper = results["seeds"], results["dataset"]["as_in_paper"]
+    """Table 9 or 10; with the paper's figures, on the data that they may be of."""
+    seeds, of_paper = results["seeds"], results["dataset"]["name"] == "ucf101"
     columns = {
         "Network": "label",
         "Modality": "modality",
@@ -81,33 +86,36 @@ def table_of(results: Mapping, number: int) -> Table:
         "Parameters": "parameters",
         "Training (min)": lambda row: row["training_seconds"] / 60 if row["status"] == "run" else None,
     }
-    for i, title in enumerate(PAPER[number] if as_in_paper else ()):
-        columns[title] = lambda row, i=i: row["paper"][i]
+    for i, title in enumerate(PAPER[number] if of_paper else ()):
+        columns[settings.paper_title(results["settings"], title)] = lambda row, i=i: row["paper"][i]
     quoted = results["paper"][str(number)]
     rows = [{"paper": quoted.get(name, [None, None]), **row} for name, row in _rows(results, number).items()]
     epoch = "epoch that was best on validation videos" if results["validation"] else "last"
-    notes = [
-        f"Measured on {_data_line(results)}, {_split_line(results)}: {results['test_videos']} test videos, "
-        f"{results['test_clips']} clips. {interval_text(rows)}",
-        f"{results['epochs']} epochs, the same clips in the same order for all, measured after the {epoch}; "
-        + (f"mean of {len(seeds)} seeds." if len(seeds) > 1 else f"seed {seeds[0]}."),
-    ]
+    notes = []
+    if any(row["status"] == "run" for row in rows):
+        of = [n for n in results["dataset"]["clips"] if n.startswith("resnext3d" if number == 9 else "i3d")]
+        test = ", ".join(f"{results['dataset']['clips'][n]['test']} clips of {LABELS[n]}" for n in of)
+        notes += [
+            f"Measured on {_data_line(results, of)}, {_split_line(results)}: {results['test_videos']} test videos, "
+            f"{test}. {interval_text(rows)}",
+            f"{results['epochs']} epochs, the same clips in the same order for all, measured after the {epoch}; "
+            + (f"mean of {len(seeds)} seeds." if len(seeds) > 1 else f"seed {seeds[0]}."),
+        ]
     if results.get("frozen"):
         notes.append("Only the classifier and the gates are trained; the networks stay as they are published.")
-    starts = {}
+    starts, failed = {}, {}
     for row in rows:
         if row["status"] == "run":
             starts.setdefault(_start(row), []).append(_name(row))
         else:
-            notes.append(f"{_name(row)}: {row['status']}, {row['reason']}.")
+            failed.setdefault(f"{row['status']}, {row['reason']}", []).append(_name(row))
+    notes += [f"{'; '.join(of)}: {why}." for why, of in failed.items()]
     notes += [f"From {start}: {'; '.join(of)}." for start, of in starts.items()]
-    if as_in_paper:
-        notes.append(
-            "The paper does not say which data, split and starting weights its figures are of; UCF101, split 1, is the "
-            "likeliest."
-        )
+    if of_paper:
+        notes.append("The paper does not say of which data and split its figures are; UCF101, split 1, is likeliest.")
+        notes += settings.paper_note(results["settings"])
     elif _numbered(results):
-        notes.append("The paper's figures were measured on other data or other networks and are not set beside these.")
+        notes.append("The paper's figures were measured on other data and are not set beside these.")
     return Table.of(
         headed(f"Table {number}", f"{NETWORKS[number]} with and without gates", _numbered(results)),
         rows, columns, notes=notes, formats={"Parameters": ",", "Training (min)": ".1f"},
@@ -162,13 +170,18 @@ def _start(row: Mapping) -> str:
     return f"{row['weights']}, with a new classifier" if row["weights"] else "random weights"
 
 
-def _data_line(results: Mapping) -> str:
+def _data_line(results: Mapping, networks: Sequence[str] | None = None) -> str:
+    """Videos and clips in words; `networks`: whose clips, None: of all."""
     data = results["dataset"]
-    skipped = f" ({data['skipped_clips']} unreadable left out)" if data["skipped_clips"] else ""
-    return (
-        f"{data['clips']} clips of {data['num_frames']} frames{skipped} of {data['videos']} videos of "
-        f"{len(data['classes'])} classes of {data['name']}"
-    )
+    clips = {}  # clips in words -> the networks that take them
+    for name, of in data["clips"].items():
+        skipped = f" ({of['skipped']} unreadable left out)" if of["skipped"] else ""
+        if networks is None or name in networks:
+            clips.setdefault(f"{of['clips']} clips of {of['num_frames']} frames{skipped}", []).append(LABELS[name])
+    videos = f"{data['videos']} videos of {len(data['classes'])} classes of {data['name']}"
+    if len(clips) < 2:
+        return "".join(f"{text} of " for text in clips) + videos
+    return "; ".join([videos, *(f"{text} ({', '.join(names)})" for text, names in clips.items())])
 
 
 def _split_line(results: Mapping) -> str:

@@ -1,6 +1,7 @@
 """Tables 9 and 10 and what is concluded from them, from results alone."""
 
 from experiments.gated_recognition import PAPER_TABLE_9, PAPER_TABLE_10
+from har_tf.paper import Says, compare
 from har_tf.report.page import Figure, Section, stored
 from har_tf.report.pages.gated_recognition import conclusion, page, table_of
 
@@ -17,7 +18,7 @@ ROWS = [
 ]
 
 
-def fake_results(as_in_paper=False, weights="a.pth", **statuses):
+def fake_results(data="ucf101", weights="a.pth", epochs=50, **statuses):
     def row(name, table):
         about = {"label": name, "table": table, "modality": "rgb", "taps": []}
         if name in statuses:
@@ -36,13 +37,16 @@ def fake_results(as_in_paper=False, weights="a.pth", **statuses):
             "trials": [{"history": history}, {"history": history}],
         }
 
-    data = {"name": "ucf101", "classes": ["a", "b"], "videos": 13320, "clips": 155000, "skipped_clips": 0}
+    counts = {"num_frames": 16, "clips": 155000, "skipped": 0, "test": 41822}
+    clips = {"resnext3d": counts, "i3d": counts | {"num_frames": 64, "clips": 39000, "test": 10400}}
+    data = {"name": data, "classes": ["a", "b"], "videos": 13320, "clips": clips}
     rows = {name: row(name, 9 if name.startswith("resnext") else 10) for name in ROWS}
     if "weights" in rows["i3d_3_rgb+flow"]:
         del rows["i3d_3_rgb+flow"]["weights"]
         rows["i3d_3_rgb+flow"] |= {"fused": ["i3d_3", "i3d_3_flow"], "modality": "rgb + flow"}
     return {
-        "dataset": data | {"num_frames": 16, "as_in_paper": as_in_paper},
+        "dataset": data,
+        "settings": compare({"step_epochs": Says(50, "section 4")}, {"step_epochs": epochs}),
         "protocol": "official",
         "split": 1,
         "paper": {"9": PAPER_TABLE_9, "10": PAPER_TABLE_10},
@@ -54,25 +58,47 @@ def fake_results(as_in_paper=False, weights="a.pth", **statuses):
         "epochs": 100,
         "validation": 0.0,
         "test_videos": 3783,
-        "test_clips": 41822,
         "rows": rows,
         "shown": "resnext3d_gated",
         "pictures": [],
     }
 
 
-def test_the_paper_s_figures_stand_only_beside_what_they_may_be_of():
-    nine, ten = (table_of(fake_results(True, i3d_3_flow="not run"), number) for number in (9, 10))
+def test_the_paper_s_figures_stand_beside_what_they_may_be_of():
+    nine, ten = (table_of(fake_results(i3d_3_flow="not run"), number) for number in (9, 10))
     assert nine.columns[-2:] == ("Paper: frame-wise total", "Paper: video-wise")
     assert [row[-2:] for row in nine.rows] == [(0.875, 0.891), (0.895, 0.919)]
     assert [row[-1] for row in ten.rows] == [0.962, 0.968, 0.967, 0.961, 0.971, None, 0.978]
-    assert any("does not say which data" in note for note in nine.notes)
+    assert any("does not say of which data" in note for note in nine.notes)
     assert ten.rows[5][2:6] == ("not run", "not run", None, None)
     assert any("not run, why" in note for note in ten.notes)
     for number in (9, 10):
-        other = table_of(fake_results(), number)
+        shorter = table_of(fake_results(epochs=6), number)
+        assert shorter.columns[-1].startswith("Paper, other settings: ")
+        assert any(note.endswith("this run's, other step epochs.") for note in shorter.notes)
+        other = table_of(fake_results("figures"), number)
         assert not any(column.startswith("Paper") for column in other.columns)
         assert any("not set beside these" in note for note in other.notes)
+
+
+def test_every_network_has_its_own_clips():
+    nine, ten = (table_of(fake_results(), number).notes[0] for number in (9, 10))
+    assert nine.startswith("Measured on 155000 clips of 16 frames of 13320 videos of 2 classes of ucf101, official")
+    assert "3783 test videos, 41822 clips of 3D ResNeXt." in nine
+    assert ten.startswith("Measured on 39000 clips of 64 frames of 13320") and "10400 clips of I3D." in ten
+
+
+def test_without_weights_every_row_is_not_run_and_the_page_stands(tmp_path):
+    results = fake_results(**dict.fromkeys(ROWS, "not run")) | {"shown": None}
+    results["dataset"] |= {"clips": {}}
+    published = page(results, tmp_path)
+    for number, table in ((9, "table_9"), (10, "table_10")):
+        assert {row[2] for row in published.tables[table].rows} == {"not run"}
+        assert published.tables[table].columns[-1].startswith("Paper: "), number
+        (note,) = (note for note in published.tables[table].notes if "not run, why" in note)
+        assert all(row[0] in note for row in published.tables[table].rows)
+    assert published.facts["accuracy"] == "no row was run" and published.summary is None
+    assert published.facts["data"] == "13320 videos of 2 classes of ucf101"
 
 
 def test_notes_say_what_the_weights_start_from():
@@ -96,7 +122,7 @@ def test_the_page_shows_tables_curves_and_pictures(tmp_path):
     assert list(published.tables) == ["table_9", "table_10"]
     titles = [section.title for section in published.sections]
     assert titles[0] == "Does gating help?"
-    assert titles[-2:] == ["I3D: curves", "Strip"]
+    assert titles[-3:] == ["I3D: curves", "What differs from the paper", "Strip"]
     assert {path.name for path in tmp_path.glob("table_*")} == {
         f"table_{n}_{metric}.png" for n in (9, 10) for metric in ("accuracy", "loss")
     }
