@@ -37,7 +37,7 @@ def table(settings: Mapping, notes: Sequence[str] = ()) -> Table:
 
 def fact(settings: Mapping) -> str:
     """For the header of the page: whether the run is as in the paper, or in what it is not."""
-    return "as in the paper, in all that it says" if as_in_paper(settings) else f"other {_named(settings)}"
+    return "as in the paper, in all that it says" if as_in_paper(settings) else f"differs in {_named(settings)}"
 
 
 def paper_title(settings: Mapping, what: str) -> str:
@@ -49,7 +49,7 @@ def paper_note(settings: Mapping) -> list[str]:
     """What stands under a table with the paper's figures: nothing where the settings are the paper's."""
     if as_in_paper(settings):
         return []
-    return [f"The paper's figures were measured with other settings than this run's, other {_named(settings)}."]
+    return [f"The paper's figures are of other settings than this run's, which differs in {_named(settings)}."]
 
 
 def value(found: Any) -> str:

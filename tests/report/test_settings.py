@@ -42,10 +42,10 @@ def test_what_differs_is_a_table_and_stands_beside_the_paper_s_figures():
         ("tables", "9, 10 (section 5)", "9"),
     )
     assert "size: small frames are for two cores." in table.notes
-    assert settings.fact(found) == "other learning rate, size and bidirectional"
+    assert settings.fact(found) == "differs in learning rate, size and bidirectional"
     assert settings.paper_title(found, "accuracy") == "Paper, other settings: accuracy"
     (note,) = settings.paper_note(found)
-    assert note.endswith("other settings than this run's, other learning rate, size and bidirectional.")
+    assert note.endswith("other settings than this run's, which differs in learning rate, size and bidirectional.")
 
 
 def test_what_does_not_count_leaves_the_run_as_in_the_paper():

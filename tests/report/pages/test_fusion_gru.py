@@ -68,7 +68,7 @@ def test_the_paper_s_figures_stand_beside_its_data_sets():
     assert dict(zip(others.columns, others.rows[2], strict=True))["Paper: accuracy"] is None, "of other networks"
     shorter = table_2(fake_results("ucf101", epochs=5))
     assert dict(zip(shorter.columns, shorter.rows[2], strict=True))["Paper, other settings: accuracy"] == 0.9797
-    assert any(note.endswith("this run's, other epochs.") for note in shorter.notes)
+    assert any(note.endswith("this run's, which differs in epochs.") for note in shorter.notes)
     other = table_2(fake_results(seeds=(0, 1)))
     assert not any("Paper" in column for column in other.columns)
     assert "Deviation over seeds" in other.columns

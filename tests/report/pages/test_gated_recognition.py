@@ -75,7 +75,7 @@ def test_the_paper_s_figures_stand_beside_what_they_may_be_of():
     for number in (9, 10):
         shorter = table_of(fake_results(epochs=6), number)
         assert shorter.columns[-1].startswith("Paper, other settings: ")
-        assert any(note.endswith("this run's, other step epochs.") for note in shorter.notes)
+        assert any(note.endswith("this run's, which differs in step epochs.") for note in shorter.notes)
         other = table_of(fake_results("figures"), number)
         assert not any(column.startswith("Paper") for column in other.columns)
         assert any("not set beside these" in note for note in other.notes)

@@ -36,7 +36,7 @@ def test_the_paper_s_figures_stand_beside_its_data_and_say_where_other_settings_
         other = table_1(results)
         assert "Paper: accuracy" not in other.columns
         assert dict(zip(other.columns, other.rows[0], strict=True))["Paper, other settings: accuracy"] == 0.965
-        told = f"The paper's figures were measured with other settings than this run's, other {setting}."
+        told = f"The paper's figures are of other settings than this run's, which differs in {setting}."
         assert told in other.notes and told in table_2(results).notes
     assert not any("Paper" in column for column in table_1(fake_results("figures", "random")).columns)
 
@@ -54,7 +54,7 @@ def test_the_literature_s_figures_stand_only_in_runs_on_ucf101(tmp_path):
         shown = [made.title, *(s.title for s in made.sections), *(table.title for table in made.tables.values())]
         numbered = [title for title in shown if "Table" in title or "Figure" in title or "with Grad-CAM" in title]
         assert bool(numbered) is (data != "my_videos")
-        assert ("What differs from the paper" in shown) and made.facts["the paper"].startswith("other ")
+        assert ("What differs from the paper" in shown) and made.facts["the paper"].startswith("differs in ")
         assert not any("paper" in note for note in made.tables["table_1"].notes) or data != "my_videos"
 
 
