@@ -102,6 +102,13 @@ def test_a_data_set_may_have_a_preset_of_its_own(monkeypatch):
     with pytest.raises(SystemExit):
         run_cli(found.append, PRESETS | {"ucf101": changed(PRESETS["paper"], width=8)})
     assert (found[0].width, found[0].data.dataset) == (8, "ucf101")
+    # Where there is one for videos of one's own, the paper's is for the paper's data.
+    of_paper = changed(PRESETS["paper"], dataset="kinetics", width=5)
+    for arguments in (["--dataset", "V"], ["--dataset", "kinetics", "--data-dir", "V"], ["--data-dir", "V"], []):
+        monkeypatch.setattr(sys, "argv", ["x", *arguments])
+        with pytest.raises(SystemExit):
+            run_cli(found.append, PRESETS | {"paper": of_paper, "videos": changed(of_paper, width=6)})
+    assert [recipe.width for recipe in found[1:]] == [6, 5, 5, 3]
 
 
 def test_wrong_usage_exits_with_2(monkeypatch, capsys):
@@ -161,6 +168,8 @@ def test_ranges_are_checked_by_the_names_of_options():
             check_options(changed(Recipe(), **change))
     with pytest.raises(ValueError, match="--width must be between 1 and 2. Received: 3"):
         check_options(Recipe(), width=(1, 2))
+    with pytest.raises(ValueError, match="knows no options --runer=x|Apache Beam is not installed"):
+        check_options(changed(Recipe(), beam="--runer=x"))
 
 
 def test_augmentation_is_none_where_nothing_is_changed():

@@ -1,5 +1,7 @@
 """Tables of trials: every row on every split with every seed."""
 
+import importlib.util
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,6 +141,13 @@ def test_a_frozen_network_is_computed_once_and_learns_the_same(tmp_path, monkeyp
     np.testing.assert_allclose(saved.predict(parts.test.read(range(4)), verbose=0), stored.probabilities, atol=1e-5)
     with pytest.raises(ValueError, match=r"other settings \(frozen part"):  # other weights are another run
         trainer.train(Small(scale=0.5), parts, tmp_path / "stored", 1)
+    if importlib.util.find_spec("apache_beam"):  # workers of Beam compute the same bytes
+        computed = (store / "features.npy").read_bytes()
+        shutil.rmtree(store)
+        options = ["--runner=DirectRunner", "--direct_num_workers=2", "--direct_running_mode=multi_threading"]
+        trainer = Training(epochs=1, batch_size=4).trainer(beam=options)
+        trainer.train(Small(), parts, tmp_path / "beam", 1)
+        assert (store / "features.npy").read_bytes() == computed
     # A model that answers otherwise than what was trained is not handed on.
     monkeypatch.setattr(trial, "SAME", -1)
     with pytest.raises(RuntimeError, match="answers otherwise than its head on stored numbers"):
