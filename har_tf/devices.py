@@ -59,7 +59,9 @@ class _Shared(keras.distribution.DataParallel):
     """All weights on every device, and an equal share of each batch; a batch that has none is computed on each."""
 
     def get_data_layout(self, data_shape):
-        if self.num_processes == 1 and data_shape[0] % self.num_model_replicas:
+        from jax import process_count
+
+        if process_count() == 1 and data_shape[0] % self.device_mesh.devices.size:
             return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
         return super().get_data_layout(data_shape)
 
@@ -142,7 +144,7 @@ def replicas() -> int:
     """How many devices share a batch."""
     if under_jax():
         shared = keras.distribution.distribution()
-        return 1 if shared is None else shared.num_model_replicas
+        return 1 if shared is None else shared.device_mesh.devices.size
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
