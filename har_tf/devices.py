@@ -225,6 +225,13 @@ def predict(model: keras.Model, clips, batch_size: int = 32) -> np.ndarray:
         (N, C), of a dataset with the rows that fill up its batches.
     """
     strategy, of_batches = of(model), isinstance(clips, tf.data.Dataset)
+    if under_jax() and replicas() > 1 and not of_batches:  # whose `predict` wants the last batch as large as the first
+
+        def answered(*flat):
+            inputs = keras.tree.pack_sequence_as(clips, [np.asarray(each) for each in flat])
+            return tf.constant(model.predict_on_batch(inputs))
+
+        return in_batches(answered, batch_size, *map(np.asarray, keras.tree.flatten(clips)))
     if strategy is None:
         return model.predict(clips, None if of_batches else batch_size, verbose=0)
     if model not in _predictors:

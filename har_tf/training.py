@@ -117,8 +117,10 @@ def _fit(model, train, validation, recipe, run_dir, inputs, verbose) -> History:
         raise ValueError(
             f"The batches of an epoch must have a known number of at least 1. Received: cardinality {steps}"
         )
-    if validation is not None and replicas > 1 and len(validation.element_spec) == 2:
-        validation = padded(validation)
+    if validation is not None and devices.replicas() > 1 and len(validation.element_spec) == 2:
+        # Model.fit takes means over batches.
+        clips = sum(len(labels) for _, labels in validation) if devices.under_jax() else None
+        validation = padded(validation, clips=clips)
     model.compile(
         optimizer=_optimizer(recipe, steps, replicas),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),

@@ -9,7 +9,7 @@ from keras import layers
 
 from har_tf import devices, pipeline, training
 
-CLIPS, BATCH, EPOCHS = 48, 16, 3
+CLIPS, BATCH, EPOCHS = 52, 16, 3
 
 
 class Killed(BaseException):

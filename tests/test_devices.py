@@ -93,8 +93,12 @@ model, history = trained(Path("one"), start=start)
 found["one"], found["history"] = model.get_weights(), history.epochs
 clips = np.random.default_rng(0).integers(0, 256, (2, 4, 8, 8, 3), dtype=np.uint8)
 found["maps"] = [by_method(model, clips, ["gradcam"])[""].maps for _ in range(2)]
-found["eight"] = trained(Path("eight"), "mirrored", start)[0].get_weights()
+odd = np.resize(clips, (41, *clips.shape[1:]))
+eight = trained(Path("eight"), "mirrored", start)[0]
+found["eight"] = eight.get_weights()
 assert devices.replicas() == 8 and devices.described().startswith("8 CPUs, mirrored, JAX; float32")
+answers = devices.predict(eight, odd, 16), eight.predict_on_batch(odd)[:41]
+np.testing.assert_allclose(*answers, rtol=1e-5)
 found["whole"] = trained(Path("whole"), "mirrored", dropout=0.5)[0].get_weights()
 with contextlib.suppress(Killed):
     trained(Path("killed"), "mirrored", dropout=0.5, killed_in=2)
