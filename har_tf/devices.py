@@ -170,7 +170,7 @@ def shared(function: Callable, signature: Sequence[tf.TensorSpec], strategy: tf.
         return tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
     replicas = strategy.num_replicas_in_sync
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @tf.function(autograph=False)  # anew for every size of a batch: XLA compiles a GRU's gradient for known sizes only
     def run(*values):
         found = strategy.run(function, args=values)
         if len(strategy.extended.worker_devices) < replicas:  # others are of other machines

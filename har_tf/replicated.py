@@ -41,16 +41,18 @@ def fit(
     )
     with strategy.scope(), _synchronized(model):
         train_step, test_step = _steps(model, recipe, strategy)
+        together, several = _together(strategy), _several(train_step)
         batches = iter(strategy.experimental_distribute_dataset(train))
         held_out = None if validation is None else strategy.experimental_distribute_dataset(validation)
         callbacks.on_train_begin()
         for epoch in epochs:
             callbacks.on_epoch_begin(epoch)
             sums = 0.0
-            for step in range(steps):
+            for step in range(0, steps, together):
+                count = min(together, steps - step)
                 callbacks.on_train_batch_begin(step)
-                sums += train_step(next(batches))
-                callbacks.on_train_batch_end(step, _logs(sums))
+                sums += train_step(next(batches)) if together == 1 else several(batches, tf.constant(count))
+                callbacks.on_train_batch_end(step + count - 1, _logs(sums))
             logs = _logs(sums)
             if held_out is not None:
                 logs |= {f"val_{name}": value for name, value in _logs(sum(map(test_step, held_out))).items()}
@@ -101,6 +103,24 @@ def _steps(model: keras.Model, recipe: TrainingRecipe, strategy: tf.distribute.S
         return run
 
     return over_replicas(learn), over_replicas(lambda *batch: measured(*batch, False)[1])
+
+
+def _together(strategy: tf.distribute.Strategy) -> int:
+    """How many steps are taken in one call; between two calls a TPU waits for this process."""
+    return 8 if isinstance(strategy, tf.distribute.TPUStrategy) else 1
+
+
+def _several(step):
+    """A function of an iterator of dealt batches and a number: takes so many steps, and adds up what they give."""
+
+    @tf.function(autograph=False)
+    def run(batches, count):
+        def one(done, sums):
+            return done + 1, sums + step(next(batches))
+
+        return tf.while_loop(lambda done, _: done < count, one, (0, tf.zeros(3)))[1]
+
+    return run
 
 
 @contextmanager

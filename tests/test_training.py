@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import layers, ops
 from tensorflow.python.framework import config  # nothing public turns op determinism off again
 
-from har_tf import devices, training
+from har_tf import devices, replicated, training
 from har_tf.datasets.errors import DatasetError
 from har_tf.files.whole import alone
 from har_tf.pipeline import padded, passes, read_at
@@ -488,6 +488,20 @@ def test_several_devices_end_with_what_one_does(trained_on, count):
         np.testing.assert_allclose(several, one, atol=2e-4)
     np.testing.assert_allclose(answered, answers, atol=2e-4)
     assert answers.shape == (33, CLASSES)
+
+
+def test_steps_that_are_taken_in_one_call_are_the_same(data, tmp_path, monkeypatch):
+    """As a TPU takes them: of the four of an epoch here three and one."""
+    found, recipe = [], TrainingRecipe(2, 3e-2, clipnorm=0.05)
+    for together in (1, 3):
+        monkeypatch.setattr(replicated, "_together", lambda _, together=together: together)
+        with devices.mirrored(2).scope():
+            model = normalized()
+            train = functools.partial(odd, data, True, batch_size=8)
+            history = fit(model, train, None, recipe, tmp_path / str(together), verbose=0)
+        found.append((history.epochs["loss"], history.epochs["accuracy"], *model.get_weights()))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-6)
 
 
 def test_padded_validation_counts_every_clip_once(trained_on, data):

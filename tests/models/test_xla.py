@@ -11,6 +11,8 @@ import pytest
 import tensorflow as tf
 from tiny_networks import make_tiny
 
+from har_tf import devices
+from har_tf.concepts.tcav import _feature_rule, _gradient_rule
 from har_tf.explain import backward
 from har_tf.explain.layerwise import _rule
 from har_tf.explain.methods import METHODS
@@ -71,6 +73,12 @@ def made(monkeypatch):
         return model, [tf.constant(value, x.dtype) for x, value in zip(model.inputs, values, strict=True)]
 
     return make
+
+
+@pytest.fixture
+def one_size(monkeypatch):
+    """What explains is compiled for the size of its batches, as where several devices share them."""
+    monkeypatch.setattr(devices, "shared", lambda function, *_: tf.function(function, autograph=False))
 
 
 def without_dropout(model):
@@ -148,8 +156,8 @@ def test_train_and_predict_steps(name, made, monkeypatch):
     alike(predict(*inputs), lowered(predict, *inputs)[0](*inputs))
 
 
-@pytest.mark.parametrize("name", ["googlenet", "i3d", "resnext3d", "video_swin"])
-def test_explain_step_at_all_taps(name, made, monkeypatch):
+@pytest.mark.parametrize("name", ["cnn_gru", "googlenet", "i3d", "resnext3d", "video_swin", "fusion_gru"])
+def test_explain_step_at_all_taps(name, made, one_size, monkeypatch):
     """Of every method, from one pass for all of them."""
     make_tiny(monkeypatch, None)
     model, inputs = made(MODELS[name])
@@ -162,6 +170,18 @@ def test_explain_step_at_all_taps(name, made, monkeypatch):
     *found, off_compiled = compiled(*inputs, classes)
     alike(plain, found, rounding=1e-3, least=1e-2)  # before a LayerNorm maps times gradients sum up to 0
     assert max(*off, *off_compiled) < 1e-5, "from the model's own answers"
+
+
+def test_steps_of_tcav(made, one_size):
+    model, inputs = made(MODELS["cnn_gru"])
+    slopes = backward._function(model, taps(model), _gradient_rule("mean"), backward._build)
+    forward = backward._function(model, taps(model), _feature_rule("mean"), backward._build_forward)
+    classes = tf.constant([1, 1], tf.int64)
+    # Both are traced for XLA, before they run without.
+    compiled = lowered(lambda *given: slopes(*given), *inputs, classes)[0](*inputs, classes)
+    alike(slopes(*inputs, classes), compiled)
+    compiled = lowered(lambda *given: forward(*given), *inputs)[0](*inputs)
+    alike(forward(*inputs), compiled)
 
 
 @pytest.mark.parametrize("name", ["cnn_gru", "resnext3d"])
