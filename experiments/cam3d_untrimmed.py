@@ -1,6 +1,6 @@
 """3DCAM in untrimmed video: section 3.6 and Figures 2 to 6 of the 3DCAM paper.
 
-    python -m experiments.cam3d_untrimmed                                    # embedded data, 20 min on two cores
+    python -m experiments.cam3d_untrimmed                                    # embedded data, 20 to 30 min on two cores
     python -m experiments.cam3d_untrimmed --dataset thumos --data-dir THUMOS14 \\
         --weights resnext-101-kinetics-ucf101_split1.pth                     # the paper's, MultiTHUMOS
     python -m experiments.cam3d_untrimmed --dataset thumos --data-dir THUMOS14 --annotations thumos14 \\

@@ -407,6 +407,20 @@ def test_real_videos_without_weights_give_the_controls(shared, tmp_path):
     assert "resnext-101-kinetics-ucf101_split1.pth" in (run / "report.html").read_text()
 
 
+def test_ucf24_with_weights_of_ucf101_measures_accuracy(shared, tmp_path):
+    """101 outputs, among which the classes of the data are found by name: both tables of accuracy are there."""
+    recipe = changed(
+        PRESETS["ucf24"], weights=published(tmp_path / "ucf101.npz", 101), data_dir=shared / "data" / "ucf10",
+        lists=shared / "data" / "ucf24", partial=True, classes="Surfing,BasketballDunk", size=(64, 64), num_frames=4,
+        clips_per_video=1, frames_per_clip=1, overlays=0, taps="layer1,layer2", workers=0, out=tmp_path, run="r",
+    )  # fmt: skip
+    cam3d_localization.main(recipe)
+    found = json.loads((tmp_path / "cam3d_localization" / "r" / "results.json").read_text())
+    assert 0 <= found["measured"]["test"]["right"] <= 1
+    assert found["methods"]["3DCAM conv"]["acc2"] is not None
+    assert {entry["setting"] for entry in found["settings"]["differs"]} >= {"network", "test part", "size", "taps"}
+
+
 def test_pictures_are_explained_by_2dcam(tmp_path):
     """Twelve pictures with a bright square each, in ILSVRC's layout, and a network that is made of brightness."""
     rng = np.random.default_rng(0)
