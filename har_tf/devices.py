@@ -111,11 +111,28 @@ def strategy(kind: Kind = "one", tpu: str | None = None) -> tf.distribute.Strate
     if kind == "mirrored":
         return mirrored()
     if kind == "multiworker":
+        _check_cluster(os.environ.get("TF_CONFIG", ""))
         return tf.distribute.MultiWorkerMirroredStrategy()
     if kind == "tpu":
         return tf.distribute.TPUStrategy(_tpu(tpu or "local"))
     known = ", ".join(get_args(Kind))
     raise ValueError(f"Devices are {known}. Received: strategy={kind!r}")
+
+
+def _check_cluster(text: str) -> None:
+    """Raises ValueError unless TF_CONFIG names the workers of a cluster and which of them this process is."""
+    try:
+        config = json.loads(text)
+        workers, index = config["cluster"]["worker"], int(config["task"]["index"])
+        named = config["task"]["type"] == "worker" and 0 <= index < len(workers)
+        if named and all(urlsplit(f"//{worker}").port for worker in workers):
+            return
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    raise ValueError(
+        'TF_CONFIG names the workers and which of them this is, as in {"cluster": {"worker": ["host1:2222", '
+        f'"host2:2222"]}}, "task": {{"type": "worker", "index": 0}}}}. Received: TF_CONFIG={text!r}'
+    )
 
 
 def mirrored(count: int | None = None) -> tf.distribute.MirroredStrategy:

@@ -194,8 +194,8 @@ class Devices:
     """What computes, and how exactly."""
 
     strategy: Literal["one", "mirrored", "multiworker", "tpu"] = "one"
-    """Compute on one device, on all GPUs of this machine (mirrored), on the machines that TF_CONFIG names
-    (multiworker), or on a TPU."""
+    """Compute on one device, on all GPUs of this machine (mirrored), or on a TPU. An experiment runs on one machine;
+    several (multiworker) take a script of yours, see docs/accelerators.md."""
     tpu: str | None = None
     """Name or address (grpc://10.0.0.2:8470) of the TPU. None: the one of this machine."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
@@ -208,6 +208,11 @@ class Devices:
         """Raises ValueError for options that do not go together."""
         if self.tpu is not None and self.strategy != "tpu":
             raise ValueError(f"--tpu needs --strategy tpu. Received: --tpu {self.tpu} --strategy {self.strategy}")
+        if self.strategy == "multiworker":
+            raise ValueError(
+                "An experiment runs on one machine; on several har_tf.training.fit does, in a script of yours "
+                "(docs/accelerators.md). Received: --strategy multiworker"
+            )
 
     def begin(self) -> None:
         """Takes them from now on, see `har_tf.devices.begin`.
@@ -218,11 +223,6 @@ class Devices:
         from har_tf import devices
 
         self.check()
-        if self.strategy == "multiworker" and devices.under_jax():
-            raise ValueError(
-                "Under JAX an experiment runs on one machine; several take TensorFlow, or har_tf.training.fit in a "
-                "script of yours. Received: --strategy multiworker, KERAS_BACKEND=jax"
-            )
         devices.begin(self.strategy, self.tpu, self.precision, self.deterministic)
 
 

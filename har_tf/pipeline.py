@@ -362,13 +362,7 @@ def passes(
             return tf.data.Dataset.zip((load(order), *map(tf.data.Dataset.from_tensors, (order, *rest))))
 
         dataset = dataset.interleave(loaded, cycle_length=threads["num_parallel_calls"], **threads)
-
-    def read_full(*parts: tf.Tensor):
-        """What is read, of the size that all batches have, where they have one."""
-        rows = batch_size if training else None
-        return tf.nest.map_structure(lambda x: tf.ensure_shape(x, (rows, *x.shape[1:])), read(*parts))
-
-    dataset = dataset.map(read_full, **threads)
+    dataset = dataset.map(read, **threads)
     options = tf.data.Options()
     # Batches are computed, not read from files, so files cannot be dealt out to workers.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA

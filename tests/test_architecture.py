@@ -50,7 +50,6 @@ TESTED_BY = {
     "models.weights.torch_file": "models/weights/test_import_weights.py",
     "models.weights.video_swin": "models/test_video_swin.py",
     "networks": "models/test_zoo.py",
-    "replicated": "test_training.py",
     "report.pages.train": "test_front_door.py",
     "report.pages.zero_shot": "experiments/test_zero_shot_run.py",
     "report.pages.concepts": "experiments/test_video_tcav.py",

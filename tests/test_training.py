@@ -341,7 +341,7 @@ def test_batches_that_cannot_be_read_raise_what_reading_them_raises(data, tmp_pa
         raise DatasetError("shard-00000: damaged at the clip of a.mp4")
 
     def read(positions):
-        return read_at(damaged, positions, tf.uint8, (None, *SHAPE)), tf.gather(data[1], positions)
+        return read_at(damaged, positions, tf.uint8, SHAPE), tf.gather(data[1], positions)
 
     broken = functools.partial(passes, CLIPS, read, 8, True, 0, skip=0)
     train = functools.partial(batches, data) if part == "validation" else broken
