@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops
 
 from har_tf.models import backbones
+from har_tf.models.batch_norm import in_one_operation
 from har_tf.models.building import classifier, clip_and_frames, with_weights
 
 
@@ -103,7 +104,8 @@ def cnn_gru(
     x = layers.Dense(dense_units, activation="relu", name="dense")(x)  # (B, 100), or of an average (B, T, 100)
     if temporal == "average":
         x = layers.GlobalAveragePooling1D(name="temporal_pool")(x)
-    return with_weights(keras.Model(clip, classifier(x, num_classes), name="cnn_gru"), weights)
+    model = keras.Model(clip, classifier(x, num_classes), name="cnn_gru")
+    return with_weights(in_one_operation(model), weights)
 
 
 def _frame_encoder(frames, filters, pool_sizes, dropout, batch_norm_momentum, pool_before_norm):

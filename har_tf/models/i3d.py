@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from har_tf.models.batch_norm import in_one_operation
 from har_tf.models.building import classifier, with_weights
 from har_tf.models.googlenet import BLOCKS
 from har_tf.models.max_pooling import max_pool3d
@@ -129,4 +130,4 @@ def i3d(
             x = layers.Dropout(dropout, name="dropout")(x)
         x = layers.GlobalAveragePooling3D(name="temporal_pool")(x)  # (B, 1024)
         x = classifier(x, num_classes)
-    return with_weights(keras.Model(clip, x, name=f"i3d_{modality}"), weights)
+    return with_weights(in_one_operation(keras.Model(clip, x, name=f"i3d_{modality}")), weights)

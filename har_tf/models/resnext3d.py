@@ -3,6 +3,7 @@
 import keras
 from keras import layers, ops
 
+from har_tf.models.batch_norm import in_one_operation
 from har_tf.models.building import averaged, classifier, normalized_clip, with_weights
 from har_tf.models.grouped_conv import quicken
 from har_tf.models.max_pooling import max_pool3d
@@ -40,8 +41,9 @@ def resnext3d(
     billion multiplications. The sizes in Table 1, 8 x 56 x 56 to 1 x 7 x 7, are those of a clip of 16 x 224 x 224. The
     other layers have the published names with "_" for ".", as `layer1_0_conv2`.
 
-    On a machine without an accelerator the grouped convolutions are computed as `grouped_conv.quicken` says, with the
-    same weights and answers. A saved model holds Keras' own layers only.
+    On a machine without an accelerator the grouped convolutions are computed as `grouped_conv.quicken` says, and
+    BatchNorm trains as `batch_norm.in_one_operation` says, with the same weights and answers. A saved model holds
+    Keras' own layers only.
 
     Args:
         input_shape: (time, height, width, channels) of a uint8 RGB clip; the number of parameters is the same for all
@@ -100,7 +102,7 @@ def resnext3d(
             x = _block(x, width * 2**stage, cardinality, stride, shortcut, f"{name}_{block}", last)
     if include_top:
         x = classifier(averaged(x, dropout), num_classes)  # of (B, 2048)
-    return with_weights(quicken(keras.Model(clip, x, name="resnext3d")), weights)
+    return with_weights(in_one_operation(quicken(keras.Model(clip, x, name="resnext3d"))), weights)
 
 
 def _block(x, planes, cardinality, stride, shortcut, name, output_name):

@@ -16,6 +16,7 @@ from har_tf.files.errors import DAMAGE, reason_of
 from har_tf.files.keras_file import check_keras_file, json_member
 from har_tf.files.whole import scratch_file, whole_file
 from har_tf.models import losses
+from har_tf.models.batch_norm import in_one_operation
 from har_tf.models.grouped_conv import quicken
 from har_tf.models.logits import check_outputs, classes_of
 from har_tf.models.max_pooling import first_of_ties, with_tuples
@@ -163,7 +164,7 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
             # Weights that are not found in a damaged file: Keras would go on with random ones.
             warnings.filterwarnings("error", message=".*freshly-initialized")
             model = with_tuples(keras.models.load_model(path, compile=False))
-            model = as_products(first_of_ties(quicken(model)))
+            model = as_products(first_of_ties(quicken(in_one_operation(model))))
         compiled = (json_member(path, "config.json") or {}).get("compile_config") or {}
         model.loss = losses.from_config(compiled.get("loss"))
     except (*DAMAGE, UserWarning) as error:
