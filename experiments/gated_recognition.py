@@ -27,7 +27,9 @@ The last epoch is measured; `--validation 0.1` chooses it on a tenth of the trai
 the mean of their probabilities; flow is computed from the same clips.
 
 All clips of UCF101 take about 90 GB of disk at 112 x 112 and 360 GB at 224 x 224, their flow two thirds as much again;
-`--clips-per-video 3` takes three of each video, evenly spread, a quarter of the room.
+`--clips-per-video 3` takes three of each video, evenly spread, a quarter of the room. What all networks take is said,
+and refused where it does not fit, before the first clip is prepared. `--stream` takes none: it decodes the videos in
+every pass, which costs processor time, after a check that finds those that cannot be read.
 
 The embedded data set is for two cores: figures on plain backgrounds, and networks of a few layers and filters that
 start from random weights. It shows the whole path, not the paper's result. The first command took 13 min on two cores
@@ -36,8 +38,9 @@ that other work shared. Video-wise it found 0.53 for 3D ResNeXt and 0.50 for the
 shows no help or harm of gates, and that flow helps.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from har_tf.command import whole_numbers
 from har_tf.evaluate.gated_rows import Networks
@@ -62,6 +65,7 @@ from har_tf.paper import Says, Silent
 from har_tf.report.page import stored
 
 EXPERIMENT = "gated_recognition"
+REMEDY = "Less is taken by --clips-per-video, --resnext-size, --i3d-size and --no-flow, nothing by --stream --no-flow"
 
 # row: (clip-wise, video-wise) accuracy, Table 9 of the paper
 PAPER_TABLE_9 = {"resnext3d": (0.875, 0.891), "resnext3d_gated": (0.895, 0.919)}
@@ -116,6 +120,7 @@ PAPER = {
     "short": Silent("what shorter videos need"),
     "flow_method": Silent("how flow is computed"),
     "seeds": Silent("how often it was trained"),
+    "stream": None,
 }
 
 
@@ -146,6 +151,8 @@ class Recipe:
     """Epochs after which the learning rate is multiplied by 0.1 (section 4)."""
     momentum: float = 0.9
     """Momentum of SGD."""
+    stream: bool = False
+    """Decode the clips from the videos in every pass, in place of preparing them: no disk, but more processor time."""
     seeds: str = "0"
     """Seeds of the starting weights, the order and the validation videos, separated by commas; several are averaged,
     and compared in pairs."""
@@ -180,6 +187,9 @@ def main(recipe: Recipe) -> None:
     from har_tf.report.pages.explained import ClipPredictions, overlay_sections
     from har_tf.store.flow import flow_clips
     from har_tf.store.prepare import prepare
+    from har_tf.store.shards import ClipSettings
+    from har_tf.store.store import check_room
+    from har_tf.store.streamed import StreamedClips
     from har_tf.trial import Parts, run_rows
 
     # What can be wrong is found out here, before anything is drawn, decoded, computed or trained.
@@ -198,14 +208,27 @@ def main(recipe: Recipe) -> None:
         # Only videos of the split: of HMDB51 others are in none.
         of_split = dataset.subset([*split.train.records, *split.test.records])
         cut_clips, data, counts, skipped = {}, {}, {}, {}  # by frames of a clip; by network, twice; by path
-        for network in dict.fromkeys(row.network for row in rows if not row.missing):
-            frames = networks.frames_of(network)
-            if frames not in cut_clips:
-                cut_clips[frames] = cut(of_split, frames, recipe.clips_per_video, recipe.output.workers)
-            data[network] = prepared = prepare(
-                cut_clips[frames], recipe.output.cache, frames, networks.size_of(network), "dense", recipe.short,
-                "crop", recipe.output.workers, beam=recipe.output.pipeline,
-            )  # fmt: skip
+        taken = {  # network -> how its clips are taken
+            network: ClipSettings(networks.frames_of(network), networks.size_of(network), "dense", recipe.short, "crop")
+            for network in dict.fromkeys(row.network for row in rows if not row.missing)
+        }
+        for frames in {settings.num_frames for settings in taken.values()}:
+            cut_clips[frames] = cut(of_split, frames, recipe.clips_per_video, recipe.output.workers)
+        unreadable = {}
+        if not recipe.stream:
+            check_room(recipe.output.cache, room(taken, cut_clips), REMEDY)
+        elif not recipe.data.embedded:
+            unreadable = audited(of_split, run, recipe.output.workers).problems_of(of_split.records)
+        for network, settings in taken.items():
+            frames = settings.num_frames
+            if recipe.stream:
+                prepared = StreamedClips.of(cut_clips[frames], settings, unreadable)
+            else:
+                prepared = prepare(
+                    cut_clips[frames], recipe.output.cache, **asdict(settings), workers=recipe.output.workers,
+                    beam=recipe.output.pipeline,
+                )  # fmt: skip
+            data[network] = prepared
             skipped |= {video.path: video.reason for video in prepared.skipped}
             counts[network] = {"num_frames": frames, "clips": len(prepared), "skipped": len(prepared.skipped)}
             if network == "i3d_flow":
@@ -276,8 +299,30 @@ def main(recipe: Recipe) -> None:
         run.publish(results)
 
 
+def room(taken: Mapping[str, Any], cut_clips: Mapping[int, Any]) -> dict[str, int]:
+    """The bytes that the clips of each network take, prepared; flow lies beside the clips that it is computed of.
+
+    Args:
+        taken: network -> its `ClipSettings`.
+        cut_clips: frames of a clip -> the clips.
+    """
+    needs = {}
+    for network, settings in taken.items():
+        count = len(cut_clips[settings.num_frames]) * settings.clip_bytes
+        if network == "i3d_flow":
+            needs["flow"] = count * 2 // 3
+        # Networks whose clips are of one size share them.
+        needs[f"clips of {settings.num_frames} x {settings.size[0]} x {settings.size[1]}"] = count
+    return needs
+
+
 def check(recipe: Recipe) -> None:
     """Raises ValueError for options that are out of their range or do not go together."""
+    if recipe.stream and (recipe.networks.flow or recipe.short == "error"):
+        raise ValueError(
+            "--stream reads RGB, of short videos too: flow is computed of prepared clips. Expected --no-flow, and not "
+            f"--short error. Received: --stream, flow {recipe.networks.flow}, --short {recipe.short}"
+        )
     check_options(
         recipe, t=(1, None), resnext_frames=(8, None), i3d_frames=(8, None), clips_per_video=(1, None),
         resnext_size=(32, 4096), i3d_size=(32, 4096), i3d_width=(0.01, None), clips=(10, None),

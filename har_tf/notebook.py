@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from har_tf.files.whole import size_text
@@ -48,7 +49,7 @@ def _gpus() -> list[str]:
 
 
 def run(experiment: str, out: Path, options: Mapping[str, Any], more: Iterable[str] = ()) -> Path:
-    """Runs an experiment as its command, and shows what it prints.
+    """Runs an experiment as its command, and shows what it prints, but for the tables, which `tables` shows as such.
 
     Args:
         experiment: its name, such as "cam3d_localization".
@@ -77,16 +78,16 @@ def run(experiment: str, out: Path, options: Mapping[str, Any], more: Iterable[s
         arguments += [] if value is None else [f"--{option.replace('_', '-')}", str(value)]
     arguments += more
     say(shlex.join(["python", *arguments]))
-    folder = None
+    folder, in_tables = None, False
     with subprocess.Popen(
         [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     ) as process:
         for line in process.stdout:
-            if LOG.match(line):
-                continue
-            say(line.rstrip("\n"))
             if line.startswith("run folder: "):
                 folder = Path(line.removeprefix("run folder: ").strip())
+            in_tables = (in_tables or line.startswith("**")) and folder is None
+            if not in_tables and not LOG.match(line):
+                say(line.rstrip("\n"))
     if process.returncode or folder is None:
         raise SystemExit(f"the experiment ended with exit code {process.returncode}; the reason is above")
     return folder
@@ -122,16 +123,31 @@ def small(path: Path, width: int = 800) -> bytes:
     if rgb.width > width:
         rgb = rgb.resize((width, round(rgb.height * width / rgb.width)), Image.Resampling.LANCZOS)
     written = []
-    for picture, options in ((rgb.quantize(64), {"format": "png", "optimize": True}), (rgb, {"format": "jpeg"})):
+    for picture, options in (
+        (rgb.quantize(64), {"format": "png", "optimize": True}),
+        (rgb, {"format": "jpeg", "quality": 60}),
+    ):
         picture.save(buffer := BytesIO(), **options)
         written.append(buffer.getvalue())
     return min(written, key=len)
 
 
-def videos(folder: Path, count: int = 2, width: int = 600) -> None:
-    """Shows overlay videos of a run."""
+def videos(folder: Path, count: int = 1, width: int = 600) -> None:
+    """Shows overlay videos of a run, see `video`."""
+    for path in sorted(folder.glob("overlays/*.mp4"))[:count]:
+        say(path.name)
+        video(path, width)
+
+
+def video(path: Path, width: int = 600) -> None:
+    """Shows a video, coded anew and no larger than it is shown, so that it takes little room."""
     from IPython.display import Video, display
 
-    for video in sorted(folder.glob("overlays/*.mp4"))[:count]:
-        say(video.name)
-        display(Video(video, embed=True, width=width))
+    from har_tf.video import probe, read_clip, write_video
+
+    info = probe(path)
+    size = None if info.width <= width else (round(info.height * width / info.width), width)
+    with TemporaryDirectory() as temporary:
+        clip = read_clip(path, None, size)
+        coded = write_video(Path(temporary) / path.name, clip, info.fps, crf=34, preset="slow").read_bytes()
+    display(Video(data=coded, embed=True, mimetype="video/mp4", width=width))

@@ -59,8 +59,8 @@ LOGGED = [
 ]
 
 
-def test_shows_what_the_command_prints_but_no_log(monkeypatch, tmp_path, capsys):
-    asked = started(monkeypatch, [*LOGGED, "epoch 1", "run folder: runs/a"])
+def test_shows_what_the_command_prints_but_no_log_and_no_table(monkeypatch, tmp_path, capsys):
+    asked = started(monkeypatch, [*LOGGED, "epoch 1", "**Table 1**", "", "| a |", "run folder: runs/a", "report: b"])
     options = {"data_dir": None, "clips_per_video": 2}
     assert notebook.run("gated_recognition", tmp_path / "runs", options, ["--stream"]).as_posix() == "runs/a"
     out = str(tmp_path / "runs")
@@ -68,7 +68,7 @@ def test_shows_what_the_command_prints_but_no_log(monkeypatch, tmp_path, capsys)
     room, command, *printed = capsys.readouterr().out.splitlines()
     assert " of disk are free in " in room
     assert command == f"python -m experiments.gated_recognition --out {out} --clips-per-video 2 --stream"
-    assert printed == ["epoch 1", "run folder: runs/a"]
+    assert printed == ["epoch 1", "run folder: runs/a", "report: b"]
 
 
 def test_a_tpu_trains_with_jax_and_explains_where_tensorflow_can(monkeypatch, tmp_path):

@@ -155,6 +155,12 @@ class Manifest:
             if row.stamp == stamp_of(path)
         }
 
+    def problems_of(self, records: Iterable[VideoRecord]) -> dict[Path, str]:
+        """The videos of these records that cannot be read, and why; raises what `rows_of` raises."""
+        records = list(records)
+        rows = zip(records, self.rows_of(records), strict=True)
+        return {record.path: row.problem for record, row in rows if row.problem}
+
     def rows_of(self, records: Iterable[VideoRecord]) -> tuple[Row, ...]:
         """The row of every record, in their order.
 

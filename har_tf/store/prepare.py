@@ -144,7 +144,7 @@ def prepare(
         from har_tf.store.beam import through_beam
 
         write = through_beam(beam, timeout)
-    store = Store(out_dir, dataset.name, _fingerprint(dataset, settings, problems), VERSION)
+    store = Store(out_dir, dataset.name, fingerprint_of(dataset, settings, problems), VERSION)
     prepared = store.open_or_fill(
         lambda place, check: PreparedDataset.open(place, dataset.root, check),
         lambda: _fill(store, dataset, settings, problems, write),
@@ -154,7 +154,7 @@ def prepare(
     return prepared
 
 
-def _fingerprint(dataset: ActionDataset, settings: ClipSettings, problems: dict[str, str]) -> str:
+def fingerprint_of(dataset: ActionDataset, settings: ClipSettings, problems: dict[str, str]) -> str:
     """SHA-256 over names, labels, groups and contents of the videos, the class names and the settings."""
     digest = hashlib.sha256()
     # What is by frame keeps the fingerprint that it had before there was `by`.

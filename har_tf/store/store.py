@@ -10,17 +10,42 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TypeVar
 
 from har_tf.datasets.errors import DatasetError
 from har_tf.files.whole import FULL, alone, resumable, size_text, sync
+from har_tf.names import say
 
 NAMED = 5  # clips that a message names
 Opened = TypeVar("Opened")
 
 log = logging.getLogger(__name__)
+
+
+def check_room(out_dir: Path, needs: Mapping[str, int], remedy: str) -> None:
+    """Says how much disk several stores take, and refuses what does not fit, before the first of them is filled.
+
+    What lies in the folder counts as room: it may be a part of them.
+
+    Args:
+        out_dir: the folder of the stores, which is made where it is not there.
+        needs: what is stored, and its bytes.
+        remedy: what takes less.
+
+    Raises:
+        DatasetError: the disk is too small.
+    """
+    out_dir.mkdir(parents=True, exist_ok=True)
+    there = sum(path.stat().st_size for path in out_dir.rglob("*") if path.is_file())
+    free = shutil.disk_usage(out_dir).free
+    named = ", ".join(f"{what} {size_text(count)}" for what, count in needs.items())
+    text = f"{size_text(sum(needs.values()))} of disk are needed ({named}); {size_text(free)} are free"
+    text += f", {size_text(there)} are stored" if there else ""
+    if sum(needs.values()) > free + there:
+        raise DatasetError(f"{out_dir}: {text}. {remedy}")
+    say(f"{out_dir}: {text}")
 
 
 class Store:
@@ -81,7 +106,7 @@ class Store:
         return opened
 
     def begin(self, files: Set[Path], missing: Sequence[str], total: int, clip_bytes: int, clips: str) -> None:
-        """Makes the folders of unfinished files, and removes what a killed run left of others.
+        """Says what room is needed, makes the folders of unfinished files, removes what a killed run left of others.
 
         Args:
             files: that may lie there while the store is filled.
@@ -100,6 +125,8 @@ class Store:
                 f"{self._out_dir}: {size_text(needed)} are needed for {count} {clips}; {size_text(free)} are free"
             )
         self._needs = f"; {count} {clips} take {size_text(needed)}"
+        if count:
+            say(f"{self._out_dir}: {count} {clips} take {size_text(needed)} of disk; {size_text(free)} are free")
         for folder in {self.parts, *(file.parent for file in files)}:
             folder.mkdir(parents=True, exist_ok=True)
             for path in folder.iterdir():

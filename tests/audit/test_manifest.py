@@ -174,3 +174,13 @@ def test_a_parquet_text_that_is_damaged_is_told(tmp_path):
     pyarrow.parquet.write_table(table.set_column(place, "path", damaged), tmp_path / "m.parquet")
     with pytest.raises(DatasetError, match=r"m.parquet: cannot be read as Parquet"):
         Manifest.read(tmp_path / "m.parquet")
+
+
+def test_what_cannot_be_read_is_told_of_each_video(tmp_path):
+    records = [VideoRecord(tmp_path / name, 0) for name in ("a.avi", "b.avi", "a.avi")]
+    rows = []
+    for record, problem in zip(records[:2], ("", "not a video"), strict=True):
+        record.path.write_bytes(b"a")
+        size, time = record.stamp()
+        rows.append(Row(record.path.name, bytes=size, mtime_ns=time, problem=problem))
+    assert Manifest(rows).problems_of(records) == {tmp_path / "b.avi": "not a video"}

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from experiments import gated_recognition
 from experiments.gated_recognition import PRESETS, Recipe
 from har_tf import training, trial
 from har_tf.command import guarded
+from har_tf.datasets import DatasetError
 from har_tf.datasets.cut import clips_of, cut
 from har_tf.evaluate import gated_rows
 from har_tf.evaluate.gated_rows import STAGES, Networks, Row
@@ -24,6 +26,7 @@ from har_tf.experiment import changed
 from har_tf.models import kinetics, resnext3d
 from har_tf.models.saving import load_model
 from har_tf.report.pages.gated_recognition import table_of
+from har_tf.store import store
 from har_tf.video import probe, write_video
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -345,6 +348,28 @@ def test_each_network_takes_clips_of_its_own_length(recipe, monkeypatch):
     assert clips == {"resnext3d": (8, 4 * 20), "i3d": (16, 2 * 20)}, "videos are twice the longest clip"
     assert load_model(run / "training" / "seed0_i3d" / "model.keras")[0].input_shape[1] == 16
     assert "I3D" in (run / "tables" / "table_10.md").read_text()
+
+
+def test_streamed_clips_give_the_same_results_and_take_no_disk(recipe, tmp_path):
+    asked = changed(recipe, tables="9", flow=False, epochs=1, overlays=0, clips=20)
+    scores, losses = [], []
+    for stream in (False, True):
+        run = run_small(changed(asked, stream=stream, run=f"stream{stream}", prepared=tmp_path / str(stream)))
+        rows = json.loads((run / "results.json").read_text())["rows"]
+        scores.append({name: row["clip_accuracy"] for name, row in rows.items()})
+        histories = [(run / "training" / f"seed0_{name}" / "history.csv").read_text().splitlines() for name in rows]
+        losses.append([[line.rpartition(",")[0] for line in history] for history in histories])  # without seconds
+    assert scores[0] == scores[1] and losses[0] == losses[1]
+    assert list((tmp_path / "False").iterdir()) and not (tmp_path / "True").exists()
+
+
+def test_what_does_not_fit_on_the_disk_is_refused_before_the_first_clip(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**6))
+    refused = changed(recipe, flow=True, run="refused", prepared=tmp_path)
+    text = r"clips of 8 x 40 x 40 3\.1 MB.*flow 2\.0 MB.*1\.0 MB are free.*--stream --no-flow"
+    with pytest.raises(DatasetError, match=text):
+        run_small(refused)
+    assert not list(tmp_path.iterdir())
 
 
 def test_names_of_stages_are_what_the_networks_begin_with():

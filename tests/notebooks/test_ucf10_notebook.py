@@ -1,15 +1,16 @@
-"""The Kaggle notebook, executed on the embedded data."""
+"""The Kaggle notebook of CNN-GRU, executed on the embedded data."""
 
-from checks import executed
+from checks import executed, pictures
 
 OPTIONS = (
     "--clips 40 --size 32 48 --epochs 1 --filters 4 8 8 --pool-sizes 2 2 2 --validation 0.25 --overlays 1 --workers 0 "
-    "--protocol group"
+    "--protocol group --strategy mirrored --precision mixed_bfloat16"
 )
 
 
 def test_runs_from_top_to_bottom(tmp_path, monkeypatch):
-    shown, texts, _ = executed("ucf10_cnn_gru.ipynb", OPTIONS, tmp_path, monkeypatch)
+    shown, texts, printed = executed("ucf10_cnn_gru.ipynb", OPTIONS, tmp_path, monkeypatch)
     assert any("CNN-GRU" in text for text in texts)
-    assert sum("image/png" in data for data in shown) >= 4
+    assert pictures(shown) >= 4
     assert len(list(tmp_path.glob("ucf10_cnn_gru/*/model.keras"))) == 1
+    assert "(None, 10, 32, 48, 3) -> (None, 10)" in printed

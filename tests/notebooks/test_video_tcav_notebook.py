@@ -1,6 +1,6 @@
 """The Kaggle notebook of Video-TCAV, executed on the embedded data."""
 
-from checks import executed
+from checks import executed, pictures
 
 OPTIONS = (
     "--network CNN-GRU --classes throw,catch,wave --clips 120 --test 0.7 --size 32 48 --num-frames 4 --epochs 1 "
@@ -13,7 +13,7 @@ def test_runs_from_top_to_bottom(tmp_path, monkeypatch):
     shown, texts, printed = executed("video_tcav.ipynb", OPTIONS, tmp_path, monkeypatch)
     assert any("Figure 8: relative TCAV of dynamic concepts" in text for text in texts)
     assert any("clips played backwards" in text for text in texts)
-    assert sum("image/png" in data for data in shown) >= 10, "Figures 1 and 4 to 10"
+    assert pictures(shown) >= 10, "Figures 1 and 4 to 10"
     assert any("<video" in data.get("text/html", "") for data in shown)
     assert "conv2d_1 (4, " in printed
     assert len(list(tmp_path.glob("video_tcav/*/model.keras"))) == 1
