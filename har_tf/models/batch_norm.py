@@ -25,14 +25,15 @@ def in_one_operation(model: keras.Model) -> keras.Model:
     """
     if keras.backend.backend() == "tensorflow" and keras.distribution.list_devices()[0].startswith("cpu"):
         for layer in model._flatten_layers(include_self=False):
-            if type(layer) is keras.layers.BatchNormalization and not (layer.renorm or layer.synchronized):
+            if type(layer) is keras.layers.BatchNormalization and not layer.renorm:
                 layer.call = partial(_called, layer)
     return model
 
 
 def _called(layer, inputs, training=None, mask=None):
     last = layer.axis in (-1, len(inputs.shape) - 1)
-    if not (training and layer.trainable and mask is None and last and layer.variable_dtype == "float32"):
+    alone = not layer.synchronized and mask is None  # asked at each call: `har_tf.replicated` synchronises for a while
+    if not (training and layer.trainable and alone and last and layer.variable_dtype == "float32"):
         return type(layer).call(layer, inputs, training=training, mask=mask)
     import tensorflow as tf
 

@@ -77,6 +77,14 @@ def test_half_precision_and_what_is_left_to_keras():
         np.testing.assert_allclose(tf.cast(found, "float32"), tf.cast(expected, "float32"), rtol=1e-2, atol=1e-2)
 
 
+def test_what_is_synchronized_later_is_left_to_keras(monkeypatch):
+    model = in_one_operation(normed((2,)))
+    monkeypatch.setattr(tf.raw_ops, "FusedBatchNormV3", lambda **_: pytest.fail("of one replica's values alone"))
+    model.get_layer("norm").synchronized = True
+    y = model(np.array([[1.0, 0.0], [3.0, 4.0]], "float32"), training=True)
+    np.testing.assert_allclose(y, [[-1, -1], [1, 1]], atol=1e-3)
+
+
 def test_a_saved_model_holds_keras_layers_and_a_loaded_one_is_quick(tmp_path):
     body = normed((4, 4, 4, 3))
     x = layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling3D()(body.output))
