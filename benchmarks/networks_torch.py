@@ -5,6 +5,7 @@ Each takes normalised clips (B, 3, T, H, W), gives logits, and names its tensors
 in `benchmarks.video_swin_torch`.
 """
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -65,7 +66,7 @@ def fill_cnn_gru(model, module: CnnGru):
         order = torch.cat([torch.arange(units) + units * gate for gate in (1, 0, 2)])  # Keras: update, reset, new
         parts = (gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0)
         kernel, recurrent, *biases = (array(part[order]) for part in parts)
-        model.get_layer(name).set_weights([kernel.T, recurrent.T, [*biases]])
+        model.get_layer(name).set_weights([kernel.T, recurrent.T, np.stack(biases)])
     for name in ("dense", "predictions"):
         linear = getattr(module, name)
         model.get_layer(name).set_weights([array(linear.weight).T, array(linear.bias)])

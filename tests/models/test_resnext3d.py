@@ -197,52 +197,11 @@ def test_answers_of_the_published_network_by_hand(size, shortcut):
 
 
 def torch_network(torch, blocks, width, cardinality, num_classes):
-    """The network of 3D-ResNets-PyTorch (2018), written down from its paper with its names of parts."""
-    nn = torch.nn
-
-    class Bottleneck(nn.Module):
-        def __init__(self, channels, planes, stride):
-            super().__init__()
-            inner = cardinality * int(planes / 32)
-            self.conv1 = nn.Conv3d(channels, inner, 1, bias=False)
-            self.bn1 = nn.BatchNorm3d(inner)
-            self.conv2 = nn.Conv3d(inner, inner, 3, stride, 1, groups=cardinality, bias=False)
-            self.bn2 = nn.BatchNorm3d(inner)
-            self.conv3 = nn.Conv3d(inner, 2 * planes, 1, bias=False)
-            self.bn3 = nn.BatchNorm3d(2 * planes)
-            if channels != 2 * planes or stride != 1:
-                project = nn.Conv3d(channels, 2 * planes, 1, stride, bias=False)
-                self.downsample = nn.Sequential(project, nn.BatchNorm3d(2 * planes))
-            else:
-                self.downsample = None
-
-        def forward(self, x):
-            y = torch.relu(self.bn1(self.conv1(x)))
-            y = torch.relu(self.bn2(self.conv2(y)))
-            return torch.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))
-
-    class ResNeXt(nn.Module):
-        def __init__(self):
-            super().__init__()
-            channels = width // 2
-            self.conv1 = nn.Conv3d(3, channels, 7, (1, 2, 2), (3, 3, 3), bias=False)
-            self.bn1 = nn.BatchNorm3d(channels)
-            self.maxpool = nn.MaxPool3d(3, 2, 1)
-            for stage, count in enumerate(blocks):
-                planes, parts = width * 2**stage, []
-                for block in range(count):
-                    parts.append(Bottleneck(channels, planes, 2 if stage and not block else 1))
-                    channels = 2 * planes
-                setattr(self, f"layer{stage + 1}", nn.Sequential(*parts))
-            self.fc = nn.Linear(channels, num_classes)
-
-        def forward(self, x):
-            x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
-            x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-            return self.fc(x.mean((2, 3, 4)))
+    """The network of 3D-ResNets-PyTorch (2018) with the weights of `state_dict`."""
+    from benchmarks.networks_torch import ResNeXt3D
 
     torch.manual_seed(0)
-    module = ResNeXt()
+    module = ResNeXt3D(num_classes, blocks, width, cardinality)
     arrays = state_dict(blocks, width, cardinality, num_classes)
     module.load_state_dict({name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()})
     return module.eval()

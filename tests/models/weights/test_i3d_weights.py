@@ -168,70 +168,12 @@ def test_flow_checkpoints_read_motion_stored_in_eight_bits(tmp_path):
 
 
 def port(torch, channels):
-    """InceptionI3d of the port, narrower: its padding is worked out for each input."""
+    """InceptionI3d of the port, narrower, with weights that a network may have."""
+    from benchmarks.networks_torch import I3D
+
     nn = torch.nn
-
-    def padded(x, sizes, strides):
-        pads = []
-        for length, size, stride in zip(x.shape[2:], sizes, strides, strict=True):
-            total = max(size - (length % stride or stride), 0)
-            pads = [total // 2, total - total // 2, *pads]  # torch lists the last axis first
-        return nn.functional.pad(x, pads)
-
-    class Pool(nn.MaxPool3d):
-        def forward(self, x):
-            return super().forward(padded(x, self.kernel_size, self.stride))
-
-    class Unit(nn.Module):
-        def __init__(self, channels, filters, size=1, stride=1, last=False):
-            super().__init__()
-            self.conv3d = nn.Conv3d(channels, filters, size, stride, bias=last)
-            self.bn = None if last else nn.BatchNorm3d(filters, eps=0.001, momentum=0.01)
-
-        def forward(self, x):
-            x = self.conv3d(padded(x, self.conv3d.kernel_size, self.conv3d.stride))
-            return x if self.bn is None else torch.relu(self.bn(x))
-
-    class Mixed(nn.Module):
-        def __init__(self, channels, f0, f1a, f1b, f2a, f2b, f3):
-            super().__init__()
-            self.b0 = Unit(channels, f0)
-            self.b1a, self.b1b = Unit(channels, f1a), Unit(f1a, f1b, 3)
-            self.b2a, self.b2b = Unit(channels, f2a), Unit(f2a, f2b, 3)
-            self.b3a, self.b3b = Pool((3, 3, 3), (1, 1, 1)), Unit(channels, f3)
-
-        def forward(self, x):
-            branches = self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))
-            return torch.cat(branches, 1)
-
-    class InceptionI3d(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.Conv3d_1a_7x7 = Unit(channels, few(64), 7, 2)
-            self.MaxPool3d_2a_3x3 = Pool((1, 3, 3), (1, 2, 2))
-            self.Conv3d_2b_1x1 = Unit(few(64), few(64))
-            self.Conv3d_2c_3x3 = Unit(few(64), few(192), 3)
-            self.MaxPool3d_3a_3x3 = Pool((1, 3, 3), (1, 2, 2))
-            inputs = few(192)
-            for block, filters in MIXED.items():
-                if block == "4b":
-                    self.MaxPool3d_4a_3x3 = Pool((3, 3, 3), (2, 2, 2))
-                if block == "5b":
-                    self.MaxPool3d_5a_2x2 = Pool((2, 2, 2), (2, 2, 2))
-                f0, f1a, f1b, f2a, f2b, f3 = map(few, filters)
-                setattr(self, f"Mixed_{block}", Mixed(inputs, f0, f1a, f1b, f2a, f2b, f3))
-                inputs = f0 + f1b + f2b + f3
-            self.logits = Unit(inputs, CLASSES, last=True)
-
-        def forward(self, x):
-            for name, stage in self.named_children():
-                if name != "logits":
-                    x = stage(x)
-            x = nn.functional.avg_pool3d(x, (2, *x.shape[3:]), 1)
-            return self.logits(x).squeeze(4).squeeze(3).mean(2)
-
     torch.manual_seed(0)
-    module = InceptionI3d().eval()
+    module = I3D(CLASSES, channels, WIDTH).eval()
     for part in module.modules():
         if isinstance(part, nn.BatchNorm3d):
             nn.init.uniform_(part.weight, 0.8, 1.6)
