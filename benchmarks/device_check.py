@@ -441,6 +441,27 @@ def truths_beside(training: dict[str, bool]) -> dict[str, Callable]:
     return {name: future.result for name, future in work.items()}
 
 
+def check_maps(network: Network):
+    """A row for Grad-CAM and 3DCAM of the same classes, on the device and on the CPU."""
+    from benchmarks import engine
+    from har_tf.explain import cam3d, gradcam
+
+    with policy("float32"):
+        model = network.build()
+    model.set_weights(network.weights)
+    methods = {
+        "Grad-CAM": lambda: gradcam(model, network.clips, network.tap, network.labels, normalize=None).maps,
+        "3DCAM": lambda: cam3d(model, network.clips, [network.tap], network.labels, normalize=None).maps,
+    }
+    with engine.on_cpu():
+        expected = {name: method() for name, method in methods.items()}
+    differences = {name: apart(method(), expected[name]) for name, method in methods.items()}
+    start = time.perf_counter()
+    methods["3DCAM"]()
+    where = max(differences, key=differences.get)
+    return differences[where], ALLOWED["float32"][2], 1000 * (time.perf_counter() - start), where
+
+
 def check_bits(network: Network, deterministic: bool):
     """A row that says whether four calls give the same bits; a difference is allowed where nobody asked for none."""
     with policy("float32"):
@@ -642,6 +663,10 @@ def run(options) -> int:
         for name in networks():
             table.row(f"{name}, small, by XLA", "float32", lambda n=name: network(n).check("float32", xla=True))
 
+    def check_explanations():
+        for name in ("CNN-GRU", "3D ResNeXt", "I3D", "Video Swin"):
+            table.row(f"{name}, small, explained", "float32", lambda n=name: check_maps(network(n)))
+
     def check_twice(deterministic):
         for name in ("3D ResNeXt", "CNN-GRU"):
             what = f"{name}, {'deterministic' if deterministic else 'as it comes'}"
@@ -658,7 +683,7 @@ def run(options) -> int:
         ("operations", lambda: check_operations("float32")),
         ("steps", lambda: measure_steps(table, device, "float32")),
         ("networks", lambda: check_networks("float32")),
-        *((("networks", check_xla),) if engine.NAME == "tensorflow" else ()),
+        *((("networks", check_explanations), ("networks", check_xla)) if engine.NAME == "tensorflow" else ()),
         ("steps", lambda: measure_convolutions(table)),
         *(("operations", partial(check_operations, precision)) for precision in more),
         ("networks", lambda: check_networks(half[0])),

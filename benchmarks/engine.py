@@ -96,6 +96,13 @@ def compiled(function: Callable, cpu=False, xla: bool | None = None, tf32=False,
     return run
 
 
+@contextlib.contextmanager
+def on_cpu():
+    """Within it TensorFlow computes on the CPU."""
+    with tf.device("/CPU:0"):
+        yield
+
+
 def wait(outputs):
     """The outputs of a compiled function, when they are ready."""
     if NAME == "jax":
