@@ -8,6 +8,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -17,10 +18,12 @@ import numpy as np
 import tensorflow as tf
 
 from har_tf.names import say
+from har_tf.workers import Workers
 
 Kind = Literal["one", "mirrored", "multiworker", "tpu"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 PATIENCE = 10  # seconds until a machine that does not answer is said to be missing
+_workers: Workers | None = None  # that this process has joined
 
 
 def begin(
@@ -35,7 +38,7 @@ def begin(
             it stays on in this process.
 
     Raises:
-        ValueError: as `strategy`.
+        ValueError, ConnectionError: as `strategy`.
     """
     if under_jax():
         _begin_jax(kind, tpu, deterministic)
@@ -105,34 +108,72 @@ def strategy(kind: Kind = "one", tpu: str | None = None) -> tf.distribute.Strate
 
     Raises:
         ValueError: unknown kind, no TPU, or one that cannot be reached; one line says which.
+        ConnectionError: a worker of TF_CONFIG does not answer within a minute; it is named.
     """
     if kind == "one":
         return tf.distribute.get_strategy()
     if kind == "mirrored":
         return mirrored()
     if kind == "multiworker":
-        _check_cluster(os.environ.get("TF_CONFIG", ""))
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return _joined()
     if kind == "tpu":
         return tf.distribute.TPUStrategy(_tpu(tpu or "local"))
     known = ", ".join(get_args(Kind))
     raise ValueError(f"Devices are {known}. Received: strategy={kind!r}")
 
 
-def _check_cluster(text: str) -> None:
-    """Raises ValueError unless TF_CONFIG names the workers of a cluster and which of them this process is."""
-    try:
-        config = json.loads(text)
-        workers, index = config["cluster"]["worker"], int(config["task"]["index"])
-        named = config["task"]["type"] == "worker" and 0 <= index < len(workers)
-        if named and all(urlsplit(f"//{worker}").port for worker in workers):
-            return
-    except (ValueError, TypeError, KeyError, AttributeError):
-        pass
-    raise ValueError(
-        'TF_CONFIG names the workers and which of them this is, as in {"cluster": {"worker": ["host1:2222", '
-        f'"host2:2222"]}}, "task": {{"type": "worker", "index": 0}}}}. Received: TF_CONFIG={text!r}'
-    )
+def _joined() -> tf.distribute.Strategy:
+    """This process with those on the other machines that TF_CONFIG names."""
+    global _workers
+    found = Workers.of(os.environ.get("TF_CONFIG", ""))
+    if found != _workers:  # else TensorFlow's server, which is started once, has the port
+        found.meet()
+        _workers = found
+    with together():
+        return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def together() -> AbstractContextManager[None]:
+    """Within it a worker on another machine that is killed, or cannot be reached, ends this one in a minute or two.
+
+    Raises:
+        ConnectionError: it names the worker.
+    """
+    if _workers is None:
+        return nullcontext()
+
+    def abort(text: str) -> None:
+        from tensorflow.python.eager import context  # nothing public does it
+
+        context.context().abort_collective_ops(tf.errors.UNAVAILABLE, text)
+
+    return _workers.watched(abort, (tf.errors.OpError, RuntimeError))
+
+
+def worker() -> Workers | None:
+    """The machines that train together under TensorFlow, and which of them this is; None: one does."""
+    several = isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+    return _workers if several else None
+
+
+def of_first(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What worker 0 has, on every worker, which all call this with numbers of the same shapes and types."""
+    strategy = tf.distribute.get_strategy()
+
+    def dealt(array):
+        wide = array if array.dtype.kind == "f" else array.astype(np.int64)  # the others cannot be summed everywhere
+
+        def part(context):
+            return tf.constant(wide if context.replica_id_in_sync_group == 0 else np.zeros_like(wide))
+
+        return strategy.experimental_distribute_values_from_function(part)
+
+    @tf.function(autograph=False)
+    def summed(*values):
+        return [strategy.reduce("SUM", value, axis=None) for value in values]
+
+    found = summed(*map(dealt, arrays))
+    return [value.numpy().astype(array.dtype) for value, array in zip(found, arrays, strict=True)]
 
 
 def mirrored(count: int | None = None) -> tf.distribute.MirroredStrategy:

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -74,6 +75,9 @@ def fit(
     before; a run that finds a state goes on from the last one that can be read, and one that is complete returns at
     once. A second process with the same `run_dir` waits for the first, and takes what that has trained.
 
+    Of several machines (`devices.begin("multiworker")`) worker 0 alone reads and writes `run_dir`; the others have from
+    it what it goes on from, and at the end the best weights and the history.
+
     Several devices share each batch and end, but for rounding and the random numbers of dropout, with the weights and
     the history of one, see `har_tf.replicated`.
 
@@ -99,11 +103,11 @@ def fit(
         ValueError: `run_dir` holds the state of another recipe, model or inputs, or `train` has no known length.
         FloatingPointError: the loss is no longer a number.
         OSError: a file cannot be written; of a full disk with what was needed. The states on disk stay.
+        ConnectionError: another machine was killed or cannot be reached; it is named.
         DatasetError, VideoError: a batch cannot be read, as `har_tf.pipeline.clips` and `features.batches` read it.
     """
     run_dir = Path(run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (strategy or tf.distribute.get_strategy()).scope():
+    with (strategy or tf.distribute.get_strategy()).scope(), devices.together():
         return _fit(model, train, validation, recipe, run_dir, inputs, verbose)
 
 
@@ -127,9 +131,16 @@ def _fit(model, train, validation, recipe, run_dir, inputs, verbose) -> History:
         weighted_metrics=["accuracy"],
     )
     model.optimizer.build(model.trainable_variables)
-    with alone(run_dir / ".lock"):
-        state = _State(model, run_dir, _identity(model, recipe, inputs or {}))
-        state.restore()
+    several = devices.worker()
+    writes = several is None or several.index == 0
+    if writes:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    with alone(run_dir / ".lock") if writes else nullcontext():
+        state = _State(model, run_dir, _identity(model, recipe, inputs or {}), writes)
+        if writes:
+            state.restore()
+        if several:
+            state.share()
         todo = range(state.next_epoch, recipe.epochs)
         if verbose == "auto":
             verbose = 1 if sys.stdout.isatty() else 2
@@ -137,7 +148,7 @@ def _fit(model, train, validation, recipe, run_dir, inputs, verbose) -> History:
             after = f"after epoch {todo.start} of {recipe.epochs}"
             say(f"continues {after}" if todo else f"{run_dir}: already trained, reused")
         if todo:
-            callbacks = [state, keras.callbacks.TensorBoard(events, write_graph=False)]
+            callbacks = [state, *[keras.callbacks.TensorBoard(events, write_graph=False)] * writes]
             measured = None if validation is None else _one_hot(validation, classes)
             try:
                 with errors_as_raised():
@@ -166,7 +177,10 @@ def _fit(model, train, validation, recipe, run_dir, inputs, verbose) -> History:
                     raise
                 code = errno.ENOSPC if isinstance(error, tf.errors.ResourceExhaustedError) else errno.EIO
                 raise OSError(code, os.strerror(code), str(events)) from error
-        state.restore_best()
+        if writes:
+            state.restore_best()
+        if several:
+            state.share()
     return state.history
 
 
@@ -219,9 +233,10 @@ def _digest(content: bytes) -> str:
 class _State(keras.callbacks.Callback):
     """The file that a run continues from."""
 
-    def __init__(self, model: keras.Model, run_dir: Path, identity: dict[str, str]):
+    def __init__(self, model: keras.Model, run_dir: Path, identity: dict[str, str], writes: bool = True):
         super().__init__()
         self.set_model(model)
+        self.writes = writes
         self.run_dir = run_dir
         self.path, self.best_path, self.next_best_path = (
             run_dir / f"{name}.npz" for name in ("state", "best", "next_best")
@@ -306,6 +321,18 @@ class _State(keras.callbacks.Callback):
         for weight, value in zip(self.model.weights, values, strict=True):
             weight.assign(value)
 
+    def share(self) -> None:
+        """Puts this worker where worker 0 is; each calls it."""
+        about = {"history": self.history.epochs, "best_epoch": self.history.best_epoch, "next_epoch": self.next_epoch}
+        text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+        (length,) = devices.of_first([np.array(len(text))])
+        (text,) = devices.of_first([np.resize(text, length)])
+        about = parse_json(text.tobytes())
+        self.history, self.next_epoch = History(about["history"], about["best_epoch"]), about["next_epoch"]
+        variables = self._variables()
+        for variable, value in zip(variables, devices.of_first(_copied(variables)), strict=True):
+            variable.assign(value)
+
     def on_epoch_begin(self, epoch, logs=None):
         self._started = time.perf_counter()
 
@@ -327,9 +354,11 @@ class _State(keras.callbacks.Callback):
         if "val_accuracy" in epochs:
             rank = list(zip(epochs["val_accuracy"], (-loss for loss in epochs["val_loss"]), strict=True))
         best = rank.index(max(rank))
-        if best == epoch:
+        if best == epoch and self.writes:
             self._best_weights = _copied(self.model.weights)
         self.history = History(epochs, best)
+        if not self.writes:
+            return
         with whole_file(self.run_dir / "history.csv") as temporary, temporary.open("w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["epoch", *epochs])
