@@ -7,8 +7,8 @@ and another engine of Keras do differently stands here, so that training and exp
 import json
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -24,6 +24,7 @@ Kind = Literal["one", "mirrored", "multiworker", "tpu"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 PATIENCE = 10  # seconds until a machine that does not answer is said to be missing
 _workers: Workers | None = None  # that this process has joined
+_trained_on: str | None = None  # see `leave_others`
 
 
 def begin(
@@ -40,6 +41,8 @@ def begin(
     Raises:
         ValueError, ConnectionError: as `strategy`.
     """
+    global _trained_on
+    _trained_on = None
     if under_jax():
         _begin_jax(kind, tpu, deterministic)
     else:
@@ -154,6 +157,24 @@ def worker() -> Workers | None:
     """The machines that train together under TensorFlow, and which of them this is; None: one does."""
     several = isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
     return _workers if several else None
+
+
+def leave_others() -> None:
+    """What is built, loaded and computed from now on lies on this machine's first device; see `described`."""
+    global _trained_on
+    _trained_on = described()
+    tf.distribute.experimental_set_strategy(None)
+
+
+@contextmanager
+def by_itself() -> Iterator[None]:
+    """What is built or loaded within lies on the first device of this process; outside of any strategy's scope."""
+    strategy = tf.distribute.get_strategy()
+    tf.distribute.experimental_set_strategy(None)
+    try:
+        yield
+    finally:
+        tf.distribute.experimental_set_strategy(strategy)
 
 
 def of_first(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -309,7 +330,12 @@ def only_cpus() -> bool:
 
 
 def described() -> str:
-    """The devices in use, in words, such as "2 GPUs, mirrored; mixed_float16; deterministic"."""
+    """The devices in use, in words, such as "2 GPUs, mirrored; mixed_float16; deterministic".
+
+    Once worker 0 has left the other machines, those that it has trained on with them.
+    """
+    if _trained_on is not None:
+        return _trained_on
     count, kind = replicas(), keras.distribution.list_devices()[0].partition(":")[0].upper()
     words = f"{count} {kind}{'s' * (count > 1)}"
     if kind == "TPU":

@@ -5,12 +5,14 @@ recipes, and a `main`. On the command line every option of every group is a flag
 recipe have a field of one name.
 """
 
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -194,8 +196,8 @@ class Devices:
     """What computes, and how exactly."""
 
     strategy: Literal["one", "mirrored", "multiworker", "tpu"] = "one"
-    """Compute on one device, on all GPUs of this machine (mirrored), or on a TPU. An experiment runs on one machine;
-    several (multiworker) take a script of yours, see docs/accelerators.md."""
+    """Compute on one device, on all GPUs of this machine (mirrored), on the machines that TF_CONFIG names
+    (multiworker: `ucf10_cnn_gru`, and scripts of yours, see docs/accelerators.md), or on a TPU."""
     tpu: str | None = None
     """Name or address (grpc://10.0.0.2:8470) of the TPU. None: the one of this machine."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
@@ -208,11 +210,6 @@ class Devices:
         """Raises ValueError for options that do not go together."""
         if self.tpu is not None and self.strategy != "tpu":
             raise ValueError(f"--tpu needs --strategy tpu. Received: --tpu {self.tpu} --strategy {self.strategy}")
-        if self.strategy == "multiworker":
-            raise ValueError(
-                "An experiment runs on one machine; on several har_tf.training.fit does, in a script of yours "
-                "(docs/accelerators.md). Received: --strategy multiworker"
-            )
 
     def begin(self) -> None:
         """Takes them from now on, see `har_tf.devices.begin`.
@@ -602,17 +599,25 @@ def audited(dataset, run: RunFolder, workers: int | None):
     return found
 
 
-def begin(recipe: Any, under_jax: bool = False) -> None:
+def begin(recipe: Any, under_jax: bool = False, on_several_machines: bool = False) -> None:
     """Imports TensorFlow, once options and data are known to be right, and takes the devices.
 
     Args:
         recipe: of any experiment.
         under_jax: whether the experiment also runs under KERAS_BACKEND=jax.
+        on_several_machines: whether it also runs on those of TF_CONFIG, under TensorFlow; see `all_train`.
 
     Raises:
-        OSError: nothing can be written.
+        OSError: nothing can be written, or another machine does not answer.
         ValueError: the devices cannot be reached, or Keras' engine is another one.
     """
+    if recipe.devices.strategy == "multiworker" and (
+        not on_several_machines or os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow"
+    ):
+        raise ValueError(
+            "On several machines ucf10_cnn_gru trains, under TensorFlow, or har_tf.training.fit in a script of yours "
+            "(docs/accelerators.md). Received: --strategy multiworker"
+        )
     check_writable(recipe.output.out)
     check_writable(recipe.output.cache)
     quiet.import_tensorflow(as_engine=not under_jax)
@@ -657,8 +662,37 @@ def open_run(
     place = recipe.output.out / experiment
     videos = () if recipe.data.embedded else (dataset, *others)
     name = recipe.output.run or run_name(place, prefix, kept, *videos)
-    with RunFolder(place / name, experiment).begun(flat) as run:
+    here, several = place / name, devices.worker()
+    with ExitStack() as stack:
+        if several and several.index:
+            here = Path(stack.enter_context(TemporaryDirectory()))  # worker 0 writes the run
+        run = stack.enter_context(RunFolder(here, experiment).begun(flat))
         announce(dataset, unit, notes)
         for other in others:
             announce(other, unit)
-        yield run
+        try:
+            yield run
+        except _AllTrained:
+            say(f"{several}: done; results are written by worker 0 at {place / name}")
+
+
+class _AllTrained(Exception):
+    """What is left to do is for worker 0."""
+
+
+@contextmanager
+def all_train() -> Iterator[None]:
+    """Of several machines all do what is within, the rest of `open_run` is for worker 0, on its first device.
+
+    Raises:
+        ConnectionError: another one was killed or cannot be reached.
+    """
+    from har_tf import devices
+
+    with devices.together():
+        yield
+    several = devices.worker()
+    if several and several.index:
+        raise _AllTrained
+    if several:
+        devices.leave_others()

@@ -202,13 +202,14 @@ class Trainer:
         """Trains, measures and saves one model.
 
         What frozen layers give is computed once for every prepared clip and stored beside the clips, where nothing
-        changes the clips and that takes no more than `STORED` times their room; the rest is trained on it.
+        changes the clips and that takes no more than `STORED` times their room; the rest is trained on it. Not over
+        several machines, of which all compute together and one stores.
 
         Args:
             named: which model.
             parts: the clips, or their features.
-            folder: receives what `training.fit` writes, and `model.keras`. A trial that finds its own unfinished state
-                there goes on; the state of another is refused.
+            folder: receives what `training.fit` writes, and `model.keras`; of several machines worker 0 writes both. A
+                trial that finds its own unfinished state there goes on; the state of another is refused.
             seed: of the starting weights, the order and the augmentation.
             **options: arguments of the model's `build`.
 
@@ -266,7 +267,12 @@ class Trainer:
             **({"engine": "jax"} if devices.under_jax() else {}),
         }
         file = folder / "model.keras"
-        save_model(model, file, known.class_names, parts.clip, provenance(about, file))
+        several = devices.worker()
+        if several is None or several.index == 0:
+            save_model(model, file, known.class_names, parts.clip, provenance(about, file))
+        if several and several.index == 0:
+            with devices.by_itself():  # the others do not take part in what is done with it
+                model, _ = saving.load_model(file)
         report = classification.report(tested.labels, probabilities, tested.class_names)
         return Outcome(model, history, report, probabilities, test, folder)
 
@@ -278,7 +284,7 @@ class Trainer:
         See `train`.
         """
         clips = parts.train
-        if self.augment is not None or not isinstance(clips, PreparedDataset):
+        if self.augment is not None or not isinstance(clips, PreparedDataset) or devices.worker():
             return None
         front, widest, classes = front_of(model), getattr(named, "widest", named), len(clips.class_names)
         if front is None:

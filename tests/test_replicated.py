@@ -14,7 +14,9 @@ import pytest
 import small_training
 
 import har_tf
-from har_tf.experiment import Devices
+from experiments.gated_recognition import PRESETS
+from har_tf import experiment
+from har_tf.experiment import changed
 
 WORKER = """
 import os, signal, sys
@@ -33,26 +35,34 @@ np.savez(f"{index}.npz", *model.get_weights(), np.array(history.epochs["val_loss
 """
 
 
-def test_two_processes_of_which_one_is_killed_end_with_the_weights_of_one(tmp_path):
-    """Worker 1 in its last epoch; worker 0 names it and ends, and the same commands go on from what it has written."""
+@pytest.fixture
+def hosts() -> list[str]:
+    """Two addresses of this machine that are free."""
     with ExitStack() as stack:
         servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
-        hosts = [f"127.0.0.1:{server.getsockname()[1]}" for server in servers]
+        return [f"127.0.0.1:{server.getsockname()[1]}" for server in servers]
+
+
+def on_both(hosts: list[str], folder: Path, *commands: list[str]) -> tuple[list[int], list[str]]:
+    """Exit codes of two workers' Python commands that run in a folder, and what they have printed."""
     paths = os.pathsep.join(map(str, (Path(small_training.__file__).parent, Path(har_tf.__file__).parents[1])))
+    with ExitStack() as stack:
+        workers = []
+        for index, command in enumerate(commands):
+            config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
+            environment = os.environ | {"PYTHONPATH": paths, "TF_CONFIG": json.dumps(config)}
+            how = {"stdout": (folder / f"printed{index}").open("w"), "stderr": subprocess.DEVNULL}
+            workers.append(subprocess.Popen([sys.executable, *command], cwd=folder, env=environment, **how))
+            stack.callback(workers[-1].kill)
+        codes = [worker.wait(240) for worker in workers]
+    return codes, [(folder / f"printed{index}").read_text() for index in range(2)]
+
+
+def test_two_processes_of_which_one_is_killed_end_with_the_weights_of_one(hosts, tmp_path):
+    """Worker 1 in its last epoch; worker 0 names it and ends, and the same commands go on from what it has written."""
 
     def run(killed_in: str) -> tuple[list[int], list[str]]:
-        """Exit codes, and what was printed."""
-        with ExitStack() as stack:
-            workers = []
-            for index in range(2):
-                config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
-                environment = os.environ | {"PYTHONPATH": paths, "TF_CONFIG": json.dumps(config)}
-                command = [sys.executable, "-c", WORKER, str(index), killed_in if index == 1 else ""]
-                how = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-                workers.append(subprocess.Popen(command, cwd=tmp_path, env=environment, **how))
-                stack.callback(workers[-1].kill)
-            printed = [worker.communicate(timeout=240)[0] for worker in workers]
-            return [worker.returncode for worker in workers], printed
+        return on_both(hosts, tmp_path, ["-c", WORKER, "0", ""], ["-c", WORKER, "1", killed_in])
 
     codes, printed = run(killed_in="2")
     assert codes == [1, -signal.SIGKILL]
@@ -70,6 +80,20 @@ def test_two_processes_of_which_one_is_killed_end_with_the_weights_of_one(tmp_pa
                 np.testing.assert_allclose(values, one, rtol=1e-4, atol=1e-5)
 
 
-def test_an_experiment_refuses_several_machines():
-    with pytest.raises(ValueError, match="An experiment runs on one machine.* Received: --strategy multiworker"):
-        Devices("multiworker").check()
+def test_an_experiment_trains_on_two_and_one_writes_it(hosts, tmp_path):
+    options = "--clips 60 --size 32 48 --epochs 1 --filters 4 4 4 --pool-sizes 2 2 2 --models CNN-GRU --overlays 0"
+    command = ["-m", "experiments.ucf10_cnn_gru", "--strategy", "multiworker", "--run", "two", "--out", "runs"]
+    codes, printed = on_both(hosts, tmp_path, *[[*command, *options.split()]] * 2)
+    assert codes == [0, 0]
+    run = Path("runs", "ucf10_cnn_gru", "two")
+    assert printed[1].splitlines()[-1] == f"worker 1 of 2: done; results are written by worker 0 at {run}"
+    results = json.loads((tmp_path / run / "results.json").read_text())
+    measured = results["protocols"]["group"]["models"]["CNN-GRU"]["accuracy"]
+    assert all(f"test accuracy {measured:.4f}" in text for text in printed), "both have answered all test clips"
+    assert (tmp_path / run / "report.html").is_file()
+    assert json.loads((tmp_path / run / "environment.json").read_text())["devices"].startswith("2 CPUs")
+
+
+def test_an_experiment_that_cannot_refuses_several_machines():
+    with pytest.raises(ValueError, match="^On several machines ucf10_cnn_gru trains.* --strategy multiworker$"):
+        experiment.begin(changed(PRESETS["figures"], strategy="multiworker"))
