@@ -16,7 +16,8 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
-# All but what trains models for minutes. Python as well is the lowest: make test-lowest PYTHON=python3.11
+# All but what trains models for minutes. Python as well is the lowest: make test-lowest PYTHON=python3.11. Of the extras,
+# beam, detectors and jax are not installed there, so their bounds are not tried.
 test-lowest:
 	$(PYTHON) -m venv --clear .venv-lowest
 	$(PYTHON) har_tf/ranges.py --lowest > .venv-lowest/lowest.txt

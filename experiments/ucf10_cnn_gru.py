@@ -1,8 +1,9 @@
 """CNN-GRU with Grad-CAM on ten actions: Table 1, Table 2 and Figures 4 to 8 of Hossain et al. 2025.
 
     python -m experiments.ucf10_cnn_gru                                # embedded data set
-    python -m experiments.ucf10_cnn_gru --data-dir UCF-101 --classes Archery,Billiards,Bowling,...
-    python -m experiments.ucf10_cnn_gru --data-dir UCF-101 --classes ... --protocol random,official
+    python -m experiments.ucf10_cnn_gru --preset paper --data-dir UCF-101 --classes Archery,Billiards,Bowling,...
+    python -m experiments.ucf10_cnn_gru --preset paper --data-dir UCF-101 --classes ... --protocol random,official
+    python -m experiments.ucf10_cnn_gru --data-dir VIDEOS              # a folder for each class
 
 The paper draws ten classes of UCF101 at random and names four of them; 100 clips each, split 80:20 over clips. Clips of
 one source video are then on both sides, so the run prints how many test clips have a sibling in training, and
@@ -184,7 +185,9 @@ PRESETS = {
         protocol="group",
         size=(64, 96),
     ),
-    "paper": Recipe(),
+    "paper": Recipe(per_class=100),
+    # Other videos, of which there may be fewer.
+    "videos": Recipe(),
 }  # fmt: skip
 
 

@@ -387,7 +387,7 @@ def run_cli(main, presets: Mapping[str, Any], told: Mapping[str, Mapping[str, An
 
     Without `--preset` it is the one that --dataset names, if there is one; else "figures", the embedded data set on two
     cores, or, where --data-dir or --dataset names other data, "paper"; of an experiment that has "videos" this, where
-    --dataset names other data than the paper's.
+    they name other data than the data set of "paper".
 
     Args:
         main: takes a recipe.
@@ -400,7 +400,8 @@ def run_cli(main, presets: Mapping[str, Any], told: Mapping[str, Mapping[str, An
     if preset is None:
         dataset = _given(arguments, "--dataset")
         other = dataset not in (None, "figures") or _given(arguments, "--data-dir") is not None
-        of_paper = "paper" in presets and dataset in (None, presets["paper"].data.dataset)
+        papers = presets["paper"].data.dataset if "paper" in presets else None
+        of_paper = papers is not None and dataset in (None, papers)
         own = "videos" if "videos" in presets and not of_paper else "paper"
         preset = dataset if dataset in presets else own if other and own in presets else "figures"
     if preset not in presets:

@@ -109,6 +109,12 @@ def test_a_data_set_may_have_a_preset_of_its_own(monkeypatch):
         with pytest.raises(SystemExit):
             run_cli(found.append, PRESETS | {"paper": of_paper, "videos": changed(of_paper, width=6)})
     assert [recipe.width for recipe in found[1:]] == [6, 5, 5, 3]
+    # The paper's data may be videos in folders, as one's own are.
+    for arguments in (["--data-dir", "V"], ["--preset", "paper", "--data-dir", "V"]):
+        monkeypatch.setattr(sys, "argv", ["x", *arguments])
+        with pytest.raises(SystemExit):
+            run_cli(found.append, PRESETS | {"videos": changed(PRESETS["paper"], width=6)})
+    assert [recipe.width for recipe in found[5:]] == [6, PRESETS["paper"].width]
 
 
 def test_wrong_usage_exits_with_2(monkeypatch, capsys):

@@ -37,7 +37,10 @@ def table(settings: Mapping, notes: Sequence[str] = ()) -> Table:
 
 def fact(settings: Mapping) -> str:
     """For the header of the page: whether the run is as in the paper, or in what it is not."""
-    return "as in the paper, in all that it says" if as_in_paper(settings) else f"differs in {_named(settings)}"
+    if not as_in_paper(settings):
+        return f"differs in {_named(settings)}"
+    rest = _in_words([_name(entry) for entry in settings["differs"]])
+    return f"as in the paper, but for {rest}" if rest else "as in the paper, in all that it says"
 
 
 def paper_title(settings: Mapping, what: str) -> str:
@@ -71,8 +74,12 @@ def _name(entry: Mapping) -> str:
 
 def _named(settings: Mapping) -> str:
     """The settings that differ and count, in words."""
-    *names, last = (_name(entry) for entry in settings["differs"] if entry["counts"])
-    return f"{', '.join(names)} and {last}" if names else last
+    return _in_words([_name(entry) for entry in settings["differs"] if entry["counts"]])
+
+
+def _in_words(names: Sequence[str]) -> str:
+    *others, last = names or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _places(entry: Mapping) -> str:

@@ -51,4 +51,4 @@ def test_what_differs_is_a_table_and_stands_beside_the_paper_s_figures():
 def test_what_does_not_count_leaves_the_run_as_in_the_paper():
     found, part = compared(tables="9")
     assert part.tables[0].rows == (("tables", "9, 10 (section 5)", "9"),)
-    assert settings.fact(found).startswith("as in the paper") and settings.paper_note(found) == []
+    assert settings.fact(found) == "as in the paper, but for tables" and settings.paper_note(found) == []
