@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from several_devices import assert_same, results_on
 
 from experiments import gated_recognition
 from experiments.gated_recognition import PRESETS, Recipe
@@ -133,6 +134,11 @@ def test_of_frozen_networks_only_classifier_and_gates_are_trained_on_what_is_sto
     assert np.abs(gates.get_layer("gate_mixed_4f").get_weights()[0]).max() > 0
     text = (run / "tables" / "table_10.md").read_text()
     assert "Only the classifier and the gates are trained" in text
+
+
+def test_figures_are_those_of_one_device(recipe, tmp_path):
+    asked = changed(recipe, clips=43, tables="9", validation=0.3, batch_size=8, overlays=0, out=tmp_path)
+    assert_same(*(results_on(count, run_small, asked) for count in (2, 1)))
 
 
 def test_frozen_networks_need_weights():

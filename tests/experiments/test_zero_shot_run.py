@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from several_devices import assert_same, results_on
 
 from experiments.zero_shot import KINETICS, Recipe, main
 from har_tf.experiment import Data, Output
@@ -52,6 +53,11 @@ def test_every_sampling_is_counted_and_shown(recipe, capsys):
     printed = capsys.readouterr().out
     assert "20 of 30 videos" in printed and "grey (10)" in printed
     assert (folder / "report.html").is_file() and (folder / "tables" / "classes.csv").is_file()
+
+
+def test_figures_are_those_of_one_device(recipe, tmp_path):
+    recipe = replace(recipe, output=replace(recipe.output, out=tmp_path))
+    assert_same(*(results_on(count, main, recipe) for count in (8, 1)))
 
 
 def test_a_run_goes_on_from_its_finished_samplings(recipe, monkeypatch):
