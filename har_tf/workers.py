@@ -6,6 +6,7 @@ TF_CONFIG names are asked who answers: before the server is started, and while a
 
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -111,6 +112,7 @@ class Workers:
             for _ in range(MISSES):  # a process that is killed may answer for some moments after it has shown
                 lost = lost or self._lost(left)
                 left.wait(0 if lost else ASKED_EVERY / 5)
+            lost = lost or self._unhealthy(str(error))
             if not lost:
                 raise
             raise ConnectionError(self._told(lost)) from error
@@ -135,6 +137,14 @@ class Workers:
             if lost and not left.wait(ASKED_EVERY / 5):
                 lost = self.silent(lost)
         return lost
+
+    def _unhealthy(self, text: str) -> list[int]:
+        """The workers that TensorFlow's error is about: one that is stopped, but not ended, answers at its port."""
+        _, _, about = text.partition("unhealthy (stopped sending heartbeats)")
+        found = {int(index) for index in re.findall(r"/job:worker/replica:\d+/task:(\d+)", about)}
+        if "CoordinationService/Heartbeat" in text:  # which worker 0 answers
+            found.add(0)
+        return sorted(found & set(range(len(self.addresses))) - {self.index})
 
     def _told(self, lost: list[int]) -> str:
         return (

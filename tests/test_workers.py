@@ -97,3 +97,18 @@ def test_an_error_while_all_answer_stays_what_it_is(two, monkeypatch):
     watched = two[0].watched(lambda text: None, RuntimeError)
     with workers._listening(port), pytest.raises(RuntimeError, match="^of its own$"), watched:
         raise RuntimeError("of its own")
+
+
+@pytest.mark.parametrize(
+    ("here", "text"),
+    [
+        (0, "The following tasks are unhealthy (stopped sending heartbeats):\n/job:worker/replica:0/task:1\nThe tasks"),
+        (1, "Collective ops is aborted by: Deadline Exceeded\n\nRPC: /tensorflow.CoordinationService/Heartbeat\nThe"),
+    ],
+)
+def test_one_that_is_stopped_and_answers_is_named_as_tensorflow_names_it(two, monkeypatch, here, text):
+    monkeypatch.setattr(workers, "ASKED_EVERY", 0.05)
+    address = two[0].addresses[1 - here]
+    named = pytest.raises(ConnectionError, match=rf"^worker {1 - here} \({address}\) of 2 does not")
+    with workers._listening(int(address.rpartition(":")[2])), named, two[here].watched(lambda text: None, RuntimeError):
+        raise RuntimeError(text)
