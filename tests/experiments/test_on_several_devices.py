@@ -15,8 +15,9 @@ from har_tf.experiment import changed
 FEW = {"epochs": 2, "batch_size": 8, "validation": 0.3, "overlays": 0, "workers": 0}
 CNN_GRU = {"filters": (4, 4, 4), "pool_sizes": (2, 2, 2), "dropout": 0.0}
 # Adam makes large steps of gradients that are zero but for rounding, which explanations would show.
-EXPLAINED = FEW | {"network": "CNN-GRU", "size": (32, 48), "num_frames": 4, "epochs": 1, "learning_rate": 1e-7}
-RESNEXT = EXPLAINED | {"network": "ResNeXt3D", "size": (32, 32), "width": 32, "cardinality": 2}
+EXPLAINED = FEW | {"network": "CNN-GRU", "size": (32, 48), "num_frames": 4, "taps": "conv2d_3,conv3d"}
+EXPLAINED |= {"epochs": 1, "learning_rate": 1e-7}
+RESNEXT = EXPLAINED | {"network": "ResNeXt3D", "size": (32, 32), "width": 32, "cardinality": 2, "taps": "layer2,layer3"}
 RUNS = {
     # experiment: devices, options
     ucf10_cnn_gru: (2, FEW | CNN_GRU | {"clips": 43, "size": (32, 48), "models": "CNN-GRU", "num_frames": 4}),
@@ -24,7 +25,7 @@ RUNS = {
     video_tcav: (
         2, EXPLAINED | {
             "clips": 103, "test": 0.7, "folds": 2, "level": 0.3, "class_clips": 5, "concept_clips": 5,
-            "num_random": 3, "resamples": 20, "random_videos": 9, "reversal_clips": 3,
+            "num_random": 3, "resamples": 5, "random_videos": 9, "reversal_clips": 3,
         },
     ),
     cam3d_localization: (2, EXPLAINED | {"clips": 43, "frames_per_clip": 2, "blur": (1 / 16,)}),
