@@ -4,7 +4,7 @@
     python -m experiments.cam3d_localization --dataset jhmdb --data-dir JHMDB \\
         --weights resnext-101-kinetics-hmdb51_split1.pth                 # Tables 3, 4, 5 and 8
     python -m experiments.cam3d_localization --dataset ucf24 --data-dir UCF-101 \\
-        --weights resnext-101-kinetics-ucf101_split1.pth                 # Table 6; both with --preset ucf24-224 at 224
+        --weights resnext-101-kinetics-ucf101_split1.pth                 # Table 6
     python -m experiments.cam3d_localization --dataset ilsvrc --data-dir ILSVRC \\
         --weights resnet50_weights_tf_dim_ordering_tf_kernels.h5         # Table 7
     python -m experiments.cam3d_localization --dataset ucf24 --data-dir UCF-101 --partial --network MobileNetV2 \\
@@ -12,6 +12,7 @@
     python -m experiments.cam3d_localization --dataset ucf24 --data-dir UCF-101 --model i3d.keras --sampling uniform \\
         --fit crop --called "BasketballDunk=dunking basketball,Surfing=surfing water" --classes BasketballDunk,Surfing
 
+The second and third take frames of 112 x 112, with `--preset jhmdb-224` and `--preset ucf24-224` of 224 x 224.
 The second to fourth take published weights (kenshohara/3D-ResNets-PyTorch, Keras); --model takes any saved model
 instead, as `import-weights i3d` makes one, and --network trains one on the training part, I3D as a classifier on frozen
 Kinetics weights. Without any of them the rows of a model say "not run", and the controls, which need none, are
@@ -74,7 +75,7 @@ from har_tf.experiment import (
 )
 from har_tf.names import say
 from har_tf.paper import Says, Silent
-from har_tf.subject import Model
+from har_tf.subject import RESNEXT_101, Model
 
 EXPERIMENT = "cam3d_localization"
 
@@ -86,8 +87,7 @@ NEEDED = {
     "ilsvrc": "resnet50_weights_tf_dim_ordering_tf_kernels.h5 of keras.applications as --weights",
     "figures": "--network, --model or --weights",
 }
-# Of the CNN-GRU that is trained here: the first convolution, and the ReLUs, which stand behind the max pooling.
-CNN_GRU_TAPS = "conv2d_1,relu_1,relu_2,relu_3,conv3d"
+TUNED_ON = {"jhmdb": "HMDB51", "ucf24": "UCF101", "figures": "UCF101"}
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,9 @@ PRESETS = {
     "ucf24-224": Recipe(BoxedData("ucf24"), clips=Clips((224, 224))),
     "ilsvrc": Recipe(BoxedData("ilsvrc"), clips=Clips((224, 224))),
 }
-NETWORK = "3D ResNeXt-101 with the weights of github.com/kenshohara/3D-ResNets-PyTorch"
 # What the paper says. It explains published networks: how one is trained here is not its matter.
 _NO_MATTER = (*options(Training()), *options(SmallResNeXt()), *options(Model()), "outside", "seed")
 _OF_CLIPS = dict.fromkeys(_NO_MATTER) | {
-    "network": Says(NETWORK, "section 4"),
     "taps": Says(None, "Table 1"),
     "test part": Says("whole", "section 4"),
     "size": Says(
@@ -166,13 +164,23 @@ _OF_CLIPS = dict.fromkeys(_NO_MATTER) | {
 _OF_PICTURES = {
     "network": Says("ResNet50 of keras.applications", "section 4: ResNet-50 trained on ImageNet"),
     "size": Silent("what the network was trained at"),
+    "pictures of the data": Says(50_000, "section 4"),
+    "test part": Says(
+        "50000 of 50000 pictures",
+        "section 4",
+        counts=False,
+        why="A share of them, drawn at random, is held out to choose thresholds (--validation)",
+    ),
     **dict.fromkeys(("num_frames", "sampling", "by", "short", "clips_per_video", "frames_per_clip")),
 }
+_NETWORKS = {data: {"network": Says(RESNEXT_101[on], "section 4")} for data, on in TUNED_ON.items()}
 PAPER = {
-    "jhmdb": _OF_CLIPS | {"classes of the data": Says(21, "section 4")},
-    "ucf24": _OF_CLIPS | {"short": None, "classes of the data": Says(24, "section 4")},
+    "jhmdb": _OF_CLIPS | _NETWORKS["jhmdb"] | {"classes of the data": Says(21, "section 4")},
+    "ucf24": _OF_CLIPS | _NETWORKS["ucf24"] | {"short": None, "classes of the data": Says(24, "section 4")},
     "ilsvrc": _OF_CLIPS | _OF_PICTURES | {"classes of the data": Says(1000, "section 4")},
-    "figures": _OF_CLIPS | {"short": None, "data": Says("UCF24", "section 4", {"JHMDB": "section 4"})},
+    "figures": _OF_CLIPS
+    | _NETWORKS["figures"]
+    | {"short": None, "data": Says("UCF24", "section 4", {"JHMDB": "section 4"})},
 }
 # Options that a preset does not set where a file is explained; None: as the file says.
 TOLD = {
@@ -210,8 +218,7 @@ def main(recipe: Recipe) -> None:
     if clip["sampling"] == "strided":
         raise ValueError(f"{recipe.model.model}: made for strided clips; choose --sampling dense or uniform")
     recipe = changed(recipe, sampling=clip["sampling"], fit=clip["fit"], by=clip["by"])
-    own = CNN_GRU_TAPS if subject.network and subject.name == "CNN-GRU" else None
-    taps = subject.taps(recipe.model.taps or own, shape)
+    taps = subject.taps(recipe.model.taps or subject.localising, shape)
     dataset = dataset or recipe.embedded.draw(
         recipe.output, recipe.data.class_names, size=tuple(side + side % 2 for side in shape[-3:-1]), seed=recipe.seed
     )  # fmt: skip
@@ -281,7 +288,7 @@ def main(recipe: Recipe) -> None:
             "clip": {"shape": shape, **{key: getattr(recipe.clips, key) for key in ("sampling", "fit", "by", "short")}},
             "tables": paper_tables(recipe.data.dataset, len(taps), still),
             "settings": paper_settings(
-                recipe, PAPER[recipe.data.dataset], **taken(recipe, shape, dataset, test, subject)
+                recipe, PAPER[recipe.data.dataset], **taken(recipe, shape, dataset, measured_on.usable, subject)
             ),
         }  # fmt: skip
         run.publish(results | measured | {"pictures": stored(shown, run.path)})
@@ -305,20 +312,21 @@ def check(recipe: Recipe) -> None:
 
 
 def taken(recipe: Recipe, shape, dataset, test, subject) -> dict:
-    """What a run takes of that which no option says alone, as `PAPER` has it."""
-    from har_tf.datasets import jhmdb, ucf24
-    from har_tf.models.weights import import_weights as importers
+    """What a run takes of that which no option says alone, as `PAPER` has it; `test` are the videos it measures."""
+    from har_tf.datasets import ucf24
 
-    kind, weights = recipe.data.dataset, recipe.model.weights
-    least = {"ucf24": ucf24.TEST_VIDEOS, "jhmdb": 0.25 * jhmdb.VIDEOS, "ilsvrc": 45_000, "figures": 0}[kind]
-    network = f"{subject.name}, {subject.start}"
-    if weights is not None and kind == "ilsvrc":
-        network = _OF_PICTURES["network"].value
-    elif weights is not None and importers.resnext3d_options(weights)["blocks"] == (3, 4, 23, 3):
-        network = NETWORK
+    kind, network, pictures = recipe.data.dataset, f"{subject.name}, {subject.start}", None
+    if kind == "ilsvrc":
+        part, pictures = f"{len(test)} of {len(dataset)} pictures", len(dataset)
+        papers = recipe.model.weights is not None
+    else:
+        whole = {"ucf24": ucf24.TEST_VIDEOS, "jhmdb": dataset.test_videos, "figures": 0}[kind]
+        part = "whole" if len(test) >= whole else f"{len(test)} videos"
+        papers = recipe.model.is_resnext_101(TUNED_ON[kind])
     return {
-        "network": network, "data": "embedded" if recipe.data.embedded else dataset.name, "size": tuple(shape[-3:-1]),
-        "num_frames": shape[0], "test part": "whole" if len(test) >= least else f"{len(test)} videos",
+        "network": PAPER[kind]["network"].value if papers else network,
+        "data": "embedded" if recipe.data.embedded else dataset.name, "size": tuple(shape[-3:-1]),
+        "num_frames": shape[0], "test part": part, "pictures of the data": pictures,
         "classes of the data": len(dataset.class_names),
     }  # fmt: skip
 

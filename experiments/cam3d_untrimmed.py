@@ -36,9 +36,7 @@ What the paper leaves open:
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -59,17 +57,14 @@ from har_tf.experiment import (
     paper_settings,
     run_cli,
 )
-from har_tf.files.whole import whole_file
 from har_tf.names import file_name, say
 from har_tf.paper import Says, Silent
 from har_tf.progress import advancing, progress
-from har_tf.store.checksums import sealed, unsealed
-from har_tf.subject import Model
+from har_tf.subject import RESNEXT_101, Model
 
 EXPERIMENT = "cam3d_untrimmed"
+FORM = 1  # of what is kept of a video, to be raised where that or how it is measured changes
 NEEDED = "--model, --weights (resnext-101-kinetics-ucf101_split1.pth of github.com/kenshohara/3D-ResNets-PyTorch)"
-# Of the CNN-GRU that is trained here: the first convolution, and the ReLUs, which stand behind the max pooling.
-CNN_GRU_TAPS = "conv2d_1,relu_1,relu_2,relu_3,conv3d"
 
 
 @dataclass(frozen=True)
@@ -151,12 +146,11 @@ PRESETS = {
     "paper": Recipe(),
 }
 TOLD = {"weights": {"network": None}, "model": {"network": None, "size": None, "num_frames": None, "fit": None}}
-NETWORK = "3D ResNeXt-101 with the weights of github.com/kenshohara/3D-ResNets-PyTorch, fine-tuned on UCF101"
 # It explains a published network: how one is trained here is not its matter.
 _NO_MATTER = (*options(Training()), *options(SmallResNeXt()), *options(Model()), *options(Drawn()), "seed")
 PAPER = dict.fromkeys(_NO_MATTER) | {
     "data": Says("MultiTHUMOS", "section 3.6"),
-    "network": Says(NETWORK, "section 4 and the classes of Figure 6"),
+    "network": Says(RESNEXT_101["UCF101"], "section 4 and the classes of Figure 6"),
     "taps": Says(None, "Table 1"),
     "size": Says((224, 224), "Table 1 and section 3.3", {(112, 112): "section 4: the published weights' own size"}),
     "num_frames": Says(16, "section 4"),
@@ -182,6 +176,7 @@ def main(recipe: Recipe) -> None:
     from har_tf.datasets.stick_figures import ACTIONS, Figures, streams
     from har_tf.evaluate import untrimmed
     from har_tf.evaluate.localization_study import outputs_of
+    from har_tf.evaluate.part import digest
     from har_tf.report.page import stored
     from har_tf.report.pages.cam3d_untrimmed import pictures
     from har_tf.video import VideoError
@@ -194,8 +189,7 @@ def main(recipe: Recipe) -> None:
     if subject.missing:
         raise ValueError(f"nothing to explain: {subject.missing}")
     shape, clip = subject.shape(asked, recipe.data.dataset), subject.clip(windows)
-    own = CNN_GRU_TAPS if subject.network and subject.name == "CNN-GRU" else None
-    taps = subject.taps(recipe.model.taps or own, shape)
+    taps = subject.taps(recipe.model.taps or subject.localising, shape)
     trained_on = None
     if dataset is None:
         size = tuple(side + side % 2 for side in shape[1:3])
@@ -226,7 +220,7 @@ def main(recipe: Recipe) -> None:
         model = trained(recipe, subject, trained_on, shape, clip, run) if subject.network else subject.classifier.model
         videos = untrimmed.streams_of(dataset)
         say("", f"sliding over {len(videos)} videos")
-        weights = sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in model.get_weights())).hexdigest()
+        weights = digest(model.get_weights())
         answered, courses, timelines, skipped, examples, painted = [], [], [], {}, {}, []
         with progress("explaining", len(videos), "videos") as advance:
             for number, video in enumerate(advancing(videos, advance)):
@@ -250,7 +244,8 @@ def main(recipe: Recipe) -> None:
         run.write_skipped(skipped)
         if not answered:
             raise ValueError(f"{dataset.root}: no video can be read, first: {next(iter(skipped.values()))}")
-        network = NETWORK if is_papers(recipe) else f"{subject.name}, {subject.start}"
+        papers = recipe.model.is_resnext_101("UCF101")
+        network = RESNEXT_101["UCF101"] if papers else f"{subject.name}, {subject.start}"
         facts = {"data": {"streams": "embedded", "multithumos": "MultiTHUMOS"}.get(dataset.name, dataset.name)}
         facts |= {"network": network, "size": tuple(shape[1:3]), "num_frames": shape[0], "hop": how.hop}
         order = ("classes", "cut")
@@ -273,23 +268,21 @@ def main(recipe: Recipe) -> None:
 def measured(model, taps, video, number: int, outputs, how, weights: str, folder: Path) -> tuple[list, list]:
     """The windows and courses of a video; those that a run which was stopped has found are in a file of `folder`.
 
-    It is taken only if it is whole and of the same model, of which `weights` is the digest, video and windows.
+    It is taken only if it is of the same model, of which `weights` is the digest, video and windows.
     """
     from har_tf.evaluate import untrimmed
+    from har_tf.evaluate.part import Part, digest
 
-    boxes = None if video.boxes is None else sha256(np.ascontiguousarray(video.boxes)).hexdigest()
+    boxes = None if video.boxes is None else digest([video.boxes])
     about = {
         "model": weights, "taps": list(taps), "outputs": list(outputs), "how": asdict(how), "number": number,
         "segments": video.segments, "boxes": boxes, "video": [video.path.name, video.path.stat().st_size],
     }  # fmt: skip
-    about, file = json.loads(json.dumps(about)), folder / f"{video.path.stem}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        known = unsealed(file.read_bytes())
-        if known["about"] == about:
-            return untrimmed.from_plain(known)
+    part = Part(folder, about | {"form": FORM})
+    if (known := part.read()) is not None:
+        return untrimmed.from_plain(json.loads(str(known["found"])))
     found = [measure(model, taps, video, number, outputs, how) for measure in (untrimmed.answered, untrimmed.courses)]
-    with whole_file(file) as temporary:
-        temporary.write_bytes(sealed({"about": about, **untrimmed.as_plain(*found)}))
+    part.write({"found": np.array(json.dumps(untrimmed.as_plain(*found)))})
     return tuple(found)
 
 
@@ -307,15 +300,6 @@ def trained(recipe: Recipe, subject, dataset, shape: Sequence[int], clip: dict, 
     augment = Augment(flip=0.5, crop=0.85, brightness=0.1, contrast=0.1) if recipe.model.augment else None
     parts = Parts.of(prepared, *split.parts(recipe.seed))
     return subject.trained(recipe.training.trainer(augment, output.pipeline), parts, run, recipe.seed).model
-
-
-def is_papers(recipe: Recipe) -> bool:
-    """Whether the weights are those of the paper's network, as far as their file tells."""
-    from har_tf.models.weights import import_weights as importers
-
-    weights = recipe.model.weights
-    found = None if weights is None else importers.resnext3d_options(weights)
-    return found is not None and (found["blocks"], found.get("num_classes", 101)) == ((3, 4, 23, 3), 101)
 
 
 def check(recipe: Recipe) -> None:

@@ -50,6 +50,7 @@ from har_tf.experiment import (
     run_cli,
     strictest_protocol,
 )
+from har_tf.files.json_text import parse_json
 from har_tf.names import say
 from har_tf.paper import Says, Silent
 from har_tf.report.page import stored
@@ -109,6 +110,7 @@ PAPER = {
     "export_end_to_end": None,
 }
 NOT_ASKED = "not asked for (--dataset ucf101,hmdb51 --data-dir UCF-101,HMDB51)"
+NOT_YET = "not measured yet"
 
 
 @dataclass(frozen=True)
@@ -232,14 +234,15 @@ def main(recipe: Recipe) -> None:
     prefix = f"{'+'.join(names)}-{next(iter(splits[0].values())).protocol}{'+'.join(map(str, splits[0]))}"
     first, *others = (next(iter(loaded.values())) for loaded in listed)
     with open_run(EXPERIMENT, recipe, prefix, first, notes=notes_of(listed[0]), others=others) as run:
-        finished, parts = (run.path / "results.json").is_file(), {}
+        finished, parts = is_finished(run.path / "results.json"), {}
 
         def keep(name: str, part: dict) -> dict:
             """What is known by now; on the disk, where there is nothing yet, whatever becomes of what follows."""
             parts[name] = part
             first, *others = parts
+            waiting = {other: NOT_YET for other in names if other not in parts}
             results = {
-                **parts[first], "others": {other: parts[other] for other in others}, "missing": missing,
+                **parts[first], "others": {other: parts[other] for other in others}, "missing": waiting | missing,
                 "paper": {"table_1": PAPER_TABLE_1, "table_2": PAPER_TABLE_2, "table_3": PAPER_TABLE_3},
                 "settings": paper_settings(recipe, PAPER | paper_of(parts), **facts_of(recipe, parts)),
             }  # fmt: skip
@@ -391,6 +394,11 @@ def present(recipe: Recipe) -> tuple[list[Recipe], dict[str, str]]:
     if not recipes:
         raise ValueError(f"None of the data sets is there: {', '.join(missing.values())}")
     return recipes, missing
+
+
+def is_finished(path: Path) -> bool:
+    """Whether `results.json` is there and has all data sets."""
+    return path.is_file() and NOT_YET not in parse_json(path.read_bytes()).get("missing", {}).values()
 
 
 def split_up(recipe: Recipe, loaded: dict, seeds: list[int]) -> dict[int, Split]:

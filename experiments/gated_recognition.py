@@ -252,7 +252,7 @@ def main(recipe: Recipe) -> None:
             },
             "settings": paper_settings(
                 recipe, PAPER, **{"data set": dataset.name}, videos=len(dataset), classes=len(dataset.class_names),
-                protocol=protocol, weights="random" if None in networks.sources.values() else "Kinetics",
+                protocol=protocol, weights=networks.pretraining,
             ),
             "paper": {"9": PAPER_TABLE_9, "10": PAPER_TABLE_10},
             "protocol": protocol, "split": recipe.split, "seeds": seeds, "epochs": recipe.training.epochs,

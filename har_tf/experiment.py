@@ -407,7 +407,12 @@ def run_cli(main, presets: Mapping[str, Any], told: Mapping[str, Mapping[str, An
     if preset not in presets:
         say(f"error: --preset is one of {', '.join(presets)}. Received: {preset}", to=sys.stderr)
         sys.exit(2)
-    recipe = presets[preset]
+    recipe, dataset = presets[preset], _given(arguments, "--dataset")
+    own = [name for name, other in presets.items() if dataset is not None and other.data.dataset == dataset]
+    if own and preset not in own and recipe.data.dataset is not None:
+        words = f"--preset {preset} is for {recipe.data.dataset}. Expected for --dataset {dataset}: {', '.join(own)}"
+        say(f"error: {words}", to=sys.stderr)
+        sys.exit(2)
     for option, values in (told or {}).items():
         if _given(arguments, f"--{option}") is not None:
             recipe = changed(recipe, **values)

@@ -22,6 +22,15 @@ if TYPE_CHECKING:  # without TensorFlow, so that an experiment can list its opti
 
 # Arguments of `har_tf.models.cnn_gru` for the small frames of the embedded data set.
 SMALL_CNN_GRU = {"pool_sizes": (4, 2, 2), "pool_before_norm": True, "normalize_sequence": True, "dropout": 0.1}
+# What localisation explains of it: the first convolution, and the ReLUs, which stand behind the max pooling.
+_SMALL_CNN_GRU_TAPS = "conv2d_1,relu_1,relu_2,relu_3,conv3d"
+# The published networks that the 3DCAM paper explains, by the data that they were fine-tuned on.
+RESNEXT_101 = {
+    data: f"3D ResNeXt-101 with the weights of github.com/kenshohara/3D-ResNets-PyTorch, fine-tuned on {data}"
+    for data in ("UCF101", "HMDB51")
+}
+_RESNEXT_101 = {"blocks": (3, 4, 23, 3), "width": 128, "cardinality": 32}
+_OUTPUTS = {"UCF101": 101, "HMDB51": 51}
 _KINDS = {4: "clips", 3: "pictures"}
 
 
@@ -81,6 +90,11 @@ class Subject:
         return own | {
             name: value for name in ("sampling", "fit", "by") if (value := getattr(reading, name)) is not None
         }
+
+    @property
+    def localising(self) -> str | None:
+        """Names of layers for `taps`, where localisation takes others than the stages: of a CNN-GRU trained here."""
+        return _SMALL_CNN_GRU_TAPS if self.network and self.name == "CNN-GRU" else None
 
     def taps(self, names: str | None, shape: tuple[int, ...]) -> list[str]:
         """The names of the layers, of those separated by commas; None: the stages of the model. Without a model none.
@@ -155,6 +169,19 @@ class Model:
                 f"Received: {self.called!r}"
             )
         return names
+
+    def is_resnext_101(self, data: str) -> bool:
+        """Whether --weights are those of `RESNEXT_101` for this data, as far as sizes and outputs in their file tell.
+
+        Raises:
+            ValueError, FileNotFoundError: as in `har_tf.models.weights.import_weights.resnext3d_options`.
+        """
+        from har_tf.models.weights import import_weights as importers
+
+        if self.weights is None:
+            return False
+        expected = _RESNEXT_101 | {"num_classes": _OUTPUTS[data]}
+        return expected.items() <= importers.resnext3d_options(self.weights).items()
 
     def check(self, small: str) -> None:
         """Checks what can be checked without Keras.

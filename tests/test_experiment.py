@@ -117,6 +117,21 @@ def test_a_data_set_may_have_a_preset_of_its_own(monkeypatch):
     assert [recipe.width for recipe in found[5:]] == [6, PRESETS["paper"].width]
 
 
+def test_a_preset_of_another_data_set_is_refused(monkeypatch, capsys):
+    presets = PRESETS | {name: changed(PRESETS["paper"], dataset=name) for name in ("ucf101", "jhmdb")}
+    for arguments in (["--dataset", "jhmdb", "--preset", "ucf101"], ["--preset=ucf101", "--dataset=jhmdb"]):
+        monkeypatch.setattr(sys, "argv", ["x", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run_cli(lambda recipe: pytest.fail("run"), presets)
+        assert ended.value.code == 2
+        assert "--preset ucf101 is for ucf101. Expected for --dataset jhmdb: jhmdb\n" in capsys.readouterr().err
+    for given in (["--preset", "paper", "--dataset", "jhmdb"], ["--preset", "jhmdb", "--dataset", "jhmdb"]):
+        monkeypatch.setattr(sys, "argv", ["x", *given])
+        with pytest.raises(SystemExit) as ended:
+            run_cli(lambda recipe: None, presets)
+        assert not ended.value.code
+
+
 def test_wrong_usage_exits_with_2(monkeypatch, capsys):
     for arguments in (["--preset", "papper"], ["--width", "wide"], ["--widht", "3"]):
         monkeypatch.setattr(sys, "argv", ["x", *arguments])

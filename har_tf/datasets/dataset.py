@@ -31,6 +31,7 @@ class ActionDataset:
         notes: what a reader of the results should know, such as list entries that are not on disk.
         validation: those of the training paths of the official split that came as its validation part; None: none did.
         test_name: "val" where the validation part stands in for an official test part that is not there.
+        test_videos: how many the test part of the official split has, on disk or not; None: not known.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ActionDataset:
     notes: tuple[str, ...] = ()
     validation: frozenset[Path] | None = field(default=None, repr=False)
     test_name: str = "test"
+    test_videos: int | None = None
 
     def __post_init__(self):
         try:

@@ -130,7 +130,10 @@ def load(
         for name, record in zip(names, dataset.records, strict=True)
     )
     notes += _told(annotations)
-    return ActionDataset("jhmdb", videos, records, dataset.class_names, paths_of(train, test), tuple(notes))
+    test_videos = VIDEOS - len(parts["training"])  # those that no list names are not there either
+    return ActionDataset(
+        "jhmdb", videos, records, dataset.class_names, paths_of(train, test), tuple(notes), test_videos=test_videos
+    )
 
 
 def videos_from_frames(root: str | Path, fps: int = 25) -> Path:

@@ -1,6 +1,5 @@
 """Whether maps show anything: clips and frames without any evidence, and whether the frames of the action have more."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,10 +39,3 @@ class Evidence:
         pairs = zip(boxed, strength, strict=True)
         when = [roc_auc_score(has, much) if 0 < has.sum() < len(has) else np.nan for has, much in pairs]
         return cls(some.any(axis=1), some[at], np.array(when), one_sign)
-
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """That of several batches."""
-        names = ("clips", "frames", "when", "one_sign")
-        whole = {name: [getattr(part, name) for part in parts] for name in names}
-        return cls(**{name: None if arrays[0] is None else np.concatenate(arrays) for name, arrays in whole.items()})

@@ -100,6 +100,29 @@ class Networks:
         sources = by_name("--weights", self.weights, list(NETWORKS), ("none",))
         return {name: None if source == "none" else Path(source).expanduser() for name, source in sources.items()}
 
+    @property
+    def pretraining(self) -> str:
+        """What the networks were trained on, as far as their files tell: "Kinetics", where all have its 400 classes;
+        "random"; or which files have others.
+
+        Raises:
+            ValueError, FileNotFoundError: a file of a network that is not this one, see
+                `har_tf.models.weights.import_weights.resnext3d_options`.
+        """
+        from har_tf.models.weights import checkpoints
+        from har_tf.models.weights import import_weights as importers
+
+        others = []
+        for name, file in self.sources.items():
+            if file is None:
+                return "random"
+            told, path = {}, checkpoints.file_of(file)
+            if path.suffix.lower() not in (".h5", ".hdf5", ".keras"):  # of which it is not read
+                told = (importers.resnext3d_options if name == "resnext3d" else importers.i3d_options)(path)
+            if (classes := told.get("num_classes", "unknown")) != 400:
+                others.append(f"{file.name}, {classes} classes")
+        return "; ".join(others) or "Kinetics"
+
     def size_of(self, network: str) -> tuple[int, int]:
         """Height and width of the frames that a network takes."""
         return (self.resnext_size if network == "resnext3d" else self.i3d_size,) * 2

@@ -9,7 +9,6 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -27,8 +26,9 @@ from har_tf.evaluate.evidence import Evidence
 from har_tf.evaluate.hits import UNITS, Frames, accuracy
 from har_tf.evaluate.localization import ILSVRC_IOUS, THRESHOLDS, Overlaps, Reached, max_box_acc
 from har_tf.evaluate.map_rows import CAM3D, GRADCAM, Batch, ModelRow, paper_rows, runs
-from har_tf.evaluate.matching import RULES, Asked, Matched, Part, Row, Task, blurred, match
+from har_tf.evaluate.matching import RULES, Asked, Matched, Row, Task, blurred, match
 from har_tf.evaluate.options import Maps
+from har_tf.evaluate.part import Part, digest
 from har_tf.explain import Explanation, Layerwise, layerwise
 from har_tf.explain.scaling import scaled
 from har_tf.files.workers import Failed, outcomes
@@ -258,12 +258,10 @@ class Study:
 
     def _about(self, asked: Asked) -> dict:
         """All that a part depends on but its videos."""
-        weights = sha256()
-        for array in self.model.get_weights() if self.model else ():
-            weights.update(np.ascontiguousarray(array))
+        weights = digest(self.model.get_weights() if self.model else ())
         rows = [(row.name, blur) for row, blur in asked.keys]
         settings = [asdict(self.maps) | {"blur": None}, self.outputs, asked.ious, THRESHOLDS, asked.contours]
-        return {"model": weights.hexdigest(), "taps": list(self.taps), "rows": rows, "settings": settings, "form": FORM}
+        return {"model": weights, "taps": list(self.taps), "rows": rows, "settings": settings, "form": FORM}
 
     def results(self, videos: BoxedVideos, choice: Choice) -> dict:
         """Measures the chosen rows on test clips; everything as `json.dump` takes it."""

@@ -1,18 +1,13 @@
 """The maps of all rows of one clip against its true boxes: what takes long in a localisation study.
 
-Nothing here imports TensorFlow, so that processes of their own can do it. What they find is small, is kept on disk by
-parts of the videos, and is taken up again there.
+Nothing here imports TensorFlow, so that processes of their own can do it. What they find is small, and is
+kept on disk by `har_tf.evaluate.part`.
 """
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from hashlib import sha256
-from pathlib import Path
 from typing import Self
 
 import cv2
@@ -22,7 +17,6 @@ from har_tf.evaluate.controls import ControlRow
 from har_tf.evaluate.evidence import Evidence
 from har_tf.evaluate.localization import THRESHOLDS, Reached, hit_point, overlaps
 from har_tf.evaluate.map_rows import Batch, ModelRow
-from har_tf.files.whole import whole_file
 
 Row = ModelRow | ControlRow
 RULES = ("maximum", "intersects")
@@ -132,43 +126,3 @@ def blurred(maps: np.ndarray, blur: float) -> np.ndarray:
     if not blur:
         return maps
     return np.stack([cv2.GaussianBlur(frame, (0, 0), blur * maps.shape[1]) for frame in maps])
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """What was found in some videos, in a file that another run of the same takes up.
-
-    Args:
-        folder: where the file lies; None: nowhere.
-        about: all that it depends on, as `json.dumps` takes it.
-    """
-
-    folder: Path | None
-    about: Mapping
-
-    @property
-    def key(self) -> str:
-        """A digest of `about`."""
-        return sha256(json.dumps(self.about, sort_keys=True, default=str).encode()).hexdigest()
-
-    @property
-    def file(self) -> Path | None:
-        """Where it lies."""
-        return self.folder and self.folder / f"{self.key[:16]}.npz"
-
-    def read(self) -> dict[str, np.ndarray] | None:
-        """The arrays that were written; None: none of the same, or not whole."""
-        if self.folder is None:
-            return None
-        try:
-            with np.load(self.file) as archive:
-                found = dict(archive.items())
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-            return None
-        return found if str(found.pop("key", "")) == self.key else None
-
-    def write(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Writes the arrays, whole or not at all."""
-        if self.folder is not None:
-            with whole_file(self.file) as temporary:
-                np.savez_compressed(temporary, key=np.array(self.key), **arrays)

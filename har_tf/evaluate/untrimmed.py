@@ -3,7 +3,7 @@ which class (section 3.6 and Figures 2 to 6 of the 3DCAM paper)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -137,12 +137,12 @@ def answered(
         clips = read_frames(stream.path, rows, how.size, fit=how.fit)
         passed = layerwise(model, clips, taps, top=top, batch_size=how.batch_size)
         maps = explained(passed, taps, how.align, counterfactual=False)
-        against = explained(passed, taps, how.align, counterfactual=True)
+        against = explained(_of_first(passed, top), taps, how.align, counterfactual=True)
         for i, frames in enumerate(rows):
             own = slice(i * top, (i + 1) * top)
             ranked = {
                 (method, rank): each[own][r] for method, each in maps.items() for r, rank in enumerate(RANKS[:top])
-            } | {(method, AGAINST): each[own][0] for method, each in against.items()}
+            } | {(method, AGAINST): each[i] for method, each in against.items()}
             label = label_of.get(int(passed.class_index[own][0]), -1)
             person = _person(stream, frames, (info.height, info.width), how)
             probability = tuple(passed.probability[own].tolist())
@@ -156,6 +156,13 @@ def explained(found: Layerwise, taps: Sequence[str], align: str, counterfactual:
         CAM3D: found.cam3d(taps, counterfactual, align=align).maps,
         GRADCAM: found.gradcam(taps[-1], counterfactual).maps,
     }
+
+
+def _of_first(found: Layerwise, top: int) -> Layerwise:
+    """What was found for the most probable class of each clip, of what was found for `top`."""
+    maps = {need: {tap: each[::top] for tap, each in by_tap.items()} for need, by_tap in found.maps.items()}
+    arrays = {name: getattr(found, name)[::top] for name in ("class_index", "score", "probability")}
+    return replace(found, maps=maps, **arrays)
 
 
 def _person(stream: Stream, frames, frame_size, how: Windows) -> np.ndarray | None:

@@ -249,6 +249,7 @@ def test_a_copy_of_one_part_is_taken_in_part(root):
         path.unlink()
     left = load(root, partial=True)
     assert (left.official[0], left.official[1]) == (frozenset(), whole.official[1])
+    assert left.test_videos == whole.test_videos == 928 - len(whole.official[0]), "what no list names is not there"
 
 
 def test_a_clip_in_two_containers_is_refused(root):

@@ -21,11 +21,3 @@ def test_when_counts_pairs_of_frames():
     at = (np.array([0]), np.array([0]))
     assert Evidence.of(maps, at, boxed).when.tolist() == [2.5 / 4]
     assert Evidence.of(maps * 0, at, boxed).when.tolist() == [0.5], "an empty map tells nothing apart"
-
-
-def test_batches_are_joined():
-    at, boxed = (np.array([0]), np.array([0])), np.array([[True, False]])
-    one = Evidence.of(np.array([1.0, 0.0]).reshape(1, 2, 1, 1), at, boxed, np.array([True]))
-    both = Evidence.joined([one, Evidence.of(np.zeros((1, 2, 1, 1)), at, boxed, np.array([False]))])
-    assert both.clips.tolist() == both.one_sign.tolist() == [True, False]
-    assert both.when.tolist() == [1, 0.5]

@@ -8,7 +8,7 @@ import pytest
 
 from har_tf.evaluate.controls import CONTROLS
 from har_tf.evaluate.map_rows import CAM3D, Batch, ModelRow
-from har_tf.evaluate.matching import Asked, Matched, Part, Task, blurred, match
+from har_tf.evaluate.matching import Asked, Matched, Task, blurred, match
 from har_tf.files.workers import outcomes
 
 ROWS = {CONTROLS[1]: [0.0, 0.1], ModelRow(CAM3D, 0, 0): [0.0]}
@@ -57,18 +57,3 @@ def test_other_processes_find_the_same():
 def test_a_process_that_compares_needs_no_tensorflow():
     code = "import sys, har_tf.evaluate.matching; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-def test_a_part_is_taken_up_whole_and_of_the_same_only(tmp_path):
-    part = Part(tmp_path / "a", {"model": "x", "rows": [1, 2]})
-    assert part.read() is None
-    part.write({"values": np.arange(5)})
-    assert part.read()["values"].tolist() == [0, 1, 2, 3, 4]
-    other = Part(part.folder, {"model": "y", "rows": [1, 2]})
-    other.file.write_bytes(part.file.read_bytes())
-    assert other.read() is None, "whatever its file is called"
-    content = part.file.read_bytes()
-    for damaged in (content[:-30], content[:100], b"", content[:60] + b"\x00\x01" + content[62:]):
-        part.file.write_bytes(damaged)
-        assert part.read() is None
-    assert Part(None, {}).read() is None

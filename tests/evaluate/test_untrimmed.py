@@ -152,6 +152,21 @@ def test_what_was_found_survives_being_written(windows, model, stream):
     assert again[3].frames.tolist() == windows[3].frames.tolist() and again[3].sides == windows[3].sides
 
 
+def test_what_speaks_against_a_class_is_made_of_the_first_alone(model, stream, windows, monkeypatch):
+    made, explained = [], untrimmed.explained
+
+    def watched(found, taps, align, counterfactual):
+        maps = explained(found, taps, align, counterfactual)
+        made.append((counterfactual, len(maps[CAM3D]), len(maps[GRADCAM])))
+        return maps
+
+    monkeypatch.setattr(untrimmed, "explained", watched)
+    again = answered(model, ["colours"], stream, 0, [0, 1], HOW)
+    rows = [min(HOW.batch_size, len(windows) - first) for first in range(0, len(windows), HOW.batch_size)]
+    assert made == [call for n in rows for call in ((False, 2 * n, 2 * n), (True, n, n))]
+    assert [window.maps for window in again] == [window.maps for window in windows]
+
+
 def test_evidence_over_time_is_that_of_the_joined_maps(model, stream):
     """Those that `explain_video` makes of all windows at once, which takes the memory of the whole video."""
     inner = keras.layers.ReLU(name="again")(model.get_layer("colours").output)

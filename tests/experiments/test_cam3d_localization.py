@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import keras
 import numpy as np
@@ -332,12 +333,12 @@ def test_the_paper_s_figures_stand_beside_the_paper_s_data(results):
 def test_what_differs_from_the_paper_is_said(change, tmp_path, monkeypatch):
     """Both sizes are the paper's; another network, part of the data, and every option of which it says something."""
 
-    blocks = {"blocks": (3, 4, 23, 3)}
-    monkeypatch.setattr(importers, "resnext3d_options", lambda path: blocks)
+    told = {"blocks": (3, 4, 23, 3), "width": 128, "cardinality": 32, "num_classes": 101}
+    monkeypatch.setattr(importers, "resnext3d_options", lambda path: told)
     (tmp_path / "w.pth").touch()
     recipe = changed(PRESETS["ucf24"], **TOLD["weights"] | {"weights": tmp_path / "w.pth"})
     dataset, subject = (
-        SimpleNamespace(name="ucf24", class_names=ucf24.CLASSES),
+        SimpleNamespace(name="ucf24", class_names=ucf24.CLASSES, test_videos=None),
         SimpleNamespace(name="r", start="w.pth"),
     )
 
@@ -354,13 +355,39 @@ def test_what_differs_from_the_paper_is_said(change, tmp_path, monkeypatch):
     (entry,) = settings(changed(recipe, **change))["differs"]
     assert entry["setting"] == next(iter(change)) and entry["counts"]
     assert [entry["setting"] for entry in settings(recipe, ucf24.TEST_VIDEOS - 1)["differs"]] == ["test part"]
-    blocks["blocks"] = (3, 4, 6, 3)
-    assert [entry["setting"] for entry in settings(recipe)["differs"]] == ["network"]
+    for other in ({"blocks": (3, 4, 6, 3)}, {"num_classes": 400}, {"num_classes": 51}, {"width": 64}):
+        known = told | other
+        monkeypatch.setattr(importers, "resnext3d_options", lambda path, known=known: known)
+        assert [entry["setting"] for entry in settings(recipe)["differs"]] == ["network"], other
+
+
+def test_the_whole_test_part_is_all_that_the_split_lists(tmp_path, monkeypatch):
+    """Of JHMDB by its split; of ILSVRC all pictures but those that choose thresholds, which is said and counts not."""
+    hmdb51 = {"blocks": (3, 4, 23, 3), "width": 128, "cardinality": 32, "num_classes": 51}
+    monkeypatch.setattr(importers, "resnext3d_options", lambda path: hmdb51)
+    (tmp_path / "w.pth").touch()
+    subject = SimpleNamespace(name="r", start="w.pth")
+
+    def differs(preset, test, pictures=0, **known):
+        recipe = changed(PRESETS[preset], **TOLD["weights"] | {"weights": tmp_path / "w.pth"})
+        dataset = MagicMock(class_names=range(21 if preset == "jhmdb" else 1000), **known)
+        dataset.name, dataset.__len__.return_value = preset, pictures
+        found = cam3d_localization.taken(recipe, recipe.clips.shape, dataset, range(test), subject)
+        settings = paper_settings(recipe, cam3d_localization.PAPER[preset], **found)
+        return [(entry["setting"], entry["run"], entry["counts"]) for entry in settings["differs"]]
+
+    assert differs("jhmdb", 268, test_videos=268) == []
+    assert differs("jhmdb", 260, test_videos=268) == [("test part", "260 videos", True)]
+    held_out = ("test part", "45000 of 50000 pictures", False)
+    assert differs("ilsvrc", 45_000, 50_000) == [held_out]
+    less = [("pictures of the data", 49_000, True), ("test part", "44100 of 49000 pictures", False)]
+    assert sorted(differs("ilsvrc", 44_100, 49_000)) == less
 
 
 def test_every_preset_says_all_of_the_paper():
     for preset in PRESETS.values():
         found = {name: None for name in ("network", "data", "size", "num_frames", "test part", "classes of the data")}
+        found["pictures of the data"] = None
         paper_settings(preset, cam3d_localization.PAPER[preset.data.dataset], **found)
     sizes = {name: preset.clips.size for name, preset in PRESETS.items() if name.startswith(("jhmdb", "ucf24"))}
     assert sizes == {"jhmdb": (112, 112), "jhmdb-224": (224, 224), "ucf24": (112, 112), "ucf24-224": (224, 224)}

@@ -22,6 +22,7 @@ from har_tf.experiment import changed, strictest_protocol
 from har_tf.models import backbones
 from har_tf.models.saving import load_model
 from har_tf.report.pages.fusion_gru import end_to_end_line, page, table_classes
+from har_tf.report.publish import publish
 from har_tf.store.features import FeatureStore
 from har_tf.video import probe
 
@@ -339,8 +340,22 @@ def test_two_data_sets_stand_in_one_run(recipe, figures, tmp_path, monkeypatch):
         recipe, dataset=folders, backbones="MobileNet,MobileNetV2", seeds="0", epochs=1, splits=None, overlays=0,
         out=tmp_path / "runs",
     )  # fmt: skip
+    run, measured = tmp_path / "runs" / "fusion_gru" / "tiny", fusion_gru.measured
+
+    def stopped(recipe, trainer, found, loaded, *more):
+        if next(iter(loaded.values())).name == "gestures":
+            raise KeyboardInterrupt
+        return measured(recipe, trainer, found, loaded, *more)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fusion_gru, "measured", stopped)
+        fusion_gru.main(several)
+    assert json.loads((run / "results.json").read_text())["missing"]["gestures"] == "not measured yet"
+    publish(run)
+    assert "gestures: not measured yet." in (run / "tables" / "table_2.md").read_text()
+    assert not fusion_gru.is_finished(run / "results.json")
     fusion_gru.main(several)
-    run = tmp_path / "runs" / "fusion_gru" / "tiny"
+    assert fusion_gru.is_finished(run / "results.json")
     results = json.loads((run / "results.json").read_text())
     parts = {"sports": results, **results["others"]}
     assert [(name, len(part["dataset"]["classes"])) for name, part in parts.items()] == [("sports", 2), ("gestures", 3)]

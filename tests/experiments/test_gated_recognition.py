@@ -26,6 +26,7 @@ from har_tf.evaluate.videos import VideoPredictions
 from har_tf.experiment import changed
 from har_tf.models import kinetics, resnext3d
 from har_tf.models.saving import load_model
+from har_tf.models.weights import import_weights as importers
 from har_tf.report.pages.gated_recognition import table_of
 from har_tf.store import store
 from har_tf.video import probe, write_video
@@ -117,6 +118,7 @@ def test_of_frozen_networks_only_classifier_and_gates_are_trained_on_what_is_sto
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kinetics, "import_weights", import_weights)
         patch.setattr(kinetics, "_has_scale", lambda file: False)
+        patch.setattr(importers, "i3d_options", lambda file: {"num_classes": 400})
         run = run_small(asked)
     results = json.loads((run / "results.json").read_text())
     assert results["frozen"] and [row["status"] for row in results["rows"].values()] == ["run"] * 5
@@ -292,6 +294,20 @@ def test_a_gated_network_starts_from_the_weights_and_the_answers_of_the_plain_on
     assert np.ptp(plain) > 0.01
     np.testing.assert_allclose(gated, plain, atol=1e-6)
     assert len(built[1].weights) == len(built[0].weights) + 6
+
+
+def test_weights_are_of_kinetics_where_their_files_have_its_400_classes(tmp_path, monkeypatch):
+    classes = {"resnext3d": {"num_classes": 400}, "i3d": {"num_classes": 400}}
+    monkeypatch.setattr(importers, "resnext3d_options", lambda file: classes["resnext3d"])
+    monkeypatch.setattr(importers, "i3d_options", lambda file: classes["i3d"])
+    networks = Networks(weights="resnext3d=a.pth,i3d=b.pt")
+    assert networks.pretraining == "Kinetics"
+    classes["resnext3d"] = {"num_classes": 101}
+    assert networks.pretraining == "a.pth, 101 classes"
+    classes["i3d"] = {}
+    assert networks.pretraining == "a.pth, 101 classes; b.pt, unknown classes"
+    assert Networks(weights="i3d=b.weights.h5").pretraining == "b.weights.h5, unknown classes"
+    assert Networks(weights="resnext3d=a.pth,i3d=none").pretraining == "random"
 
 
 def test_rows_without_weights_are_not_run_and_say_why():

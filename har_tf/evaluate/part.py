@@ -1,0 +1,63 @@
+"""What was found in some videos, kept so that a run that was stopped goes on from there."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from har_tf.files.whole import whole_file
+
+
+def digest(arrays: Iterable[np.ndarray]) -> str:
+    """Of the bytes of some arrays, such as the weights of a model."""
+    found = sha256()
+    for array in arrays:
+        found.update(np.ascontiguousarray(array))
+    return found.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What was found in some videos, in a file that another run of the same takes up.
+
+    Args:
+        folder: where the file lies; None: nowhere.
+        about: all that it depends on, as `json.dumps` takes it.
+    """
+
+    folder: Path | None
+    about: Mapping
+
+    @property
+    def key(self) -> str:
+        """A digest of `about`."""
+        return sha256(json.dumps(self.about, sort_keys=True, default=str).encode()).hexdigest()
+
+    @property
+    def file(self) -> Path | None:
+        """Where it lies."""
+        return self.folder and self.folder / f"{self.key[:16]}.npz"
+
+    def read(self) -> dict[str, np.ndarray] | None:
+        """The arrays that were written; None: none of the same, or not whole."""
+        if self.folder is None:
+            return None
+        try:
+            with np.load(self.file) as archive:
+                found = dict(archive.items())
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+            return None
+        return found if str(found.pop("key", "")) == self.key else None
+
+    def write(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes the arrays, whole or not at all."""
+        if self.folder is not None:
+            with whole_file(self.file) as temporary:
+                np.savez_compressed(temporary, key=np.array(self.key), **arrays)
