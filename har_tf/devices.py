@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, get_args
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from har_tf.engine import only_cpus
 from har_tf.names import say
 from har_tf.workers import Workers
 
@@ -278,8 +279,13 @@ def in_batches(run: Callable, batch_size: int, *arrays: np.ndarray):
 
     All batches have one size, the smallest that needs no more of them; the last is filled up with rows of the one
     before, which are cut off again.
+
+    Raises:
+        ValueError: N is 0.
     """
     count = len(arrays[0])
+    if not count:
+        raise ValueError("there are no clips. Received: 0")
     size = -(-count // -(-count // batch_size))
     parts = []
     for first in range(0, count, size):
@@ -314,19 +320,15 @@ def predict(model: keras.Model, clips, batch_size: int = 32) -> np.ndarray:
     if strategy is None:
         return model.predict(clips, None if of_batches else batch_size, verbose=0)
     if model not in _predictors:
-        structure = clips.element_spec[0] if of_batches else clips
+        structure = keras.tree.map_structure(lambda _: None, clips.element_spec[0] if of_batches else clips)
+        own = ref(model)  # a model that its own entry held would never be freed, nor would the clips
         _predictors[model] = shared(
-            lambda *flat: model.predict_step((keras.tree.pack_sequence_as(structure, flat),)), (), strategy
+            lambda *flat: own().predict_step((keras.tree.pack_sequence_as(structure, flat),)), (), strategy
         )
     run = _predictors[model]
     if of_batches:
         return np.concatenate([run(*keras.tree.flatten(inputs)).numpy() for inputs, *_ in clips])
     return in_batches(run, batch_size, *map(np.asarray, keras.tree.flatten(clips)))
-
-
-def only_cpus() -> bool:
-    """Whether there is neither GPU nor TPU."""
-    return keras.distribution.list_devices()[0].startswith("cpu")  # CPUs are listed where there is nothing else
 
 
 def described() -> str:

@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # in a line, they do not import each other.
 LAYERS = (
     ("signals",),
-    ("files", "quiet", "ranges"),
+    ("engine", "files", "quiet", "ranges"),
     ("names",),
     ("command", "networks", "paper", "progress", "training_recipe", "workers"),
     ("devices",),
@@ -37,6 +37,7 @@ TESTED_BY = {
     "cli.reading": "cli/test_predict.py",
     "datasets.errors": "datasets/test_load.py",
     "datasets.stick_figures.drawing": "datasets/stick_figures/test_dataset.py",
+    "engine": "models/test_grouped_conv.py",
     "evaluate.fusion_rows": "experiments/test_fusion_gru.py",
     "evaluate.gated_rows": "experiments/test_gated_recognition.py",
     "evaluate.options": "evaluate/test_boxed_clips.py",

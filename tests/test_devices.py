@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import keras
@@ -211,6 +212,20 @@ def test_predictions_are_those_of_one_device(on_several):
         np.testing.assert_allclose(devices.predict(several.model, CLIPS, batch_size), expected, atol=1e-6)
     np.testing.assert_allclose(several.predict(CLIPS).probabilities, expected, atol=1e-6)
     np.testing.assert_allclose(several.predict(CLIPS[0]).probabilities, expected[:1], atol=1e-6)
+
+
+def test_no_clips_are_an_error_in_one_line(on_several):
+    with pytest.raises(ValueError, match=r"^there are no clips\. Received: 0$"):
+        devices.predict(on_several[1].model, CLIPS[:0])
+
+
+def test_a_model_that_nobody_holds_and_its_clips_are_freed_after_predictions_over_devices(on_several):
+    model, clips = keras.Model(on_several[1].model.inputs, on_several[1].model.outputs), CLIPS.copy()
+    devices.predict(model, clips)
+    known = weakref.ref(model), weakref.ref(clips)
+    del model, clips
+    gc.collect()
+    assert [each() for each in known] == [None, None]
 
 
 @pytest.mark.parametrize("method", ["gradcam", "3dcam"])

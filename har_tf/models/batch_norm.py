@@ -8,6 +8,8 @@ from functools import partial
 
 import keras
 
+from har_tf.engine import only_cpus
+
 
 def in_one_operation(model: keras.Model) -> keras.Model:
     """Lets the BatchNormalization layers of a model train by TensorFlow's own operation, on a machine with CPUs alone.
@@ -23,7 +25,7 @@ def in_one_operation(model: keras.Model) -> keras.Model:
     Returns:
         The model.
     """
-    if keras.backend.backend() == "tensorflow" and keras.distribution.list_devices()[0].startswith("cpu"):
+    if keras.backend.backend() == "tensorflow" and only_cpus():
         for layer in model._flatten_layers(include_self=False):
             if type(layer) is keras.layers.BatchNormalization and not layer.renorm:
                 layer.call = partial(_called, layer)

@@ -10,6 +10,8 @@ from functools import partial
 import keras
 from keras import layers, ops
 
+from har_tf.engine import only_cpus
+
 # A CPU computes 16 channels at once, so narrower groups gain nothing; wider ones would be multiplied by more zeros.
 _CHANNELS = 16
 
@@ -26,7 +28,7 @@ def quicken(model: keras.Model) -> keras.Model:
     Returns:
         The model.
     """
-    if keras.distribution.list_devices()[0].startswith("cpu"):  # it names CPUs only where there is nothing else
+    if only_cpus():
         for layer in model._flatten_layers(include_self=False):
             if type(layer) is layers.Conv3D and layer.groups > 1 and layer.data_format == "channels_last":
                 layer.convolution_op = partial(

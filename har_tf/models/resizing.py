@@ -12,6 +12,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from har_tf.engine import only_cpus
+
 
 def as_products(model: keras.Model) -> keras.Model:
     """Lets the Resizing layers of a model compute as `resized`, under TensorFlow with a GPU or a TPU.
@@ -35,7 +37,7 @@ def as_product(layer: layers.Resizing) -> layers.Resizing:
     part = layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio
     lacking = how == ("bilinear", True, "channels_last", "float32") and not part
     if lacking and keras.backend.backend() == "tensorflow":
-        if keras.distribution.list_devices()[0].startswith("cpu"):  # it names CPUs only where there is nothing else
+        if only_cpus():
             layer.supports_jit = False  # else Keras may have XLA compile the steps of a model with it
         else:
             layer.transform_images = functools.partial(resized, height=layer.height, width=layer.width)

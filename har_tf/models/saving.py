@@ -163,8 +163,7 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
         with warnings.catch_warnings():
             # Weights that are not found in a damaged file: Keras would go on with random ones.
             warnings.filterwarnings("error", message=".*freshly-initialized")
-            model = with_tuples(keras.models.load_model(path, compile=False))
-            model = as_products(first_of_ties(quicken(in_one_operation(model))))
+            model = as_here(keras.models.load_model(path, compile=False))
         compiled = (json_member(path, "config.json") or {}).get("compile_config") or {}
         model.loss = losses.from_config(compiled.get("loss"))
     except (*DAMAGE, UserWarning) as error:
@@ -180,6 +179,11 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
         where = path if json_member(path, CLASS_NAMES) is not None else beside
         raise ValueError(f"{where}: {model.outputs[0].shape[-1]} outputs, but {len(names)} class names")
     return model, names
+
+
+def as_here(model: keras.Model) -> keras.Model:
+    """Lets a model that Keras has loaded compute as those of `har_tf.models` do on this machine, and returns it."""
+    return as_products(first_of_ties(quicken(in_one_operation(with_tuples(model)))))
 
 
 def _reason(error: Exception) -> str:

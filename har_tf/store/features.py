@@ -41,7 +41,7 @@ from har_tf.files.whole import sync, whole_file
 from har_tf.models import backbones
 from har_tf.models.folding import folded
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
-from har_tf.models.saving import save_model
+from har_tf.models.saving import as_here, save_model
 from har_tf.pipeline import passes, read_at, reads_in_graph
 from har_tf.progress import progress
 from har_tf.store import beam as pipelines
@@ -244,7 +244,14 @@ def _stored(
     store = Store(out_dir, f"{prepared.name}_{about['backbone']}".replace("/", "_"), fingerprint)
 
     def fill() -> None:
-        _fill(store, prepared, encoder(), batch_size, {**about, "name": prepared.name, "weights": described}, beam)
+        _fill(
+            store,
+            prepared,
+            as_here(encoder()),
+            batch_size,
+            {**about, "name": prepared.name, "weights": described},
+            beam,
+        )
 
     return store.open_or_fill(lambda place, check: FeatureStore.open(place, prepared.root, check), fill)
 
@@ -467,7 +474,7 @@ class _Part:
 
     @functools.cached_property
     def encoder(self) -> keras.Model:
-        return keras.models.load_model(self.network, compile=False)
+        return as_here(keras.models.load_model(self.network, compile=False))
 
     @functools.cached_property
     def prepared(self) -> PreparedDataset:

@@ -1,5 +1,6 @@
 """The feature store: what is in it, what it is keyed by, what a killed run leaves, and the order it is read in."""
 
+import functools
 import importlib.util
 import json
 import shutil
@@ -16,6 +17,8 @@ import tensorflow as tf
 from har_tf import datasets, training
 from har_tf.datasets import DatasetError, VideoRecord
 from har_tf.models.fusion_gru import frame_encoder, fusion_gru_head
+from har_tf.models.resnext3d import resnext3d
+from har_tf.models.saving import save_model
 from har_tf.pipeline import clips
 from har_tf.store import features
 from har_tf.store.checksums import checksum, checksum_of_file, sealed
@@ -533,6 +536,25 @@ def test_two_worker_processes_of_beam_make_the_same_bytes(prepared, small, store
     found = extract(prepared, "MobileNet", weights, tmp_path, "float32", 8, frame_size=SIZE, beam=PROCESSES)
     assert content(found) == content(store) and found.path.name == store.path.name
     assert {path.name for path in found.path.iterdir()} == {path.name for path in store.path.iterdir()}
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_worker_of_beam_computes_grouped_convolutions_as_this_process_does(prepared, tmp_path, own):
+    keras.utils.set_random_seed(0)
+    clip = keras.Input((FRAMES, SIZE, SIZE, 3), dtype="uint8")
+    if own:  # of a user's code, which knows nothing of `quicken`
+        x = keras.layers.Conv3D(32, 3, groups=8)(keras.layers.Conv3D(32, 1)(keras.layers.Rescaling(1 / 255)(clip)))
+        network = keras.Model(clip, keras.layers.Flatten()(x))
+    else:
+        top = resnext3d(clip.shape[1:], 2, blocks=(1, 1, 1, 1), width=32, cardinality=4)
+        network = keras.Model(top.inputs, keras.layers.GlobalAveragePooling3D()(top.get_layer("layer4").output))
+    expected = features.outputs(prepared, network, "own", "random", tmp_path)
+    compute = functools.partial(features._computed, batch_size=4, dtype="float32", backbone="own")
+    network = save_model(network, tmp_path / "network.keras", None)
+    part = features._Part(tmp_path, network, prepared.path, prepared.root, prepared._rows, compute)
+    part((0, len(prepared)))
+    found, _ = features._carried(tmp_path, (0, len(prepared)), expected._array)
+    np.testing.assert_array_equal(found, expected.read(range(len(prepared))))
 
 
 @needs_beam
