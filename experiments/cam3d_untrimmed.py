@@ -176,7 +176,7 @@ def main(recipe: Recipe) -> None:
     from har_tf.datasets.stick_figures import ACTIONS, Figures, streams
     from har_tf.evaluate import untrimmed
     from har_tf.evaluate.localization_study import outputs_of
-    from har_tf.evaluate.part import digest
+    from har_tf.evaluate.part import digest_of_model
     from har_tf.report.page import stored
     from har_tf.report.pages.cam3d_untrimmed import pictures
     from har_tf.video import VideoError
@@ -220,7 +220,7 @@ def main(recipe: Recipe) -> None:
         model = trained(recipe, subject, trained_on, shape, clip, run) if subject.network else subject.classifier.model
         videos = untrimmed.streams_of(dataset)
         say("", f"sliding over {len(videos)} videos")
-        weights = digest(model.get_weights())
+        weights = digest_of_model(model)
         answered, courses, timelines, skipped, examples, painted = [], [], [], {}, {}, []
         with progress("explaining", len(videos), "videos") as advance:
             for number, video in enumerate(advancing(videos, advance)):

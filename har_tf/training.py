@@ -26,6 +26,7 @@ from har_tf import devices, replicated
 from har_tf.files.errors import DAMAGE, reason_of
 from har_tf.files.json_text import parse_json
 from har_tf.files.whole import alone, sync, whole_file
+from har_tf.models.saving import layers_of
 from har_tf.names import say
 from har_tf.pipeline import errors_as_raised, padded, weighted
 from har_tf.signals import held
@@ -217,8 +218,7 @@ def _identity(model: keras.Model, recipe: TrainingRecipe, inputs: Mapping[str, o
     Layer names are not in it, for Keras numbers them by process, and trainable weights are not, for the state has them;
     weights that are not trained are: they may come from another file.
     """
-    layers = [[type(layer).__name__, {**layer.get_config(), "name": None}] for layer in model.layers]
-    graph = _digest(json.dumps(layers, sort_keys=True, default=str).encode())
+    graph = _digest(layers_of(model).encode())
     frozen = _digest(b"".join(weight.tobytes() for weight in _copied(model.non_trainable_weights)))
     described = {"model": f"{model.count_params()} parameters, {graph}", "weights that are not trained": frozen}
     if devices.under_jax():
@@ -420,4 +420,7 @@ def _numbered(letter: str, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
 def _difference(stored: dict[str, str], wanted: dict[str, str]) -> str:
     names = [name for name in {**stored, **wanted} if stored.get(name) != wanted.get(name)]
     changed = [f"{name}: {stored.get(name)} there, {wanted.get(name)} now" for name in names[:3]]
+    if "batch size" in names:  # see `pipeline.full_batch`
+        count = devices.replicas()
+        changed.append(f"a batch is shared evenly, by {count} device{'s' * (count > 1)} now")
     return "; ".join(changed) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")

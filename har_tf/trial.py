@@ -215,7 +215,8 @@ class Trainer:
 
         Raises:
             FloatingPointError: the loss is no longer a number.
-            ValueError: `folder` holds another trial.
+            ValueError: `folder` holds another trial, or this one in batches of another size, on devices among which
+                `batch_size` does not divide evenly.
         """
         train, validation, test = parts.train, parts.validation, parts.test
         known, tested = (_clips(part) for part in (train, test))

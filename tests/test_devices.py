@@ -22,7 +22,7 @@ from har_tf import devices, experiment, explain, models, quiet
 from har_tf.classifier import Classifier
 from har_tf.concepts import tcav
 from har_tf.experiment import Devices, changed
-from har_tf.explain import gradcam
+from har_tf.explain import elsewhere, gradcam
 from har_tf.explain.methods import METHODS
 from har_tf.models import saving
 from har_tf.store import features
@@ -248,3 +248,13 @@ def test_stored_features_are_those_of_one_device(on_several):
     """As `store.features` computes them, a batch of five filled up by each device."""
     one, several = (features._compiled(each.model, 5)(tf.constant(CLIPS[:5])).numpy() for each in on_several)
     np.testing.assert_allclose(several, one, atol=1e-6)
+
+
+def test_another_process_explains_the_weights_of_now():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    first = elsewhere._file_of(model)
+    assert elsewhere._file_of(model) == first and first.exists()
+    model.layers[-1].kernel.assign(np.eye(2) * 3)
+    second = elsewhere._file_of(model)
+    np.testing.assert_array_equal(saving.load_model(second)[0].layers[-1].kernel, np.eye(2) * 3)
+    assert list(second.parent.iterdir()) == [second]

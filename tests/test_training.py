@@ -319,15 +319,17 @@ def test_a_run_on_other_clips_or_with_other_frozen_weights_is_refused(data, tmp_
         train = functools.partial(batches, data)
         fit(model, train, None, TrainingRecipe(epochs=1), tmp_path, inputs=inputs, verbose=0)
 
-    run(build(), {"clips": "a"})
+    run(build(), {"clips": "a", "batch size": 16})
     with pytest.raises(ValueError, match="clips: a there, b now"):
-        run(build(), {"clips": "b"})
+        run(build(), {"clips": "b", "batch size": 16})
+    with pytest.raises(ValueError, match="batch size: 16 there, 15 now; a batch is shared evenly, by 1 device now"):
+        run(build(), {"clips": "a", "batch size": 15})
     with pytest.raises(ValueError, match="model: .* there"):
-        run(build(dropout=0.2), {"clips": "a"})
+        run(build(dropout=0.2), {"clips": "a", "batch size": 16})
     other = build()
     other.layers[3].moving_mean.assign(other.layers[3].moving_mean + 1)
     with pytest.raises(ValueError, match="weights that are not trained"):
-        run(other, {"clips": "a"})
+        run(other, {"clips": "a", "batch size": 16})
 
 
 def test_batches_of_unknown_number_are_refused(data, tmp_path):

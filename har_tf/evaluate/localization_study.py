@@ -28,7 +28,7 @@ from har_tf.evaluate.localization import ILSVRC_IOUS, THRESHOLDS, Overlaps, Reac
 from har_tf.evaluate.map_rows import CAM3D, GRADCAM, Batch, ModelRow, paper_rows, runs
 from har_tf.evaluate.matching import RULES, Asked, Matched, Row, Task, blurred, match
 from har_tf.evaluate.options import Maps
-from har_tf.evaluate.part import Part, digest
+from har_tf.evaluate.part import Part, digest_of_model
 from har_tf.explain import Explanation, Layerwise, layerwise
 from har_tf.explain.scaling import scaled
 from har_tf.files.workers import Failed, outcomes
@@ -258,10 +258,10 @@ class Study:
 
     def _about(self, asked: Asked) -> dict:
         """All that a part depends on but its videos."""
-        weights = digest(self.model.get_weights() if self.model else ())
+        model = self.model and digest_of_model(self.model)
         rows = [(row.name, blur) for row, blur in asked.keys]
         settings = [asdict(self.maps) | {"blur": None}, self.outputs, asked.ious, THRESHOLDS, asked.contours]
-        return {"model": weights, "taps": list(self.taps), "rows": rows, "settings": settings, "form": FORM}
+        return {"model": model, "taps": list(self.taps), "rows": rows, "settings": settings, "form": FORM}
 
     def results(self, videos: BoxedVideos, choice: Choice) -> dict:
         """Measures the chosen rows on test clips; everything as `json.dump` takes it."""

@@ -10,17 +10,26 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import keras
 import numpy as np
 
+from har_tf import devices
 from har_tf.files.whole import whole_file
+from har_tf.models.saving import layers_of
 
 
 def digest(arrays: Iterable[np.ndarray]) -> str:
-    """Of the bytes of some arrays, such as the weights of a model."""
+    """Of the bytes of some arrays."""
     found = sha256()
     for array in arrays:
         found.update(np.ascontiguousarray(array))
     return found.hexdigest()
+
+
+def digest_of_model(model: keras.Model) -> str:
+    """Of all that a model's answers and maps depend on: its layers, their weights, and the precision in use."""
+    about = f"{layers_of(model)} {devices.precision()}".encode()
+    return digest([np.frombuffer(about, np.uint8), *model.get_weights()])
 
 
 @dataclass(frozen=True, eq=False)

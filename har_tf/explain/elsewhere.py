@@ -8,7 +8,8 @@ import os
 import pickle
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -47,12 +48,20 @@ _folders: WeakKeyDictionary = WeakKeyDictionary()  # model -> where it is saved
 
 
 def _file_of(model) -> Path:
+    """The file of a model as it is now, named by its weights, which may have been trained since the last time."""
     from har_tf.models.saving import save_model
 
     if model not in _folders:
         _folders[model] = tempfile.TemporaryDirectory(prefix="har_tf_")
-        save_model(model, Path(_folders[model].name) / "model.keras", None)
-    return Path(_folders[model].name) / "model.keras"
+    weights = sha256()
+    for array in model.get_weights():
+        weights.update(np.ascontiguousarray(array))
+    file = Path(_folders[model].name) / f"{weights.hexdigest()}.keras"
+    if not file.exists():
+        for before in file.parent.iterdir():
+            before.unlink()
+        save_model(model, file, None)
+    return file
 
 
 def _explained(task: tuple) -> dict:
@@ -68,7 +77,7 @@ def _explained(task: tuple) -> dict:
     return here(_loaded(file), clips, methods, taps, **options)
 
 
-@cache
+@lru_cache(maxsize=4)
 def _loaded(file: str):
     from har_tf.models.saving import load_model
 

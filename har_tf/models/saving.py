@@ -181,6 +181,12 @@ def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, 
     return model, names
 
 
+def layers_of(model: keras.Model) -> str:
+    """Kinds and settings of a model's layers, as JSON; without their names, for Keras numbers them by process."""
+    layers = [[type(layer).__name__, {**layer.get_config(), "name": None}] for layer in model.layers]
+    return json.dumps(layers, sort_keys=True, default=str)
+
+
 def as_here(model: keras.Model) -> keras.Model:
     """Lets a model that Keras has loaded compute as those of `har_tf.models` do on this machine, and returns it."""
     return as_products(first_of_ties(quicken(in_one_operation(with_tuples(model)))))

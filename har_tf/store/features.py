@@ -41,7 +41,7 @@ from har_tf.files.whole import sync, whole_file
 from har_tf.models import backbones
 from har_tf.models.folding import folded
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
-from har_tf.models.saving import as_here, save_model
+from har_tf.models.saving import as_here, layers_of, save_model
 from har_tf.pipeline import passes, read_at, reads_in_graph
 from har_tf.progress import progress
 from har_tf.store import beam as pipelines
@@ -78,6 +78,7 @@ class FeatureStore(Indexed):
     seconds: float
     _array: _Array = field(repr=False)
     _files: OpenFiles = field(repr=False)
+    _held: list[tf.Tensor] = field(default_factory=list, repr=False)  # `held`; all subsets share it
 
     @classmethod
     def _fields(cls, path: Path, root: Path, about: dict, clips: int) -> dict[str, Any]:
@@ -99,6 +100,13 @@ class FeatureStore(Indexed):
     def read_stored(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """The same as the numbers on disk, of `dtype`."""
         return super().read(positions)
+
+    @property
+    def held(self) -> tf.Tensor:
+        """(all clips of the files, T, C), the numbers on disk; they are read once and stay in memory."""
+        if not self._held:
+            self._held.append(tf.constant(self.whole().read_stored(range(self._array.shape[0]))))
+        return self._held[0]
 
     def _file_of(self, row: int) -> Path:
         return self._array.path
@@ -213,14 +221,13 @@ def outputs(
         DatasetError: `out_dir` cannot be written, or the disk is too small or gets full.
         FloatingPointError: a number that is not finite.
     """
-    layers = [(type(layer).__name__, {**layer.get_config(), "name": None}) for layer in network.layers]
     about = {
         "format": FeatureStore.format,
         "prepared": prepared.fingerprint,
         "clips": digest_of([prepared.columns["name"], prepared.labels]),
         "backbone": name,
         "weights_digest": digest_of(network.get_weights()),
-        "layers": hashlib.sha256(json.dumps(layers, sort_keys=True, default=str).encode()).hexdigest(),
+        "layers": hashlib.sha256(layers_of(network).encode()).hexdigest(),
         "what": what,
         "policy": keras.config.dtype_policy().name,
         "dtype": "float32",
@@ -271,13 +278,13 @@ def batches(
 
     Args:
         stores: of the same clips, one a backbone.
-        batch_size: clips a batch, B; the last batch of a pass may be smaller.
+        batch_size: clips a batch, B; as in `har_tf.pipeline.clips`.
         training: shuffle, anew in every pass. Off: the order of the stores.
         seed: what the order is drawn from, together with the number of the pass.
         epochs: numbers of the passes to go through, such as `range(3, 20)`; None: the one pass 0.
         skip: batches at the start that were seen before; they are not read.
-        reading: "host": this process reads a batch when it is due; "graph": all are read now, and TensorFlow's
-            operations take them from memory; None: the graph on a TPU.
+        reading: "host": this process reads a batch when it is due; "graph": all of a store are read the first time, and
+            TensorFlow's operations take them from memory; None: the graph on a TPU.
 
     Returns:
         A finite `tf.data.Dataset` of known cardinality of (features, int32 (B,) labels), where features are a dict of
@@ -297,11 +304,11 @@ def batches(
         raise ValueError("there are no features. Received: an empty store")
     labels = tf.constant(stores[0].labels, tf.int32)
 
-    held = [tf.constant(store.read_stored(range(len(store)))) for store in stores] if reads_in_graph(reading) else []
+    held = [(store.held, tf.constant(store._rows)) for store in stores] if reads_in_graph(reading) else []
 
     def read(order: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         if held:
-            features = [tf.cast(tf.gather(array, order), tf.float32) for array in held]
+            features = [tf.cast(tf.gather(array, tf.gather(rows, order)), tf.float32) for array, rows in held]
         else:
             features = [read_at(store.read, order, tf.float32, store.shape) for store in stores]
         names = (f"features_{store.backbone}" for store in stores)

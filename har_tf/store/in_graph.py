@@ -19,7 +19,7 @@ _TOGETHER = 8  # clips in memory while their fingerprints are computed
 class ClipsInGraph:
     """The clips of a `PreparedDataset` as operations of a graph.
 
-    Making one reads all of the clips once.
+    Making one reads those of the clips that none was made of before, by this process, of any subset.
 
     Args:
         prepared: clips of RGB, or some of them.
@@ -85,10 +85,13 @@ def _records(files: OpenFiles, number: int) -> np.ndarray:
 
 def _fingerprints(prepared: IndexedClips) -> np.ndarray:
     """uint8 (clips, 8): FarmHash64 of each clip, which is compared with the checksum of the index."""
-    found = [np.zeros((0, 8), np.uint8)]
-    with progress("checking", len(prepared), "clips") as advance:
-        for start in range(0, len(prepared), _TOGETHER):
-            clips = prepared.read(range(start, min(start + _TOGETHER, len(prepared))))
-            found.append(tf.fingerprint(clips.reshape(len(clips), -1)).numpy())
+    rows, known = prepared._rows.tolist(), prepared._fingerprints
+    new = [position for position, row in enumerate(rows) if row not in known]
+    with progress("checking", len(new), "clips") as advance:
+        for start in range(0, len(new), _TOGETHER):
+            positions = new[start : start + _TOGETHER]
+            clips = prepared.read(positions)
+            found = tf.fingerprint(clips.reshape(len(clips), -1)).numpy()
+            known.update(zip((rows[position] for position in positions), found, strict=True))
             advance(len(clips))
-    return np.concatenate(found)
+    return np.array([known[row] for row in rows], np.uint8).reshape(-1, 8)

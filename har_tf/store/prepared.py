@@ -47,6 +47,7 @@ class PreparedDataset(IndexedClips):
 
     fingerprint: str
     _shards: OpenFiles = field(repr=False)
+    _fingerprints: dict[int, np.ndarray] = field(default_factory=dict, repr=False)  # of rows; all subsets share it
 
     @classmethod
     def _fields(cls, path: Path, root: Path, about: dict, clips: int) -> dict[str, Any]:
@@ -62,7 +63,7 @@ class PreparedDataset(IndexedClips):
 
     @cached_property
     def in_graph(self):
-        """The `ClipsInGraph`; the first time all clips are read, and compared with their checksums."""
+        """The `ClipsInGraph`; each clip is read and compared with its checksum once, whichever subset it is in."""
         from har_tf.store.in_graph import ClipsInGraph  # and TensorFlow
 
         return ClipsInGraph(self)

@@ -1,13 +1,16 @@
 """What is chosen on held-out clips, and which rows there are."""
 
+import keras
 import numpy as np
 import pytest
 
+from har_tf import devices
 from har_tf.evaluate.boxed_clips import BoxedClip, BoxedVideos
 from har_tf.evaluate.controls import CONTROLS
 from har_tf.evaluate.localization import Overlaps
 from har_tf.evaluate.localization_study import Setting, Study, outputs_of
 from har_tf.evaluate.map_rows import layer, paper_rows, runs
+from har_tf.evaluate.matching import Asked
 from har_tf.evaluate.options import Clips
 
 
@@ -87,3 +90,16 @@ def test_a_run_that_was_killed_goes_on_from_the_parts_that_are_done(tmp_path, mo
     assert any(table.count.any() for table in whole.tables.values())
     with pytest.raises(KeyboardInterrupt):  # another question is asked of all videos
         Study(ious=(0.3, 0.6), folder=tmp_path / "boxes").measure(videos, blurs)
+
+
+def test_parts_of_other_layers_or_another_precision_are_not_taken_up():
+    clip = keras.Input((2, 8, 8, 3))
+    models = [keras.Model(clip, keras.layers.Activation(name)(clip)) for name in ("relu", "relu", "tanh")]
+    asked = Asked({}, (0.5,), "largest")
+    first, same, other = (Study(model)._about(asked)["model"] for model in models)
+    devices.set_precision("mixed_bfloat16")
+    try:
+        half = Study(models[0])._about(asked)["model"]
+    finally:
+        devices.set_precision("float32")
+    assert first == same and len({first, other, half}) == 3

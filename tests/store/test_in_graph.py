@@ -68,6 +68,15 @@ def test_a_graph_reads_what_the_host_reads_in_the_same_order(whole, skip):
     same(clips(whole, 4, reading="graph"), clips(whole, 4))
 
 
+def test_each_clip_is_read_once_to_be_checked_whatever_subsets_there_are(prepared, monkeypatch):
+    read, seen = type(prepared).read, []
+    monkeypatch.setattr(type(prepared), "read", lambda self, at: seen.extend(self._rows[at]) or read(self, at))
+    records = noise(11).records
+    for subset in (records[2:6], records[4:9], records[2:6], records):
+        clips(prepared.subset(subset), 2, reading="graph")
+    assert sorted(seen) == list(range(11)) and seen[:4] == [2, 3, 4, 5]
+
+
 def test_nothing_calls_python(whole):
     def operations(batches):
         return str(tf.compat.v1.GraphDef.FromString(batches._as_serialized_graph().numpy()))
@@ -141,8 +150,9 @@ def test_features_are_taken_from_memory(whole, tmp_path, monkeypatch):
         same(features.batches(part, **how, reading="graph"), features.batches(part, **how))
     file = store.path / "features.npy"
     flipped(file, file.stat().st_size - 3)
+    features.batches(store, 2, reading="graph")  # nothing is read again
     with pytest.raises(DatasetError, match=rf"^{file}: damaged at the clip of {store.names[-1]}"):
-        features.batches(store, 2, reading="graph")
+        features.batches(type(store).open(store.path), 2, reading="graph")
 
 
 def test_what_python_makes_is_not_read_by_a_graph(whole, tmp_path):
