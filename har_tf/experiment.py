@@ -387,7 +387,8 @@ def run_cli(main, presets: Mapping[str, Any], told: Mapping[str, Mapping[str, An
 
     Without `--preset` it is the one that --dataset names, if there is one; else "figures", the embedded data set on two
     cores, or, where --data-dir or --dataset names other data, "paper"; of an experiment that has "videos" this, where
-    they name other data than the data set of "paper".
+    they name other data than the data set of "paper". A preset of another data set is refused where
+    --dataset has presets of its own.
 
     Args:
         main: takes a recipe.

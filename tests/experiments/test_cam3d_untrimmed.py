@@ -22,8 +22,8 @@ from har_tf.video import probe
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     return changed(
-        PRESETS["figures"], network="ResNeXt3D", width=32, cardinality=2, clips=30, epochs=1, size=(48, 48),
-        num_frames=4, stride=4, hop=8, streams=2, actions=2, repeats=2, validation=0.2, overlays=1, workers=0,
+        PRESETS["figures"], clips=30, epochs=1, size=(64, 64), num_frames=4, stride=4, hop=8, streams=2, actions=2,
+        repeats=2, validation=0.2, overlays=1, workers=0,
         out=tmp_path_factory.mktemp("runs"), run="tiny",
     )  # fmt: skip
 
@@ -41,7 +41,7 @@ def results(run):
 
 def test_every_window_of_every_stream_is_counted(run, results):
     assert (results["dataset"]["videos"], results["dataset"]["segments"]) == (2, 4)
-    assert results["clip"] == {"shape": [4, 48, 48, 3], "stride": 4, "hop": 8, "fit": "crop", "align": "corners"}
+    assert results["clip"] == {"shape": [4, 64, 64, 3], "stride": 4, "hop": 8, "fit": "crop", "align": "corners"}
     counted = sum(row["windows"] for row in results["windows"].values())
     kept = [json.loads(str(np.load(file)["found"])) for file in (run / "training" / "videos").iterdir()]
     assert counted == sum(len(video["windows"]) for video in kept) > 10
