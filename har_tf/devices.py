@@ -37,7 +37,7 @@ def begin(
         kind, tpu: see `strategy`.
         precision: see `set_precision`.
         deterministic: whether two runs agree bit for bit, by slower kernels and without XLA; None: on a CPU. Once on,
-            it stays on in this process.
+            it stays on in this process. Changes nothing on a TPU.
 
     Raises:
         ValueError, ConnectionError: as `strategy`.
@@ -51,7 +51,8 @@ def begin(
         chosen = strategy(kind, tpu)
         if kind != "one":
             tf.distribute.experimental_set_strategy(chosen)
-    if only_cpus() if deterministic is None else deterministic:
+    # A TPU has no other kernels, and under this XLA refuses the gradient of max pooling.
+    if kind != "tpu" and (only_cpus() if deterministic is None else deterministic):
         tf.config.experimental.enable_op_determinism()
     set_precision(precision)
     say(f"devices: {described()}")

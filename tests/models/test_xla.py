@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import config
 from tiny_networks import make_tiny
 
 from har_tf import devices
@@ -52,6 +53,16 @@ MODELS = {
     "fusion_gru": lambda: fusion_gru((2, 64, 64, 3), CLASSES, STREAMS, None, gru_units=(3,), frame_sizes=SIDES),
     "fusion_gru_head": lambda: fusion_gru_head(3, dict.fromkeys(STREAMS, 6), CLASSES, gru_units=(4,)),
 }
+
+
+@pytest.fixture(autouse=True)
+def as_on_a_tpu():
+    """Without op determinism, under which XLA refuses the gradient of max pooling; other tests may have left it on."""
+    before = config.is_op_determinism_enabled()
+    config.disable_op_determinism()
+    yield
+    if before:
+        config.enable_op_determinism()
 
 
 @pytest.fixture
