@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -49,23 +50,21 @@ def run(
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if prog is None and spec is not None:
         prog = f"python -m {spec.name}"
-    _signals.clear()
-    if threading.current_thread() is threading.main_thread():
-        for number in ENDS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, _interrupt)
-    try:
+    with _answered():
         try:
-            config = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
-            parsing["args"] = _spelled_out(sys.argv[1:] if parsing.get("args") is None else parsing["args"])
-            parsed = functools.partial(tyro.cli, options, prog=prog, description=description, config=config, **parsing)
-            code = guarded(lambda: function(parsed()))
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still to be written goes nowhere, or Python would complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = FAILED
+            try:
+                config = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
+                parsing["args"] = _spelled_out(sys.argv[1:] if parsing.get("args") is None else parsing["args"])
+                parsed = functools.partial(
+                    tyro.cli, options, prog=prog, description=description, config=config, **parsing
+                )
+                code = guarded(lambda: function(parsed()))
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            # What is still to be written goes nowhere, or Python would complain at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = FAILED
     if code and is_program():
         # Threads of TensorFlow may still be at work. Where they call a Python that is being taken apart, it crashes.
         sys.stderr.flush()
@@ -87,6 +86,22 @@ def _spelled_out(arguments: Sequence[str]) -> list[str]:
 
 
 _signals: list[int] = []  # that came since `run` was called
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Signals end what runs here in order; a program that is not the command itself answers them as before."""
+    _signals.clear()
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {n: signal.signal(n, _interrupt) for n in ENDS if signal.getsignal(n) is not signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        if not is_program():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            _signals.clear()
 
 
 def _interrupt(number: int, frame: Any) -> NoReturn:

@@ -14,6 +14,7 @@ import pytest
 from har_tf import command
 from har_tf.command import Terminated, by_name, check_name, check_ranges, guarded, run, whole_numbers, words
 from har_tf.files.whole import resumable
+from har_tf.signals import ENDS
 from har_tf.video import VideoError
 
 
@@ -197,3 +198,18 @@ def test_values_by_name():
     for text in ("d=x", "a=x,a=y", "a=", "a", "nowhere.pt"):
         with pytest.raises(ValueError, match=f"--weights must be none, or NAME=FILE or NAME=none, .*a, b.*'{text}'"):
             by_name("--weights", text, ["a", "b"], ("none",))
+
+
+def test_a_program_that_calls_a_command_answers_signals_as_before_and_is_not_interrupted_by_an_old_one():
+    @dataclass(frozen=True)
+    class Nothing:
+        pass
+
+    before = [signal.getsignal(number) for number in ENDS]
+    for arguments in ([], ["--help"], ["--nope"]):
+        with pytest.raises(SystemExit):
+            run(lambda options: signal.raise_signal(signal.SIGINT), Nothing, args=arguments)
+    assert [signal.getsignal(number) for number in ENDS] == before
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert guarded(lambda: [][0]) == command.FAILED

@@ -326,6 +326,7 @@ shards.decode = slow
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
+        sys.stdout = sys.stderr
         match line.strip():
             case "before the move":
                 Path.rename = die
