@@ -204,7 +204,8 @@ class Devices:
     """What the layers of a model that is built here compute in; mixed_float16 is quicker on most GPUs, mixed_bfloat16
     on a TPU. A saved model keeps its own."""
     deterministic: bool | None = None
-    """Compute so that two runs agree bit for bit, without XLA and with slower kernels. None: on a CPU."""
+    """Compute so that two runs agree bit for bit, without XLA and with slower kernels; --no-deterministic lets both in.
+    None: on a CPU."""
 
     def check(self) -> None:
         """Raises ValueError for options that do not go together."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -190,7 +191,7 @@ class Clips(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class _Videos:
+class Videos:
     """`Clips` that are decoded whenever they are asked for.
 
     Unlike `check` and `prepare`, it decodes in this process, within the limits of `har_tf.files.limits`: a file that
@@ -205,7 +206,6 @@ class _Videos:
     short: str
     fit: str
     by: str
-    threads: ThreadPoolExecutor
 
     def __len__(self) -> int:
         return len(self.records)
@@ -220,7 +220,12 @@ class _Videos:
             how = {"fit": self.fit, "by": self.by, "threads": 1}
             return record.read(self.num_frames, self.size, self.sampling, self.short, **how)
 
-        return np.stack(list(self.threads.map(one, positions)))
+        return np.stack(list(_decoders().map(one, np.asarray(positions).tolist())))
+
+
+@cache
+def _decoders() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(available_cores())
 
 
 def clips(
@@ -285,7 +290,7 @@ def clips(
         source = data
     else:
         records = tuple(data.records if isinstance(data, ActionDataset) else data)
-        source = _Videos(records, **{**READ, **given}, threads=ThreadPoolExecutor(available_cores()))
+        source = Videos(records, **{**READ, **given})
     if not len(source):
         raise ValueError("there are no clips. Received: an empty data set")
     in_graph = reads_in_graph(reading, hasattr(type(source), "in_graph"))

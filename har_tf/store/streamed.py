@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self
@@ -13,7 +12,7 @@ import numpy as np
 
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import VideoRecord
-from har_tf.files.workers import available_cores
+from har_tf.pipeline import Videos
 from har_tf.store.indexed import Skipped
 from har_tf.store.prepare import fingerprint_of
 from har_tf.store.shards import ClipSettings
@@ -39,7 +38,6 @@ class StreamedClips:
     settings: ClipSettings
     skipped: tuple[Skipped, ...] = ()
     fingerprint: str | None = None
-    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(available_cores()), repr=False)
 
     @classmethod
     def of(cls, dataset: ActionDataset, settings: ClipSettings, skipped: Mapping[Path, str]) -> Self:
@@ -51,11 +49,7 @@ class StreamedClips:
 
     def read(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """Decodes the clips at these positions, uint8 (B, T, H, W, 3) RGB; VideoError where a video cannot be read."""
-
-        def decoded(position: int) -> np.ndarray:
-            return self.dataset.records[position].read(**asdict(self.settings), threads=1)
-
-        return np.stack(list(self._threads.map(decoded, np.asarray(positions).tolist())))
+        return Videos(self.dataset.records, **asdict(self.settings)).read(positions)
 
     def subset(self, records: ActionDataset | Iterable[VideoRecord]) -> Self:
         """The clips of these records, in their order, without those that were left out."""
