@@ -220,12 +220,12 @@ def main(recipe: Recipe) -> None:
         model = trained(recipe, subject, trained_on, shape, clip, run) if subject.network else subject.classifier.model
         videos = untrimmed.streams_of(dataset)
         say("", f"sliding over {len(videos)} videos")
-        weights = digest_of_model(model)
+        known_by = digest_of_model(model)
         answered, courses, timelines, skipped, examples, painted = [], [], [], {}, {}, []
         with progress("explaining", len(videos), "videos") as advance:
             for number, video in enumerate(advancing(videos, advance)):
                 try:
-                    own, found = measured(model, taps, video, number, outputs, how, weights, run.training / "videos")
+                    own, found = measured(model, taps, video, number, outputs, how, known_by, run.training / "videos")
                 except VideoError as error:
                     skipped[video.path] = str(error)
                     continue
@@ -265,17 +265,18 @@ def main(recipe: Recipe) -> None:
         run.publish(results | untrimmed.summary(answered, courses, dataset.class_names))
 
 
-def measured(model, taps, video, number: int, outputs, how, weights: str, folder: Path) -> tuple[list, list]:
+def measured(model, taps, video, number: int, outputs, how, known_by: str, folder: Path) -> tuple[list, list]:
     """The windows and courses of a video; those that a run which was stopped has found are in a file of `folder`.
 
-    It is taken only if it is of the same model, of which `weights` is the digest, video and windows.
+    It is taken only if it is of the same model, of which `known_by` is the digest, video and windows.
     """
     from har_tf.evaluate import untrimmed
-    from har_tf.evaluate.part import Part, digest
+    from har_tf.evaluate.part import Part
+    from har_tf.files.digests import digest_of
 
-    boxes = None if video.boxes is None else digest([video.boxes])
+    boxes = None if video.boxes is None else digest_of([video.boxes])
     about = {
-        "model": weights, "taps": list(taps), "outputs": list(outputs), "how": asdict(how), "number": number,
+        "model": known_by, "taps": list(taps), "outputs": list(outputs), "how": asdict(how), "number": number,
         "segments": video.segments, "boxes": boxes, "video": [video.path.name, video.path.stat().st_size],
     }  # fmt: skip
     part = Part(folder, about | {"form": FORM})

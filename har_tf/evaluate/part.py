@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -14,22 +14,15 @@ import keras
 import numpy as np
 
 from har_tf import devices
+from har_tf.files.digests import digest_of
 from har_tf.files.whole import whole_file
 from har_tf.models.saving import layers_of
-
-
-def digest(arrays: Iterable[np.ndarray]) -> str:
-    """Of the bytes of some arrays."""
-    found = sha256()
-    for array in arrays:
-        found.update(np.ascontiguousarray(array))
-    return found.hexdigest()
 
 
 def digest_of_model(model: keras.Model) -> str:
     """Of all that a model's answers and maps depend on: its layers, their weights, and the precision in use."""
     about = f"{layers_of(model)} {devices.precision()}".encode()
-    return digest([np.frombuffer(about, np.uint8), *model.get_weights()])
+    return digest_of([np.frombuffer(about, np.uint8), *model.get_weights()])
 
 
 @dataclass(frozen=True, eq=False)

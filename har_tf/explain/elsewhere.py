@@ -9,13 +9,13 @@ import pickle
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from har_tf.files.digests import digest_of
 from har_tf.files.workers import Failed, Worker
 
 
@@ -53,10 +53,7 @@ def _file_of(model) -> Path:
 
     if model not in _folders:
         _folders[model] = tempfile.TemporaryDirectory(prefix="har_tf_")
-    weights = sha256()
-    for array in model.get_weights():
-        weights.update(np.ascontiguousarray(array))
-    file = Path(_folders[model].name) / f"{weights.hexdigest()}.keras"
+    file = Path(_folders[model].name) / f"{digest_of(model.get_weights())}.keras"
     if not file.exists():
         for before in file.parent.iterdir():
             before.unlink()

@@ -23,7 +23,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -37,6 +37,7 @@ import tensorflow as tf
 from har_tf import devices
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import relative
+from har_tf.files.digests import digest_of
 from har_tf.files.whole import sync, whole_file
 from har_tf.models import backbones
 from har_tf.models.folding import folded
@@ -315,16 +316,6 @@ def batches(
         return dict(zip(names, features, strict=True)), tf.gather(labels, order)
 
     return passes(len(stores[0]), read, batch_size, training, seed, epochs, skip)
-
-
-def digest_of(arrays: Iterable[np.ndarray]) -> str:
-    """SHA-256 over shapes, types and values."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        array = np.ascontiguousarray(array)
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def _check_stores(stores: Sequence[FeatureStore]) -> None:
