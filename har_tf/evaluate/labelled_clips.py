@@ -1,0 +1,137 @@
+"""Clips with their labels, recordings and true boxes, in memory: what a model's trust is measured on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.datasets.errors import DatasetError
+from har_tf.datasets.records import VideoRecord
+from har_tf.evaluate.boxed_clips import in_clip
+from har_tf.files.limits import MEMORY, TIMEOUT
+from har_tf.files.workers import Failed, outcomes
+from har_tf.progress import progress
+from har_tf.video.reader import probe, read_sampled
+from har_tf.video.still import is_still
+
+Boxes = Mapping[int, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledClips:
+    """Clips as a model takes them, one a video.
+
+    Args:
+        names: of the N videos.
+        clips: uint8 (N, T, H, W, 3).
+        labels: int (N,), the true classes.
+        groups: the recording of each clip, see `VideoRecord.group`; None of one that nobody named, which stands alone.
+        boxes: of each clip position -> (K, 4) true boxes of persons, in pixels of the clip; empty where there are none.
+        paths: of each clip its video file; None where it is no whole video.
+        skipped: path -> why it could not be read.
+    """
+
+    names: tuple[str, ...]
+    clips: np.ndarray
+    labels: np.ndarray
+    groups: tuple[str | None, ...]
+    boxes: tuple[Boxes, ...] = ()
+    paths: tuple[Path | None, ...] = ()
+    skipped: Mapping[Path, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def recordings(self) -> tuple[str, ...]:
+        """The recording of each clip; of one that nobody named its own name."""
+        return tuple(group or name for group, name in zip(self.groups, self.names, strict=True))
+
+    @property
+    def has_boxes(self) -> np.ndarray:
+        """bool (N,): the clips with a true box."""
+        return np.array([bool(boxes) for boxes in self.boxes], bool)
+
+    def only(self, places: Sequence[int]) -> LabelledClips:
+        """Those at these places, in this order."""
+
+        def some(values):
+            return tuple(values[place] for place in places) if values else ()
+
+        return LabelledClips(
+            some(self.names), self.clips[list(places)], self.labels[list(places)], some(self.groups),
+            some(self.boxes), some(self.paths), self.skipped,
+        )  # fmt: skip
+
+    def spread(self, count: int) -> LabelledClips:
+        """So many of them, or all: classes take turns, and so do the recordings of a class."""
+        places = _in_turns(_in_turns(range(len(self)), self.recordings), self.labels.tolist())
+        return self.only(sorted(places[:count]))
+
+
+def _in_turns(places: Iterable[int], kinds: Sequence) -> list[int]:
+    """Places in an order in which their kinds take turns, each in the order that it has."""
+    seen: Counter = Counter()
+    turn = {}
+    for place in places:
+        turn[place] = seen[kinds[place]]
+        seen[kinds[place]] += 1
+    return sorted(turn, key=turn.get)
+
+
+def read(part: ActionDataset, reading: Mapping[str, Any], workers: int | None = None) -> LabelledClips:
+    """Reads the clip of every video of a part, as a model takes it.
+
+    Args:
+        part: the videos.
+        reading: arguments of `VideoRecord.read`: num_frames, size, sampling, short, fit, by.
+        workers: processes that decode; None: one a core; 0: none beside this one.
+
+    Returns:
+        The clips of the readable videos, in the order of the part; the others are in `skipped`.
+
+    Raises:
+        DatasetError: no video can be read.
+    """
+    found, skipped = [], {}
+    decode = partial(_clip, reading=dict(reading))
+    clips = outcomes(decode, part.records, min(len(part), 2) if workers is None else workers, TIMEOUT, MEMORY)
+    with progress("reading clips", len(part), "videos") as advance:
+        for record, outcome in zip(part.records, clips, strict=True):
+            if isinstance(outcome, Failed):
+                skipped[record.path] = outcome.reason
+            else:
+                found.append((record, *outcome))
+            advance(1)
+    if not found:
+        first = next(iter(skipped.items()), (part.root, "holds no video"))
+        raise DatasetError(f"{part.root}: no clip can be read, first {first[0]}: {first[1]}")
+    records, clips, boxes = zip(*found, strict=True)
+    return LabelledClips(
+        tuple(record.name(part.root) for record in records),
+        np.stack(clips),
+        np.array([record.label for record in records]),
+        tuple(record.group for record in records),
+        boxes,
+        tuple(None if record.segment or is_still(record.path) else record.path for record in records),
+        skipped,
+    )
+
+
+def _clip(record: VideoRecord, reading: dict[str, Any]) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The clip of a record, and its boxes as they lie in it."""
+    annotated = record.boxes is not None or record.tubes
+    if not annotated or record.segment is not None or is_still(record.path):
+        return record.read(**reading), {}
+    clip, frames = read_sampled(record.path, **reading)
+    info, size, fit = probe(record.path), reading["size"], reading["fit"]
+    there = ((t, record.boxes_at(int(frame))) for t, frame in enumerate(frames))
+    boxes = {t: in_clip(found, (info.height, info.width), size, fit) for t, found in there}
+    return clip, {t: found for t, found in boxes.items() if len(found)}
