@@ -5,8 +5,9 @@ same? Over clips: would other test clips tell the same of these two trained mode
 has to pass both.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -140,9 +141,23 @@ def over_groups(differences: np.ndarray, groups: np.ndarray, draws: int = 9999, 
         seed: of the draws.
     """
     sums = np.bincount(groups, differences)
-    flips = np.random.default_rng(seed).choice([-1.0, 1.0], (draws, len(sums)))
-    as_far = np.abs(flips @ sums) >= abs(sums.sum()) - 1e-9  # equal on paper must be equal here
-    return float((1 + as_far.sum()) / (draws + 1))
+    flips = (_kept if draws * len(sums) < 4e6 else _signs)(draws, len(sums), seed)
+    least = abs(sums.sum()) - 1e-9  # equal on paper must be equal here
+    as_far = sum(np.count_nonzero(np.abs(some @ sums) >= least) for some in flips)
+    return float((1 + as_far) / (draws + 1))
+
+
+def _signs(draws: int, groups: int, seed: int) -> Iterator[np.ndarray]:
+    """(draws, groups) of -1 and 1, a part after the other, as they take much memory."""
+    rng, together = np.random.default_rng(seed), max(1, 10**6 // groups)
+    for start in range(0, draws, together):
+        yield rng.choice([-1.0, 1.0], (min(together, draws - start), groups))
+
+
+@functools.lru_cache(maxsize=1)
+def _kept(*arguments) -> list[np.ndarray]:
+    """The same for the many differences of one table."""
+    return list(_signs(*arguments))
 
 
 class Verdict(StrEnum):
