@@ -124,6 +124,32 @@ def load(
     return ActionDataset("ucf24", top, tuple(kept), dataset.class_names, official, tuple(notes))
 
 
+def with_tubes(dataset: ActionDataset, path: str | Path) -> ActionDataset:
+    """Videos of UCF101, with the tubes of those that UCF24 annotates; the others stay as they are.
+
+    Args:
+        dataset: such as a folder of some of UCF101's classes.
+        path: `pyannot.pkl`.
+
+    Raises:
+        DatasetError: as in `read_annotations`; none of the videos is annotated.
+    """
+    annotations, told = read_annotations(path)
+    by_key = {clip_key(*name.partition("/")[::2]): annotation for name, annotation in annotations.items()}
+    key_of = {record: key for key, record in by_clip(dataset).items()}
+    records = tuple(
+        replace(record, tubes=tuple(replace(tube, label=record.label) for tube in by_key[key].tubes))
+        if (key := key_of[record]) in by_key
+        else record
+        for record in dataset.records
+    )
+    count = sum(bool(record.tubes) for record in records)
+    if not count:
+        raise DatasetError(f"{dataset.root}: none of the {len(annotations)} videos of {path} is in it")
+    notes = (*dataset.notes, *told, f"{count} of {len(records)} videos have true boxes, of {Path(path).name}")
+    return replace(dataset, records=records, notes=notes)
+
+
 def read_annotations(path: str | Path) -> tuple[dict[str, Annotation], tuple[str, ...]]:
     """Reads `pyannot.pkl`.
 

@@ -390,3 +390,20 @@ def test_a_closed_folder_in_the_root_is_named(tmp_path):
             load(tmp_path)
     finally:
         closed.chmod(0o755)
+
+
+def test_a_folder_of_some_classes_gets_the_boxes_of_what_is_annotated(root, empty_videos, tmp_path):
+    """With labels of its own, and with what nobody annotated."""
+    folder = empty_videos("mine", {name: FILES[name] for name in ("Archery", "Surfing")})
+    boxed = ucf24.with_tubes(datasets.load(folder), root / "splitfiles" / "pyannot.pkl")
+    by_name = {record.path.stem: record for record in boxed.records}
+    assert [len(by_name[name].tubes) for name in ("v_Archery_g01_c01", "v_Surfing_g08_c01", "v_Surfing_g09_c01")] == [
+        0,
+        2,
+        0,
+    ]
+    assert {tube.label for tube in by_name["v_Surfing_g08_c01"].tubes} == {boxed.class_names.index("Surfing")}
+    assert boxed.notes[-1] == "2 of 4 videos have true boxes, of pyannot.pkl"
+    others = empty_videos("others", {"Archery": FILES["Archery"], "Fencing": ["v_Fencing_g01_c01.avi"]})
+    with pytest.raises(DatasetError, match=r"others: none of the 5 videos of .*pyannot.pkl is in it"):
+        ucf24.with_tubes(datasets.load(others), root / "splitfiles" / "pyannot.pkl")
