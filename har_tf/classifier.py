@@ -335,6 +335,7 @@ class Classifier:
         windows: bool = False,
         hop: int | None = None,
         stride: int = 1,
+        options: Mapping[str, Any] | None = None,
     ) -> ExplainedClip:
         """Where and when the model looked.
 
@@ -342,8 +343,8 @@ class Classifier:
             source: a video, or one clip as uint8 (T, H, W, 3).
             method: one of `har_tf.explain.methods.METHODS`, or several.
             class_name: the class to explain; None: the predicted one.
-            tap: the feature map at which gradcam explains, or several; of a model that fuses networks, the name of a
-                network is its last map. None: the last one.
+            tap: the feature map at which gradcam and other methods of one tap explain, or several; of a model that
+                fuses networks, the name of a network is its last map. None: the last one.
             taps: the feature map, or several, that methods which sum take; None: the output of each stage.
             counterfactual: show what speaks against the class, by negated gradients.
             pool: of gradcam and sum-gradcam: "spatiotemporal" or "spatial".
@@ -353,10 +354,11 @@ class Classifier:
             windows: explain window after window of a video of any length, and average the maps where they overlap.
             hop: with `windows`: frames from the start of one to that of the next; None: half a window.
             stride: with `windows`: distance of neighbouring frames in one.
+            options: of the methods, as in `har_tf.explain.by_method`: {"steps": 64}, or {"rise.masks": 500}.
 
         Raises:
             har_tf.video.VideoError: the video cannot be read.
-            ValueError: an unknown class, method or tap, or arguments that do not go together.
+            ValueError: an unknown class, method, option or tap, or arguments that do not go together.
         """
         methods = [method] if isinstance(method, str) else list(method)
         index = None if class_name is None else self.index_of(class_name)
@@ -365,6 +367,7 @@ class Classifier:
             "tap": None if tap is None else self.taps_by_name(tap),
             "taps": None if taps is None else list(self.taps_by_name(taps).values()),
             "pool": pool,
+            "options": options,
         }
 
         def explained(clips: np.ndarray, normalize: str | None = None) -> dict[str, Explanation]:

@@ -139,6 +139,23 @@ def _by_calls(model: keras.Model, clip: np.ndarray) -> Answers:
     return Answers(of, str(clip.dtype), score, single, devices.of(model), {})
 
 
+def most_probable(model: keras.Model, clips: np.ndarray, top: int, batch_size: int = 32) -> np.ndarray:
+    """int64 (B · top,), the `top` most probable classes of every clip, the first before the second.
+
+    Raises:
+        ValueError: as in `answers_of`, or the model does not tell so many classes apart.
+    """
+    answers = answers_of(model, clips)
+    if "whole" not in answers.compiled:
+        given = tf.TensorSpec((None, *clips.shape[1:]), answers.dtype)
+        answers.compiled["whole"] = devices.shared(answers.of, [given], answers.strategy)
+    found = devices.in_batches(answers.compiled["whole"], batch_size, clips.astype(answers.dtype))
+    ranked = found[answers.score == "mean of logits"]  # whose order may be another than that of the probabilities
+    if isinstance(top, bool) or not 1 <= top <= ranked.shape[1]:
+        raise ValueError(f"top is the number of classes to explain, 1 to {ranked.shape[1]} here. Received: {top=}")
+    return np.argsort(-ranked, axis=1, kind="stable")[:, :top].ravel()
+
+
 def _pair(absent: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
     """(B, 2), the two classes of a model with one output (B, 1)."""
     return tf.concat([absent, present], axis=1)

@@ -8,6 +8,7 @@ CHOICES = {
     "align": ("centres", "corners"),
     "score": ("logit", "probability"),
     "scale": ("percentile", "max"),
+    "colours": ("max", "sum"),
 }
 
 
