@@ -194,9 +194,7 @@ def faithfulness(
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or not 1 <= steps <= MOST_STEPS:
         raise ValueError(f"steps is a whole number from 1 to {MOST_STEPS}. Received: {steps=}")
     clips, images = clips_of(model, clips)
-    maps = checked_maps(maps, clips)
-    if groups is not None and len(groups) != len(clips):
-        raise ValueError(f"every clip has a group. Received: {len(clips)} clips, {len(groups)} groups")
+    maps = checked_maps(maps, clips, groups)
     measured = [(axis, fill) for axis in axes for fill in fills if fill != "neighbour" or axis == "time"]
     if not measured:
         raise ValueError(f'the fill "neighbour" is for whole frames, along "time". Received: {axes=}')

@@ -6,7 +6,7 @@ seed and the clip's own pixels: in one order for equal clips, whatever lies besi
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import keras
@@ -38,12 +38,14 @@ def clips_of(model: keras.Model, clips: np.ndarray) -> tuple[np.ndarray, bool]:
     return clips[:, None] if images else clips, images
 
 
-def checked_maps(maps: Mapping[str, np.ndarray], clips: np.ndarray) -> dict[str, np.ndarray]:
+def checked_maps(maps: Mapping[str, np.ndarray], clips: np.ndarray, groups: Sequence | None) -> dict[str, np.ndarray]:
     """Name -> (N, T, H, W), as many and as large as the clips.
 
     Raises:
-        ValueError: there are none, they have other sizes, or a value that is not finite.
+        ValueError: there are none, they have other sizes, or a value that is not finite; or a clip has no group.
     """
+    if groups is not None and len(groups) != len(clips):
+        raise ValueError(f"every clip has a group. Received: {len(clips)} clips, {len(groups)} groups")
     if not maps:
         raise ValueError("maps are {name: (N, T, H, W)}. Received: none")
     checked = {}
@@ -123,12 +125,13 @@ def rng_of(clip: np.ndarray, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(clip))])
 
 
-def clip_filled(clip: np.ndarray, fill: Fill, seed: int) -> np.ndarray:
+def clip_filled(clip: np.ndarray, fill: Fill | float, seed: int) -> np.ndarray:
     """The clip with nothing of its own left.
 
     Args:
         clip: (T, H, W, C).
-        fill: what takes the place of its pixels; of "neighbour" the frame in the middle stays in place of all.
+        fill: what takes the place of its pixels; of "neighbour" the frame in the middle stays in place of all, and a
+            number is that value.
         seed: of noise.
 
     Returns:

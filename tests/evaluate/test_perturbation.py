@@ -114,12 +114,12 @@ def test_maps_that_do_not_fit_are_refused():
     bad = np.zeros((2, 3, 4, 5))
     bad[0, 0, 0, 0] = np.nan
     with pytest.raises(ValueError, match=r"^maps of 'a' are finite, \(2, 3, 4, 5\).*Received: .*, 1 values not finite"):
-        checked_maps({"a": bad}, clips)
+        checked_maps({"a": bad}, clips, None)
     with pytest.raises(ValueError, match=r"Received: \(2, 3, 5, 4\), 0"):
-        checked_maps({"a": np.zeros((2, 3, 5, 4))}, clips)
+        checked_maps({"a": np.zeros((2, 3, 5, 4))}, clips, None)
     with pytest.raises(ValueError, match="Received: none"):
-        checked_maps({}, clips)
-    assert checked_maps({"a": np.zeros((2, 4, 5))}, clips[:, :1])["a"].shape == (2, 1, 4, 5)
+        checked_maps({}, clips, None)
+    assert checked_maps({"a": np.zeros((2, 4, 5))}, clips[:, :1], None)["a"].shape == (2, 1, 4, 5)
 
 
 def test_images_are_clips_of_one_frame():
