@@ -19,9 +19,11 @@ from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.image import BboxImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.transforms import Bbox, TransformedBbox
 
 from har_tf.explain import fonts
 from har_tf.files.whole import whole_file
@@ -438,9 +440,11 @@ def _placed(rows, sizes, gap: float, title: str | None = None, below: Sequence[s
             figure.text(margin / width, 1 - (top - 0.06) / height, text, fontsize=10, va="bottom")
         left, tall = margin, row[0][1]
         for picture, (across, _) in zip(pictures, row, strict=True):
-            axes = figure.add_axes((left / width, 1 - (top + tall) / height, across / width, tall / height))
-            axes.imshow(picture, aspect="auto", interpolation="antialiased")
-            axes.set_axis_off()
+            # Artists of the figure: axes take 15 ms each.
+            place = Bbox.from_bounds(left / width, 1 - (top + tall) / height, across / width, tall / height)
+            image = BboxImage(TransformedBbox(place, figure.transFigure), interpolation="antialiased", origin="upper")
+            image.set_data(picture)
+            figure.add_artist(image)
             left += across + gap
         top += tall + gap
     for column, text in enumerate(below):
