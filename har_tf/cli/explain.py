@@ -1,5 +1,6 @@
 """python -m har_tf explain: a video that shows where and when a model looked."""
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -71,6 +72,9 @@ class Explain:
     json: bool = False
     """Also write the details to the name of --out with .json: settings, sizes of the feature maps, the frames that the
     model saw and their times."""
+    calibration: bool = True
+    """Show calibrated probabilities where the model's file says how; --no-calibration shows them as the model gives
+    them. Maps are the same."""
     foreign: Foreign = field(default_factory=Foreign)
 
     def run(self) -> None:
@@ -86,7 +90,9 @@ class Explain:
             if path is not None:
                 check_target(name, path)
         named = [name for option in (self.tap, self.taps) if option is not None for name in words(option)]
-        classifier = open_classifier(self.model, self.foreign, self.class_name, named)
+        classifier = open_classifier(self.model, self.foreign, self.class_name, named, self.calibration)
+        if classifier.calibration is not None:
+            say(f"note: {classifier.calibration}", to=sys.stderr)
         if self.class_name is not None and self.class_name not in classifier.class_names:
             known = ", ".join(classifier.class_names)
             raise ValueError(f"The model's classes are {known}. Received: --class-name {self.class_name}")
@@ -129,6 +135,9 @@ class Explain:
                 taps=None if self.taps is None else list(classifier.taps_by_name(words(self.taps)).values()),
                 pool=self.pool,
                 options=set_options(chosen(methods), self._options())[methods[0]],
+                probabilities=None
+                if classifier.calibration is None
+                else classifier.predict(explained.frames).probabilities[0],
             )
             say(self.sheet)
 

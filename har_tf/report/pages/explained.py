@@ -112,6 +112,7 @@ def class_sheet(
     top: int = 3,
     title: str | None = None,
     frames: int = 8,
+    probabilities: np.ndarray | None = None,
     **options,
 ) -> None:
     """Draws what speaks for the most probable classes of a clip, and against the first, as in Figure 6 of 3DCAM.
@@ -128,6 +129,7 @@ def class_sheet(
         top: classes, or all that there are.
         title: a line above the sheet.
         frames: frames to show of a longer clip.
+        probabilities: (C,), of a classifier that is calibrated; None: the model's.
         **options: `tap`, `taps`, `pool`, `options` and `normalize` of `har_tf.explain.by_method`; one tap, or several
             that are summed.
     """
@@ -145,7 +147,8 @@ def class_sheet(
             found = explanation.only(rank)
             name = class_names[found.class_index[0]]
             place = f"{('first', 'second', 'third')[rank]} class" if rank < 3 else f"class {rank + 1}"
-            text = f"{place}: {name}, p = {found.probability[0]:.4f}"
+            p = found.probability[0] if probabilities is None else probabilities[found.class_index[0]]
+            text = f"{place}: {name}, p = {p:.4f}"
             if against:
                 text = f"negation of the first: against {name}"
             text += " (no positive evidence)" if found.empty[0] else ""
