@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import islice
 from os import PathLike
@@ -17,7 +18,11 @@ import tensorflow as tf
 from har_tf import __version__, devices, explain
 from har_tf.concepts.tcav import activations
 from har_tf.datasets import walk
+from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.folder import SUFFIXES
+from har_tf.evaluate import calibration as calibrating
+from har_tf.evaluate import labelled_clips
+from har_tf.evaluate.calibration import Calibration
 from har_tf.explain import Explanation, details
 from har_tf.explain.backward import check_batch_size
 from har_tf.explain.sampled import Sampled
@@ -26,7 +31,7 @@ from har_tf.files.limits import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
 from har_tf.models import pixels, saving
 from har_tf.models.fusion_gru import stream_taps
-from har_tf.models.logits import probabilities
+from har_tf.models.logits import log_probabilities, probabilities
 from har_tf.models.saving import CLIP
 from har_tf.models.taps import Tap, find_several, taps
 from har_tf.names import ClassNames
@@ -36,6 +41,10 @@ from har_tf.video.reader import read_sampled, read_windows
 
 BATCH = 16  # clips that the model sees at once
 TAKEN = ("scaling", "num_frames", "size")  # what of a clip's settings becomes a part of the model
+
+_NO_PROMISE = (
+    "no {} for these answers: Classifier.calibrated(..., {}) finds what single clips need, not means over windows"
+)
 
 Source = str | PathLike | Sequence[str | PathLike] | np.ndarray | tf.data.Dataset
 
@@ -49,12 +58,14 @@ class Predictions:
         probabilities: float32 (N, C).
         class_names: the C names.
         skipped: video that could not be read -> why.
+        calibration: what made the probabilities of the model's logits; None: the model alone.
     """
 
     names: tuple[str, ...] | None
     probabilities: np.ndarray
     class_names: tuple[str, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     def __len__(self) -> int:
         return len(self.probabilities)
@@ -66,6 +77,27 @@ class Predictions:
             [(self.class_names[i], float(row[i])) for i in best]
             for row, best in zip(self.probabilities, order, strict=True)
         ]
+
+    def sets(self) -> list[list[str]]:
+        """Of every clip the classes of which one is the true one, with the coverage of `calibration.sets`.
+
+        Raises:
+            ValueError: no coverage was asked for when the model was calibrated, or these are means over windows.
+        """
+        if self.calibration is None or self.calibration.sets is None:
+            raise ValueError(_NO_PROMISE.format("sets", "coverage=0.9"))
+        inside = self.calibration.sets.of(self.probabilities)
+        return [[self.class_names[i] for i in np.flatnonzero(row)] for row in inside]
+
+    def answered(self) -> np.ndarray:
+        """bool (N,): whether the most probable class is an answer; where it is not, it is "none of these".
+
+        Raises:
+            ValueError: no precision was asked for when the model was calibrated, or these are means over windows.
+        """
+        if self.calibration is None or self.calibration.abstention is None:
+            raise ValueError(_NO_PROMISE.format("a threshold", "precision=0.95"))
+        return self.calibration.abstention.answers(self.probabilities)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +204,7 @@ class Classifier:
             `keras.applications`; num_frames and size (height, width) say what it is given where it takes any.
         provenance: where it comes from: weights, data, split, date, versions, as plain values.
         output: name of the output that is meant, of a model of several.
+        calibration: what makes probabilities of its logits, see `calibrated`; None: the model alone.
 
     Attributes:
         model: what takes uint8 RGB clips of this size: the one that was given, or one on its weights.
@@ -194,6 +227,7 @@ class Classifier:
         clip: Mapping[str, str] | None = None,
         provenance: Mapping[str, Any] | None = None,
         output: str | None = None,
+        calibration: Calibration | None = None,
     ):
         clip = dict(clip or {})
         taken = {name: clip.pop(name) for name in TAKEN if name in clip}
@@ -201,31 +235,93 @@ class Classifier:
         self.class_names = saving.both(model, class_names)
         self.clip, self.provenance = CLIP | clip, dict(provenance or {})
         saving.check_members(model, self.class_names, self.clip)
+        self.calibration = calibration
         self._where = "the model"
         self._answer: Callable[[np.ndarray], np.ndarray] = self._probabilities
 
     @classmethod
-    def load(cls, path: str | PathLike, clip: Mapping[str, Any] | None = None, output: str | None = None) -> Classifier:
+    def load(
+        cls,
+        path: str | PathLike,
+        clip: Mapping[str, Any] | None = None,
+        output: str | None = None,
+        calibrated: bool = True,
+    ) -> Classifier:
         """Loads what `save` wrote, or any `.keras` file of a classifier.
 
         Args:
             path: the file.
             clip, output: as in `Classifier`, of a file that does not say it.
+            calibrated: whether its calibration is taken, where it has one.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: not a Keras model, or other names than outputs.
+            ValueError: not a Keras model, other names than outputs, or a calibration that is none.
         """
         clip = dict(clip or {})
         taken = {name: clip.pop(name) for name in TAKEN if name in clip}
         model, names = saving.load_model(path, output=output, **taken)
-        loaded = cls(model, names, saving.clip_settings(path) | clip, saving.provenance(path))
+        values = saving.calibration(path) if calibrated else None
+        try:
+            calibration = None if values is None else Calibration.of(values)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        clip = saving.clip_settings(path) | clip
+        loaded = cls(model, names, clip, saving.provenance(path), calibration=calibration)
         loaded._where = str(path)
         return loaded
 
     def save(self, path: str | PathLike) -> Path:
         """Writes a `.keras` file that `keras.models.load_model` reads, also where `har_tf` is not installed."""
-        return saving.save_model(self.model, path, self.class_names, self.clip, self.provenance)
+        calibration = self.calibration and self.calibration.as_dict()
+        return saving.save_model(self.model, path, self.class_names, self.clip, self.provenance, calibration)
+
+    def calibrated(
+        self,
+        source: Source | ActionDataset,
+        labels: Sequence[int] | None = None,
+        groups: Sequence[str | None] | None = None,
+        coverage: float | None = None,
+        precision: float | None = None,
+    ) -> Classifier:
+        """The same classifier with probabilities that say what they mean, see `har_tf.evaluate.calibration.fit`.
+
+        The most probable class of a clip stays the same.
+
+        Args:
+            source: clips that the model was not trained on: a part of a data set, whose clips are read into memory
+                (videos that cannot be read are left out), or as in `predict`.
+            labels: int (N,), the true class of each clip; None of a part of a data set, which knows.
+            groups: N names, the recording of each clip; None, or None for a clip: it stands alone. Likewise.
+            coverage: of the sets that `Predictions.sets` gives, such as 0.9; None: none.
+            precision: of the answers that `Predictions.answered` leaves, such as 0.95; None: all.
+
+        Raises:
+            har_tf.evaluate.calibration.NotFitted: clips that no temperature can be fitted on.
+            har_tf.video.VideoError: a video cannot be read.
+            ValueError: the model answers every class by itself; other labels than clips or other classes than the
+                model's; or too few recordings for what is asked for.
+
+        Example:
+            >>> clf = clf.calibrated(data.validation, coverage=0.9, precision=0.95)
+            >>> clf.predict("clip.mp4").sets()
+            [['throw', 'catch']]
+        """
+        if isinstance(source, ActionDataset):
+            if labels is not None or groups is not None:
+                raise ValueError("a data set knows labels and groups. Received: a data set, and labels or groups")
+            number = [self.index_of(name) for name in source.class_names]
+            read = labelled_clips.read(source, self.reading)
+            source, labels, groups = read.clips, np.array(number)[read.labels], read.groups
+            source = source[:, 0] if self._of_images else source
+        elif labels is None:
+            raise ValueError("the true class of each clip is needed. Received: labels=None")
+        scores = self._rows(self._log_probabilities, source, BATCH)
+        about = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "har_tf": __version__}
+        found = calibrating.fit(scores, labels, groups, coverage, precision, about)
+        made = Classifier(self.model, self.class_names, self.clip, self.provenance, calibration=found)
+        made._where = self._where
+        return made
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -268,14 +364,14 @@ class Classifier:
         return pixels.of_floats(self.model)
 
     def predict(self, source: Source, batch_size: int = BATCH, windows: int | None = None) -> Predictions:
-        """The probabilities of all classes.
+        """The probabilities of all classes, calibrated where the classifier is.
 
         Args:
             source: a video, a folder (all videos below it, sorted), a list of videos, clips as uint8 (T, H, W, 3) or
                 (B, T, H, W, 3), or a `tf.data.Dataset` of batches of clips, or of (clips, labels).
             batch_size: clips that the model sees at once, at most; of fewer clips all.
             windows: of videos the mean over so many clips side by side, at most, evenly over the video, see
-                `har_tf.video.reader.read_windows`; None: one clip.
+                `har_tf.video.reader.read_windows`; None: one clip. Each is calibrated before the mean.
 
         Raises:
             har_tf.video.VideoError: the only video cannot be read; of several, those are in `skipped`.
@@ -285,7 +381,8 @@ class Classifier:
         if isinstance(source, np.ndarray | tf.data.Dataset):
             if windows is not None:
                 raise ValueError(f"windows are taken of videos. Received: clips, and {windows=}")
-            return Predictions(None, self._rows(self._answer, source, batch_size), self.class_names)
+            rows = self._rows(self._answer, source, batch_size)
+            return Predictions(None, rows, self.class_names, calibration=self.calibration)
         names, answers, skipped = [], [], {}
         single = isinstance(source, str | PathLike) and not Path(source).is_dir()
         for path, _, answer in self.answers(self._paths(source), batch_size, windows):
@@ -297,7 +394,14 @@ class Classifier:
                 names.append(str(path))
                 answers.append(answer)
         shape = (len(answers), len(self.class_names))
-        return Predictions(tuple(names), np.reshape(answers, shape).astype("float32"), self.class_names, skipped)
+        rows = np.reshape(answers, shape).astype("float32")
+        return Predictions(tuple(names), rows, self.class_names, skipped, self.calibration_of(windows))
+
+    def calibration_of(self, windows: int | None = None) -> Calibration | None:
+        """The calibration of answers: of means over windows the temperature alone, for sets are of single clips."""
+        if windows is None or self.calibration is None:
+            return self.calibration
+        return replace(self.calibration, sets=None, abstention=None)
 
     def answers(
         self, paths: Sequence[str | PathLike], batch_size: int = 1, windows: int | None = None
@@ -335,6 +439,7 @@ class Classifier:
         windows: bool = False,
         hop: int | None = None,
         stride: int = 1,
+        options: Mapping[str, Any] | None = None,
     ) -> ExplainedClip:
         """Where and when the model looked.
 
@@ -342,8 +447,8 @@ class Classifier:
             source: a video, or one clip as uint8 (T, H, W, 3).
             method: one of `har_tf.explain.methods.METHODS`, or several.
             class_name: the class to explain; None: the predicted one.
-            tap: the feature map at which gradcam explains, or several; of a model that fuses networks, the name of a
-                network is its last map. None: the last one.
+            tap: the feature map at which gradcam and other methods of one tap explain, or several; of a model that
+                fuses networks, the name of a network is its last map. None: the last one.
             taps: the feature map, or several, that methods which sum take; None: the output of each stage.
             counterfactual: show what speaks against the class, by negated gradients.
             pool: of gradcam and sum-gradcam: "spatiotemporal" or "spatial".
@@ -353,10 +458,11 @@ class Classifier:
             windows: explain window after window of a video of any length, and average the maps where they overlap.
             hop: with `windows`: frames from the start of one to that of the next; None: half a window.
             stride: with `windows`: distance of neighbouring frames in one.
+            options: of the methods, as in `har_tf.explain.by_method`: {"steps": 64}, or {"rise.masks": 500}.
 
         Raises:
             har_tf.video.VideoError: the video cannot be read.
-            ValueError: an unknown class, method or tap, or arguments that do not go together.
+            ValueError: an unknown class, method, option or tap, or arguments that do not go together.
         """
         methods = [method] if isinstance(method, str) else list(method)
         index = None if class_name is None else self.index_of(class_name)
@@ -365,13 +471,18 @@ class Classifier:
             "tap": None if tap is None else self.taps_by_name(tap),
             "taps": None if taps is None else list(self.taps_by_name(taps).values()),
             "pool": pool,
+            "options": options,
         }
 
         def explained(clips: np.ndarray, normalize: str | None = None) -> dict[str, Explanation]:
             chosen = index
             if index is None and self.model.outputs[0].shape[-1] == 1:
                 chosen = self._answer(clips).argmax(axis=1)
-            return explain.by_method(self.model, clips, methods, class_index=chosen, normalize=normalize, **settings)
+            made = explain.by_method(self.model, clips, methods, class_index=chosen, normalize=normalize, **settings)
+            if self.calibration is None:
+                return made
+            rows, places = self._answer(clips), np.arange(len(clips))
+            return {name: replace(each, probability=rows[places, each.class_index]) for name, each in made.items()}
 
         sampled = None
         if isinstance(source, np.ndarray):
@@ -495,9 +606,10 @@ class Classifier:
         return ExplainedClip(frames, found.explanations, self.class_names, video.name, windows, caption, sampled, about)
 
     def _about(self, source: str | PathLike | np.ndarray) -> dict[str, Any]:
+        about = {"model": self._where, "calibration": self.calibration and str(self.calibration)}
         if isinstance(source, np.ndarray):
-            return {"model": self._where, "video": None, "clip": {}}
-        return {"model": self._where, "video": str(source), "clip": details.plain(self.reading)}
+            return {**about, "video": None, "clip": {}}
+        return {**about, "video": str(source), "clip": details.plain(self.reading)}
 
     def _paths(self, source) -> list[Path]:
         """The videos that are meant."""
@@ -546,9 +658,16 @@ class Classifier:
             raise VideoError(path, f"{error.reason}; leave it out (`predict(...).skipped` lists all such)") from error
 
     def _probabilities(self, clips: np.ndarray) -> np.ndarray:
+        if self.calibration is not None:
+            return self.calibration.probabilities(self._log_probabilities(clips))
+        return probabilities(self.model, self._outputs(clips))
+
+    def _log_probabilities(self, clips: np.ndarray) -> np.ndarray:
+        return log_probabilities(self.model, self._outputs(clips))
+
+    def _outputs(self, clips: np.ndarray) -> np.ndarray:
         one = devices.of(self.model) is None
-        answers = self.model.predict_on_batch(clips) if one else devices.predict(self.model, clips, len(clips))
-        return probabilities(self.model, answers)
+        return self.model.predict_on_batch(clips) if one else devices.predict(self.model, clips, len(clips))
 
     def _check_clips(self, clips: np.ndarray) -> None:
         if len(self.model.inputs) > 1:

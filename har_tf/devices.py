@@ -4,6 +4,7 @@
 and another engine of Keras do differently stands here, so that training and explanations need not ask.
 """
 
+import itertools
 import json
 import os
 import socket
@@ -236,13 +237,16 @@ def of(model: keras.Model) -> tf.distribute.Strategy | None:
     return strategy if strategy is not None and strategy.num_replicas_in_sync > 1 else None
 
 
-def shared(function: Callable, signature: Sequence[tf.TensorSpec], strategy: tf.distribute.Strategy | None) -> Callable:
+def shared(
+    function: Callable, signature: Sequence[tf.TensorSpec], strategy: tf.distribute.Strategy | None, whole: int = 0
+) -> Callable:
     """A function of tensors (B, ...) to tensors (B, ...), compiled, each device computing its share of the rows.
 
     Args:
         function: what to compile; row i of what it gives depends on row i of what it is given alone.
         signature: of its arguments.
         strategy: of `of(model)`; None: one device.
+        whole: so many of the first arguments have no rows: every device is given all of each.
 
     Returns:
         A function of the same; on several devices the rows are filled up with repeated ones, which are cut off again.
@@ -260,17 +264,17 @@ def shared(function: Callable, signature: Sequence[tf.TensorSpec], strategy: tf.
 
     def over_replicas(*arrays):
         arrays = [np.asarray(array) for array in arrays]
-        count = len(arrays[0])
+        count = len(arrays[whole])
         share = -(-count // replicas)
 
-        def dealt(array):
+        def dealt(number, array):
             def part(context):
                 first = context.replica_id_in_sync_group * share
-                return tf.constant(array[np.arange(first, first + share) % count])
+                return tf.constant(array if number < whole else array[np.arange(first, first + share) % count])
 
             return strategy.experimental_distribute_values_from_function(part)
 
-        return tf.nest.map_structure(lambda each: each[:count], run(*map(dealt, arrays)))
+        return tf.nest.map_structure(lambda each: each[:count], run(*itertools.starmap(dealt, enumerate(arrays))))
 
     return over_replicas
 

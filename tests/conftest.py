@@ -4,6 +4,7 @@ The frames of the small videos carry their number, so that a test can say which 
 of 30 videos of one colour each.
 """
 
+import gc
 import os
 import signal
 import threading
@@ -40,6 +41,22 @@ def pytest_configure(config):
     tf.config.threading.set_inter_op_parallelism_threads(1)
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 8)
+    gc.set_threshold(20_000, 20, 20)
+    config.option.loadscopereorder = False  # xdist would begin with the files of most tests
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take long go first, so that no process is left with one at the end."""
+    folder, long = Path(__file__).parent, ("experiments", "notebooks", "test_replicated", "test_training")
+    items.sort(key=lambda item: not item.path.relative_to(folder).as_posix().startswith(long))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected():
+    """What a file leaves behind is not gone through again and again, which took a tenth of the time."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

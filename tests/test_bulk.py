@@ -1,6 +1,7 @@
 """Rows of many videos: by workers of Beam as by this process."""
 
 import importlib.util
+import json
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ from har_tf import bulk
 from har_tf.cli.app import Predict
 from har_tf.command import guarded
 from har_tf.datasets import DatasetError
+from har_tf.evaluate.calibration import Calibration
 from har_tf.models.saving import load_model, save_model
 from har_tf.video import write_video
 
@@ -52,15 +54,20 @@ def work(tmp_path):
 
 @needs_beam
 def test_two_worker_processes_print_the_same_bytes(model, videos, work, capsys):
-    printed = []
+    printed, (plain, names) = [], load_model(model)
+    made = Calibration(0.1, 120).as_dict()
+    calibrated = save_model(plain, model.with_name("calibrated.keras"), names, {"sampling": "dense"}, calibration=made)
     for beam in (None, PROCESSES):
-        asked = Predict(videos, model, json=True, windows=2, beam=beam, work=work)
+        asked = Predict(videos, calibrated, json=True, windows=2, beam=beam, work=work)
         assert guarded(lambda asked=asked: run_command(asked)) == 1
         printed.append(capsys.readouterr())
     assert printed[0] == printed[1]
     assert printed[0].out.count("\n") == 7 and f'"error": "{videos[2]}: not a video' in printed[0].out
     assert f"note: {videos[4]} has 3 frames; the last is repeated to make 4" in printed[0].err
     assert not work.exists()
+    raw = next(bulk.rows_on_beam(calibrated, videos, THREADS.split(), work, 2, calibrated=False)).probabilities
+    told = json.loads(printed[0].out.partition("\n")[0])
+    assert told["temperature"] == 0.1 and told["probabilities"][told["class"]] > max(raw) + 0.02
 
 
 @needs_beam

@@ -11,6 +11,10 @@ from PIL import Image
 from har_tf import pipeline
 from har_tf.classifier import Classifier
 from har_tf.datasets import VideoRecord
+from har_tf.datasets.dataset import ActionDataset
+from har_tf.evaluate.abstention import Abstention
+from har_tf.evaluate.calibration import Calibration
+from har_tf.evaluate.conformal import PredictionSets
 from har_tf.models.cnn_gru import cnn_gru
 from har_tf.models.saving import save_model
 from har_tf.video import VideoError, probe, read_clip, write_video
@@ -309,3 +313,89 @@ def test_a_gradient_tape_of_others_reaches_the_pixels(classifier, clips):
     )
     found = Saliency(network, ReplaceToLinear(), clone=True)(CategoricalScore([1]), clips[:1].astype("float32"))
     assert found.shape == (1, 10, 32, 48) and found.max() > 0
+
+
+@pytest.fixture(scope="module")
+def calibrated(classifier):
+    """With a temperature of 0.5, which squares probabilities, and a bound between those of the first two classes."""
+    made = Calibration(0.5, 120, 30, PredictionSets(0.9, 0.3, 120, 30), Abstention(0.95, 0.95, 0.6, 120, 80, 79))
+    return Classifier(classifier.model, classifier.class_names, HOW, calibration=made)
+
+
+def test_probabilities_are_calibrated_wherever_they_are_given(calibrated, classifier, videos, clips):
+    squares = np.square(classifier.predict(clips).probabilities)
+    expected = squares / squares.sum(axis=1, keepdims=True)
+    found = calibrated.predict(clips)
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
+    np.testing.assert_allclose(calibrated.predict(videos).probabilities, expected, atol=1e-5)
+    names = np.array(classifier.class_names)
+    for row, inside in zip(expected, found.sets(), strict=True):
+        assert set(inside) == {*names[row >= 0.3], names[row.argmax()]}
+    assert found.answered().tolist() == (expected.max(axis=1) >= 0.6).tolist()
+    explained, raw = (some.explain(clips[0]) for some in (calibrated, classifier))
+    ((one,), (other,)) = explained.explanations.values(), raw.explanations.values()
+    np.testing.assert_allclose(one.probability, expected[0].max(), atol=1e-5)
+    np.testing.assert_allclose(one.score, other.score, rtol=1e-5)
+    np.testing.assert_allclose(one.maps, other.maps, atol=1e-5)
+    assert explained.details()["calibration"].endswith(
+        "temperature 0.5, fitted on 120 validation clips of 30 recordings"
+    )
+    assert raw.details()["calibration"] is None
+
+
+def test_of_windows_each_is_calibrated_and_nothing_is_promised(calibrated, videos):
+    how = {**HOW, "num_frames": 10, "size": (32, 48)}
+    each = calibrated.predict(read_windows(videos / "a.mp4", 3, **how)).probabilities
+    found = calibrated.predict(videos / "a.mp4", windows=3)
+    np.testing.assert_allclose(found.probabilities[0], each.mean(axis=0), atol=1e-6)
+    assert found.calibration.temperature == 0.5
+    for promise in (found.sets, found.answered):
+        with pytest.raises(ValueError, match="not means over windows"):
+            promise()
+    explained = calibrated.explain(videos / "a.mp4", windows=True)
+    (one,), frames = explained.explanations.values(), np.stack(list(explained.frames()))
+    rows = calibrated.predict(np.stack([frames[i : i + 10] for i in (0, 5, 10, 14)])).probabilities
+    chosen = rows[rows.argmax(axis=1) == one.class_index[0]]
+    np.testing.assert_allclose(one.probability, chosen[:, one.class_index[0]].mean(), atol=1e-5)
+
+
+def test_a_file_keeps_the_calibration(calibrated, classifier, clips, tmp_path):
+    path = calibrated.save(tmp_path / "a.keras")
+    loaded = Classifier.load(path)
+    assert loaded.calibration == calibrated.calibration
+    np.testing.assert_allclose(loaded.predict(clips).probabilities, calibrated.predict(clips).probabilities, atol=1e-6)
+    plain = Classifier.load(path, calibrated=False)
+    assert plain.calibration is None
+    raw = classifier.predict(clips).probabilities
+    np.testing.assert_allclose(plain.predict(clips).probabilities, raw, atol=1e-6)
+    np.testing.assert_allclose(keras.models.load_model(path).predict(clips, verbose=0), raw, atol=1e-6)
+    with zipfile.ZipFile(plain.save(tmp_path / "b.keras"), "a") as archive:
+        archive.writestr("calibration.json", '{"temperature": "hot"}')
+    with pytest.raises(ValueError, match="b.keras: a calibration has temperature, clips"):
+        Classifier.load(tmp_path / "b.keras")
+
+
+def test_a_temperature_is_fitted_on_clips_and_on_a_part_of_a_data_set(classifier, videos, clips):
+    names, rng = classifier.class_names, np.random.default_rng(0)
+    answers = classifier.predict(clips).probabilities
+    labels = np.concatenate([rng.choice(3, 12, p=np.sqrt(p) / np.sqrt(p).sum()) for p in answers])
+    groups = [str(i) for i in np.arange(36)]
+    found = classifier.calibrated(np.repeat(clips, 12, axis=0), labels, groups, coverage=0.9)
+    assert found.calibration.recordings == 36 and found.calibration.sets.coverage == 0.9
+    assert {"date", "har_tf"} == found.calibration.about.keys()
+    assert classifier.calibration is None
+    # The same videos as records, whose class names stand in another order.
+    paths = [videos / "a.mp4", videos / "b.mp4", videos / "below" / "c.mp4"]
+    records = [
+        VideoRecord(path, 2 - int(label), group=group)
+        for path, label, group in zip(np.repeat(paths, 12), labels, groups, strict=True)
+    ]
+    part = ActionDataset("part", videos, tuple(records), names[::-1])
+    again = classifier.calibrated(part)
+    assert again.calibration.temperature == pytest.approx(found.calibration.temperature, rel=1e-3)
+    with pytest.raises(ValueError, match="a data set knows labels"):
+        classifier.calibrated(part, labels)
+    with pytest.raises(ValueError, match="the true class of each clip is needed"):
+        classifier.calibrated(clips)
+    with pytest.raises(ValueError, match="no sets for these answers"):
+        classifier.predict(clips).sets()

@@ -1,5 +1,6 @@
 """python -m har_tf explain: a video that shows where and when a model looked."""
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,7 +9,7 @@ import tyro
 
 from har_tf.cli.reading import Foreign, note_short, open_classifier
 from har_tf.command import words
-from har_tf.explain.methods import METHODS
+from har_tf.explain.methods import METHODS, check_against, chosen, set_options
 from har_tf.names import say
 
 
@@ -29,13 +30,16 @@ class Explain:
     class_name: str | None = None
     """The class to explain. None: the predicted one."""
     tap: str | None = None
-    """The feature map at which gradcam explains, such as conv3d, or mobilenetv2/out_relu of a model within the model.
-    Several, separated by commas, are shown side by side; of a model that fuses networks, the name of a network is its
-    last map. None: the last one."""
+    """The feature map at which gradcam and other methods of one tap explain, such as conv3d, or mobilenetv2/out_relu of
+    a model within the model. Several, separated by commas, are shown side by side; of a model that fuses networks, the
+    name of a network is its last map. None: the last one."""
     taps: str | None = None
     """The feature maps that 3dcam and sum-gradcam sum, separated by commas. None: the output of each stage."""
     counterfactual: bool = False
-    """Show what speaks against the class, by negated gradients."""
+    """Show what speaks against the class, by negated gradients; not every method can."""
+    method_options: str | None = None
+    """Options of the methods, separated by commas: steps=64 of each that has it, or rise.masks=500 of one. See
+    docs/methods.md for those of each method."""
     windows: bool = False
     """Explain window after window of a video of any length, and average the maps where windows overlap, in place of one
     clip of frames from the whole video."""
@@ -68,6 +72,9 @@ class Explain:
     json: bool = False
     """Also write the details to the name of --out with .json: settings, sizes of the feature maps, the frames that the
     model saw and their times."""
+    calibration: bool = True
+    """Show calibrated probabilities where the model's file says how; --no-calibration shows them as the model gives
+    them. Maps are the same."""
     foreign: Foreign = field(default_factory=Foreign)
 
     def run(self) -> None:
@@ -83,7 +90,9 @@ class Explain:
             if path is not None:
                 check_target(name, path)
         named = [name for option in (self.tap, self.taps) if option is not None for name in words(option)]
-        classifier = open_classifier(self.model, self.foreign, self.class_name, named)
+        classifier = open_classifier(self.model, self.foreign, self.class_name, named, self.calibration)
+        if classifier.calibration is not None:
+            say(f"note: {classifier.calibration}", to=sys.stderr)
         if self.class_name is not None and self.class_name not in classifier.class_names:
             known = ", ".join(classifier.class_names)
             raise ValueError(f"The model's classes are {known}. Received: --class-name {self.class_name}")
@@ -100,6 +109,7 @@ class Explain:
             windows=self.windows,
             hop=self.hop,
             stride=self.stride or 1,
+            options=self._options(),
         )
         if self.short is None and not self.windows:
             note_short(self.video, explained.frames, classifier.reading)
@@ -124,8 +134,18 @@ class Explain:
                 tap=None if self.tap is None else classifier.taps_by_name(words(self.tap)),
                 taps=None if self.taps is None else list(classifier.taps_by_name(words(self.taps)).values()),
                 pool=self.pool,
+                options=set_options(chosen(methods), self._options())[methods[0]],
+                probabilities=None
+                if classifier.calibration is None
+                else classifier.predict(explained.frames).probabilities[0],
             )
             say(self.sheet)
+
+    def _options(self) -> dict[str, str]:
+        pairs = [word.partition("=") for word in words(self.method_options)] if self.method_options else []
+        if wrong := [name for name, equals, _ in pairs if not equals]:
+            raise ValueError(f"--method-options are such as steps=64,seed=1. Received: {wrong[0]}")
+        return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _checked_methods(options: Explain) -> list[str]:
@@ -135,13 +155,19 @@ def _checked_methods(options: Explain) -> list[str]:
     methods = words(options.method)
     if not set(methods) <= set(METHODS) or len(set(methods)) < len(methods):
         raise ValueError(f"Methods are some of {', '.join(METHODS)}, each once. Received: --method {options.method}")
-    summing = [name for name in methods if METHODS[name].sums]
-    if options.tap is not None and "gradcam" not in methods:
-        raise ValueError(f"--tap is where gradcam explains; --taps are what {methods[0]} sums. Received: {options.tap}")
-    if options.taps is not None and not summing:
-        raise ValueError(f"--taps are what 3dcam or sum-gradcam sums; gradcam has --tap. Received: {options.taps}")
-    if options.pool != "spatiotemporal" and methods == ["3dcam"]:
-        raise ValueError(f"--pool is that of gradcam and sum-gradcam. Received: --pool {options.pool} with 3dcam alone")
+    several = chosen(methods)
+    set_options(several, options._options())
+    if options.counterfactual:
+        check_against(several)
+    for name, fits, what in (
+        ("tap", lambda method: method.at_one_tap, "where a method of one tap explains"),
+        ("taps", lambda method: method.sums, "what a method sums"),
+        ("pool", lambda method: "pool" in method.options, "how a method averages gradients"),
+    ):
+        value = getattr(options, name)
+        if value not in (None, "spatiotemporal") and not any(map(fits, several)):
+            those = ", ".join(method.name for method in METHODS.values() if fits(method))
+            raise ValueError(f"--{name} is {what}: {those}. Received: --{name} {value} with {options.method}")
     if not options.windows and not options.hop is options.stride is None:
         raise ValueError("--hop and --stride are those of --windows, which is not given")
     if options.windows and options.sheet is not None:
@@ -151,8 +177,8 @@ def _checked_methods(options: Explain) -> list[str]:
             raise ValueError(f"--{name} is at least {least}. Received: {getattr(options, name)}")
     if options.sheet is not None and options.sheet.suffix.lower() != ".png":
         raise ValueError(f"Sheets end in .png. Received: --sheet {options.sheet}")
-    if options.sheet is not None and methods[0] == "gradcam" and len(words(options.tap or "one")) > 1:
-        raise ValueError(f"A sheet of gradcam shows one tap. Received: --tap {options.tap}")
+    if options.sheet is not None and several[0].at_one_tap and len(words(options.tap or "one")) > 1:
+        raise ValueError(f"A sheet of {methods[0]} shows one tap. Received: --tap {options.tap}")
     if options.out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"Overlays end in {', '.join(SUFFIXES)}. Received: --out {options.out}")
     if options.size is not None and (options.frames == "model" or options.size < 16):

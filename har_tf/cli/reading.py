@@ -34,8 +34,10 @@ class Foreign:
         return {name: value for name, value in given.items() if value is not None}
 
 
-def open_classifier(path: Path, foreign: Foreign, class_name: str | None = None, taps: Sequence[str] = ()):
-    """The `har_tf.classifier.Classifier` of a file.
+def open_classifier(
+    path: Path, foreign: Foreign, class_name: str | None = None, taps: Sequence[str] = (), calibrated: bool = True
+):
+    """The `har_tf.classifier.Classifier` of a file, with its calibration unless it is not wanted.
 
     That it is none, or has no such class, tap or output, is told before TensorFlow is imported where the file tells it.
     """
@@ -53,7 +55,7 @@ def open_classifier(path: Path, foreign: Foreign, class_name: str | None = None,
     quiet.import_tensorflow(as_engine=True)
     from har_tf.classifier import Classifier
 
-    return Classifier.load(path, foreign.clip, foreign.model_output)
+    return Classifier.load(path, foreign.clip, foreign.model_output, calibrated)
 
 
 def note_short(video: Path, clip: np.ndarray, how: Mapping) -> None:

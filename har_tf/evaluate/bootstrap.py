@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+Interval = tuple[float, float] | None  # (low, high)
 _TOGETHER = 50  # resamples a matrix product: so many counts of 50,000 clusters take 20 MB
 
 
@@ -58,6 +59,24 @@ class Bootstrap:
         tail = (1 - self.level) / 2
         low, high = np.quantile(means, [tail, 1 - tail], axis=0)
         return list(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def clusters_of(groups: Sequence[str | None] | None, count: int) -> np.ndarray:
+    """int (N,), the cluster of each of N clips, 0 to C - 1, by the recording it was cut from.
+
+    Args:
+        groups: N names; None, or None for a clip: it stands alone.
+        count: N.
+
+    Raises:
+        ValueError: not as many groups as clips.
+    """
+    names = [None] * count if groups is None else list(groups)
+    if len(names) != count:
+        raise ValueError(f"every clip has a recording, or None. Received: {count} clips and {len(names)} recordings")
+    number: dict[Hashable, int] = {}
+    own = [(place,) if name is None else str(name) for place, name in enumerate(names)]
+    return np.array([number.setdefault(name, len(number)) for name in own], int)
 
 
 def redrawn(clusters: Sequence[Hashable], rng: np.random.Generator) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -11,6 +11,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
+from har_tf.evaluate.bootstrap import clusters_of
 from har_tf.evaluate.map_rows import Batch
 
 
@@ -73,6 +74,39 @@ def edges(clip: np.ndarray) -> np.ndarray:
     """
     grey = clip.mean(axis=-1, dtype=np.float32)
     return np.stack([np.hypot(*(cv2.Sobel(frame, cv2.CV_32F, *way) for way in ((1, 0), (0, 1)))) for frame in grey])
+
+
+def of_another_clip(
+    maps: np.ndarray, groups: Sequence[Hashable | None] | None = None, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each clip gets the map of another: what a method scores for what it shows in every clip.
+
+    Args:
+        maps: (N, ...), of any kind.
+        groups: the recording of each clip, see `bootstrap.clusters_of`. No clip gets a map of its own recording where
+            there is another; and every map is taken once, unless more than half of the clips are of one recording.
+        seed: of the pairs.
+
+    Returns:
+        The maps (N, ...), and int (N,), whose they are.
+
+    Raises:
+        ValueError: fewer than two clips, or not N groups.
+    """
+    count = len(maps)
+    if count < 2:
+        raise ValueError(f"another clip's map takes two clips. Received: {count}")
+    rng = np.random.default_rng(seed)
+    clusters = clusters_of(groups, count)
+    order = rng.permutation(count)
+    order = order[np.argsort(rng.permutation(clusters.max() + 1)[clusters[order]], kind="stable")]
+    most = int(np.bincount(clusters).max())  # moved by so many places, clips in order of recordings leave their own
+    other = np.empty(count, int)
+    other[order] = np.roll(order, -most if most < count else -1)
+    for clip in np.flatnonzero(clusters[other] == clusters):
+        others = np.flatnonzero(clusters != clusters[clip])
+        other[clip] = rng.choice(others) if len(others) else other[clip]
+    return np.asarray(maps)[other], other
 
 
 def noise(clip: np.ndarray) -> np.ndarray:

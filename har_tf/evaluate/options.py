@@ -1,4 +1,4 @@
-"""What a localisation study is asked for. Nothing here imports what computes, so that help is quick."""
+"""What a study of localisation or of trust is asked for. Nothing here imports what computes, so that help is quick."""
 
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
@@ -101,3 +101,27 @@ class Maps:
     pixel would be a contour."""
     contours: Literal["all", "largest"] = "all"
     """Which boxes count: the best of all contours (the paper), which favours scattered maps, or the largest one's."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What is measured of a model and its explanations, and on how many clips."""
+
+    methods: str = "gradcam"
+    """Methods of explanation, separated by commas; all: all of them."""
+    explained: int = 40
+    """Test clips on which explanations are tested; classes and recordings take turns. 0: no explanation is tested."""
+    steps: int = 20
+    """Steps in which deletion and insertion change a clip."""
+    randomized: int = 10
+    """Of these clips, so many on which maps are compared with those of networks of random weights; 0: none."""
+    randomizations: int = 6
+    """Layers, or groups of them, that are made random one after the other."""
+    relied: int = 200
+    """Test clips that are changed to see what the model reads: order, motion, person, background; 0: none."""
+    corrupted: int = 60
+    """Of these, so many that are corrupted in fifteen ways at five strengths; 0: none."""
+    coverage: float = 0.9
+    """Share of the clips whose conformal set is to hold the true class."""
+    precision: float = 0.95
+    """Share of right answers that is wanted of those that are not withheld."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from har_tf.evaluate.bootstrap import Bootstrap
+from har_tf.evaluate.bootstrap import Bootstrap, clusters_of
 from har_tf.evaluate.comparison import Verdict, over_groups
 
 _EQUAL = 1e-6  # of the largest number: what is equal on paper must be equal here, also as float32
@@ -121,12 +121,7 @@ def _numbers(values, name: str) -> np.ndarray:
 
 
 def _counted(values, groups) -> tuple[np.ndarray, np.ndarray, int]:
-    """The values that count, int clusters 0 to G - 1 of them, and how many are left out."""
-    if groups is None:
-        groups = [None] * len(values)
-    if len(groups) != len(values):
-        raise ValueError(f"every clip has a group. Received: {len(values)} clips, {len(groups)} groups")
-    counts, numbers = ~np.isnan(values), {}
-    names = [position if name is None else str(name) for position, name in enumerate(groups)]
-    clusters = [numbers.setdefault(names[i], len(numbers)) for i in np.flatnonzero(counts)]
-    return values[counts], np.array(clusters, int), int((~counts).sum())
+    """The values that count, the clusters of them, and how many are left out."""
+    clusters, counts = clusters_of(groups, len(values)), ~np.isnan(values)
+    own = np.unique(clusters[counts], return_inverse=True)[1]
+    return values[counts], own, int((~counts).sum())

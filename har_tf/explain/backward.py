@@ -68,7 +68,7 @@ def evidence(
         model: as in `har_tf.models.taps`; its output is (B, classes).
         clips: (B, T, H, W, C) or (B, H, W, C), as the model takes them; of a model of several inputs a list of arrays
             in their order, or a dict by their names.
-        taps: taps of this model.
+        taps: taps of this model, or `pixels` of one that takes floats.
         rule: function of float32 feature maps and gradients, both (B, t, h, w, c), to evidence (B, ...), such as maps
             (B, ..., t, h, w); always the same function object, as it is a key of the cache.
         class_index: None (the predicted class), an int, or ints (B,). Of a model with one output 1 is what it stands
@@ -241,7 +241,7 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
         probability = tf.gather(every, classes, batch_dims=1)
         # In float16 the gradient of a pooled logit is too small a number; it is exact to enlarge it by a
         # power of two.
-        scale = 256.0 if any(m.dtype == tf.float16 for m in maps) else 1.0
+        scale = 256.0 if any(m.dtype == tf.float16 for m in (*maps, *features)) else 1.0
         # tf.gradients differentiates to tensors inside the graph and prunes all other paths; a tape would
         # have to start at the clip, which is uint8.
         gradients = tf.gradients(scale * score, maps)
@@ -270,9 +270,17 @@ def _build_by_probability(model: keras.Model, names: tuple[str, ...], rule: Rule
 
 def _chosen(model: keras.Model, names: tuple[str, ...]) -> tuple[list[Tap], list[keras.KerasTensor]]:
     """The taps of these names, and the tensors that hold them."""
+    if names == (model.inputs[0].name,):
+        return [pixels(model)], flat(model).inputs
     by_name = {tap.name: (tap, tensor) for tap, tensor in symbolic(model)}
     taps, tensors = zip(*(by_name[name] for name in names), strict=True)
     return list(taps), list(tensors)
+
+
+def pixels(model: keras.Model) -> Tap:
+    """What a model of one input is given, as a feature map: (B, T, H, W, C), of images (B, 1, H, W, C)."""
+    (x,) = model.inputs
+    return Tap(x.name, tuple(x.shape[1:]) if len(x.shape) == 5 else (1, *x.shape[1:]), "InputLayer")
 
 
 def _grid(tap: Tap, feature, count) -> tf.Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from har_tf.explain.explanation import Explanation
-from har_tf.explain.overlay import panel_of, scale_end
+from har_tf.explain.overlay import panel_of, scale_end, shown
 from har_tf.explain.sampled import Sampled
 from har_tf.files.whole import whole_file
 from har_tf.video.reader import play
@@ -18,12 +18,12 @@ def of_maps(explanations: Mapping[str, Explanation], class_names: Sequence[str],
     """Of every map of one clip: class, probability, method, settings, sizes of the taps, and what its colours mean."""
     found = []
     for name, each in explanations.items():
+        each = shown(each)
         settings = {key: value for key, value in each.settings.items() if key not in ("tap", "taps", "cells")}
         names = each.settings.get("taps") or [each.settings[key] for key in ("tap",) if key in each.settings]
-        sizes = each.cells or [None] * len(names)
+        cells = [dict(zip(("time", "height", "width"), map(int, size), strict=True)) for size in each.cells]
         taps = [
-            {"name": str(tap), "cells": size and dict(zip(("time", "height", "width"), map(int, size), strict=True))}
-            for tap, size in zip(names, sizes, strict=True)
+            {"name": str(tap), "cells": size} for tap, size in zip(names, cells or [None] * len(names), strict=False)
         ]
         ends, meaning = scale_end(each, scale)
         framewise = settings.get("normalize") == "frame"
@@ -37,6 +37,7 @@ def of_maps(explanations: Mapping[str, Explanation], class_names: Sequence[str],
                 "score": float(each.score[0]),
                 "settings": {key: plain(value) for key, value in settings.items()},
                 "taps": taps,
+                **({"grid": cells[0]} if cells and not names else {}),
                 "scale": {
                     "ends_at": scale,
                     "means": meaning,

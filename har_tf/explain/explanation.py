@@ -32,6 +32,8 @@ class Explanation:
         settings: the arguments that made it, as tap, pool, normalize.
         factors: of methods that join several taps, the taps' own maps, of which `explain_video` makes the map of a
             whole video; else None.
+        grain: whether the maps differ from pixel to pixel, as gradients do, so that pictures of them are smoothed, see
+            `har_tf.explain.overlay.shown`.
     """
 
     maps: np.ndarray
@@ -42,6 +44,7 @@ class Explanation:
     method: str
     settings: dict = field(default_factory=dict)
     factors: Factors | None = None
+    grain: bool = False
 
     @property
     def empty(self) -> np.ndarray:

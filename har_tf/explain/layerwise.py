@@ -2,16 +2,17 @@
 
 import functools
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from har_tf.explain.answers import most_probable
 from har_tf.explain.backward import Rule, checked_clips, evidence
 from har_tf.explain.explanation import Explanation, Factors, products, saliency
-from har_tf.explain.methods import METHODS, Method, chosen
+from har_tf.explain.methods import DEFAULT, METHODS, Method, Option, check_against, chosen, set_options
 from har_tf.explain.options import check
 from har_tf.explain.scaling import scaled
 from har_tf.models.flatten import with_graph
@@ -26,7 +27,8 @@ class Layerwise:
 
     Attributes:
         taps: from the first to the last, as they were asked for.
-        maps: what methods need (see `Method.needs`) -> tap's name -> float32 (B, t, h, w).
+        maps: what methods need (see `Method.needs`) -> tap's name -> float32 (B, t, h, w); after "-" what they need
+            against the class.
         class_index, score, probability: (B,), the explained class, its logit and its probability.
         sizes: name of an input ("" where there is one) -> (T, H, W) of its clips.
         options: channels and pool, as in `layerwise`.
@@ -74,7 +76,7 @@ class Layerwise:
         """The map of one tap, by a method that does not join taps; `gradcam` is that of Grad-CAM.
 
         Args:
-            method: of `METHODS`.
+            method: of `METHODS`, one that was asked for.
             tap: one of the taps; None: the last one.
             counterfactual: what speaks against the class, by negated gradients.
             normalize: as in `gradcam`.
@@ -98,7 +100,7 @@ class Layerwise:
         """The joined map of several taps, by a method that sums them; `cam3d` and `sum_gradcam` are those of theirs.
 
         Args:
-            method: of `METHODS`.
+            method: of `METHODS`, one that was asked for.
             taps: some of the taps; None: all.
             counterfactual: what speaks against the class, by negated gradients.
             normalize, join: as in `cam3d`.
@@ -144,8 +146,14 @@ class Layerwise:
         return self.sizes[inputs[0]]
 
     def _factors(self, method: Method, tap: str, counterfactual: bool) -> list[np.ndarray]:
+        if missing := [need for need in method.needs if need not in self.maps]:
+            raise ValueError(
+                f"{method.name} needs {missing[0]}, which was not computed: name it in layerwise(methods=)"
+            )
         first, *others = (self.maps[need][tap] for need in method.needs)
-        return [-first if counterfactual else first, *others]  # equation (7)
+        if counterfactual:  # equation (7) of 3DCAM: the negated gradient
+            first = -first if method.linear else self.maps[f"-{method.needs[0]}"][tap]
+        return [first, *others]
 
     def _options(self, method: Method) -> dict[str, str]:
         return {name: self.options[name] for name in method.options}
@@ -167,13 +175,15 @@ def layerwise(
     channels: str = "sum",
     pool: str = "spatiotemporal",
     batch_size: int = 32,
+    methods: Sequence[str] = DEFAULT,
 ) -> Layerwise:
-    """All that the methods need at every tap, from one forward and one backward pass: the rows of 3DCAM's Table 6.
+    """All that methods need at every tap, from one forward and one backward pass: the rows of 3DCAM's Table 6.
 
     Args:
         top: in place of `class_index`: the number of most probable classes to explain of each clip. Row `i * top + r`
             of the result is clip i and its class of rank r.
         model, clips, taps, class_index, channels, pool, batch_size: as in `cam3d` and `gradcam`.
+        methods: those of `METHODS` at taps whose maps are wanted.
 
     Returns:
         A `Layerwise`, of which every map is made.
@@ -189,13 +199,13 @@ def layerwise(
     """
     model = with_graph(model, clips)
     places = find_several(model, taps)
-    return one_pass(model, clips, METHODS, places, class_index, top, batch_size, channels=channels, pool=pool)
+    return one_pass(model, clips, methods, places, class_index, top, batch_size, channels=channels, pool=pool)
 
 
 def by_method(
     model: keras.Model,
     clips: np.ndarray,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] = DEFAULT,
     tap: Mapping[str, str | Tap] | None = None,
     taps: Sequence[str | Tap] | None = None,
     class_index=None,
@@ -203,48 +213,98 @@ def by_method(
     counterfactual: bool = False,
     pool: str = "spatiotemporal",
     normalize: str | None = "clip",
-    batch_size: int = 32,
+    batch_size: int | None = None,
+    options: Mapping[str, Option] | None = None,
 ) -> dict[str, Explanation]:
-    """Explains clips by several methods, to stand side by side: one forward and one backward pass for all of them.
+    """Explains clips by several methods, to stand side by side, all of the same class of each clip.
+
+    Methods at taps take one forward and one backward pass, together; each other one takes its own passes.
 
     Args:
         methods: of `METHODS`, each once, in the order in which they should stand.
-        tap: where methods that do not sum taps, such as "gradcam", are taken, name to show -> tap, each of them a map
-            of its own; None: the last tap, as in `gradcam`.
+        tap: where methods of one tap, such as "gradcam", are taken, name to show -> tap, each of them a map of its own;
+            None: the last tap, as in `gradcam`.
         taps: what methods such as "3dcam" and "sum-gradcam" sum over; None: `stages(model)`.
-        model, clips, class_index, pool, normalize, batch_size: as in `gradcam`.
+        model, clips, class_index, pool, normalize: as in `gradcam`.
         top: as in `layerwise`.
         counterfactual: what speaks against the class, by negated gradients.
+        batch_size: clips, as they are or changed by the method, that the model sees at once; None: 32 at taps, and of
+            any other method what its function has.
+        options: of the methods, see `Method.options`: {"steps": 64} of each that has it, {"rise.masks": 500} of one.
 
     Returns:
         name to show -> explanation, for `save_overlay`. The name is "" where there is only one explanation and no name
         was given.
 
     Raises:
-        ValueError: as in `cam3d`, or an unknown method, one that is named twice, or none.
+        ValueError: as in `cam3d`, an unknown method, one that is named twice, or none; an unknown option; a method that
+            is not defined against a class, or for a model of several inputs.
 
     Example:
         >>> save_overlay("overlay.mp4", clips, by_method(model, clips, ["3dcam", "gradcam"]))
     """
-    several, model = chosen(methods), with_graph(model, clips)
+    several = chosen(methods)
+    settings = set_options(several, options)
+    if counterfactual:
+        check_against(several)
+    at_taps, called = ([method for method in several if bool(method.needs) is kind] for kind in (True, False))
+    if not all(method.any_model for method in called) or at_taps:
+        model = with_graph(model, clips)
+    if called and len(getattr(model, "inputs", None) or ()) > 1:
+        names = ", ".join(x.name for x in model.inputs)
+        raise ValueError(
+            f"{called[0].name} explains models of one input. Received: {model.name!r}, which takes {names}"
+        )
     single, summed = {}, []
-    if not all(method.sums for method in several):
+    if any(method.at_one_tap for method in several):
         tap = {"": find(model)} if tap is None else tap
         single = dict(zip(tap, find_several(model, list(tap.values())), strict=True))
     if any(method.sums for method in several):
         summed = find_several(model, taps)
-    every = list(dict.fromkeys([*summed, *single.values()]))
-    found = one_pass(model, clips, methods, every, class_index, top, batch_size, pool=pool)
+    if at_taps:
+        how = {"pool": pool} | _joint({method.name: settings[method.name] for method in at_taps})
+        every = [*summed, *(single.values() if any(method.at_one_tap for method in at_taps) else ())]
+        names = [method.name for method in at_taps]
+        found = one_pass(model, clips, names, list(dict.fromkeys(every)), class_index, top, batch_size or 32, **how)
+        class_index = found.class_index
+    elif top is not None:
+        if class_index is not None:
+            raise ValueError(f"top stands in place of class_index. Received: {top=}, {class_index=}")
+        class_index = most_probable(model, np.asarray(clips), top, batch_size or 32)
+    if called and top is not None:
+        clips = np.repeat(np.asarray(clips), top, axis=0)
+
+    def made(method: Method, where: Tap | None) -> Explanation:
+        if method.needs and method.sums:
+            return found.summed(method.name, summed, counterfactual, normalize)
+        if method.needs:
+            return found.at_tap(method.name, where, counterfactual, normalize)
+        given = {"batch_size": batch_size} if batch_size else {}
+        given |= {"tap": where} if method.takes_tap else {}
+        given |= {"counterfactual": counterfactual} if method.counterfactual else {}
+        given |= {"class_index": class_index, "normalize": normalize, **settings[method.name]}
+        return _function(method.function)(model, clips, **given)
+
     alone, named = len(several) == 1, {}
     for method in several:
-        if method.sums:
-            explanation = found.summed(method.name, summed, counterfactual, normalize)
-            named["" if alone else method.beside or explanation.method] = explanation
-            continue
-        for name, where in single.items():
-            shown = name if alone else f"{method.title} {name or where.name}"
-            named[shown] = found.at_tap(method.name, where, counterfactual, normalize)
+        for name, where in single.items() if method.at_one_tap else [("", None)]:
+            explanation = made(method, where)
+            class_index = explanation.class_index  # the same of every method
+            shown = method.beside or explanation.method
+            if where is not None:
+                shown = f"{method.title} {name or where.name}"
+            named[name if alone else shown] = explanation
     return named
+
+
+def _joint(settings: Mapping[str, Mapping[str, Option]]) -> dict[str, Option]:
+    """What is set of methods at taps, which are computed together; ValueError where two differ."""
+    joint: dict[str, Option] = {}
+    for own in settings.values():
+        for name, value in own.items():
+            if joint.setdefault(name, value) != value:
+                raise ValueError(f"{name} is one for all methods at taps. Received: {joint[name]} and {value}")
+    return joint
 
 
 def one_pass(
@@ -260,14 +320,14 @@ def one_pass(
     """What some methods need at every tap, and no more; the functions of the methods are made of it.
 
     Args:
-        methods: of `METHODS`.
+        methods: of `METHODS`, those at taps.
         taps: taps of this model.
         **options: channels and pool, where methods have them, as in `layerwise`.
         model, clips, class_index, top, batch_size: as in `layerwise`.
     """
     options = {"channels": "sum", "pool": "spatiotemporal"} | options
     check(**options)
-    needs = tuple(dict.fromkeys(need for method in methods for need in METHODS[method].needs))
+    needs = tuple(dict.fromkeys(need for method in methods for need in _needs(METHODS[method])))
     clips = checked_clips(model, clips)
     found = evidence(model, clips, taps, _rule(needs, **options), class_index, batch_size, top)
     return Layerwise(
@@ -286,6 +346,10 @@ def one_pass(
     )
 
 
+def _needs(method: Method) -> list[str]:
+    return [*method.needs, *(() if method.linear else (f"-{method.needs[0]}",))]
+
+
 def _size(clips: np.ndarray) -> tuple[int, int, int]:
     return clips.shape[1:4] if clips.ndim == 5 else (1, *clips.shape[1:3])
 
@@ -293,12 +357,15 @@ def _size(clips: np.ndarray) -> tuple[int, int, int]:
 @functools.cache  # compiled functions are kept by their rule
 def _rule(needs: tuple[str, ...], **options: str) -> Rule:
     """What is computed at a tap, (B, needs, t, h, w)."""
-    parts = []
-    for need in needs:
-        module, _, name = need.partition(".")
-        parts.append(getattr(importlib.import_module(f"har_tf.explain.{module}"), name))
+    parts = [(_function(need.removeprefix("-")), -1 if need.startswith("-") else 1) for need in needs]
 
     def rule(feature, gradient):
-        return tf.stack([part(feature, gradient, **options) for part in parts], axis=1)
+        return tf.stack([part(feature, sign * gradient, **options) for part, sign in parts], axis=1)
 
     return rule
+
+
+def _function(path: str) -> Callable:
+    """What stands in this package as "module.function"."""
+    module, _, name = path.partition(".")
+    return getattr(importlib.import_module(f"har_tf.explain.{module}"), name)

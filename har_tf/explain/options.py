@@ -6,7 +6,9 @@ CHOICES = {
     "channels": ("sum", "max", "norm"),
     "join": ("sum", "average"),
     "align": ("centres", "corners"),
+    "score": ("logit", "probability"),
     "scale": ("percentile", "max"),
+    "colours": ("max", "sum"),
 }
 
 

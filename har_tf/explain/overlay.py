@@ -4,6 +4,7 @@ import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +14,10 @@ import numpy as np
 
 from har_tf.explain import captions
 from har_tf.explain.explanation import Explanation
+from har_tf.explain.fills import blurred
 from har_tf.explain.options import check
 from har_tf.explain.sampled import Sampled, laid
+from har_tf.explain.scaling import scaled
 from har_tf.video import VideoError
 from har_tf.video.animation import write_any
 from har_tf.video.clock import UNKNOWN_RATE
@@ -24,6 +27,7 @@ from har_tf.video.segment import frame_rate
 PERCENTILE = 99.5  # where the colour scale ends, so that a map whose mass lies in few pixels is seen
 WIDEST = 4096  # pixels: players and their chips take no wider video
 _NARROWEST = 320  # pixels: a narrower picture has no room for its caption
+_SMOOTH = 0.02  # of the shorter side: standard deviation of the blur of maps that differ from pixel to pixel
 _GAP = 4  # pixels between pictures that stand side by side
 _COARSE = 8  # cells along the shorter side: what a map of fewer shows lies up to an eighth of the picture away
 _PIXELS = 2**24  # whose percentile is taken; of more, evenly chosen ones
@@ -78,6 +82,7 @@ def overlay(
     clips = clips[:, None] if clips.ndim == 4 else clips
     if clips.ndim != 5 or clips.shape[-1] not in (1, 3):
         raise ValueError(f"clips are (B, T, H, W, 3). Received: shape {clips.shape}")
+    explanation = shown(explanation)
     maps = _checked(explanation, alpha)
     if clips.shape[:2] != maps.shape[:2]:
         raise ValueError(
@@ -90,6 +95,22 @@ def overlay(
         saliency = np.minimum(_resized(maps[i], clips.shape[2:4]) / ends[i], 1)
         painted[i] = _painted(clips[i], saliency, alpha, colours, blend)
     return painted
+
+
+def shown(explanation: Explanation) -> Explanation:
+    """An explanation as pictures show it: where maps differ from pixel to pixel, smoothed over 2 % of the frame.
+
+    What a gradient says of a single pixel cannot be seen; where many of them are large can. The explanation itself, and
+    what is measured of it, stays as it is. The smoothed maps, scaled anew, say so in their settings.
+    """
+    if not explanation.grain:
+        return explanation
+    maps, normalize = np.empty_like(explanation.maps), explanation.settings.get("normalize")
+    sigma = _SMOOTH * min(maps.shape[2:])
+    for place in np.ndindex(maps.shape[:2]):
+        maps[place] = blurred(explanation.maps[place], sigma)
+    settings = explanation.settings | {"picture": f"smoothed over {_SMOOTH:.0%} of the shorter side"}
+    return replace(explanation, maps=scaled(maps, normalize), settings=settings, grain=False)
 
 
 def pixels(clips: np.ndarray) -> np.ndarray:
@@ -310,7 +331,7 @@ def _firsts(clip: Sampled) -> np.ndarray:
 
 def _one_of_each(explanation, index: int) -> dict[str, Explanation]:
     several = explanation if isinstance(explanation, Mapping) else {"": explanation}
-    several = {name: each.only(index) for name, each in several.items()}
+    several = {name: shown(each.only(index)) for name, each in several.items()}
     if not several:
         raise ValueError("An overlay needs at least one explanation. Received: none")
     classes = {name: int(each.class_index[0]) for name, each in several.items()}
@@ -420,6 +441,10 @@ def _warning(several: Mapping[str, Explanation], cropped: bool) -> str:
         sizes = " and ".join(dict.fromkeys(coarse.values()))
         where = f" ({', '.join(coarse)})" if len(several) > 1 else ""
         parts.append(f"A grid of {sizes} cells{where}: colour may lie beside what it means.")
+    smoothed = [name for name, each in several.items() if "picture" in each.settings and name not in empty]
+    if smoothed:
+        where = f" ({', '.join(smoothed)})" if len(several) > 1 else ""
+        parts.append(f"The picture of a map of single pixels{where} is smoothed.")
     if cropped:
         parts.append("The model sees what is inside the line.")
     return " ".join(parts)

@@ -32,7 +32,7 @@ def check_keras_file(path: str | Path) -> None:
         raise FileNotFoundError(f"{path}: no such model file")
     if zipfile.is_zipfile(path):
         _check_members(path)
-        for name in ("metadata.json", "config.json", "clip.json"):
+        for name in ("metadata.json", "config.json", "clip.json", "calibration.json"):
             if not isinstance(json_member(path, name), dict | None):
                 raise ValueError(f"{path}: not a .keras model file ({name} is no object of JSON)")
         return

@@ -34,6 +34,8 @@ _OF_LOGITS = frozenset((
 _ANSWERS = ("sparsemax", "hard_sigmoid", "softmax over another axis")  # in [0, 1], but of no logits that are known
 _UNKNOWN = "unknown"
 _ROUNDING = 2e-3  # of probabilities in half precision
+_OFF = 1e-2  # so far from 1 may they sum to
+_TINY = float(np.finfo(np.float32).tiny)  # probability whose logarithm is taken in place of that of 0
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,37 @@ def probabilities(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
         return outputs
     exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def log_probabilities(model: keras.Model, outputs: np.ndarray) -> np.ndarray:
+    """float64 (B, classes), the logarithms of `probabilities`: of logits exactly, else as far as float32 goes.
+
+    Args:
+        model: with one output tensor.
+        outputs: (B, C), its answers.
+
+    Raises:
+        ValueError: as in `ends_in_logits`; or what it gives does not sum to 1, as where every class has a sigmoid of
+            its own.
+    """
+    last, outputs = logits_of(model), np.asarray(outputs, "float64")
+    if last.activation == "log_softmax":
+        return outputs
+    logits, single = ends_in_logits(model, last, outputs), outputs.shape[1] == 1
+    if single and not logits:
+        outputs = np.clip(outputs, _TINY, 1 - 2.0**-24)  # float32 tells no more from 1
+        outputs, logits = np.log(outputs) - np.log1p(-outputs), True
+    if single:
+        outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
+    if logits and not last.labels:
+        outputs = outputs - outputs.max(axis=1, keepdims=True)
+        return outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
+    if last.labels or not (np.abs(outputs.sum(axis=1) - 1) <= _OFF).all():
+        raise ValueError(
+            f"model {model.name!r} answers every class by itself, so that its probabilities do not sum to 1. Expected "
+            "a model that answers one class a clip"
+        )
+    return np.log(np.maximum(outputs, _TINY))
 
 
 def check_outputs(model: keras.Model) -> None:

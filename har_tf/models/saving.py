@@ -28,6 +28,7 @@ from har_tf.names import CLASS_NAMES, ClassNames, check_names, names_of_model, o
 
 _CLIP_MEMBER = "clip.json"
 _PROVENANCE = "provenance.json"
+_CALIBRATION = "calibration.json"
 
 # The arguments of `read_clip` that a model's shape does not tell, as they are where a file says nothing.
 CLIP = {"sampling": "uniform", "short": "repeat_last", "fit": "stretch", "by": "frame"}
@@ -53,6 +54,7 @@ def save_model(
     class_names: ClassNames | None,
     clip: Mapping[str, str] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Any] | None = None,
 ) -> Path:
     """Saves a classifier with the names of its classes, how it was given its clips, and where it comes from.
 
@@ -65,6 +67,7 @@ def save_model(
         class_names: names in the order of the outputs; None of a model whose classes nobody named, or that has none.
         clip: sampling, short, fit and by, the arguments of `read_clip` that its clips were read with; None: `CLIP`.
         provenance: weights, data, split, date, versions: plain values.
+        calibration: what `har_tf.evaluate.calibration.Calibration.as_dict` gives; None: its probabilities are not.
 
     Raises:
         ValueError: another ending, another number of names than outputs, or another setting of clips.
@@ -82,6 +85,8 @@ def save_model(
             raise ValueError(f"{path}: {error}") from None
     if provenance:
         members[_PROVENANCE] = dict(provenance)
+    if calibration:
+        members[_CALIBRATION] = dict(calibration)
     # The same layers without optimiser: what is saved is for inference, and a third of the size.
     bare = keras.Model(model.inputs, model.outputs, name=model.name)
     with whole_file(path, 4 * bare.count_params()) as temporary:
@@ -135,6 +140,15 @@ def provenance(path: str | Path) -> dict[str, Any]:
     """
     found = json_member(path, _PROVENANCE)
     return found if isinstance(found, dict) else {}
+
+
+def calibration(path: str | Path) -> Any:
+    """What a saved model says of its calibration, as `save_model` was given it; None where it says nothing.
+
+    Raises:
+        ValueError: not a .keras file.
+    """
+    return json_member(path, _CALIBRATION)
 
 
 def load_model(path: str | Path, **taken: Any) -> tuple[keras.Model, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from tiny_networks import make_tiny
 from har_tf.classifier import Classifier
 from har_tf.cli.app import Explain
 from har_tf.datasets.stick_figures import ACTIONS
+from har_tf.explain.methods import METHODS
 from har_tf.models.saving import save_model
 from har_tf.video import probe, read_clip, write_video
 
@@ -125,11 +126,14 @@ def test_explain_draws_a_sheet_of_the_top_classes(model_file, loaded, video, tmp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "cam"}, "Methods are some of gradcam, 3dcam, sum-gradcam, each once. Received: --method cam"),
+        ({"method": "cam"}, f"Methods are some of {', '.join(METHODS)}, each once. Received: --method cam"),
         ({"method": "3dcam,3dcam"}, "each once"),
-        ({"method": "3dcam", "tap": "conv3d"}, "--tap is where gradcam explains; --taps are what 3dcam sums"),
-        ({"taps": "conv3d"}, "--taps are what 3dcam or sum-gradcam sums; gradcam has --tap. Received: conv3d"),
-        ({"method": "3dcam", "pool": "spatial"}, "--pool is that of gradcam and sum-gradcam. Received: --pool spatial"),
+        ({"method": "3dcam", "tap": "conv3d"}, "--tap is where a method of one tap explains: gradcam"),
+        ({"taps": "conv3d"}, "--taps is what a method sums: 3dcam, sum-gradcam. Received: --taps conv3d with grad"),
+        ({"method": "3dcam", "pool": "spatial"}, "--pool is how a method averages gradients: gradcam"),
+        ({"method": "gradcam,3dcam", "method_options": "3dcam.pool=spatial"}, "Received: 3dcam.pool=spatial"),
+        ({"method_options": "steps"}, "--method-options are such as steps=64,seed=1. Received: steps"),
+        ({"method_options": "steps=2"}, "options of these methods are gradcam.pool=spatiotemporal. Received: steps=2"),
         ({"hop": 2}, "--hop and --stride are those of --windows"),
         ({"windows": True, "hop": 0}, "--hop is at least 1. Received: 0"),
         ({"windows": True, "sheet": Path("s.png")}, "A sheet shows one clip, so not with --windows"),

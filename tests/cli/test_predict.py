@@ -13,6 +13,9 @@ from har_tf.cli.app import Explain, Predict
 from har_tf.cli.reading import Foreign
 from har_tf.command import guarded
 from har_tf.datasets.stick_figures import ACTIONS
+from har_tf.evaluate.abstention import Abstention
+from har_tf.evaluate.calibration import Calibration
+from har_tf.evaluate.conformal import PredictionSets
 from har_tf.models.saving import save_model
 from har_tf.video import read_clip, write_video
 
@@ -130,3 +133,36 @@ def test_predict_goes_on_after_a_crash_of_the_decoder(model_file, video, tmp_pat
     line = failed(Predict((tmp_path / "crash.mp4", video), model_file), capsys)
     assert "crash.mp4: " in line
     assert "died" in line
+
+
+@pytest.fixture
+def calibrated_file(loaded, tmp_path):
+    made = Calibration(2.0, 120, None, PredictionSets(0.9, 0.05, 120, 120), Abstention(0.95, 0.95, 0.999, 120, 60, 60))
+    return save_model(*loaded[:1], tmp_path / "calibrated.keras", loaded[1], calibration=made.as_dict())
+
+
+def test_calibrated_probabilities_and_what_they_promise_are_said(calibrated_file, model_file, video, capsys):
+    run_command(Predict((video,), model_file, json=True))
+    raw = json.loads(capsys.readouterr().out)
+    run_command(Predict((video,), calibrated_file, json=True))
+    printed = capsys.readouterr()
+    assert printed.err == "note: probabilities are calibrated: temperature 2, fitted on 120 validation clips\n"
+    told = json.loads(printed.out)
+    roots = {name: p**0.5 for name, p in raw["probabilities"].items()}
+    expected = {name: root / sum(roots.values()) for name, root in roots.items()}
+    assert told["probabilities"] == pytest.approx(expected, abs=1e-5)
+    assert (told["class"], told["temperature"], told["none_of_these"]) == (raw["class"], 2.0, True)
+    assert set(told["set"]) == {name for name, p in expected.items() if p >= 0.05}
+    run_command(Predict((video,), calibrated_file, top=1))
+    _, row, none, several = capsys.readouterr().out.splitlines()
+    p = f"{max(expected.values()):.4f}"
+    assert row == f"  {p}  {raw['class']}"
+    assert none == f"  none of these: {p} is below 0.9990, which a precision of 0.95 needs"
+    assert several == f"  one of these, with a coverage of 0.9: {', '.join(told['set'])}"
+
+
+def test_calibration_is_switched_off(calibrated_file, model_file, video, capsys):
+    run_command(Predict((video,), model_file))
+    plain = capsys.readouterr()
+    run_command(Predict((video,), calibrated_file, calibration=False))
+    assert capsys.readouterr() == plain

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from har_tf.evaluate.bootstrap import Bootstrap, redrawn
+from har_tf.evaluate.bootstrap import Bootstrap, clusters_of, redrawn
 
 
 def interval(values, clusters, weights=None, **settings):
@@ -62,3 +62,9 @@ def test_wrong_settings(settings):
 def test_sources_are_drawn_as_wholes():
     rows = redrawn(["a", "b", "a", "c"], np.random.default_rng(0))
     assert rows.count(0) == rows.count(2), "both clips of a come together"
+
+
+def test_clips_without_a_recording_stand_alone():
+    assert clusters_of(["b", None, "a", "b", None], 5).tolist() == [0, 1, 2, 0, 3]
+    assert clusters_of(None, 3).tolist() == [0, 1, 2]
+    assert clusters_of([1, None, 1], 3).tolist() == [0, 1, 0]

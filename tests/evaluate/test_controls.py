@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from har_tf.evaluate.controls import CONTROLS, centred_gaussian, edges, frame_difference, noise, uniform
+from har_tf.evaluate.controls import (
+    CONTROLS,
+    centred_gaussian,
+    edges,
+    frame_difference,
+    noise,
+    of_another_clip,
+    uniform,
+)
 from har_tf.evaluate.map_rows import Batch
 
 
@@ -78,3 +86,29 @@ def test_noise_is_that_of_the_clip():
     assert found.shape == (2, 3, 4) and 0 <= found.min() < found.max() < 1
     np.testing.assert_array_equal(noise(clip.copy()), found)
     assert (noise(clip + 1) != found).all()
+
+
+@pytest.mark.parametrize(
+    ("groups", "once"),
+    [
+        (None, True),
+        (list("aabbcc"), True),
+        (list("aaabbb"), True),
+        (list("aaaabc"), False),
+        (["a", None, "a", None], True),
+    ],
+)
+def test_no_clip_gets_a_map_of_its_own_recording(groups, once):
+    names = list(range(6)) if groups is None else [i if name is None else name for i, name in enumerate(groups)]
+    for seed in range(20):
+        maps, other = of_another_clip(np.arange(len(names)) * 10, groups, seed)
+        assert (maps == other * 10).all()
+        assert all(names[i] != names[j] for i, j in enumerate(other))
+        assert (len(set(other)) == len(names)) == once
+
+
+def test_another_clip_of_the_only_recording():
+    other = of_another_clip(np.arange(5), ["a"] * 5)[1]
+    assert sorted(other) == list(range(5)) and (other != np.arange(5)).all()
+    with pytest.raises(ValueError, match="takes two clips. Received: 1"):
+        of_another_clip(np.zeros((1, 2)))

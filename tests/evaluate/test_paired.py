@@ -75,7 +75,7 @@ def test_chance_passes_for_a_difference_in_five_of_a_hundred_cases_at_most(recor
         (([1, 2], [1]), "Received: 2 and 1"),
         (([1, np.inf], [1, 2]), "first must be one finite number a clip.*1 infinite"),
         (([[1]], [[2]]), r"shape \(1, 1\)"),
-        (([1, 2], [1, 2], ["a"]), "2 clips, 1 groups"),
+        (([1, 2], [1, 2], ["a"]), "2 clips and 1 recordings"),
     ],
 )
 def test_what_is_refused(arguments, message):

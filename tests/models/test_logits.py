@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from har_tf.models.logits import check_outputs, logits_of, probabilities
+from har_tf.models.logits import check_outputs, log_probabilities, logits_of, probabilities
 from har_tf.models.pixels import of_pixels
 from har_tf.models.saving import load_model
 
@@ -103,6 +103,38 @@ def test_outputs_become_probabilities():
     np.testing.assert_array_equal(probabilities(model_of(layers.Dense(3, activation="softmax")), same), same)
     model = model_of(lambda x: layers.Activation("log_softmax")(layers.Dense(3)(x)))
     np.testing.assert_allclose(probabilities(model, np.log([[0.25, 0.5, 0.25]])), [[0.25, 0.5, 0.25]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("end", "outputs"),
+    [
+        (layers.Dense(3), [[200.0, 0, -300], [1, 2, 3]]),
+        (layers.Dense(3, activation="log_softmax"), [np.log([0.2, 0.3, 0.5])]),
+        (layers.Dense(3, activation="softmax"), [[0.2, 0.3, 0.5], [1e-30, 0.5, 0.5]]),
+        (layers.Dense(1), [[100.0], [-2]]),
+        (layers.Dense(1, activation="sigmoid"), [[0.25], [1e-30]]),
+    ],
+)
+def test_logarithms_of_probabilities(end, outputs):
+    model, outputs = model_of(end), np.array(outputs)
+    found = log_probabilities(model, outputs.astype("float32"))
+    np.testing.assert_allclose(np.exp(found), probabilities(model, outputs), rtol=1e-5, atol=1e-12)
+    assert np.isfinite(found).all() and np.allclose(np.exp(found).sum(axis=1), 1)
+
+
+def test_logarithms_go_further_than_probabilities():
+    logits = np.array([[200.0, 0, -300]])
+    np.testing.assert_allclose(log_probabilities(model_of(layers.Dense(3)), logits), [[0, -200, -500]])
+    np.testing.assert_allclose(log_probabilities(model_of(layers.Dense(1)), [[-100.0]]), [[0, -100]])
+    softmax, sigmoid = (layers.Dense(n, activation=name) for n, name in ((3, "softmax"), (1, "sigmoid")))
+    assert -88 < log_probabilities(model_of(softmax), [[1.0, 0, 0]])[0, 1] < -87
+    assert -17 < log_probabilities(model_of(sigmoid), [[1.0]])[0, 0] < -16  # what float32 tells from 1
+
+
+def test_a_sigmoid_for_each_class_has_no_distribution():
+    model = model_of(layers.Dense(3, activation="sigmoid"))
+    with pytest.raises(ValueError, match="answers every class by itself"):
+        log_probabilities(model, [[0.9, 0.8, 0.1]])
 
 
 def test_models_of_several_outputs_or_an_output_a_frame_are_refused():

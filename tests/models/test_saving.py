@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from har_tf.models.saving import CLIP, clip_settings, load_model, save_model, save_weights
+from har_tf.models.saving import CLIP, calibration, clip_settings, load_model, save_model, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,14 @@ def test_weights_are_those_that_keras_writes(model, tmp_path):
     for one, another in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(one, another)
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["a.weights.h5"]
+
+
+def test_a_calibration_is_a_member_that_keras_does_not_mind(model, tmp_path):
+    path = save_model(model, tmp_path / "a.keras", list("abc"), calibration={"temperature": 2.0})
+    assert calibration(path) == {"temperature": 2.0}
+    x = np.ones((2, 4), "float32")
+    np.testing.assert_array_equal(keras.models.load_model(path).predict(x, verbose=0), model.predict(x, verbose=0))
+    assert calibration(save_model(model, path, list("abc"))) is None
 
 
 @pytest.mark.parametrize("name", ["a.keras", "a.weights.h5"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from har_tf.explain.methods import METHODS
 from har_tf.names import file_name
 from har_tf.report import page, plots
 
@@ -92,12 +93,14 @@ def frame_strip(answered: ClipPredictions, positions: list[int], path: Path) -> 
         taps = " and ".join(explanation.settings["tap"] for explanation in explanations.values())
         made = _AVERAGED.get(answered.options.get("pool"), "")
         return page.Figure(path, f"Every clip above its Grad-CAM overlay, taken at {taps}{made}.")
-    made = ", ".join(f"{each.method} at {_where(each)}" for each in explanations.values())
+    made = ", ".join(each.method + _where(each) for each in explanations.values())
     return page.Figure(path, f"Every clip above its overlays: {made}.")
 
 
 def _where(explanation) -> str:
-    return " + ".join(explanation.settings.get("taps") or (explanation.settings["tap"],))
+    names = [explanation.settings[name] for name in ("tap",) if name in explanation.settings]
+    names = explanation.settings.get("taps", names)
+    return f" at {' + '.join(names)}" if names else ""
 
 
 def class_sheet(
@@ -109,11 +112,13 @@ def class_sheet(
     top: int = 3,
     title: str | None = None,
     frames: int = 8,
+    probabilities: np.ndarray | None = None,
     **options,
 ) -> None:
     """Draws what speaks for the most probable classes of a clip, and against the first, as in Figure 6 of 3DCAM.
 
-    Each row has its own scale. A row whose map has no positive evidence says so.
+    What speaks against it is left out where the method does not tell. Each row has its own scale. A row whose map has
+    no positive evidence says so.
 
     Args:
         model: the classifier.
@@ -124,15 +129,16 @@ def class_sheet(
         top: classes, or all that there are.
         title: a line above the sheet.
         frames: frames to show of a longer clip.
-        **options: `tap`, `taps`, `pool` and `normalize` of `har_tf.explain.by_method`; one tap, or several that are
-            summed.
+        probabilities: (C,), of a classifier that is calibrated; None: the model's.
+        **options: `tap`, `taps`, `pool`, `options` and `normalize` of `har_tf.explain.by_method`; one tap, or several
+            that are summed.
     """
     from har_tf.explain import by_method, overlay
 
     top = min(top, len(class_names))
     given = clip if len(model.inputs[0].shape) == 4 else clip[None]  # a picture is a clip of one frame
     rows = [("the clip", clip)]
-    for count, against in ((top, False), (1, True)):
+    for count, against in ((top, False), (1, True))[: 1 + METHODS[method].counterfactual]:
         explanations = by_method(model, given, [method], top=count, counterfactual=against, **options)
         if len(explanations) != 1:
             raise ValueError(f"A sheet shows one explanation a class. Received: {', '.join(explanations)}")
@@ -141,7 +147,8 @@ def class_sheet(
             found = explanation.only(rank)
             name = class_names[found.class_index[0]]
             place = f"{('first', 'second', 'third')[rank]} class" if rank < 3 else f"class {rank + 1}"
-            text = f"{place}: {name}, p = {found.probability[0]:.4f}"
+            p = found.probability[0] if probabilities is None else probabilities[found.class_index[0]]
+            text = f"{place}: {name}, p = {p:.4f}"
             if against:
                 text = f"negation of the first: against {name}"
             text += " (no positive evidence)" if found.empty[0] else ""

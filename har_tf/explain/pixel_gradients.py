@@ -1,0 +1,114 @@
+"""The gradient of the logit at the pixels of clips, and what methods that are made of it share."""
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from har_tf.explain.backward import Evidence, checked_clips, evidence, pixels
+from har_tf.explain.explanation import Explanation
+from har_tf.explain.options import check
+from har_tf.explain.scaling import scaled
+from har_tf.models.flatten import with_graph
+from har_tf.models.pixels import of_floats
+
+# model -> (its output tensor, the same network from float32 pixels on)
+_of_floats: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class PixelGradients:
+    """Clips, what a model says of them, and the gradient of the logit at their pixels.
+
+    Attributes:
+        model: from float32 pixels on, of one input.
+        clips: float32 (B, T, H, W, C); images are clips of one frame.
+        gradient: float32 (B, T, H, W, C), that of the logit of the explained class: its change for each number that a
+            pixel is larger, as the model takes pixels.
+        class_index, score, probability: (B,), the explained class, its logit and its probability.
+        score_of: "logit", or what is explained for want of one, see `har_tf.explain.backward.Evidence`.
+        batch_size: clips that the model sees at once.
+    """
+
+    model: keras.Model
+    clips: np.ndarray
+    gradient: np.ndarray
+    class_index: np.ndarray
+    score: np.ndarray
+    probability: np.ndarray
+    score_of: str
+    batch_size: int
+
+    def at(self, points: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The gradient at other clips, float32 (N, T, H, W, C), and the logits there (N,).
+
+        Args:
+            points: float32 (N, T, H, W, C).
+            rows: (N,), of which clip each is a change, whose class is explained.
+        """
+        found = _found(self.model, points, self.class_index[rows], self.batch_size)
+        return found.signed[0], found.score
+
+    def explanation(
+        self, signed: np.ndarray, method: str, settings: Mapping[str, Any], normalize: str | None
+    ) -> Explanation:
+        """The explanation by a map of every pixel.
+
+        Args:
+            signed: float32 (B, T, H, W).
+            method: what its maps are called.
+            settings: the arguments that made it, but for `normalize`.
+            normalize: as in `gradcam`.
+        """
+        settings = {**settings, "normalize": normalize}
+        settings |= {} if self.score_of == "logit" else {"score": self.score_of}
+        maps, answers = scaled(np.maximum(signed, 0), normalize), (self.class_index, self.score, self.probability)
+        return Explanation(maps, signed, *answers, method, settings, grain=True)
+
+
+def pixel_gradients(
+    model: keras.Model, clips, class_index=None, normalize: str | None = "clip", batch_size: int = 8
+) -> PixelGradients:
+    """One forward and one backward pass, to the pixels.
+
+    Args:
+        model, clips, class_index, normalize, batch_size: as in `gradcam`; the model has one input.
+
+    Raises:
+        ValueError: as in `gradcam`, or a model that answers otherwise where its pixels are floats.
+    """
+    check(normalize=normalize)
+    model = with_graph(model, clips)
+    if len(model.inputs) > 1:
+        names = ", ".join(x.name for x in model.inputs)
+        raise ValueError(
+            f"gradients at pixels are of models of one input. Received: {model.name!r}, which takes {names}"
+        )
+    (given,) = checked_clips(model, clips).values()
+    given = (given if given.ndim == 5 else given[:, None]).astype("float32")
+    model = _model_of_floats(model)
+    found = _found(model, given, class_index, batch_size)
+    answers = found.class_index, found.score, found.probability, found.score_of
+    return PixelGradients(model, given, found.signed[0], *answers, batch_size)
+
+
+def _found(model: keras.Model, clips: np.ndarray, class_index, batch_size: int) -> Evidence:
+    given = clips if len(model.inputs[0].shape) == 5 else clips[:, 0]
+    return evidence(model, given, [pixels(model)], _gradient, class_index, batch_size)
+
+
+def _gradient(feature, gradient):
+    return gradient
+
+
+def _model_of_floats(model: keras.Model) -> keras.Model:
+    if model.inputs[0].dtype == "float32":
+        return model
+    output, made = _of_floats.get(model, (None, None))
+    if output is not model.outputs[0]:
+        made = of_floats(model)
+        _of_floats[model] = (model.outputs[0], made)
+    return made
