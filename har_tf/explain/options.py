@@ -6,6 +6,7 @@ CHOICES = {
     "channels": ("sum", "max", "norm"),
     "join": ("sum", "average"),
     "align": ("centres", "corners"),
+    "goal": ("preserve", "delete"),
     "score": ("logit", "probability"),
     "scale": ("percentile", "max"),
     "colours": ("max", "sum"),

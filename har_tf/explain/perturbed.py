@@ -90,46 +90,66 @@ class Perturbed:
         Returns:
             float32 (M,), the score of the explained class.
         """
+        return self._answered(index, hide, rows, shared, advance, self.batch_size)[0]
+
+    def slopes(self, index: int, hide: Hide, rows: Sequence[np.ndarray], advance=None) -> tuple[np.ndarray, np.ndarray]:
+        """The scores, float32 (M,), and their gradients to the first of the rows (M, ...), of the same shape.
+
+        They take M forward and M backward passes, an eighth as many at once as `scores`. Clips of whole numbers have no
+        gradient, see `har_tf.models.pixels.of_floats`.
+
+        Raises:
+            ValueError: no gradient reaches the pixels.
+        """
+        found = self._answered(index, hide, rows, (), advance, -(-self.batch_size // 8), slopes=True)
+        return found[0], found[1]
+
+    def _answered(self, index, hide, rows, shared, advance, batch_size, slopes=False):
+        rows = [*rows, np.full(len(rows[0]), self.class_index[index])]
         shared = [self.clips[index], self.fill[index], *shared]
-        run, left = self._compiled(hide, shared, rows), len(rows[0])
+        run, left = self._compiled(hide, shared, rows, slopes), len(rows[0])
         if self._answers.strategy is None:
-            constants = [tf.constant(array[None]) for array in shared]
-            answered = functools.partial(run, *constants)
+            run = functools.partial(run, *(tf.constant(array[None]) for array in shared))
         else:  # each device is given its rows of everything
             rows = [*(np.broadcast_to(array, (left, *array.shape)) for array in shared), *rows]
-            answered = run
 
         def counted(*batch):
             nonlocal left
-            found = answered(*batch)
+            found = run(*batch)
             done = min(len(batch[0]), left)
             left -= done
             if advance is not None:
                 advance(done)
             return found
 
-        found = devices.in_batches(counted, self.batch_size, *rows)
-        return found[0 if self._score == "logit" else 1][:, self.class_index[index]]
+        return devices.in_batches(counted, batch_size, *rows)
 
-    def _compiled(self, hide: Hide | None, shared, rows):
-        """(clip, fill, ...) -> scores and probabilities (M, classes); without `hide` those of whole clips."""
-        answers, size, images = self._answers, self.size, self._images
+    def _compiled(self, hide: Hide | None, shared, rows, slopes=False):
+        """(clip, fill, ..., rows, classes) -> scores (M,), and slopes; without `hide` all answers to whole clips."""
+        answers, size, images, probable = self._answers, self.size, self._images, self._score == "probability"
         arrays = [*(array[None] for array in shared), *rows] if hide else [self.clips]
         signature = [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in arrays]
-        key = hide, *signature
+        key = hide, slopes, probable, *signature
         whole = tf.as_dtype(answers.dtype).is_integer
 
-        def run(clip, *others):
-            if hide:
-                fill, *others = others
-                common, own = [array[0] for array in others[: len(shared) - 2]], others[len(shared) - 2 :]
-                hidden = hide(size, common, own)[..., None]
-                clip = tf.cast(clip[:1], tf.float32) * (1 - hidden) + fill[:1] * hidden
-                clip = tf.cast(tf.round(clip) if whole else clip, answers.dtype)
-            return answers.of(clip[:, 0] if images else clip)
+        def answered(clips):
+            return answers.of(clips[:, 0] if images else clips)
+
+        def run(clip, fill, *others):
+            *own, classes = others[len(shared) - 2 :]
+            hidden = hide(size, [array[0] for array in others[: len(shared) - 2]], own)[..., None]
+            clip = tf.cast(clip[:1], tf.float32) * (1 - hidden) + fill[:1] * hidden
+            scores, probabilities = answered(tf.cast(tf.round(clip) if whole else clip, answers.dtype))
+            score = tf.gather(probabilities if probable else scores, classes, batch_dims=1)
+            if not slopes:
+                return (score,)
+            (slope,) = tf.gradients(score, own[0])
+            if slope is None:
+                raise ValueError("no gradient reaches the pixels: the model stops it, as by argmax or whole numbers")
+            return score, slope
 
         if key not in answers.compiled:
-            answers.compiled[key] = devices.shared(run, signature, answers.strategy)
+            answers.compiled[key] = devices.shared(run if hide else answered, signature, answers.strategy)
         return answers.compiled[key]
 
     @contextmanager
