@@ -11,11 +11,13 @@ from har_tf.explain.methods import METHODS
 
 _HOMES = {
     "Explanation": "har_tf.explain.explanation",
+    "ExtremalFrames": "har_tf.explain.extremal",
     "Layerwise": "har_tf.explain.layerwise",
     "Sampled": "har_tf.explain.sampled",
     "Tap": "har_tf.models.taps",
     "VideoExplanation": "har_tf.explain.windows",
     "by_method": "har_tf.explain.layerwise",
+    "extremal_frames": "har_tf.explain.extremal",
     "explain_video": "har_tf.explain.windows",
     "gradcam_at": "har_tf.explain.gradcam",
     "layerwise": "har_tf.explain.layerwise",

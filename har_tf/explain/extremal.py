@@ -55,7 +55,7 @@ def extremal(
     batch_size: int = 32,
     goal: str = "preserve",
     areas: Sequence[float] = AREAS,
-    smooth: float | None = None,
+    smooth: float = 1 / 16,
     steps: int = 100,
     enough: float = 0.9,
     fill: str | float | np.ndarray = "blur",
@@ -85,7 +85,7 @@ def extremal(
             batch is in memory at once.
         goal: "preserve", the frames that suffice; "delete", those without which the class is gone.
         areas: shares of the frames, between 0 and 1.
-        smooth: standard deviation of the Gaussian in frames, 0 for none; None: a sixteenth of the frames.
+        smooth: standard deviation of the Gaussian as a share of the frames; 0: none.
         steps: of gradient ascent.
         enough: as of `ExtremalFrames.share`.
         fill: as in `occlusion`; "blur" as in the paper.
@@ -117,7 +117,7 @@ def extremal_frames(
     batch_size: int = 32,
     goal: str = "preserve",
     areas: Sequence[float] = AREAS,
-    smooth: float | None = None,
+    smooth: float = 1 / 16,
     steps: int = 100,
     enough: float = 0.9,
     fill: str | float | np.ndarray = "blur",
@@ -153,16 +153,15 @@ def _optimised(asked: Perturbed, goal, areas, smooth, steps, enough) -> Extremal
     areas = tuple(areas)
     if long < 2:
         raise ValueError("extremal perturbation in time takes clips of two frames or more. Received: images, or one")
-    if not areas or not all(0 < area < 1 for area in areas) or steps < 1 or not 0 < enough <= 1:
+    if not areas or not all(0 < area < 1 for area in areas) or steps < 1 or not 0 < enough <= 1 or smooth < 0:
         raise ValueError(
-            "areas lie between 0 and 1, steps is at least 1, and enough lies in (0, 1]. "
-            f"Received: {areas=}, {steps=}, {enough=}"
+            "areas lie between 0 and 1, steps is at least 1, enough lies in (0, 1], and smooth is not negative. "
+            f"Received: {areas=}, {steps=}, {enough=}, {smooth=}"
         )
-    smooth = long / 16 if smooth is None else smooth
     frames = np.unique(np.clip(np.rint(np.multiply(areas, long)), 1, long - 1).astype(int))
     target = (np.arange(long) >= long - frames[:, None]).astype("float32")  # (A, T), rising
     apart = np.subtract.outer(np.arange(long), np.arange(long))
-    kernel = (np.exp(-((apart / smooth) ** 2) / 2) if smooth > 0 else apart == 0).astype("float32")
+    kernel = (np.exp(-((apart / (smooth * long)) ** 2) / 2) if smooth > 0 else apart == 0).astype("float32")
     found = []
     with asked.progress("extremal frames", steps * len(frames)) as advance:
         for index in range(len(asked)):
@@ -184,7 +183,7 @@ def _ascended(asked: Perturbed, index, goal, target, kernel, steps, distance, ad
     raw, scale = tf.fill(target.shape, 0.5), max(abs(float(distance)), 1e-6)
     masks = _smooth_maximum(raw, kernel)
     for weight in np.geomspace(_FIRST, _LAST, steps, dtype="float32"):
-        _, slopes = asked.slopes(index, by_frame, [_hidden(masks.numpy(), goal)], advance)
+        slopes = asked.slopes(index, by_frame, _hidden(masks.numpy(), goal), advance)
         raw, masks = _step(raw, slopes / np.float32(scale), weight, target, kernel)
     return masks.numpy()
 

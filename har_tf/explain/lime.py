@@ -19,6 +19,7 @@ def lime(
     model: keras.Model,
     clips: np.ndarray,
     class_index=None,
+    counterfactual: bool = False,
     normalize: str | None = "clip",
     batch_size: int = 32,
     segments: str | np.ndarray = "grid",
@@ -46,7 +47,7 @@ def lime(
     Cost: `number` forward passes, and one for the whole clip. No gradient.
 
     Args:
-        model, clips, class_index, normalize, batch_size: as in `har_tf.explain.occlusion`.
+        model, clips, class_index, counterfactual, normalize, batch_size: as in `har_tf.explain.occlusion`.
         segments: "grid", tubes of equal size; "slic", superpixels in space and time, about as many as the grid has
             cells (SLIC of scikit-image); or whole numbers, (T, H, W), or (B, T, H, W) for each clip its own.
         cells: (time, height, width), of the grid; no more than frames, rows and columns.
@@ -86,9 +87,10 @@ def lime(
             shown = drawn(np.random.default_rng(seed), number, int(of.max()) + 1, p)
             scores = asked.scores(index, by_segment, [1 - shown], [of], advance)
             signed.append(_coefficients(shown, scores, kernel_width, ridge)[of])
-    settings = {"segments": segments if isinstance(segments, str) else "given", "cells": cells, "number": number}
+    settings = {"segments": segments if isinstance(segments, str) else "given", "number": number}
+    settings |= {"cells": [cells]} if settings["segments"] == "grid" else {}
     settings |= {"p": p, "kernel_width": kernel_width, "ridge": ridge, "seed": seed, "fill": fill}
-    return asked.explanation(signed, "LIME", normalize, settings | {"passes": number + 1})
+    return asked.explanation(signed, "LIME", normalize, settings | {"passes": number + 1}, counterfactual)
 
 
 def drawn(rng: np.random.Generator, number: int, segments: int, p: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 
 from har_tf.explain.options import CHOICES, check
 
-Option = bool | int | float | str | tuple[int, ...] | None
+Option = bool | int | float | str | tuple[int, ...] | tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,31 @@ METHODS = {
             sums=True, beside="Sum Grad-CAM",
         ),
         Method("gradient-x-input", "Gradient x input", "gradient_x_input.gradient_x_input"),
+        Method(
+            "occlusion", "Occlusion", "occlusion.occlusion", any_model=True,
+            options={"window": None, "stride": None, "fill": "mean", "score": "logit"},
+        ),
+        Method(
+            "rise", "RISE", "rise.rise", any_model=True,
+            options={
+                "number": 1000, "cells": (4, 7, 7), "p": 0.5, "shift": True, "seed": 0, "fill": "mean",
+                "score": "logit",
+            },
+        ),
+        Method(
+            "lime", "LIME", "lime.lime", any_model=True,
+            options={
+                "segments": "grid", "cells": (4, 7, 7), "compactness": 20.0, "number": 1000, "p": 0.5,
+                "kernel_width": 0.25, "ridge": 1.0, "seed": 0, "fill": "segment", "score": "logit",
+            },
+        ),
+        Method(
+            "extremal", "Extremal frames", "extremal.extremal", counterfactual=False, any_model=True,
+            options={
+                "goal": "preserve", "areas": (0.05, 0.1, 0.2, 0.4, 0.6, 0.8), "smooth": 1 / 16, "steps": 100,
+                "enough": 0.9, "fill": "blur", "score": "logit",
+            },
+        ),
     )
 }  # fmt: skip
 DEFAULT = ("gradcam", "3dcam", "sum-gradcam")  # from one pass, in a second or two
@@ -138,9 +163,11 @@ def _value(name: str, given: Any, default: Option) -> Option:
         kind, known = "true or false", {"true": True, "false": False, True: True, False: False}
         value = known.get(given.lower() if text else given)
     elif default is None or isinstance(default, tuple):
-        kind = "whole numbers such as 4x7x7"
+        of_floats = default is not None and isinstance(default[0], float)
+        kind = "numbers such as 0.1x0.5" if of_floats else "whole numbers such as 4x7x7"
         parts = given.split("x") if text else given
-        value = _converted(lambda: tuple(int(part) for part in parts) if text else tuple(map(index, parts)))
+        number = float if of_floats else int if text else index
+        value = _converted(lambda: tuple(map(number, parts)))
     else:
         kind = {int: "a whole number", float: "a number"}[type(default)]
         value = _converted(lambda: type(default)(given))

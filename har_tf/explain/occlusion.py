@@ -16,6 +16,7 @@ def occlusion(
     model: keras.Model,
     clips: np.ndarray,
     class_index=None,
+    counterfactual: bool = False,
     normalize: str | None = "clip",
     batch_size: int = 32,
     window: Sequence[int] | None = None,
@@ -38,6 +39,7 @@ def occlusion(
             input and one output (B, classes). A subclassed one is called as it is where it has no graph.
         clips: what the model takes. Of a model of uint8 clips, filled clips are rounded.
         class_index: None for the predicted class, an int for all clips, or ints (B,).
+        counterfactual: what speaks against the class, where the score rises.
         normalize: "clip" scales each clip by its maximum, "frame" each frame by its own, None not at all.
         batch_size: perturbed clips that are in memory at once, fewer of large ones.
         window: (frames, rows, columns); None: a quarter of the clip along each axis.
@@ -66,8 +68,9 @@ def occlusion(
             drops = asked.score[index] - asked.scores(index, within, rows, advance=advance)
             total, covered = sums(within, asked.size, drops, rows, asked.batch_size)
             signed.append(total / covered)
-    settings = {"window": window, "stride": stride, "fill": fill, "passes": len(starts) + 1}
-    return asked.explanation(signed, "Occlusion", normalize, settings)
+    cells = tuple(len(np.unique(starts[:, axis])) for axis in range(3))
+    settings = {"window": window, "stride": stride, "fill": fill, "cells": [cells], "passes": len(starts) + 1}
+    return asked.explanation(signed, "Occlusion", normalize, settings, counterfactual)
 
 
 def within(size, shared, rows):

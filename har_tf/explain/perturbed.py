@@ -12,6 +12,7 @@ import tensorflow as tf
 from har_tf import devices
 from har_tf.explain.answers import answers_of, classes_to_explain
 from har_tf.explain.backward import check_batch_size, checked_clips
+from har_tf.explain.changed import changed_answers
 from har_tf.explain.explanation import Explanation
 from har_tf.explain.fills import filled
 from har_tf.explain.options import check
@@ -61,7 +62,9 @@ class Perturbed:
         self.batch_size = min(batch_size, max(1, _VALUES_AT_ONCE // math.prod(self.clips.shape[1:])))
         self.fill = filled(self.clips, fill)
         self.score_of = self._answers.score if score == "logit" else score
-        scores, probabilities = devices.in_batches(self._compiled(None, (), ()), self.batch_size, self.clips)
+        scores, probabilities = changed_answers(
+            self._answers, None, (), [self.clips.astype(self._answers.dtype)], self.batch_size, self._images
+        )
         self.class_index = classes_to_explain(class_index, probabilities, self._answers.single)
         rows = np.arange(len(clips))
         self.probability = probabilities[rows, self.class_index]
@@ -90,67 +93,49 @@ class Perturbed:
         Returns:
             float32 (M,), the score of the explained class.
         """
-        return self._answered(index, hide, rows, shared, advance, self.batch_size)[0]
+        whole = [self.clips[index], self.fill[index], *shared]
+        found = changed_answers(
+            self._answers, _mixed(hide, self.size, len(shared)), whole, rows, self.batch_size, self._images, advance
+        )
+        return found[self._score == "probability"][:, self.class_index[index]]
 
-    def slopes(self, index: int, hide: Hide, rows: Sequence[np.ndarray], advance=None) -> tuple[np.ndarray, np.ndarray]:
-        """The scores, float32 (M,), and their gradients to the first of the rows (M, ...), of the same shape.
+    def slopes(self, index: int, hide: Hide, row: np.ndarray, advance=None) -> np.ndarray:
+        """The gradients of the scores to the rows, float32 (M, ...), in M forward and M backward passes.
 
-        They take M forward and M backward passes, an eighth as many at once as `scores`. Clips of whole numbers have no
-        gradient, see `har_tf.models.pixels.of_floats`.
+        An eighth as many clips are in memory at once as of `scores`. Clips of whole numbers have no gradient, see
+        `har_tf.models.pixels.of_floats`.
+
+        Args:
+            index, hide, advance: as in `scores`.
+            row: float32 (M, ...), the one array that `hide` takes.
 
         Raises:
             ValueError: no gradient reaches the pixels.
         """
-        found = self._answered(index, hide, rows, (), advance, -(-self.batch_size // 8), slopes=True)
-        return found[0], found[1]
+        mixed, images, which = _mixed(hide, self.size, 0), self._images, int(self._score == "probability")
+        answers, key = self._answers, ("slopes", hide, which, row.shape[1:])
+        arrays = self.clips[index], self.fill[index], row, np.full(len(row), self.class_index[index])
 
-    def _answered(self, index, hide, rows, shared, advance, batch_size, slopes=False):
-        rows = [*rows, np.full(len(rows[0]), self.class_index[index])]
-        shared = [self.clips[index], self.fill[index], *shared]
-        run, left = self._compiled(hide, shared, rows, slopes), len(rows[0])
-        if self._answers.strategy is None:
-            run = functools.partial(run, *(tf.constant(array[None]) for array in shared))
-        else:  # each device is given its rows of everything
-            rows = [*(np.broadcast_to(array, (left, *array.shape)) for array in shared), *rows]
-
-        def counted(*batch):
-            nonlocal left
-            found = run(*batch)
-            done = min(len(batch[0]), left)
-            left -= done
-            if advance is not None:
-                advance(done)
-            return found
-
-        return devices.in_batches(counted, batch_size, *rows)
-
-    def _compiled(self, hide: Hide | None, shared, rows, slopes=False):
-        """(clip, fill, ..., rows, classes) -> scores (M,), and slopes; without `hide` all answers to whole clips."""
-        answers, size, images, probable = self._answers, self.size, self._images, self._score == "probability"
-        arrays = [*(array[None] for array in shared), *rows] if hide else [self.clips]
-        signature = [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in arrays]
-        key = hide, slopes, probable, *signature
-        whole = tf.as_dtype(answers.dtype).is_integer
-
-        def answered(clips):
-            return answers.of(clips[:, 0] if images else clips)
-
-        def run(clip, fill, *others):
-            *own, classes = others[len(shared) - 2 :]
-            hidden = hide(size, [array[0] for array in others[: len(shared) - 2]], own)[..., None]
-            clip = tf.cast(clip[:1], tf.float32) * (1 - hidden) + fill[:1] * hidden
-            scores, probabilities = answered(tf.cast(tf.round(clip) if whole else clip, answers.dtype))
-            score = tf.gather(probabilities if probable else scores, classes, batch_dims=1)
-            if not slopes:
-                return (score,)
-            (slope,) = tf.gradients(score, own[0])
+        def run(clip, fill, row, classes):
+            clips = mixed(clip, fill, row)
+            found = answers.of(clips[:, 0] if images else clips)[which]
+            (slope,) = tf.gradients(tf.gather(found, classes, batch_dims=1), row)
             if slope is None:
                 raise ValueError("no gradient reaches the pixels: the model stops it, as by argmax or whole numbers")
-            return score, slope
+            return slope
 
         if key not in answers.compiled:
-            answers.compiled[key] = devices.shared(run if hide else answered, signature, answers.strategy)
-        return answers.compiled[key]
+            shapes = [array.shape for array in arrays[:2]] + [(None, *array.shape[1:]) for array in arrays[2:]]
+            signature = [tf.TensorSpec(shape, array.dtype) for shape, array in zip(shapes, arrays, strict=True)]
+            answers.compiled[key] = devices.shared(run, signature, answers.strategy, whole=2)
+
+        def counted(*batch):
+            found = answers.compiled[key](*arrays[:2], *batch)
+            if advance is not None:
+                advance(len(batch[0]))
+            return found
+
+        return devices.in_batches(counted, -(-self.batch_size // 8), *arrays[2:])
 
     @contextmanager
     def progress(self, what: str, passes: int) -> Iterator[Callable[[int], None]]:
@@ -158,7 +143,9 @@ class Perturbed:
         with progress(what, passes * len(self), "passes") as advance:
             yield advance
 
-    def explanation(self, signed: np.ndarray, method: str, normalize: str | None, settings: dict) -> Explanation:
+    def explanation(
+        self, signed: np.ndarray, method: str, normalize: str | None, settings: dict, counterfactual: bool = False
+    ) -> Explanation:
         """What a method found: evidence for the class where it is positive, against it where it is negative.
 
         Args:
@@ -166,11 +153,24 @@ class Perturbed:
             method: its title.
             normalize: as in `har_tf.explain.gradcam`.
             settings: its options, and the forward passes that a clip took.
+            counterfactual: whether to show what speaks against the class.
         """
-        signed = np.asarray(signed, "float32")
-        settings = settings | {"normalize": normalize} | ({"score": self.score_of} if self.score_of != "logit" else {})
+        signed = np.asarray(signed, "float32") * (-1 if counterfactual else 1)
+        settings = settings | {"normalize": normalize, "counterfactual": counterfactual}
+        settings |= {"score": self.score_of} if self.score_of != "logit" else {}
         maps = scaled(np.maximum(signed, 0), normalize)
         return Explanation(maps, signed, self.class_index, self.score, self.probability, method, settings)
+
+
+@functools.cache  # what is compiled is kept by what changes clips
+def _mixed(hide: Hide, size: tuple[int, int, int], shared: int) -> Callable:
+    """(clip, fill, so many shared arrays, arrays of a row for each) -> float32 (M, T, H, W, C), as they are mixed."""
+
+    def change(clip, fill, *arrays):
+        hidden = hide(size, arrays[:shared], arrays[shared:])[..., None]
+        return tf.cast(clip, tf.float32) * (1 - hidden) + fill * hidden
+
+    return change
 
 
 def sums(

@@ -16,6 +16,7 @@ def rise(
     model: keras.Model,
     clips: np.ndarray,
     class_index=None,
+    counterfactual: bool = False,
     normalize: str | None = "clip",
     batch_size: int = 32,
     number: int = 1000,
@@ -43,8 +44,8 @@ def rise(
     Cost: `number` forward passes, and one for the whole clip. No gradient.
 
     Args:
-        model, clips, class_index, normalize, batch_size, fill: as in `har_tf.explain.occlusion`. The paper's fill,
-            zeros of a normalised picture, is about the "mean".
+        model, clips, class_index, counterfactual, normalize, batch_size, fill: as in `har_tf.explain.occlusion`. The
+            paper's fill, zeros of a normalised picture, is about the "mean".
         number: of masks, N; the paper takes 4,000 to 8,000, REVEX 1,000.
         cells: (time, height, width), of the grid; no more than frames, rows and columns.
         p: the probability that a cell is shown.
@@ -66,7 +67,8 @@ def rise(
         raise ValueError(f"number is at least 1, and p lies between 0 and 1. Received: {number=}, {p=}")
     asked = Perturbed(model, clips, class_index, fill, score, batch_size)
     cells = cells_within(asked.size, cells)
-    hide, rows = interpolated(cells), drawn(np.random.default_rng(seed), asked.size, number, cells, p, shift)
+    rows = drawn(np.random.default_rng(seed), asked.size, number, cells, p, shift)
+    hide = interpolated(cells, rows[0].shape[1:])
     signed = []
     with asked.progress("RISE", len(rows[0])) as advance:
         for index in range(len(asked)):
@@ -76,8 +78,8 @@ def rise(
             shown = len(scores) - hidden
             # Deviations sum to 0, so those of what is shown are minus those of what is hidden.
             signed.append(np.divide(-total, shown, out=np.zeros_like(total), where=shown > 1e-6))
-    settings = {"number": len(rows[0]), "cells": cells, "p": p, "shift": shift, "seed": seed, "fill": fill}
-    return asked.explanation(signed, "RISE", normalize, settings | {"passes": len(rows[0]) + 1})
+    settings = {"number": len(rows[0]), "cells": [cells], "p": p, "shift": shift, "seed": seed, "fill": fill}
+    return asked.explanation(signed, "RISE", normalize, settings | {"passes": len(rows[0]) + 1}, counterfactual)
 
 
 def drawn(rng: np.random.Generator, size, number: int, cells, p: float, shift: bool) -> list[np.ndarray]:
@@ -93,19 +95,19 @@ def drawn(rng: np.random.Generator, size, number: int, cells, p: float, shift: b
 
 
 @functools.cache  # compiled functions are kept by what hides
-def interpolated(cells: tuple[int, int, int]):
-    """What hides by grids (M, t, h, w), enlarged linearly to the clip and moved by (M, 3) cells."""
+def interpolated(cells: tuple[int, int, int], grid: tuple[int, int, int]):
+    """What hides by grids (M, *grid), of which `cells` span the clip, enlarged linearly and moved by (M, 3) cells."""
 
     def hide(size, shared, rows):
         hidden, moved = rows
         along = []
-        for axis, (long, count, present) in enumerate(zip(size, cells, hidden.shape[1:], strict=True)):
+        for axis, (long, count, present) in enumerate(zip(size, cells, grid, strict=True)):
             places = tf.constant((np.arange(long) + 0.5) * count / long - 0.5, tf.float32) + moved[:, axis : axis + 1]
             places = tf.clip_by_value(places, 0, present - 1)
             distance = tf.abs(places[:, :, None] - tf.range(present, dtype=tf.float32))
             along.append(tf.nn.relu(1 - distance))  # (M, long, present)
         time, height, width = along
-        _, t, h, w = hidden.shape
+        t, h, w = grid
         enlarged = tf.reshape(time @ tf.reshape(hidden, (-1, t, h * w)), (-1, size[0], h, w))
         return height[:, None] @ (enlarged @ tf.transpose(width, (0, 2, 1))[:, None])
 

@@ -32,8 +32,8 @@ def test_weights_and_ridge_worked_out_by_hand(monkeypatch):
     model = Pairs([[2.0, 1.0]])
     shown = np.array(list(product((1, 0), repeat=2)), "float32")
     monkeypatch.setattr(import_module("har_tf.explain.lime"), "drawn", lambda *_: shown)
-    found = lime(model, np.ones((1, 1, 1, 2, 1), "float32"), 1, None, cells=(1, 1, 2), number=4, fill=0, ridge=0.5,
-                 kernel_width=0.5)  # fmt: skip
+    options = {"cells": (1, 1, 2), "number": 4, "fill": 0, "ridge": 0.5, "kernel_width": 0.5, "normalize": None}
+    found = lime(model, np.ones((1, 1, 1, 2, 1), "float32"), 1, **options)
     weights = np.exp([0, -2 * (1 - 0.5**0.5) ** 2, -2 * (1 - 0.5**0.5) ** 2, -2])
     scores = np.array([8, 2, 1, 0])
     centred, away = shown - np.average(shown, 0, weights), scores - np.average(scores, weights=weights)

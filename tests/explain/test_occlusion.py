@@ -25,7 +25,11 @@ def test_of_a_linear_model_it_is_weight_times_what_was_taken_away():
     np.testing.assert_allclose(found.signed[0], drops, atol=1e-5)
     np.testing.assert_allclose(found.maps[0], np.maximum(drops, 0), atol=1e-5)
     assert found.score[0] == (WEIGHTS * CLIP[0, ..., 0]).sum() + 4
-    assert found.settings == {**PIXEL, "fill": 1.0, "passes": 9, "normalize": None}
+    assert found.settings == {
+        **PIXEL, "fill": 1.0, "cells": [(2, 2, 2)], "passes": 9, "normalize": None, "counterfactual": False
+    }  # fmt: skip
+    against = occlusion(linear(WEIGHTS, bias=4), CLIP, 1, counterfactual=True, normalize=None, fill=1.0, **PIXEL)
+    np.testing.assert_allclose(against.maps[0], np.maximum(-drops, 0), atol=1e-5)
     scaled = occlusion(linear(WEIGHTS, bias=4), CLIP, 1, fill=1.0, **PIXEL)
     np.testing.assert_allclose(scaled.maps[0], np.maximum(drops, 0) / 56, atol=1e-6)
 

@@ -26,14 +26,24 @@ def test_all_masks_give_the_expectation_exactly(monkeypatch):
 def test_drawn_masks_converge_to_it_at_the_pace_of_their_number():
     errors = []
     for number in (400, 40000):
-        found = rise(linear(WEIGHTS, 100), CLIP, 1, None, 1000, number, (2, 2, 2), shift=False, fill=1)
+        found = rise(
+            linear(WEIGHTS, 100),
+            CLIP,
+            1,
+            normalize=None,
+            batch_size=1000,
+            number=number,
+            cells=(2, 2, 2),
+            shift=False,
+            fill=1,
+        )
         errors.append(np.abs(found.signed[0] - EXPECTED).max())
     # The standard deviation of f is 40, so that of a mean over half of 40,000 masks 0.3.
     assert errors[1] < 1 and 3 < errors[0] / errors[1] < 30
 
 
 def test_masks_are_enlarged_and_moved():
-    hide = interpolated((1, 1, 2))
+    hide = interpolated((1, 1, 2), (1, 1, 3))
     grid = tf.constant([[[[0.0, 1.0, 1.0]]]] * 2)
     moved = tf.constant([[0, 0, 0], [0, 0, 0.5]])
     made = hide((1, 1, 4), (), [grid, moved]).numpy()
