@@ -65,6 +65,7 @@ from har_tf.experiment import (
     Output,
     Split,
     Training,
+    all_trained,
     begin,
     changed,
     check_options,
@@ -194,7 +195,7 @@ def main(recipe: Recipe) -> None:
     still = recipe.data.dataset == "ilsvrc"
     loading = {} if still else {"workers": recipe.output.workers}
     dataset = recipe.data.listed(partial=recipe.data.partial, **loading)
-    begin(recipe)
+    begin(recipe, trains=recipe.model.network is not None)
 
     from har_tf import devices
     from har_tf.datasets import hmdb51, splits, ucf101
@@ -255,6 +256,7 @@ def main(recipe: Recipe) -> None:
             parts = Parts.of(prepared, train, held_out, test)
             trainer = recipe.training.trainer(augment, recipe.output.pipeline)
             model = subject.trained(trainer, parts, run, recipe.seed).model
+            all_trained(run)
         study = Study(
             model,
             taps,

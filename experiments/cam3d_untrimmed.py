@@ -50,6 +50,7 @@ from har_tf.experiment import (
     Output,
     Split,
     Training,
+    all_trained,
     begin,
     check_options,
     open_run,
@@ -169,7 +170,7 @@ def main(recipe: Recipe) -> None:
         dataset = dataset.subset([r for r in dataset.records if r.group.split("_")[1] == recipe.data.part])
         if not len(dataset):
             raise ValueError(f"{dataset.root}: no annotated {recipe.data.part} video. --part names the other part")
-    begin(recipe)
+    begin(recipe, trains=recipe.model.network is not None)
 
     from har_tf import devices
     from har_tf.datasets import hmdb51, ucf101
@@ -218,6 +219,7 @@ def main(recipe: Recipe) -> None:
     prefix = f"{dataset.name}-{subject.name.replace('/', '_').replace(' ', '_')}"
     with open_run(EXPERIMENT, recipe, prefix, dataset, "segments") as run:
         model = trained(recipe, subject, trained_on, shape, clip, run) if subject.network else subject.classifier.model
+        all_trained(run)
         videos = untrimmed.streams_of(dataset)
         say("", f"sliding over {len(videos)} videos")
         known_by = digest_of_model(model)

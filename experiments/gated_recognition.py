@@ -52,6 +52,7 @@ from har_tf.experiment import (
     Output,
     Split,
     Training,
+    all_trained,
     audited,
     begin,
     check_options,
@@ -277,6 +278,7 @@ def main(recipe: Recipe) -> None:
             }  # fmt: skip
 
         trials, states = run_rows(rows, [recipe.split], seeds, trial, "video_accuracy")
+        all_trained(run)
         if data and not tested:
             raise ValueError("None of the networks could be trained; the reasons are above")
         groups = {str(record.path): record.group for record in split.test.records}

@@ -36,7 +36,7 @@ from har_tf.experiment import (
     Output,
     Split,
     Training,
-    all_train,
+    all_trained,
     audited,
     begin,
     check_options,
@@ -195,7 +195,7 @@ def main(recipe: Recipe) -> None:
     check(recipe)
     listed = recipe.data.listed()
     split_up(recipe, taken(recipe, listed))
-    begin(recipe, under_jax=True, on_several_machines=True)
+    begin(recipe, under_jax=True)
 
     from har_tf.report.pages.explained import ClipPredictions, sections
     from har_tf.report.pages.ucf10_cnn_gru import is_numbered
@@ -239,19 +239,19 @@ def main(recipe: Recipe) -> None:
             return outcome.as_dict() | {"answers": dict(zip(outcome.test.names, answered, strict=True))}
 
         # Table 1.
-        with all_train():
-            for protocol, split in splits.items():
-                train, validation, _ = split.parts(seeds[0])
-                counts = {"training_clips": len(train), "validation_clips": len(validation)}
-                results["protocols"][protocol] = measured = split.measured(found=found) | counts
-                trials, measured["models"] = run_rows(models, [protocol], seeds, trial)
-                groups = {record.name(dataset.root): record.group for record in split.test.records}
-                for model in models:
-                    row = measured["models"][model.name]
-                    row["starts_from"] = model.start
-                    if row["status"] == "run":
-                        row |= {"order_blind": model.order_blind, **outcomes[model.name, protocol].as_dict()}
-                        row |= over_seeds(trials[model.name], groups)
+        for protocol, split in splits.items():
+            train, validation, _ = split.parts(seeds[0])
+            counts = {"training_clips": len(train), "validation_clips": len(validation)}
+            results["protocols"][protocol] = measured = split.measured(found=found) | counts
+            trials, measured["models"] = run_rows(models, [protocol], seeds, trial)
+            groups = {record.name(dataset.root): record.group for record in split.test.records}
+            for model in models:
+                row = measured["models"][model.name]
+                row["starts_from"] = model.start
+                if row["status"] == "run":
+                    row |= {"order_blind": model.order_blind, **outcomes[model.name, protocol].as_dict()}
+                    row |= over_seeds(trials[model.name], groups)
+        all_trained(run)
 
         if not outcomes:
             raise ValueError("None of the models could be trained; the reasons are above")

@@ -46,6 +46,7 @@ from har_tf.experiment import (
     Embedded,
     Output,
     Training,
+    all_trained,
     begin,
     check_options,
     open_run,
@@ -224,7 +225,7 @@ def main(recipe: Recipe) -> None:
         return split, of_class(dataset, split.explained, label, asked, advice)
 
     split, explained = divided(dataset) if dataset else (None, None)
-    begin(recipe)
+    begin(recipe, trains=recipe.model.network is not None)
 
     from har_tf import devices
     from har_tf.concepts import reversal
@@ -287,6 +288,7 @@ def main(recipe: Recipe) -> None:
             warmup_epochs = min(recipe.training.warmup_epochs, recipe.training.epochs / 2)
             trainer = recipe.training.trainer(augment, recipe.output.pipeline, warmup_epochs=warmup_epochs)
             outcome = subject.trained(trainer, Parts.of(prepared, *parts), run, seed)
+            all_trained(run)
             model, accuracy, history = outcome.model, outcome.report.accuracy, outcome.history.epochs
         else:
             model, accuracy, history = subject.classifier.model, None, None

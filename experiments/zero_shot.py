@@ -80,7 +80,7 @@ def main(recipe: Recipe) -> None:
         names = {name: theirs for name, theirs in names.items() if name.casefold() in ours}
     for name in names:
         index_of(name, dataset.class_names, f"--called: {dataset.root}")
-    begin(recipe)
+    begin(recipe, trains=False)
 
     from har_tf.classifier import Classifier
     from har_tf.evaluate import zero_shot

@@ -9,10 +9,9 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -197,7 +196,7 @@ class Devices:
 
     strategy: Literal["one", "mirrored", "multiworker", "tpu"] = "one"
     """Compute on one device, on all GPUs of this machine (mirrored), on the machines that TF_CONFIG names
-    (multiworker: `ucf10_cnn_gru`, and scripts of yours, see docs/accelerators.md), or on a TPU."""
+    (multiworker: they train together, and the first does the rest), or on a TPU."""
     tpu: str | None = None
     """Name or address (grpc://10.0.0.2:8470) of the TPU. None: the one of this machine."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
@@ -607,29 +606,39 @@ def audited(dataset, run: RunFolder, workers: int | None):
     return found
 
 
-def begin(recipe: Any, under_jax: bool = False, on_several_machines: bool = False) -> None:
+def begin(recipe: Any, under_jax: bool = False, trains: bool = True) -> None:
     """Imports TensorFlow, once options and data are known to be right, and takes the devices.
+
+    Of several machines only worker 0 comes back from it; the others train with it, and end, see `har_tf.leader`.
 
     Args:
         recipe: of any experiment.
         under_jax: whether the experiment also runs under KERAS_BACKEND=jax.
-        on_several_machines: whether it also runs on those of TF_CONFIG, under TensorFlow; see `all_train`.
+        trains: whether this run trains anything.
 
     Raises:
         OSError: nothing can be written, or another machine does not answer.
-        ValueError: the devices cannot be reached, or Keras' engine is another one.
+        ValueError: the devices cannot be reached, Keras' engine is another one, or there are several machines and
+            nothing that they could do together.
+        SystemExit: of another machine than that of worker 0, when all is trained.
     """
-    if recipe.devices.strategy == "multiworker" and (
-        not on_several_machines or os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow"
-    ):
+    several, engine = recipe.devices.strategy == "multiworker", os.environ.get("KERAS_BACKEND", "tensorflow")
+    if several and (engine != "tensorflow" or not trains):
         raise ValueError(
-            "On several machines ucf10_cnn_gru trains, under TensorFlow, or har_tf.training.fit in a script of yours "
-            "(docs/accelerators.md). Received: --strategy multiworker"
+            "On several machines an experiment trains, under TensorFlow (docs/accelerators.md). Received: --strategy "
+            f"multiworker, {'and nothing to train' if engine == 'tensorflow' else f'KERAS_BACKEND={engine}'}"
         )
     check_writable(recipe.output.out)
     check_writable(recipe.output.cache)
     quiet.import_tensorflow(as_engine=not under_jax)
     recipe.devices.begin()
+    if several:
+        from har_tf import devices, leader
+
+        which = devices.worker()
+        if (farewell := leader.lead()) is not None:
+            say(f"{which}: done; {farewell}")
+            raise SystemExit(0)
 
 
 @contextmanager
@@ -670,37 +679,16 @@ def open_run(
     place = recipe.output.out / experiment
     videos = () if recipe.data.embedded else (dataset, *others)
     name = recipe.output.run or run_name(place, prefix, kept, *videos)
-    here, several = place / name, devices.worker()
-    with ExitStack() as stack:
-        if several and several.index:
-            here = Path(stack.enter_context(TemporaryDirectory()))  # worker 0 writes the run
-        run = stack.enter_context(RunFolder(here, experiment).begun(flat))
+    with RunFolder(place / name, experiment).begun(flat) as run:
         announce(dataset, unit, notes)
         for other in others:
             announce(other, unit)
-        try:
-            yield run
-        except _AllTrained:
-            say(f"{several}: done; results are written by worker 0 at {place / name}")
+        yield run
+        all_trained(run)
 
 
-class _AllTrained(Exception):
-    """What is left to do is for worker 0."""
+def all_trained(run: RunFolder) -> None:
+    """Lets the other machines go, if there are any: what is left to do in a run is for worker 0."""
+    from har_tf import leader
 
-
-@contextmanager
-def all_train() -> Iterator[None]:
-    """Of several machines all do what is within, the rest of `open_run` is for worker 0, on its first device.
-
-    Raises:
-        ConnectionError: another one was killed or cannot be reached.
-    """
-    from har_tf import devices
-
-    with devices.together():
-        yield
-    several = devices.worker()
-    if several and several.index:
-        raise _AllTrained
-    if several:
-        devices.leave_others()
+    leader.dismiss(f"results are written by worker 0 at {run.path}")

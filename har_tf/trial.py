@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf import __version__, devices, pipeline, training
+from har_tf import __version__, devices, leader, pipeline, training
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import VideoRecord
 from har_tf.evaluate import classification
@@ -199,7 +199,7 @@ class Trainer:
     _stored: dict = field(default_factory=dict, init=False, repr=False)  # widest model and clips -> front, its store
 
     def train(self, named: Buildable, parts: Parts, folder: Path, seed: int = 0, **options: Any) -> Outcome:
-        """Trains, measures and saves one model.
+        """Trains, measures and saves one model; a leader does it with the others, see `har_tf.leader`.
 
         What frozen layers give is computed once for every prepared clip and stored beside the clips, where nothing
         changes the clips and that takes no more than `STORED` times their room; the rest is trained on it. Not over
@@ -217,7 +217,12 @@ class Trainer:
             FloatingPointError: the loss is no longer a number.
             ValueError: `folder` holds another trial, or this one in batches of another size, on devices among which
                 `batch_size` does not divide evenly.
+            ConnectionError: another machine was killed or cannot be reached.
         """
+        return leader.on_all(self._train, named, parts, folder, seed, **options)
+
+    def _train(self, named: Buildable, parts: Parts, folder: Path, seed: int, **options: Any) -> Outcome:
+        """See `train`."""
         train, validation, test = parts.train, parts.validation, parts.test
         known, tested = (_clips(part) for part in (train, test))
         devices.seed_everything(seed, None)
@@ -330,6 +335,11 @@ def train_on_frames(backbone: str, parts: Parts, epochs: int, folder: Path, fram
     Returns:
         The file with the network's weights, without classification layers.
     """
+    return leader.on_all(_train_on_frames, backbone, parts, epochs, folder, frame_size)
+
+
+def _train_on_frames(backbone: str, parts: Parts, epochs: int, folder: Path, frame_size: int | None) -> Path:
+    """See `train_on_frames`."""
     train, validation = parts.train, parts.validation
     file = folder / f"{backbone.lower()}_trained_on_frames.weights.h5"
     side = frame_size or frame_size_of(backbone)
@@ -357,7 +367,9 @@ def train_on_frames(backbone: str, parts: Parts, epochs: int, folder: Path, fram
         },
     )
     backbones.copy_weights(encoder, network)
-    save_weights(network, file)
+    several = devices.worker()
+    if several is None or several.index == 0:
+        save_weights(network, file)
     return file
 
 

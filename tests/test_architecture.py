@@ -13,7 +13,7 @@ LAYERS = (
     ("names",),
     ("command", "networks", "paper", "progress", "training_recipe", "workers"),
     ("devices",),
-    ("video",),
+    ("leader", "video"),
     ("datasets", "models"),
     ("audit", "explain", "pipeline"),
     ("evaluate", "replicated", "store"),

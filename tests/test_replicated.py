@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_training
+from tiny_networks import make_tiny
 
 import har_tf
-from experiments.gated_recognition import PRESETS
-from har_tf import experiment
-from har_tf.experiment import changed
+from experiments import cam3d_localization
+from har_tf.experiment import begin, changed
 
 WORKER = """
 import os, signal, sys
@@ -80,20 +80,35 @@ def test_two_processes_of_which_one_is_killed_end_with_the_weights_of_one(hosts,
                 np.testing.assert_allclose(values, one, rtol=1e-4, atol=1e-5)
 
 
-def test_an_experiment_trains_on_two_and_one_writes_it(hosts, tmp_path):
-    options = "--clips 60 --size 32 48 --epochs 1 --filters 4 4 4 --pool-sizes 2 2 2 --models CNN-GRU --overlays 0"
-    command = ["-m", "experiments.ucf10_cnn_gru", "--strategy", "multiworker", "--run", "two", "--out", "runs"]
-    codes, printed = on_both(hosts, tmp_path, *[[*command, *options.split()]] * 2)
-    assert codes == [0, 0]
-    run = Path("runs", "ucf10_cnn_gru", "two")
+FUSION = """
+from pytest import MonkeyPatch
+from tiny_networks import make_tiny
+from experiments import fusion_gru
+from har_tf.experiment import run_cli
+
+with MonkeyPatch.context() as patch:
+    make_tiny(patch, None)
+    run_cli(fusion_gru.main, fusion_gru.PRESETS)
+"""
+
+
+def test_an_experiment_is_run_by_one_worker_and_trained_by_both(hosts, tmp_path, monkeypatch):
+    """Worker 0 alone holds the lock of the feature store while it computes what both then train on."""
+    options = "--clips 40 --size 64 --num-frames 4 --splits 1 --epochs 1 --gru-units 4 4 --weights imagenet --workers 0"
+    options += f" --overlays 0 --weights-dir {make_tiny(monkeypatch, tmp_path)}"
+    command = ["-c", FUSION, "--strategy", "multiworker", "--run", "two", "--out", "runs", *options.split()]
+    codes, printed = on_both(hosts, tmp_path, command, command)
+    assert codes == [0, 0], printed
+    run = Path("runs", "fusion_gru", "two")
     assert printed[1].splitlines()[-1] == f"worker 1 of 2: done; results are written by worker 0 at {run}"
+    assert printed[1].count("val_loss") == printed[0].count("val_loss") == 3, "both have trained the three rows"
+    assert "features of 40 clips" in printed[0] and "features" not in printed[1]
     results = json.loads((tmp_path / run / "results.json").read_text())
-    measured = results["protocols"]["group"]["models"]["CNN-GRU"]["accuracy"]
-    assert all(f"test accuracy {measured:.4f}" in text for text in printed), "both have answered all test clips"
+    assert all(row["status"] == "run" for row in results["networks"].values())
     assert (tmp_path / run / "report.html").is_file()
-    assert json.loads((tmp_path / run / "environment.json").read_text())["devices"].startswith("2 CPUs")
+    assert json.loads((tmp_path / run / "environment.json").read_text())["devices"].startswith("2 CPUs, mirrored")
 
 
-def test_an_experiment_that_cannot_refuses_several_machines():
-    with pytest.raises(ValueError, match="^On several machines ucf10_cnn_gru trains.* --strategy multiworker$"):
-        experiment.begin(changed(PRESETS["figures"], strategy="multiworker"))
+def test_an_experiment_that_trains_nothing_refuses_several_machines():
+    with pytest.raises(ValueError, match="^On several machines an experiment trains.* and nothing to train$"):
+        begin(changed(cam3d_localization.PRESETS["figures"], strategy="multiworker"), trains=False)

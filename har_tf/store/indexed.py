@@ -114,6 +114,10 @@ class Indexed:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DatasetError(f"{path}: not {cls.what}, or a damaged one: {reason}; {cls.remedy}") from error
 
+    def __reduce__(self):
+        # Another process opens the folder for itself.
+        return _opened, (type(self), self.path, self.root, self._rows)
+
     @classmethod
     def describe(cls, folder: Path, about: dict, data: Mapping[str, int]) -> None:
         """Writes the JSON file that describes a folder; everything else in it is written.
@@ -348,6 +352,10 @@ def check_size(file: Path, size: int) -> None:
     found = file.stat().st_size
     if found != size:
         raise ValueError(f"{file.name} has {found} bytes. Expected {size}")
+
+
+def _opened(kind: type[Indexed], path: Path, root: Path, rows: np.ndarray) -> Indexed:
+    return replace(kind.open(path, root), _rows=rows)
 
 
 class OpenFiles:

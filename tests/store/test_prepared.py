@@ -1,6 +1,8 @@
 """Prepared segments: several records of one video, told apart by their names."""
 
 import os
+import pickle
+import re
 
 import numpy as np
 import pytest
@@ -45,6 +47,17 @@ def test_segments_of_one_video_are_told_apart(segments, tmp_path):
     with pytest.raises(DatasetError, match="is not among the videos"):
         whole.subset([VideoRecord(segments.records[0].path, 0)])
     assert len(PreparedDataset.open(whole.path)) == 3
+
+
+def test_another_process_opens_the_same_clips(segments, tmp_path):
+    some = prepare(segments, tmp_path / "out", **CLIP, workers=0).subset(segments.records[1:3])
+    sent = pickle.dumps(some)
+    there = pickle.loads(sent)
+    assert (there.path, there.root, there.names) == (some.path, some.root, some.names)
+    np.testing.assert_array_equal(there.read([1, 0]), some.read([1, 0]))
+    (tmp_path / "out").rename(tmp_path / "of another machine")
+    with pytest.raises(DatasetError, match=rf"^{re.escape(str(some.path))}: "):
+        pickle.loads(sent)
 
 
 def test_other_segments_are_other_data(segments, tmp_path):
