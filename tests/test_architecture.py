@@ -11,7 +11,7 @@ LAYERS = (
     ("signals",),
     ("engine", "files", "quiet", "ranges"),
     ("names",),
-    ("command", "networks", "paper", "progress", "training_recipe", "workers"),
+    ("ahead", "command", "networks", "paper", "progress", "training_recipe", "workers"),
     ("devices",),
     ("leader", "video"),
     ("datasets", "models"),

@@ -17,7 +17,7 @@ from har_tf.evaluate.bootstrap import Bootstrap
 from har_tf.evaluate.paired import mean_of
 from har_tf.evaluate.perturbation import Fill, checked_maps, clip_filled, clips_of
 from har_tf.explain.answers import answers_of, classes_to_explain
-from har_tf.explain.changed import changed_answers
+from har_tf.explain.changed import changed_answers, fitting
 from har_tf.explain.scaling import scaled
 
 
@@ -90,7 +90,7 @@ def confidence(
     for name, values in maps.items():
         if values.min() < 0:
             raise ValueError(f"maps of {name!r} are shares of what is left, 0 or more. Received: {values.min():.3g}")
-    answers = answers_of(model, clips[:, 0] if images else clips)
+    answers, batch_size = answers_of(model, clips[:, 0] if images else clips), fitting(batch_size, clips)
     filled = np.stack([clip_filled(clip, fill, seed) for clip in clips])
     _, whole = changed_answers(answers, None, (), (clips,), batch_size, images)
     class_index, every = classes_to_explain(class_index, whole, answers.single), np.arange(len(clips))

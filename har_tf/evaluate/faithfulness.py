@@ -9,7 +9,8 @@ which decide much: a curve is of a map, a model and a fill. Controls (`evaluate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Literal, get_args
@@ -17,6 +18,7 @@ from typing import Literal, get_args
 import keras
 import numpy as np
 
+from har_tf.ahead import ahead
 from har_tf.evaluate.bootstrap import Bootstrap
 from har_tf.evaluate.paired import mean_of
 from har_tf.evaluate.perturbation import (
@@ -35,7 +37,7 @@ from har_tf.evaluate.perturbation import (
     shares,
 )
 from har_tf.explain.answers import answers_of, classes_to_explain
-from har_tf.explain.changed import changed_answers
+from har_tf.explain.changed import changed_answers, fitting
 from har_tf.progress import progress
 
 Direction = Literal["deletion", "insertion"]
@@ -198,7 +200,7 @@ def faithfulness(
     measured = [(axis, fill) for axis in axes for fill in fills if fill != "neighbour" or axis == "time"]
     if not measured:
         raise ValueError(f'the fill "neighbour" is for whole frames, along "time". Received: {axes=}')
-    answers = answers_of(model, clips[:, 0] if images else clips)
+    answers, batch_size = answers_of(model, clips[:, 0] if images else clips), fitting(batch_size, clips)
     ask = partial(changed_answers, answers, batch_size=batch_size, images=images)
     logits, probabilities = ask(None, (), (clips,))
     class_index = classes_to_explain(class_index, probabilities, answers.single)
@@ -212,24 +214,21 @@ def faithfulness(
         for axis, fill in measured
     }
     passes = sum(len(maps) * len(directions) * (len(at[axis]) - 2) for axis, _ in measured)
-    with progress("deletion and insertion", passes * len(clips), "passes") as advance:
-        for n, clip in enumerate(clips):
-            made = {fill: clip_filled(clip, fill, seed) for _, fill in measured}
-            leaves = {
-                axis: np.stack([leaving(each[n], axis, steps, rng_of(clip, seed)) for each in maps.values()])
-                for axis in axes
-            }
-            ends = dict(
-                zip(made, _scores(ask(None, (), (np.stack(list(made.values())),)), class_index[n]).T, strict=True)
-            )
+    with (
+        progress("deletion and insertion", passes * len(clips), "passes") as advance,
+        closing(ahead(_prepared(clips, maps, measured, steps, seed))) as prepared,
+    ):
+        for n, (filled, leaves) in enumerate(prepared):
+            ends = _scores(ask(None, (), (np.stack(list(filled.values())),)), class_index[n])
+            ends = dict(zip(filled, ends.T, strict=True))
             for (axis, fill), values in found.items():
                 _set_ends(values[..., n, :], whole[:, n], ends[fill], insertion)
                 inner = values[..., n, 1:-1]
                 if inner.size:
                     change = by_neighbours if fill == "neighbour" else in_order
-                    saliency, way, step = (axis.ravel() for axis in np.indices(inner.shape[1:]))
+                    saliency, way, step = (places.ravel() for places in np.indices(inner.shape[1:]))
                     rows = saliency.astype(np.int32), (step + 1).astype(np.uint8), insertion[way]
-                    asked = ask(change, (clip, made[fill], leaves[axis]), rows, advance=advance)
+                    asked = ask(change, (clips[n], filled[fill], leaves[axis]), rows, advance=advance)
                     inner[:] = _scores(asked, class_index[n]).reshape(inner.shape)
     curves = [
         Curve(name, axis, fill, direction, score, at[axis], values[s, m, d], least[s])
@@ -240,6 +239,18 @@ def faithfulness(
     ]
     fills = {fill for _, fill in measured}
     return Faithfulness(class_index, *whole, answers.score, tuple(curves), groups, passes + len(fills) + 1)
+
+
+def _prepared(clips, maps, measured, steps: int, seed: int) -> Iterator[tuple[dict, dict]]:
+    """Of each clip fill -> the filled clip, and axis -> the step in which each pixel of each map leaves."""
+    for n, clip in enumerate(clips):
+        filled = {fill: clip_filled(clip, fill, seed) for fill in dict.fromkeys(fill for _, fill in measured)}
+        # Of all maps equal pixels are drawn alike, so that the luck of a draw is not what tells them apart.
+        leaves = {
+            axis: np.stack([leaving(values[n], axis, steps, rng_of(clip, seed)) for values in maps.values()])
+            for axis in dict.fromkeys(axis for axis, _ in measured)
+        }
+        yield filled, leaves
 
 
 def _scores(asked: tuple[np.ndarray, np.ndarray], class_index: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from har_tf.evaluate.bootstrap import Bootstrap
 from har_tf.evaluate.paired import mean_of
 from har_tf.evaluate.perturbation import Fill, checked_maps, clip_filled, clips_of, rng_of
 from har_tf.explain.answers import answers_of, classes_to_explain
-from har_tf.explain.changed import changed_answers
+from har_tf.explain.changed import changed_answers, fitting
 from har_tf.progress import progress
 
 _SIDES = 0.25, 0.75  # of a box, as shares of the clip's
@@ -98,7 +98,7 @@ def infidelity(
         )
     clips, images = clips_of(model, clips)
     maps = checked_maps(maps, clips, groups)
-    answers = answers_of(model, clips[:, 0] if images else clips)
+    answers, batch_size = answers_of(model, clips[:, 0] if images else clips), fitting(batch_size, clips)
     which = 0 if score == "logit" else 1
     whole = changed_answers(answers, None, (), (clips,), batch_size, images)
     class_index = classes_to_explain(class_index, whole[1], answers.single)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from har_tf import devices
+from har_tf.explain.backward import check_engine
 from har_tf.models.flatten import SAME, apart, flat, own_graph, with_graph
 from har_tf.models.folding import folded, without_activation
 from har_tf.models.logits import check_outputs, ends_in_logits, logits_of
@@ -56,7 +57,8 @@ def answers_of(model: keras.Model, clips: np.ndarray) -> Answers:
         clips: as the model takes them, at least one.
 
     Raises:
-        ValueError: a model of several inputs or outputs, or what its end makes of the logits is not understood.
+        ValueError: a model of several inputs or outputs, what its end makes of the logits is not understood, or Keras
+            computes with another engine.
     """
     several = [x.name for x in getattr(model, "inputs", None) or ()]
     if len(several) > 1:
@@ -65,6 +67,7 @@ def answers_of(model: keras.Model, clips: np.ndarray) -> Answers:
             "perturbed"
         )
     check_outputs(model)
+    check_engine()
     clips = np.asarray(clips)
     if clips.ndim not in (4, 5) or not len(clips):
         raise ValueError(f"clips are (B, T, H, W, C), images (B, H, W, C). Received: clips of shape {clips.shape}")

@@ -180,12 +180,16 @@ def _check_finite(model, taps, found, what):
             raise ValueError(f"model {model.name!r} has no finite {what} at tap {tap.name!r} for clips {bad.tolist()}")
 
 
-def _function(model: keras.Model, taps: Sequence[Tap], rule, build):
+def check_engine():
     if (engine := keras.backend.backend()) != "tensorflow":
         raise ValueError(
             "Explanations are made by TensorFlow: without KERAS_BACKEND, from the saved model. "
             f"Received: KERAS_BACKEND={engine}"
         )
+
+
+def _function(model: keras.Model, taps: Sequence[Tap], rule, build):
+    check_engine()
     output, functions = _compiled.get(model, (None, {}))
     if output is not model.outputs[0]:
         functions = {}

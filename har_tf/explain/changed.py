@@ -4,6 +4,7 @@ Explanations by occlusion, and tests of explanations, ask a model thousands of t
 hidden. Made elsewhere, the changed clips would take longer to bring to the device than small networks to answer.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -13,6 +14,18 @@ import tensorflow as tf
 from har_tf import devices
 from har_tf.explain.answers import Answers
 from har_tf.explain.backward import check_batch_size
+
+_VALUES_AT_ONCE = 2**26  # of changed clips: more take memory, and are no faster
+
+
+def fitting(batch_size: int, clips: np.ndarray) -> int:
+    """How many clips, of the size of those in (N, T, H, W, C), are changed at once: at most so many, fewer large ones.
+
+    Raises:
+        ValueError: `batch_size` is below 1.
+    """
+    check_batch_size(batch_size)
+    return min(batch_size, max(1, _VALUES_AT_ONCE // math.prod(clips.shape[1:])))
 
 
 def changed_answers(

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from har_tf import devices
 from har_tf.explain.answers import answers_of, classes_to_explain
-from har_tf.explain.backward import check_batch_size, checked_clips
-from har_tf.explain.changed import changed_answers
+from har_tf.explain.backward import checked_clips
+from har_tf.explain.changed import changed_answers, fitting
 from har_tf.explain.explanation import Explanation
 from har_tf.explain.fills import filled
 from har_tf.explain.options import check
@@ -22,8 +22,6 @@ from har_tf.progress import progress
 # (size (T, H, W), arrays that all perturbed clips share, arrays of a row for each of M of them) -> float32 (M, T, H, W)
 # in [0, 1], the share of the fill in every pixel. Always the same function object: compiled functions are kept by it.
 Hide = Callable[[tuple[int, int, int], Sequence[tf.Tensor], Sequence[tf.Tensor]], tf.Tensor]
-
-_VALUES_AT_ONCE = 2**26  # of perturbed clips: more take memory, and are no faster
 
 
 class Perturbed:
@@ -53,13 +51,12 @@ class Perturbed:
             ValueError: a model of several inputs, or arguments that do not fit the model.
         """
         check(score=score)
-        check_batch_size(batch_size)
         self._answers = answers_of(model, clips)
         (clips,) = checked_clips(model, clips).values() if getattr(model, "inputs", None) else (np.asarray(clips),)
         self._images = clips.ndim == 4
         self._score = score
         self.clips = clips[:, None] if self._images else clips
-        self.batch_size = min(batch_size, max(1, _VALUES_AT_ONCE // math.prod(self.clips.shape[1:])))
+        self.batch_size = fitting(batch_size, self.clips)
         self.fill = filled(self.clips, fill)
         self.score_of = self._answers.score if score == "logit" else score
         scores, probabilities = changed_answers(

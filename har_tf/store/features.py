@@ -24,7 +24,6 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +34,7 @@ import numpy as np
 import tensorflow as tf
 
 from har_tf import devices
+from har_tf.ahead import ahead
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import relative
 from har_tf.files.digests import digest_of
@@ -417,11 +417,11 @@ def _computed(
     shape = _seen(encoder, prepared)
     rows = math.prod(prepared.shape) // math.prod(shape)
     encode = _compiled(encoder, batch_size)
-    with closing(_ahead(batch for span in spans for batch in _batches_of(prepared, *span, shape, batch_size))) as ahead:
+    with closing(ahead(batch for span in spans for batch in _batches_of(prepared, *span, shape, batch_size))) as coming:
         for start, stop in spans:
             began = time.perf_counter()
             found = []
-            for pixels, count in itertools.islice(ahead, -(-(stop - start) * rows // batch_size)):
+            for pixels, count in itertools.islice(coming, -(-(stop - start) * rows // batch_size)):
                 found.append(np.asarray(encode(pixels), np.float32)[:count])
                 advance(count * prepared.num_frames // rows)
             features = np.concatenate(found).reshape(stop - start, rows, -1)
@@ -598,15 +598,6 @@ def _batches_of(
         for place, picture in zip(pixels, itertools.islice(pictures, size), strict=False):
             place[:] = picture
         yield pixels, min(size, left)
-
-
-def _ahead(items: Iterator) -> Iterator:
-    """The items, each of which is made, by a thread, while the one before it is at work."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item
 
 
 def _compiled(encoder: keras.Model, batch_size: int):

@@ -6,7 +6,7 @@ from keras import layers
 from known_models import Counting, linear, red, red_blob
 
 from har_tf import devices
-from har_tf.explain import perturbed
+from har_tf.explain import changed
 from har_tf.explain.perturbed import Perturbed, sums
 
 
@@ -44,7 +44,7 @@ def test_scores_are_logits_or_probabilities_of_the_explained_class():
 
 
 def test_batches_have_one_size_and_count_what_is_done(monkeypatch):
-    monkeypatch.setattr(perturbed, "_VALUES_AT_ONCE", 12)  # three clips of four values
+    monkeypatch.setattr(changed, "_VALUES_AT_ONCE", 12)  # three clips of four values
     model, counts = Counting(np.ones(4)), []
     asked = Perturbed(model, np.ones((1, 1, 2, 2, 1), "float32"), batch_size=32)
     assert asked.batch_size == 3
