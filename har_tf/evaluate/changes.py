@@ -5,7 +5,7 @@ Changes in time are which frames of the clip are shown: int (T,) for a clip of T
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -88,6 +88,13 @@ def read_at_speed(path: str | PathLike, reading: Mapping[str, Any], speed: float
     _, indices = read_sampled(path, **{**reading, "size": (16, 16)})
     wanted = at_speed(indices, probe(path).frames, speed)
     return read_frames(path, wanted, reading["size"], fit=reading.get("fit", "stretch"))
+
+
+def from_videos(
+    paths: Sequence[str | PathLike | None], reading: Mapping[str, Any]
+) -> Callable[[int, float], np.ndarray | None]:
+    """(row, speed) -> that clip at that speed, see `read_at_speed`; None of a clip without a path."""
+    return lambda row, speed: None if paths[row] is None else read_at_speed(paths[row], reading, speed)
 
 
 def mirrored(clip: np.ndarray) -> np.ndarray:

@@ -192,9 +192,9 @@ def _bright(clip, more, _):
 
 
 def _contrast(clip, share, _):
-    pixels = _shares(clip)
-    mean = pixels.mean(axis=(0, 1, 2))
-    return _bytes((pixels - mean) * share + mean)
+    mean = clip.mean(axis=(0, 1, 2)) / 255
+    table = _bytes((np.arange(256)[:, None] / 255 - mean) * share + mean)  # (256, 3)
+    return cv2.LUT(clip.reshape(len(clip), -1, 3), table[None]).reshape(clip.shape)
 
 
 def _fog(clip, amount, rng):

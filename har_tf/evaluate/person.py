@@ -83,8 +83,8 @@ def filled(clip: np.ndarray, hole: np.ndarray, fill: str = "blur") -> np.ndarray
     Args:
         clip: uint8 (T, H, W, 3).
         hole: bool (H, W).
-        fill: "blur", the pixels around weighted by their nearness; "mean", their mean colour through the clip; or
-            "inpaint", Telea's method, which goes on with lines.
+        fill: "blur", a smooth mixture of the pixels around, the nearer the more; "mean", their mean colour through the
+            clip; or "inpaint", Telea's method, which goes on with lines.
 
     Returns:
         uint8 (T, H, W, 3); mid-grey where the hole is the whole frame.
@@ -99,14 +99,30 @@ def filled(clip: np.ndarray, hole: np.ndarray, fill: str = "blur") -> np.ndarray
     if fill == "mean":
         result[:, hole] = np.rint(mean)
         return result
-    sigma = min(hole.shape) / 16
-    weights = cv2.GaussianBlur((~hole).astype(np.float32), (0, 0), sigma)[..., None]
-    least = np.float32(1e-3)  # far within the hole the mean stands
-    for frame, filling in zip(clip, result, strict=True):
-        around = cv2.GaussianBlur(np.where(hole[..., None], 0, frame).astype(np.float32), (0, 0), sigma)
-        blurred = (around + least * mean) / (weights + least)
-        filling[hole] = np.rint(blurred)[hole]
+    for filling in result:
+        filling[hole] = np.rint(_grown(filling, hole, mean))[hole]
     return result
+
+
+def _grown(frame: np.ndarray, hole: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """A frame with smooth colours in its hole, by pulling and pushing (Gortler et al. 1996, section 3.4).
+
+    The pixels around are averaged to ever coarser frames, until no hole is left; going back, each level keeps what it
+    knows and takes the rest from the coarser one.
+    """
+    known = (~hole).astype(np.float32)[..., None]
+    levels = [(frame * known, known)]
+    while min(hole.shape) >> len(levels) > 0:
+        colours, known = (np.atleast_3d(cv2.pyrDown(of)) for of in levels[-1])
+        surer = np.minimum(1, 4 * known) / np.maximum(known, 1e-6)  # a quarter of the pixels tells the colour
+        levels.append((colours * surer, known * surer))
+    colours = np.broadcast_to(mean.astype(np.float32), levels[-1][0].shape)
+    for known_colours, known in reversed(levels):
+        height, width = known.shape[:2]
+        if colours.shape[:2] != (height, width):
+            colours = cv2.pyrUp(colours, dstsize=(width, height))
+        colours = known_colours + (1 - known) * colours
+    return colours
 
 
 def on_background(clip: np.ndarray, masks: np.ndarray, background: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from har_tf.evaluate import changes, person
-from har_tf.evaluate.bootstrap import Bootstrap, wilson
+from har_tf.evaluate.bootstrap import Bootstrap, clusters_of, wilson
 from har_tf.evaluate.comparison import Verdict
 from har_tf.evaluate.corruptions import CORRUPTIONS, STRENGTHS, check, corrupt
 from har_tf.evaluate.paired import Difference, Mean, difference, mean_of
@@ -42,6 +42,7 @@ PERSON = (
 CHANGES = TIME + PLACE + PERSON
 UNTOUCHED = "untouched"
 MARGIN = 0.05  # a loss of accuracy that would matter
+LEFT = 0.25  # of a frame that a hole must leave for there to be a background
 BLIND = 1e-3  # probabilities that move less than this do not move
 
 Clips = np.ndarray | Callable[[np.ndarray], np.ndarray]
@@ -78,14 +79,17 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self):
-        unknown = [name for name in self.changes if name not in CHANGES]
-        if unknown:
-            raise ValueError(f"changes are {', '.join(CHANGES)}. Received: {unknown[0]!r}")
+        if not set(self.changes) <= set(CHANGES):
+            unknown = next(name for name in self.changes if name not in CHANGES)
+            raise ValueError(f"changes are {', '.join(CHANGES)}. Received: {unknown!r}")
+        for of in (self.changes, self.corruptions, self.strengths):
+            if len(set(of)) < len(of):
+                raise ValueError(f"each is measured once. Received: {', '.join(map(str, of))}")
         for name in self.corruptions:
             for strength in self.strengths:
                 check(name, strength)
-        if 0 in self.strengths:
-            raise ValueError(f"strengths are 1 to 5. Received: {self.strengths}")
+        if 0 in self.strengths or (self.corruptions and not self.strengths):
+            raise ValueError(f"strengths are some of 1 to 5. Received: {self.strengths}")
         if self.draws < 1 or self.fill not in person.FILLS:
             raise ValueError(
                 f"draws is at least 1, fill one of {', '.join(person.FILLS)}. Received: {self.draws}, {self.fill!r}"
@@ -181,7 +185,8 @@ class Background:
         other: accuracy with the same hole in a clip of another class and recording: what the hole itself tells.
         own: accuracy without the person minus `other`: BETTER where the background tells the class.
         reads: YES where `own` is BETTER; NO where that it is more than `MARGIN` is ruled out.
-        clips: with a box.
+        clips: with a box whose hole leaves a background, at least the share `LEFT` of the frame.
+        covered: with a box whose hole does not; they do not count here.
         hole: mean share of the frame that is filled in.
         overlap: mean share of the hole elsewhere that still hides what the person's hole hides.
     """
@@ -197,6 +202,7 @@ class Background:
     own: Difference | None
     reads: Needs
     clips: int
+    covered: int
     hole: float
     overlap: float
 
@@ -334,10 +340,11 @@ class Reliance:
         reads = Needs.NOT_MEASURED
         if told is not None and told.clips:
             # What the background adds is what it would lose without it.
-            reads = _verdict(-told.mean, _turned(told.interval), told.verdict == Verdict.BETTER, told.clips)
+            reads = _verdict(_turned(told.interval), told.verdict == Verdict.BETTER, told.clips)
         return Background(
             effect.accuracy, effect.untouched, effect.left, effect.left_interval, _commonest(self.labels[rows]), hole,
-            lost, other, told, reads, len(rows), float(self.hole[rows].mean()),
+            lost, other, told, reads, len(rows),
+            int((~np.isnan(self.hole)).sum()) - len(rows), float(self.hole[rows].mean()),
             float(self.overlap[rows].mean()),
         )  # fmt: skip
 
@@ -440,9 +447,10 @@ class Reliance:
         answered = self.untouched.classes[0, found.rows]
         left, left_interval = _ratio(right, before, groups, bootstrap)
         probability = found.probability.mean(axis=0) - self.untouched.probability[0, found.rows]
+        everything = len(right) == len(self.labels) and bootstrap == self.bootstrap
         return Effect(
             mean_of(right, groups, bootstrap),
-            mean_of(before, groups, bootstrap),
+            self.accuracy if everything else mean_of(before, groups, bootstrap),
             lost,
             mean_of((found.classes != answered).mean(axis=0), groups, bootstrap),
             left,
@@ -640,10 +648,10 @@ class _Batch:
         self.overlap[boxed] = [(a & b).sum() / a.sum() for a, b in zip(holes, moved, strict=True)]
         fill = self.plan.fill
 
-        if "background" in asked:
-            yield "background", 0, boxed, _all(person.filled, clips, holes, fill)
-        if "hole elsewhere" in asked:
-            yield "hole elsewhere", 0, boxed, _all(person.filled, clips, moved, fill)
+        rest = np.flatnonzero(self.hole[boxed] <= 1 - LEFT)
+        for name, hidden in (("background", holes), ("hole elsewhere", moved)):
+            if name in asked and len(rest):
+                yield name, 0, boxed[rest], _all(person.filled, clips[rest], [hidden[i] for i in rest], fill)
         if {"person on stripes", "person on stripes, one frame"} & set(asked):
             rows = self.rows[boxed]
             striped = [person.stripes(shape[1:], self.scene.rng(row, "stripes")) for row in rows]
@@ -695,11 +703,11 @@ def _needs(lost: Difference) -> Needs:
     """YES where a loss is shown; NO where one of more than `MARGIN` is ruled out."""
     if lost.mean is None:
         return Needs.NOT_MEASURED
-    return _verdict(lost.mean, lost.interval, lost.verdict == Verdict.WORSE, lost.clips)
+    return _verdict(lost.interval, lost.verdict == Verdict.WORSE, lost.clips)
 
 
-def _verdict(mean: float, interval: tuple[float, float] | None, shown: bool, clips: int) -> Needs:
-    """Of a loss, negative. An interval of clips that all agree is a point, which few clips do not warrant."""
+def _verdict(interval: tuple[float, float] | None, shown: bool, clips: int) -> Needs:
+    """Of a loss, which is negative. An interval of clips that all agree is a point, which few clips do not warrant."""
     if shown:
         return Needs.YES
     if interval is None or interval[0] < -MARGIN or wilson(0, clips)[1] > MARGIN:
@@ -715,9 +723,7 @@ def _ratio(right, before, groups, bootstrap: Bootstrap) -> tuple[float | None, t
     """Accuracy over accuracy untouched, and the interval of it."""
     if not before.any():
         return None, None
-    _, clusters = np.unique(
-        [f"in {g}" if g is not None else f"alone {i}" for i, g in enumerate(groups)], return_inverse=True
-    )
+    clusters = clusters_of(groups, len(right))
     means = bootstrap.means(np.stack([right, before], axis=1), np.ones(len(right)), clusters)
     there = means[:, 1] > 0  # a resample may hold no clip that was right
     (interval,) = bootstrap.intervals(means[there, :1] / means[there, 1:], clusters)

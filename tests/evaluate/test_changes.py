@@ -47,7 +47,9 @@ def test_a_video_is_read_at_another_speed(tmp_path, make_video, numbered, number
     reading = {"num_frames": 8, "size": (48, 64), "sampling": "uniform", "fit": "stretch", "by": "frame"}
     # The clip: 0, 4, ..., 28. Half the speed: places 1.75, 2.25, ... of it, so frames 7, 9, ..., 21.
     assert numbers(changes.read_at_speed(path, reading, 0.5)) == [7, 9, 11, 13, 15, 17, 19, 21]
-    assert numbers(changes.read_at_speed(path, reading, 2)) == [0, 0, 2, 10, 18, 26, 28, 28]
+    at_speed = changes.from_videos([None, path], reading)
+    assert at_speed(0, 2) is None
+    assert numbers(at_speed(1, 2)) == [0, 0, 2, 10, 18, 26, 28, 28]
 
 
 def test_places():

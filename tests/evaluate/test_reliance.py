@@ -142,6 +142,18 @@ def test_what_reads_the_background_is_caught_and_what_reads_the_person_is_not():
     assert found.effects["person elsewhere"].accuracy.mean == 1
 
 
+def test_a_hole_that_leaves_no_background_tells_nothing_of_it():
+    clips, bright, boxes = scenes(12)
+    boxes[4] = {0: np.array([[0, 0, 16, 13]])}  # 13 of 16 rows; up to 12 leave a quarter
+    boxes[7] = {0: np.array([[0, 0, 16, 12]])}
+    plan = Plan(("background", "other background", "person on stripes"), ())
+    found = study(reads_light, clips, bright[:, 0], boxes=boxes, plan=plan)
+    assert 4 not in found.answers["background"].rows
+    assert 7 in found.answers["background"].rows
+    assert 4 in found.answers["person on stripes"].rows
+    assert (found.background.clips, found.background.covered, found.background.own.clips) == (11, 1, 11)
+
+
 def test_masks_in_place_of_boxes_and_clips_that_have_neither():
     clips, bright, boxes = scenes(12)
     labels = bright[:, 0]
@@ -264,7 +276,15 @@ def test_what_does_not_fit_together(wrong, words):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"changes": ("upside down",)}, {"corruptions": ("snow",)}, {"strengths": (0,)}, {"fill": "red"}, {"draws": 0}],
+    [
+        {"changes": ("upside down",)},
+        {"corruptions": ("snow",)},
+        {"strengths": (0,)},
+        {"strengths": ()},
+        {"corruptions": ("dark", "dark")},
+        {"fill": "red"},
+        {"draws": 0},
+    ],
 )
 def test_plans_that_cannot_be_made(wrong):
     with pytest.raises(ValueError, match="Received"):
