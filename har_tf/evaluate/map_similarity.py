@@ -152,9 +152,9 @@ class Originals:
             / np.maximum(np.maximum(own.top.sum(axis=1), other.top.sum(axis=1)), 1),
         }
         values = {name: np.where(own.shown, np.where(empty, 0, each), np.nan) for name, each in found.items()}
-        if own.signed is not None and other.signed is not None:
-            has_ranks = own.signed.any(axis=1)
-            values[SIGNED_RANK] = np.where(has_ranks, (own.signed * other.signed).sum(axis=1), np.nan)
+        if own.signed is not None:
+            signed = other.ranks if other.signed is None else other.signed
+            values[SIGNED_RANK] = np.where(own.signed.any(axis=1), (own.signed * signed).sum(axis=1), np.nan)
         return values, empty
 
 
@@ -174,8 +174,7 @@ class _Parts:
         self.shown = self.maps.any(axis=(1, 2, 3))
         flat = self.maps.reshape(len(maps), -1)
         count = max(1, round(top * flat.shape[1]))
-        least = np.partition(flat, -count, axis=1)[:, [-count]]
-        self.top = (flat >= least) & (flat > 0)
+        self.top = np.stack([_largest(clip, count) for clip in flat])
         self.ranks = _ranks(flat)
         self.signed = None if signed is None else _ranks(np.reshape(signed, (len(maps), -1)))
 
@@ -240,6 +239,13 @@ def _ssim(x: np.ndarray, y: np.ndarray) -> float:
     covariance = blurred(x * y) - product
     alike = (2 * product + 0.01**2) * (2 * covariance + 0.03**2)
     return float((alike / ((squares + 0.01**2) * (variances + 0.03**2))).mean(dtype=np.float64))
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """bool (P,): the largest values, all that are as large as the last of so many; 0 is none of them."""
+    positive = values[values > 0]  # to select among many equal values, such as zeros, takes 20 times as long
+    least = np.partition(positive, -count)[-count] if len(positive) > count else np.float32(0)
+    return (values >= least) & (values > 0)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 from har_tf import devices
 from har_tf.evaluate.bootstrap import Bootstrap
 from har_tf.evaluate.map_similarity import MapComparison, Originals, Outcome, Similarity
-from har_tf.models.flatten import check_answers, flat, with_graph
+from har_tf.models.flatten import check_answers, cloned, flat, with_graph
 from har_tf.models.logits import probabilities
 from har_tf.models.saving import as_here
 from har_tf.progress import progress
@@ -103,6 +103,7 @@ def measure(
     clips: np.ndarray,
     explain: Explain,
     class_index=None,
+    original: Mapping[str, object] | None = None,
     groups: Sequence[str | None] | None = None,
     steps: int = 8,
     independent: bool = True,
@@ -113,18 +114,19 @@ def measure(
 ) -> Randomization:
     """Explains clips again and again while layers become random, and compares the maps with the trained network's.
 
-    The model is not touched: a copy of it gets random weights, and one explanation more than there are points. The copy
-    keeps its compiled graph, as only the values of its weights change. A layer's random weights are those that it would
-    start its training with: drawn by its own initialisers, so that a BatchNormalization has a scale of 1 and the
-    statistics 0 and 1. Where that would be one number for a whole matrix, which hands on nothing, or would change
-    nothing, the trained numbers are shuffled. Layers that scale pixels (`Normalization`) have learned nothing and stay.
+    The model is not touched: a copy of it gets random weights. It keeps its compiled graph, as only the values of its
+    weights change. A layer's random weights are those that it would start its training with: drawn by its own
+    initialisers, so that a BatchNormalization has a scale of 1 and the statistics 0 and 1. Where that would be one
+    number for a whole matrix, which hands on nothing, or would change nothing, the trained numbers are shuffled. Layers
+    that scale pixels (`Normalization`) have learned nothing and stay.
 
     Args:
         model: of one input.
         clips: uint8 (N, T, H, W, 3), two or more.
-        explain: makes the maps of the methods, for the model that it is given: `explain.by_method` with its methods.
-            It is called with positional arguments; equal models must be explained alike.
+        explain: (model, clips, class_index) -> {method's name: `Explanation` or maps (N, T, H, W)}, of the model that
+            it is given, such as `explain.by_method` gives. It is called once a point and once or twice before.
         class_index: int (N,), the classes to explain; None: those that the trained model answers.
+        original: what `explain` gave for the trained model and these classes, where that is at hand.
         groups: the recording of each clip; None: every clip stands alone.
         steps: points of a curve at most; each point takes an equal number of the layers that have weights.
         independent: whether parts are made random alone as well, which takes as long again.
@@ -133,7 +135,8 @@ def measure(
         top, bootstrap: as in `map_similarity.Originals`.
 
     Raises:
-        ValueError: no layer has weights, fewer than two clips, `steps` or `draws` below 1, or a model without a graph.
+        ValueError: no layer has weights, fewer than two clips, `steps` or `draws` below 1, a model without a graph, or
+            other methods for one network than for another.
     """
     if min(steps, draws) < 1:
         raise ValueError(f"steps and draws are 1 or more. Received: {steps=}, {draws=}")
@@ -148,9 +151,14 @@ def measure(
     originals = {}
 
     def compared() -> dict[str, tuple]:
-        return {name: originals[name].values(found) for name, found in explain(copy.model, clips, class_index).items()}
+        made = explain(copy.model, clips, class_index)
+        if made.keys() != originals.keys():
+            raise ValueError(f"every network has the same methods. Received: {list(originals)}, then {list(made)}")
+        return {name: originals[name].values(found) for name, found in made.items()}
 
-    for name, found in explain(model, clips, class_index).items():
+    if original is None:
+        original = explain(copy.model, clips, class_index)
+    for name, found in original.items():
         originals[name] = Originals(found, groups, top, bootstrap)
     blocks = copy.blocks
     cascading, alone = [[] for _ in blocks], [[] for _ in blocks]
@@ -198,10 +206,8 @@ class _Copy:
     """
 
     def __init__(self, model: keras.Model, clips: np.ndarray, parts: int):
-        self._source = keras.Model(model.input, model.output, name=model.name)  # without optimiser
-        self._trained = model.get_weights()
+        self._source, self._trained = model, flat(model).get_weights()
         self.model = self._clone()
-        self.model.loss = getattr(model, "loss", None)  # says what its answers are
         self.model.set_weights(self._trained)
         check_answers(model, self.model, clips[:1])
         layers = [layer for layer in _layers(flat(self.model)) if self._own(layer)]
@@ -230,7 +236,7 @@ class _Copy:
 
     def _clone(self) -> keras.Model:
         with devices.by_itself():
-            return as_here(keras.models.clone_model(self._source))
+            return as_here(cloned(self._source))
 
     def _own(self, layer) -> list:
         if isinstance(layer, keras.layers.Normalization):

@@ -116,6 +116,27 @@ def flatten(model: keras.Model, shapes: Sequence[tuple] | None = None) -> keras.
     return made
 
 
+def cloned(model: keras.Model) -> keras.Model:
+    """A flat graph of the same layers anew, with weights that their initialisers draw, in the order of the flat ones.
+
+    It has no optimiser. Its feature maps have the names of the model's.
+    """
+    graph = own_graph(flat(model))
+    graph = keras.Model(graph._inputs_struct, graph._outputs_struct, name=model.name)
+    copy = keras.models.clone_model(graph)
+    copy.loss = getattr(model, "loss", None)  # which says what its answers are
+    paths = _paths.get(flat(model))
+    if paths is not None:
+        nodes = [[x for depth in sorted(g._nodes_by_depth) for x in g._nodes_by_depth[depth]] for g in (graph, copy)]
+        pairs = (zip(*(node.outputs for node in twins), strict=True) for twins in zip(*nodes, strict=True))
+        twin = {id(own): other for pair in pairs for own, other in pair}
+        _paths[copy] = _Paths(
+            {id(other): paths.makers[own] for own, other in twin.items() if own in paths.makers},
+            {path: twin[id(own)] for path, own in paths.ends.items() if id(own) in twin},
+        )
+    return copy
+
+
 def with_graph(model: keras.Model, clips) -> keras.Model:
     """The model itself, or of a subclassed one the flat graph on clips of this size, which is made once.
 

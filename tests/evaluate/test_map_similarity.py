@@ -42,6 +42,13 @@ def test_ranks_and_overlap_by_hand():
     assert values(CUBE, CUBE[:, ::-1, ::-1, ::-1])[RANK] == pytest.approx(-1)
 
 
+def test_spearman_is_that_of_quantus():
+    maps = np.random.default_rng(0).random((3, 16, 16)) ** 3
+    maps[1, 5, 2] = 2
+    found = Originals(maps[:2, None]).values((maps[:2] + maps[1:])[:, None])[0][RANK]
+    assert found == pytest.approx([0.761826218814374, 0.6902301728084228]), "correlation_spearman of Quantus 0.6.0"
+
+
 def test_fewer_pixels_count_where_fewer_are_positive():
     one, two_of = np.zeros((1, 2, 2, 2)), np.zeros((1, 2, 2, 2))
     one[0, 0, 0, 0] = two_of[0, 0, 0, 0] = two_of[0, 1, 1, 1] = 1
@@ -72,6 +79,9 @@ def test_signs_are_compared_beside_sizes():
     signed = CUBE * [1, -1]
     found = values(signed, -signed)
     assert found[SIGNED_RANK] == pytest.approx(-1) and found[RANK] == pytest.approx(1)
+    assert values(signed, CUBE)[SIGNED_RANK] == pytest.approx(spearmanr(signed.ravel(), CUBE.ravel())[0]), (
+        "also where the other has no negative value"
+    )
     coarse = np.random.default_rng(0).normal(size=(2, 1, 2, 3))
     explanation = SimpleNamespace(maps=two(CUBE), signed=coarse)  # as `Explanation`, whose signs are the tap's size
     other = SimpleNamespace(maps=two(CUBE), signed=coarse**3)

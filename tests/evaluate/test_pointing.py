@@ -16,6 +16,18 @@ def of_clip(clip, boxes):
     return [[float(by_axis[axis][0]) for axis in AXES] for by_axis in (found.pointing, found.energy)]
 
 
+def test_on_single_frames_quantus_finds_the_same():
+    # PointingGame and RelevanceMassAccuracy of Quantus 0.6.0, with neither abs nor normalise.
+    maps = np.random.default_rng(0).random((3, 16, 16)) ** 3
+    maps[1, 5, 2] = 2
+    boxes = [{0: np.array([box])} for box in ((1, 2, 6, 7), (0, 0, 4, 8), (3, 3, 16, 5))]
+    found = pointing(maps[:, None], boxes)
+    for axis in ("space", "both"):
+        assert found.pointing[axis].tolist() == [0, 1, 0]
+        assert found.energy[axis] == pytest.approx([0.10426737544585783, 0.15011803165581705, 0.06416086702225965])
+    assert np.isnan(found.energy["time"]).all()
+
+
 def test_a_box_in_one_frame():
     # Frame 0: the 4 is in the box, and 5 of 8. It has the larger sum, 8 of 12. Of the clip 5 of 12 are in the box.
     assert of_clip(CLIP, {0: LEFT}) == [[1, 1, 1], pytest.approx([5 / 8, 8 / 12, 5 / 12])]

@@ -94,9 +94,11 @@ def test_classes_stay_those_of_the_trained_network(trained, found):
 
     measure(model, clips, explain, steps=2, independent=False)
     answers = model.predict(clips, verbose=0).argmax(axis=1).tolist()
-    assert asked == [answers] * 4, "the model, the copy, and two points"
-    measure(model, clips, explain, class_index=1, steps=1, independent=False)
-    assert asked[-1] == [1] * 10
+    assert asked == [answers] * 4, "the trained network twice, and two points"
+    original = explain(model, clips, np.array(answers))
+    asked.clear()
+    measure(model, clips, explain, 1, original, steps=1, independent=False)
+    assert asked == [[1] * 10] * 2, "its maps were at hand"
 
 
 def test_the_graph_is_compiled_once_and_the_model_is_not_touched(trained, monkeypatch):
@@ -212,6 +214,8 @@ def test_what_is_refused(trained):
         measure(model, clips, methods, steps=0)
     with pytest.raises(ValueError, match="takes two clips"):
         measure(model, clips[:1], methods)
+    with pytest.raises(ValueError, match=r"\['other'\], then \['Grad-CAM', 'edges', 'frame differences'\]"):
+        measure(model, clips, methods, original={"other": np.ones((10, 4, 16, 24))}, steps=1)
     clip = keras.Input((4, 16, 24, 3), dtype="uint8")
     bare = keras.Model(clip, layers.Softmax()(layers.GlobalAveragePooling3D()(layers.Rescaling(1.0)(clip))))
     with pytest.raises(ValueError, match="no layer with weights"):

@@ -8,8 +8,8 @@ from keras import layers, ops
 
 from har_tf.concepts import tcav
 from har_tf.explain import by_method, cam3d, gradcam, layerwise, sum_gradcam
-from har_tf.models.flatten import flat, flatten
-from har_tf.models.taps import find, taps
+from har_tf.models.flatten import cloned, flat, flatten, with_graph
+from har_tf.models.taps import find, stages, taps
 
 CLIP = (4, 16, 24, 3)
 
@@ -76,6 +76,27 @@ def test_outputs_and_weights_are_those_of_the_model(name):
     np.testing.assert_allclose(one.predict(clips, verbose=0), expected, atol=1e-5)
     assert {id(weight) for weight in one.weights} == {id(weight) for weight in model.weights}
     assert not any(isinstance(layer, keras.Model | layers.TimeDistributed) for layer in one.layers)
+
+
+@pytest.mark.parametrize("name", [*MODELS, "layers of layers", "subclassed"])
+def test_a_clone_has_the_names_and_with_the_weights_the_answers(name):
+    shape = (2, *CLIP)
+    if name == "layers of layers":
+        x = layers.Conv3D(4, 1, name="stem")(start := keras.Input(CLIP))
+        model = keras.Model(start, layers.Dense(2)(layers.GlobalAveragePooling3D()(Block(name="block")(x))))
+    elif name == "subclassed":
+        model = with_graph(Subclassed(), np.zeros(shape, "float32"))
+    else:
+        model = MODELS[name]()
+        shape = (2, *model.input_shape[1:])
+    clips = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
+    copy, kept = cloned(model), model.get_weights()
+    assert [tap.name for tap in taps(copy)] == [tap.name for tap in taps(model)]
+    assert [tap.name for tap in stages(copy)] == [tap.name for tap in stages(model)]
+    copy.set_weights(flat(model).get_weights())
+    np.testing.assert_allclose(copy(clips), model(clips), atol=1e-5)
+    copy.set_weights([0 * weight for weight in copy.get_weights()])
+    assert all(np.array_equal(*pair) for pair in zip(model.get_weights(), kept, strict=True))
 
 
 def test_inner_maps_are_taps_of_the_model_itself():
