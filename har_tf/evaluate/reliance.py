@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -515,11 +517,14 @@ def study(
     if batch_size < 1:
         raise ValueError(f"batch_size is at least 1. Received: {batch_size}")
     groups = tuple(groups) if groups is not None else (None,) * count
-    scene = _Scene(clips, labels, groups, boxes, masks, plan, at_speed)
     found: dict[tuple[str, int], list] = {}
     hole, overlap, from_video = np.full(count, np.nan), np.full(count, np.nan), np.zeros(count, bool)
 
-    with progress("what the model relies on", count * plan.passes, "clips") as advance:
+    with (
+        progress("what the model relies on", count * plan.passes, "clips") as advance,
+        ThreadPoolExecutor() as threads,  # OpenCV, NumPy and FFmpeg work side by side
+    ):
+        scene = _Scene(clips, labels, groups, boxes, masks, plan, at_speed, threads)
         for start in range(0, count, batch_size):
             batch = _Batch(scene, np.arange(start, min(start + batch_size, count)))
             before = None
@@ -551,9 +556,9 @@ def study(
 class _Scene:
     """Everything that changes are made of."""
 
-    def __init__(self, clips, labels, groups, boxes, masks, plan, at_speed):
+    def __init__(self, clips, labels, groups, boxes, masks, plan, at_speed, threads):
         self.clips, self.labels, self.groups, self.boxes, self.masks = clips, labels, groups, boxes, masks
-        self.plan, self.at_speed = plan, at_speed
+        self.plan, self.at_speed, self.threads = plan, at_speed, threads
         # With masks who has one is known when they are read; a donor without any is a background as it is.
         self.boxed = np.array([bool(found) and any(map(len, found.values())) for found in boxes or ()], bool)
         self.people = np.flatnonzero(self.boxed) if masks is None else np.arange(len(labels))
@@ -611,8 +616,8 @@ class _Batch:
             yield "centre", 0, every, np.stack([changes.centre(clip) for clip in self.clips])
         for name, strength in self.plan.corrupted:
             seeds = [(self.plan.seed, int(row)) for row in self.rows]
-            clips = [corrupt(clip, name, strength, seed) for clip, seed in zip(self.clips, seeds, strict=True)]
-            yield key_of(name, strength), 0, every, np.stack(clips)
+            clips = self.scene.threads.map(corrupt, self.clips, repeat(name), repeat(strength), seeds)
+            yield key_of(name, strength), 0, every, np.stack(list(clips))
         yield from self._of_persons([name for name in asked if name in PERSON])
 
     def _in_time(self, place: int, name: str, draw: int) -> np.ndarray:

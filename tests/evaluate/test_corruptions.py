@@ -1,6 +1,7 @@
 """Corruptions: each does what it says, no strength leaves a clip better than the one before, and seeds settle all."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,16 @@ def numbered(frames):
 def test_there_are_fifteen_of_five_strengths():
     assert len(CORRUPTIONS) == 15
     assert {len(corruption.values) for corruption in CORRUPTIONS.values()} == {len(STRENGTHS)} == {5}
+
+
+def test_the_table_of_the_documentation_is_theirs():
+    text = (Path(__file__).parents[2] / "docs" / "reliance.md").read_text()
+    for corruption in CORRUPTIONS.values():
+        values = (
+            " / ".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in corruption.values
+        )
+        cells = (corruption.name, ", ".join(values), corruption.unit, corruption.source or "chosen here")
+        assert f"| {' | '.join(cells)} |" in text
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
