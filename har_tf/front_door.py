@@ -1,7 +1,7 @@
 """The front door: `har.load` and `har.train`, from videos to a classifier and its report in two calls."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from har_tf import datasets, experiment
@@ -101,7 +101,7 @@ def train(
     recipe, out, options = recipe or Training(), Path(out), dict(options or {})
     devices, augment = devices or Devices(), (augmentation or Augmentation()).augment()
     devices.begin()
-    trainer = recipe.trainer(augment)
+    trainer = replace(recipe.trainer(augment), calibrate=True)
     check_writable(out)
     dataset = data if isinstance(data, ActionDataset) else datasets.load(data)
     protocol = protocol or experiment.strictest_protocol(dataset)
@@ -126,7 +126,7 @@ def train(
         outcome = trainer.train(chosen, parts, run.training, seed, **options)
         classifier = Classifier.load(run.keep(run.training / "model.keras"))
         run.keep(run.training / "history.csv")
-        answered = ClipPredictions(outcome.model, outcome.test, outcome.probabilities)
+        answered = ClipPredictions(outcome.model, outcome.test, outcome.calibrated)
         results = {
             "dataset": {"name": dataset.name, "classes": list(dataset.class_names), "clips": len(dataset),
                         "skipped": len(prepared.skipped), "notes": list(dataset.notes)},

@@ -19,12 +19,14 @@ import tensorflow as tf
 from har_tf import __version__, devices, leader, pipeline, training
 from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.records import VideoRecord
-from har_tf.evaluate import classification
+from har_tf.evaluate import calibration, classification
+from har_tf.evaluate.calibration import Calibration, NotFitted
 from har_tf.evaluate.classification import ClassificationReport
 from har_tf.models import backbones, saving
 from har_tf.models.building import classifier
 from har_tf.models.frozen import front_of, head_of
 from har_tf.models.fusion_gru import frame_encoder, frame_size_of
+from har_tf.models.logits import log_probabilities
 from har_tf.models.saving import save_model, save_weights
 from har_tf.names import say
 from har_tf.store import features
@@ -111,7 +113,11 @@ class Parts:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A trained model and what it answered on the test clips, (N, C) probabilities; `folder` has its files."""
+    """A trained model and what it answered on the test clips, (N, C) probabilities; `folder` has its files.
+
+    Of a `Trainer` that calibrates, `calibration` is what its file has, and `effect` what
+    `har_tf.evaluate.calibration.effect` found on the test clips.
+    """
 
     model: keras.Model
     history: History
@@ -119,6 +125,15 @@ class Outcome:
     probabilities: np.ndarray
     test: Part
     folder: Path
+    calibration: Calibration | None = None
+    effect: Mapping[str, Any] | None = None
+
+    @property
+    def calibrated(self) -> np.ndarray:
+        """float32 (N, C), the probabilities on the test clips as the saved model gives them."""
+        if self.calibration is None:
+            return self.probabilities
+        return self.calibration.probabilities(np.log(np.maximum(self.probabilities, np.finfo(np.float32).tiny)))
 
     def as_dict(self) -> dict:
         """What was measured, as `results.json` has it."""
@@ -128,6 +143,7 @@ class Outcome:
             "seconds": round(self.history.seconds, 1),
             "history": self.history.epochs,
             **self.report.as_dict(),
+            **({} if self.effect is None else {"probabilities": self.effect}),
         }
 
 
@@ -190,12 +206,15 @@ class Trainer:
         batch_size: clips a batch.
         augment: random changes to the training clips.
         beam: options of an Apache Beam pipeline that computes what frozen layers give, see `features.outputs`.
+        calibrate: whether a temperature is fitted on the validation clips and kept in the model's file. On these the
+            epoch was chosen too, so that it is a little low.
     """
 
     recipe: TrainingRecipe
     batch_size: int
     augment: pipeline.Augment | None
     beam: Sequence[str] | None = None
+    calibrate: bool = False
     _stored: dict = field(default_factory=dict, init=False, repr=False)  # widest model and clips -> front, its store
 
     def train(self, named: Buildable, parts: Parts, folder: Path, seed: int = 0, **options: Any) -> Outcome:
@@ -273,14 +292,20 @@ class Trainer:
             **({"engine": "jax"} if devices.under_jax() else {}),
         }
         file = folder / "model.keras"
-        several = devices.worker()
+        origin, several = provenance(about, file), devices.worker()
+        fitted = effect = None
+        if self.calibrate:
+            fitted, reason = _fitted(learner, whole, parts.validation, fed.validation, origin)
+            scores = log_probabilities(learner, probabilities)
+            effect = calibration.effect(scores, tested.labels, tested.groups, fitted, reason)
         if several is None or several.index == 0:
-            save_model(model, file, known.class_names, parts.clip, provenance(about, file))
+            told = fitted and fitted.as_dict()
+            save_model(model, file, known.class_names, parts.clip, origin, told)
         if several and several.index == 0:
             with devices.by_itself():  # the others do not take part in what is done with it
                 model, _ = saving.load_model(file)
         report = classification.report(tested.labels, probabilities, tested.class_names)
-        return Outcome(model, history, report, probabilities, test, folder)
+        return Outcome(model, history, report, probabilities, test, folder, fitted, effect)
 
     def _on_frozen(
         self, named: Buildable, model: keras.Model, parts: Parts, options: Mapping[str, Any]
@@ -316,6 +341,27 @@ class Trainer:
         return head_of(front, stored, f"features_{store.backbone}"), Parts(
             *map(of, (clips, parts.validation, parts.test))
         )
+
+
+def _fitted(
+    learner: keras.Model,
+    whole: Callable[[Part], tf.data.Dataset],
+    validation: Part | None,
+    fed: Part | None,
+    origin: Mapping[str, Any],
+) -> tuple[Calibration | None, str | None]:
+    """(the temperature that the validation clips give, None), or (None, why they give none); `fed` is what is learned
+    from of them, in batches of `whole`."""
+    if validation is None:
+        return None, "there are no validation clips"
+    clips = _clips(validation)
+    with pipeline.errors_as_raised():
+        scores = log_probabilities(learner, devices.predict(learner, whole(fed))[: len(clips)])
+    about = {name: origin[name] for name in ("date", "har_tf")} | {"epoch": "chosen on the same clips"}
+    try:
+        return calibration.fit(scores, clips.labels, clips.groups, about=about), None
+    except NotFitted as error:
+        return None, str(error)
 
 
 def train_on_frames(backbone: str, parts: Parts, epochs: int, folder: Path, frame_size: int | None = None) -> Path:

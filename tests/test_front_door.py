@@ -50,6 +50,7 @@ def test_clips_of_one_recording_stay_together_and_the_split_is_audited(trained):
     assert results["overlap"]["near_identical"] is not None, "looked for"
     assert results["clips"]["test"] == len(trained.test) == 10
     assert sum(results["clips"].values()) == 60
+    assert "at least 20 clips" in results["model"]["probabilities"]["not_fitted"]
 
 
 def test_the_classifier_gives_the_measured_accuracy_on_the_files(trained):

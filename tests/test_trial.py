@@ -2,7 +2,7 @@
 
 import importlib.util
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from har_tf import datasets, trial
+from har_tf.classifier import Classifier
+from har_tf.evaluate.calibration import Calibration
+from har_tf.evaluate.reliability import measure
 from har_tf.experiment import Training
 from har_tf.models import saving
 from har_tf.trial import Parts, provenance, run_rows
@@ -153,3 +156,39 @@ def test_a_frozen_network_is_computed_once_and_learns_the_same(tmp_path, monkeyp
     with pytest.raises(RuntimeError, match="answers otherwise than its head on stored numbers"):
         trainer.train(Small(), parts, tmp_path / "apart", 1)
     assert not (tmp_path / "apart" / "model.keras").exists()
+
+
+def test_a_temperature_of_the_validation_clips_is_kept_in_the_file(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(64):  # two classes that overlap
+        path = tmp_path / "videos" / ("dark", "bright")[number % 2] / f"v_{number:02d}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        light = int(np.clip(rng.normal((110, 140)[number % 2], 25), 0, 255))
+        write_video(path, np.full((6, 16, 16, 3), light, "uint8"))
+    dataset = datasets.load(tmp_path / "videos")
+    prepared = datasets.prepare(dataset, tmp_path / "prepared", 4, (16, 16), workers=0)
+    records = sorted(dataset.records, key=lambda record: record.path.name)  # the classes in turns
+    parts = Parts.of(prepared, records[:16], records[16:48], records[48:])
+    trainer = Training(epochs=4, learning_rate=0.1, batch_size=8).trainer()
+    plain = trainer.train(Small(), parts, tmp_path / "plain", 1)
+    assert "probabilities" not in plain.as_dict() and plain.calibrated is plain.probabilities
+    found = replace(trainer, calibrate=True).train(Small(), parts, tmp_path / "calibrated", 1)
+    np.testing.assert_allclose(found.probabilities, plain.probabilities, atol=1e-5)
+    loaded = Classifier.load(tmp_path / "calibrated" / "model.keras")
+    assert loaded.calibration == found.calibration and found.calibration.clips == 32
+    assert found.calibration.about["date"] == loaded.provenance["date"]
+    answers = loaded.predict(parts.test.read(range(16))).probabilities
+    np.testing.assert_allclose(answers, found.calibrated, atol=1e-5)
+    # The best of all temperatures on the validation clips.
+    scores = np.log(plain.model.predict(parts.validation.read(range(32)), verbose=0).astype(float))
+    losses = [measure(Calibration(found.calibration.temperature * by, 1).probabilities(scores),
+                      parts.validation.labels).log_loss for by in (0.95, 1, 1.05)]  # fmt: skip
+    assert min(losses) == losses[1]
+    effect = found.as_dict()["probabilities"]
+    assert effect["corrected"]["log_loss"] == pytest.approx(measure(answers, parts.test.labels).log_loss, rel=1e-4)
+    assert effect["as_trained"]["accuracy"] == effect["corrected"]["accuracy"] == found.report.accuracy
+    # Without validation clips, or with few, there is none.
+    few = Parts.of(prepared, records[:16], records[16:20], records[48:])
+    told = replace(trainer, calibrate=True).train(Small(), few, tmp_path / "few", 1)
+    assert told.calibration is None and "at least 20 clips. Received: 4" in told.effect["not_fitted"]
+    assert Classifier.load(tmp_path / "few" / "model.keras").calibration is None

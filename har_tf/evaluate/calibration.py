@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from har_tf.evaluate import abstention, conformal
+from har_tf.evaluate import abstention, conformal, reliability
 from har_tf.evaluate.abstention import Abstention
 from har_tf.evaluate.bootstrap import clusters_of
 from har_tf.evaluate.conformal import PredictionSets
@@ -128,6 +128,31 @@ def fit(
     sets = None if coverage is None else conformal.fit(probabilities, labels, groups, coverage)
     threshold = None if precision is None else abstention.choose(probabilities, labels, precision, groups)
     return Calibration(temperature, len(labels), recordings, sets, threshold, found.about)
+
+
+def effect(
+    scores: np.ndarray,
+    labels: Sequence[int],
+    groups: Sequence[str | None] | None = None,
+    fitted: Calibration | None = None,
+    reason: str | None = None,
+) -> dict[str, Any]:
+    """What a calibration does on other clips than it was fitted on, as `results.json` has it.
+
+    Args:
+        scores, labels, groups: of those clips, as in `fit`.
+        fitted: the calibration; None: there is none, for this `reason`.
+
+    Returns:
+        "as_trained" and "corrected", as `reliability.Reliability.as_dict`, "temperature" and "fitted_on"; of no
+        calibration "as_trained" and "not_fitted".
+    """
+    raw = reliability.measure(Calibration(1.0, 0).probabilities(scores), labels, groups).as_dict()
+    if fitted is None:
+        return {"as_trained": raw, "not_fitted": reason}
+    corrected = reliability.measure(fitted.probabilities(scores), labels, groups).as_dict()
+    told = {"temperature": fitted.temperature, "fitted_on": fitted.clips, "about": dict(fitted.about)}
+    return {"as_trained": raw, "corrected": corrected, **told}
 
 
 def _temperature(scores: np.ndarray, labels: np.ndarray) -> float:

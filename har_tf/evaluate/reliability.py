@@ -88,8 +88,8 @@ class Reliability:
     log_loss_by_clip: tuple[float, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as numbers, lists and dicts that `json.dump` takes; tuples become lists there."""
-        return asdict(self)
+        """Everything but the numbers of single clips, as numbers, lists and dicts that `json.dump` takes."""
+        return {name: value for name, value in asdict(self).items() if not name.endswith("_by_clip")}
 
 
 def measure(

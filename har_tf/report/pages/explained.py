@@ -1,7 +1,7 @@
 """Clips that show what a classifier learned: frame strips and overlay videos of right and wrong answers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,11 +61,13 @@ class ClipPredictions:
         names = self.test.class_names
         return sorted(counts, key=lambda row: (-row[1] / row[2], -row[2], names[row[0]]))
 
-    def explanations(self, clips: np.ndarray) -> dict:
-        """What every method and tap shows of clips (B, T, H, W, 3), by name; "" for one that stands by itself."""
+    def explanations(self, clips: np.ndarray, positions: Sequence[int]) -> dict:
+        """What every method and tap shows of the clips (B, T, H, W, 3) at these positions, by name; "" for one that
+        stands by itself. The probabilities are those of `probabilities`."""
         from har_tf.explain.elsewhere import by_method
 
-        return by_method(self.model, clips, self.methods, self.taps or None, **self.options)
+        found, own = by_method(self.model, clips, self.methods, self.taps or None, **self.options), list(positions)
+        return {n: replace(each, probability=self.probabilities[own, each.class_index]) for n, each in found.items()}
 
     def caption(self, position: int) -> str:
         """Such as "Bowling taken for CricketBowling, 0.61 (v_Bowling_g01_c02)"."""
@@ -80,7 +82,7 @@ def frame_strip(answered: ClipPredictions, positions: list[int], path: Path) -> 
     from har_tf.explain import overlay
 
     clips = answered.test.read(positions)
-    explanations = answered.explanations(clips)
+    explanations = answered.explanations(clips, positions)
     painted = {name: overlay(clips, explanation) for name, explanation in explanations.items()}
     rows = []
     for k, position in enumerate(positions):
@@ -239,7 +241,7 @@ def overlay_sections(
         if not positions:
             continue
         clips = test.read(positions)
-        explanations = answered.explanations(clips)
+        explanations = answered.explanations(clips, positions)
         videos = []
         for k, position in enumerate(positions):
             video, label = test.record_paths[position].stem, test.class_names[test.labels[position]]

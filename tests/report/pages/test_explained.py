@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from har_tf.explain import Explanation
 from har_tf.report import plots
 from har_tf.report.pages import explained
 from har_tf.report.pages.explained import ClipPredictions, class_strips
@@ -33,6 +34,12 @@ def answered():
         record_paths=[Path(f"v_{i}.avi") for i in range(8)],
     )  # fmt: skip
     return ClipPredictions(None, test, np.array(SCORES))
+
+
+def explanation(empty, method="Grad-CAM", **settings):
+    """Of class 0, of clips that have evidence or not."""
+    maps = np.where(empty, 0, 1)[:, None, None, None]
+    return Explanation(maps, maps, np.zeros(len(empty), int), maps, maps, method, settings)
 
 
 def test_classes_are_ranked_by_their_share(answered):
@@ -68,10 +75,7 @@ def test_the_overlays_of_all_taps_stand_together(answered, tmp_path, monkeypatch
 
     def by_method(model, clips, methods, taps, **options):
         asked.append((methods, taps, *options.items()))
-        return {
-            name: SimpleNamespace(settings={"tap": tap}, empty=[False] * len(clips))
-            for name, tap in (taps or {"": "last"}).items()
-        }
+        return {name: explanation([False] * len(clips), tap=tap) for name, tap in (taps or {"": "last"}).items()}
 
     monkeypatch.setattr("har_tf.explain.by_method", by_method)
     monkeypatch.setattr("har_tf.explain.overlay", lambda clips, explanation: clips)
@@ -103,8 +107,8 @@ def test_the_overlays_of_all_taps_stand_together(answered, tmp_path, monkeypatch
 
 def test_methods_stand_together(answered, tmp_path, monkeypatch):
     made = {
-        "Sum 3DCAM": SimpleNamespace(method="Sum 3DCAM", settings={"taps": ("conv", "layer1")}, empty=[False, True]),
-        "Grad-CAM M_13": SimpleNamespace(method="Grad-CAM", settings={"tap": "M_13"}, empty=[False, False]),
+        "Sum 3DCAM": explanation([False], "Sum 3DCAM", taps=("conv", "layer1")),
+        "Grad-CAM M_13": explanation([False], tap="M_13"),
     }
     asked, saved = [], []
     monkeypatch.setattr("har_tf.explain.by_method", lambda *args: asked.append(args[2:]) or made)
@@ -113,7 +117,8 @@ def test_methods_stand_together(answered, tmp_path, monkeypatch):
     both = ClipPredictions(None, answered.test, answered.probabilities, {"M": "M_13"}, ("3dcam", "gradcam"))
     explained.overlay_sections(both, tmp_path, 1)
     assert asked == [(("3dcam", "gradcam"), {"M": "M_13"})] * 2
-    assert saved == [made] * 2
+    shown = [{name: each.probability.tolist() for name, each in some.items()} for some in saved]
+    assert shown == [dict.fromkeys(made, [0.9]), dict.fromkeys(made, [0.8])], "as in the captions"
     figure = explained.frame_strip(both, [1], tmp_path / "s.png")
     assert figure.caption == "Every clip above its overlays: Sum 3DCAM at conv + layer1, Grad-CAM at M_13."
 
@@ -162,7 +167,7 @@ def test_overlays_lie_on_the_video_where_it_gives_the_stored_clip_again(answered
 
 
 def test_a_strip_says_where_there_is_no_evidence(answered, tmp_path, monkeypatch):
-    found = SimpleNamespace(settings={"tap": "last"}, empty=[False, True])
+    found = explanation([False, True], tap="last")
     monkeypatch.setattr("har_tf.explain.by_method", lambda *args: {"": found})
     monkeypatch.setattr("har_tf.explain.overlay", lambda clips, explanation: clips)
     rows = []
