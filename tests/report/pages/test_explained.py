@@ -117,8 +117,8 @@ def test_methods_stand_together(answered, tmp_path, monkeypatch):
     both = ClipPredictions(None, answered.test, answered.probabilities, {"M": "M_13"}, ("3dcam", "gradcam"))
     explained.overlay_sections(both, tmp_path, 1)
     assert asked == [(("3dcam", "gradcam"), {"M": "M_13"})] * 2
-    shown = [{name: each.probability.tolist() for name, each in some.items()} for some in saved]
-    assert shown == [dict.fromkeys(made, [0.9]), dict.fromkeys(made, [0.8])], "as in the captions"
+    shown = [(list(some), [each.probability.item() for each in some.values()]) for some in saved]
+    assert shown == [(list(made), [0.9, 0.9]), (list(made), [0.8, 0.8])], "as in the captions"
     figure = explained.frame_strip(both, [1], tmp_path / "s.png")
     assert figure.caption == "Every clip above its overlays: Sum 3DCAM at conv + layer1, Grad-CAM at M_13."
 
