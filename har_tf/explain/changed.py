@@ -75,7 +75,9 @@ def changed_answers(
 
 
 def _compiled(answers: Answers, change, whole, rows, images: bool) -> Callable:
-    signature = [tf.TensorSpec([None] * array.ndim, array.dtype) for array in (*whole, *rows)]
+    # All sizes but the number of rows are known to the model, as when it is given clips.
+    signature = [tf.TensorSpec(array.shape, array.dtype) for array in whole]
+    signature += [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in rows]
     key = change, images, len(whole), *signature
     if key not in answers.compiled:
         run = partial(_answered, answers, _as_taken(change, answers.dtype), images)

@@ -55,6 +55,20 @@ def test_without_a_change_rows_are_clips():
     assert scores[:, 1].tolist() == [28, 0] and probabilities[1].tolist() == [0.5, 0.5]
 
 
+class OfKnownSizes(layers.Layer):
+    """As Video Swin's windows, which are laid out when the graph is traced."""
+
+    def call(self, x):
+        assert None not in x.shape[1:]
+        return x
+
+
+def test_the_model_knows_the_sizes_of_changed_clips():
+    clip = keras.Input((2, 2, 2, 1))
+    model = keras.Model(clip, layers.Dense(2, kernel_initializer="ones")(layers.Flatten()(OfKnownSizes()(clip))))
+    assert logits(model, [1, 0.5], CLIP.astype("float32")) == [28, 14]
+
+
 def test_two_devices_share_the_rows_and_each_has_the_whole():
     with devices.mirrored(2).scope():
         model = adding("float32")
