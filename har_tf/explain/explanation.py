@@ -173,7 +173,7 @@ def _products(shapes, size, align, spans, by_own_peaks):
     def run(*parts):
         total, peaks = 0.0, []
         for maps, span in zip(parts, spans, strict=True):
-            factors = _enlarged(maps, size, align, span)
+            factors = enlarged(maps, size, align, span)
             peaks.append(tf.reduce_max(factors, axis=(2, 3, 4), keepdims=True))
             product = functools.reduce(tf.multiply, tf.unstack(tf.nn.relu(factors), axis=1))
             # Where no value of a factor is positive the product is zero already, whatever it is divided by.
@@ -183,7 +183,7 @@ def _products(shapes, size, align, spans, by_own_peaks):
     return run.get_concrete_function()
 
 
-def _enlarged(maps: tf.Tensor, size: tuple[int, int, int], align: str, spans) -> tf.Tensor:
+def enlarged(maps: tf.Tensor, size: tuple[int, int, int], align: str, spans) -> tf.Tensor:
     """Equation (5), as three products with small matrices; maps are (B, factors, t, h, w)."""
     factors, t, h, w = maps.shape[1:]
     time, height, width = size

@@ -307,6 +307,25 @@ def _joint(settings: Mapping[str, Mapping[str, Option]]) -> dict[str, Option]:
     return joint
 
 
+def at_one_tap(
+    method: str,
+    model: keras.Model,
+    clips: np.ndarray,
+    tap: str | Tap | None = None,
+    class_index=None,
+    counterfactual: bool = False,
+    normalize: str | None = "clip",
+    batch_size: int = 32,
+    **options: str,
+) -> Explanation:
+    """What the function of a method of one tap gives; arguments as in `gradcam` and `one_pass`."""
+    check(normalize=normalize)
+    model = with_graph(model, clips)
+    place = find(model, tap)
+    found = one_pass(model, clips, [method], [place], class_index, batch_size=batch_size, **options)
+    return found.at_tap(method, place, counterfactual, normalize)
+
+
 def one_pass(
     model: keras.Model,
     clips: np.ndarray,

@@ -79,7 +79,26 @@ METHODS = {
             "sum-gradcam", "Grad-CAM", "cam3d.sum_gradcam", ("gradcam.weighted",), options={"pool": "spatiotemporal"},
             sums=True, beside="Sum Grad-CAM",
         ),
+        Method(
+            "gradcam++", "Grad-CAM++", "gradcam_plus_plus.gradcam_plus_plus", ("gradcam_plus_plus.weighted",),
+            linear=False, options={"pool": "spatiotemporal"},
+        ),
+        Method("hirescam", "HiResCAM", "hirescam.hirescam", ("hirescam.product",)),
+        Method("layercam", "LayerCAM", "layercam.layercam", ("layercam.positive",), linear=False),
+        Method(
+            "scorecam", "Score-CAM", "scorecam.scorecam", counterfactual=False, takes_tap=True,
+            options={"strongest": 64, "weights": "probability", "fill": "black"},
+        ),
+        Method("gradient", "Gradient", "gradient.gradient", options={"colours": "max"}, counterfactual=False),
         Method("gradient-x-input", "Gradient x input", "gradient_x_input.gradient_x_input"),
+        Method(
+            "integrated-gradients", "Integrated Gradients", "integrated_gradients.integrated_gradients",
+            options={"steps": 32, "fill": "black"},
+        ),
+        Method(
+            "smoothgrad", "SmoothGrad", "smoothgrad.smoothgrad", counterfactual=False,
+            options={"samples": 20, "noise": 0.15, "seed": 0, "colours": "max"},
+        ),
         Method(
             "occlusion", "Occlusion", "occlusion.occlusion", any_model=True,
             options={"window": None, "stride": None, "fill": "mean", "score": "logit"},

@@ -10,6 +10,7 @@ CHOICES = {
     "score": ("logit", "probability"),
     "scale": ("percentile", "max"),
     "colours": ("max", "sum"),
+    "weights": ("probability", "softmax"),
 }
 
 

@@ -1,7 +1,8 @@
 """The gradient of the logit at the pixels of clips, and what methods that are made of it share."""
 
+import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,9 @@ from har_tf.explain.options import check
 from har_tf.explain.scaling import scaled
 from har_tf.models.flatten import with_graph
 from har_tf.models.pixels import of_floats
+from har_tf.progress import progress
 
+_VALUES_AT_ONCE = 2**24  # of clips that a gradient is taken of: the feature maps behind them fill the memory
 # model -> (its output tensor, the same network from float32 pixels on)
 _of_floats: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
@@ -30,7 +33,7 @@ class PixelGradients:
             pixel is larger, as the model takes pixels.
         class_index, score, probability: (B,), the explained class, its logit and its probability.
         score_of: "logit", or what is explained for want of one, see `har_tf.explain.backward.Evidence`.
-        batch_size: clips that the model sees at once.
+        batch_size: clips that the model sees at once, fewer of large ones.
     """
 
     model: keras.Model
@@ -51,6 +54,24 @@ class PixelGradients:
         """
         found = _found(self.model, points, self.class_index[rows], self.batch_size)
         return found.signed[0], found.score
+
+    def mean(self, change: Callable[[int, int], np.ndarray], count: int, what: str) -> np.ndarray:
+        """The mean gradient over so many changes of every clip, float32 (B, T, H, W, C).
+
+        Args:
+            change: from the number of a clip and that of a change to the changed clip, (T, H, W, C).
+            count: changes of a clip.
+            what: what is computed, for who waits for it.
+        """
+        total = np.zeros_like(self.clips)
+        pairs = np.array([(row, number) for row in range(len(total)) for number in range(count)])
+        with progress(what, len(pairs), "passes") as advance:
+            for first in range(0, len(pairs), self.batch_size):
+                batch = pairs[first : first + self.batch_size]
+                gradients, _ = self.at(np.stack([change(*pair) for pair in batch.tolist()]), batch[:, 0])
+                np.add.at(total, batch[:, 0], gradients)
+                advance(len(batch))
+        return total / count
 
     def explanation(
         self, signed: np.ndarray, method: str, settings: Mapping[str, Any], normalize: str | None
@@ -90,9 +111,15 @@ def pixel_gradients(
     (given,) = checked_clips(model, clips).values()
     given = (given if given.ndim == 5 else given[:, None]).astype("float32")
     model = _model_of_floats(model)
+    batch_size = min(batch_size, max(1, _VALUES_AT_ONCE // math.prod(given.shape[1:])))
     found = _found(model, given, class_index, batch_size)
     answers = found.class_index, found.score, found.probability, found.score_of
     return PixelGradients(model, given, found.signed[0], *answers, batch_size)
+
+
+def over_colours(gradient: np.ndarray, colours: str) -> np.ndarray:
+    """The absolute values of gradients (..., C), the largest ("max") or the sum of the colours."""
+    return getattr(np.abs(gradient), colours)(axis=-1)
 
 
 def _found(model: keras.Model, clips: np.ndarray, class_index, batch_size: int) -> Evidence:
