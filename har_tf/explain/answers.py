@@ -26,6 +26,7 @@ class Answers:
         of: function within a graph of clips as the model takes them, (B, ...), to float32 scores and probabilities,
             both (B, classes), of a model with one output those of its absence and its presence.
         dtype: of the clips.
+        shape: of one clip.
         score: "logit", "mean of logits" where the answers are means of several softmaxes, or "log-probability" where no
             logits can be found.
         single: whether the model has one output.
@@ -35,6 +36,7 @@ class Answers:
 
     of: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     dtype: str
+    shape: tuple[int, ...]
     score: str
     single: bool
     strategy: tf.distribute.Strategy | None
@@ -116,7 +118,9 @@ def _by_graph(model: keras.Model, clip: np.ndarray) -> Answers:
     has_logits = ends_in_logits(model, last, own[:, 1:] if single else own)
     has_logits = has_logits or (last.activation is not None and np.abs(own - every).max() <= SAME)
     score = ("mean of logits" if last.averaged else "logit") if has_logits else "log-probability"
-    return Answers(by_logits if has_logits else by_probability, dtype, score, single, devices.of(model), {})
+    return Answers(
+        by_logits if has_logits else by_probability, dtype, clip.shape[1:], score, single, devices.of(model), {}
+    )
 
 
 def _by_calls(model: keras.Model, clip: np.ndarray) -> Answers:
@@ -139,7 +143,7 @@ def _by_calls(model: keras.Model, clip: np.ndarray) -> Answers:
         return given, (tf.sigmoid if single else tf.nn.softmax)(given)
 
     score = "log-probability" if probable else "logit"
-    return Answers(of, str(clip.dtype), score, single, devices.of(model), {})
+    return Answers(of, str(clip.dtype), clip.shape[1:], score, single, devices.of(model), {})
 
 
 def most_probable(model: keras.Model, clips: np.ndarray, top: int, batch_size: int = 32) -> np.ndarray:

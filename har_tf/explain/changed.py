@@ -87,7 +87,8 @@ def _compiled(answers: Answers, change, whole, rows, images: bool) -> Callable:
 
 def _answered(answers: Answers, change, images: bool, *values):
     clips = change(*values)
-    return answers.of(clips[:, 0] if images else clips)
+    # Layers such as those of Video Swin have to know the size.
+    return answers.of(tf.ensure_shape(clips[:, 0] if images else clips, (None, *answers.shape)))
 
 
 def _as_taken(change, dtype: str) -> Callable:

@@ -124,6 +124,7 @@ METHODS = {
                 "enough": 0.9, "fill": "blur", "score": "logit",
             },
         ),
+        Method("rollout", "Attention rollout", "rollout.rollout", counterfactual=False, options={"grid": None}),
     )
 }  # fmt: skip
 DEFAULT = ("gradcam", "3dcam", "sum-gradcam")  # from one pass, in a second or two

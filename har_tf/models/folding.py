@@ -43,7 +43,7 @@ def folded(
 
     def run(*clips):
         return graph._run_through_graph(
-            list(clips), lambda operation: stand_ins.get(operation) or _predicting(operation)
+            list(clips), lambda operation: stand_ins.get(operation) or predicting(operation)
         )
 
     return run
@@ -73,7 +73,7 @@ def without_activation(
 
     stand_ins = {layer: plain(layer) for layer in layers}
     return lambda tensors: graph._run_through_graph(
-        tensors, lambda operation: stand_ins.get(operation) or _predicting(operation)
+        tensors, lambda operation: stand_ins.get(operation) or predicting(operation)
     )
 
 
@@ -130,7 +130,7 @@ def _unchanged(x: Tensor, mask=None, training=None) -> Tensor:
     return x
 
 
-def _predicting(operation):
+def predicting(operation):
     """The operation with dropout and the like off, also where the graph was built with `training=True`."""
     if not isinstance(operation, keras.Layer) or "training" not in inspect.signature(operation.call).parameters:
         return operation
