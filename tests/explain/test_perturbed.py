@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 from known_models import Counting, linear, red, red_blob
+from small_models import small_model
 
 from har_tf import devices
 from har_tf.explain import changed
@@ -87,3 +88,12 @@ def test_other_clips_are_refused(clips):
         Perturbed(linear([[[1, 1], [1, 1]]]), clips)
     with pytest.raises(ValueError, match="clip.*Received: clips of shape"):
         Perturbed(Counting(np.ones(4)), clips)
+
+
+def test_layers_that_have_to_know_the_size_do():
+    model = small_model("video_swin")
+    clips = np.random.default_rng(0).integers(0, 256, (1, *model.input_shape[1:]), np.uint8)
+    asked = Perturbed(model, clips, fill=0, score="probability")
+    found = asked.scores(0, by_share, [SHARES], [np.ones(asked.size, "float32")])
+    made = np.rint(clips * (1 - SHARES[:, None, None, None, None])).astype("uint8")
+    np.testing.assert_allclose(found, model.predict(made, verbose=0)[:, asked.class_index[0]], rtol=1e-4)
