@@ -7,7 +7,7 @@
 
 Everything is measured on the same clips, so changed clips are compared with untouched ones pair by pair; intervals draw
 whole recordings again. A verdict is YES only where a loss is shown, and NO only where a loss of more than `MARGIN` is
-ruled out.
+ruled out and the classifier, untouched, is better than chance.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from har_tf.evaluate import changes, person
-from har_tf.evaluate.bootstrap import Bootstrap, clusters_of, wilson
+from har_tf.evaluate.bootstrap import Bootstrap, Interval, clusters_of, wilson
 from har_tf.evaluate.comparison import Verdict
 from har_tf.evaluate.corruptions import CORRUPTIONS, STRENGTHS, check, corrupt
 from har_tf.evaluate.paired import Difference, Mean, difference, mean_of
@@ -164,7 +164,7 @@ class Effect:
     lost: Difference
     changed: Mean
     left: float | None
-    left_interval: tuple[float, float] | None
+    left_interval: Interval
     probability: Mean
     moved: float
     same: int
@@ -196,7 +196,7 @@ class Background:
     accuracy: Mean
     untouched: Mean
     left: float | None
-    left_interval: tuple[float, float] | None
+    left_interval: Interval
     chance: float
     hole_elsewhere: Mean | None
     person_lost: Difference | None
@@ -278,6 +278,7 @@ class Reliance:
         hole: float (N,), share of the frame that the person's hole takes; NaN without a box.
         overlap: float (N,), share of the hole elsewhere that hides the same.
         from_video: clips whose other speeds were read from their video; of the others frames of the clip come again.
+        chance: share of the clips of the study that are of its most frequent class: right without looking.
         bootstrap: how intervals are made.
     """
 
@@ -289,6 +290,7 @@ class Reliance:
     hole: np.ndarray
     overlap: np.ndarray
     from_video: np.ndarray
+    chance: float
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
 
     def only(self, places) -> Reliance:
@@ -304,11 +306,6 @@ class Reliance:
             overlap=self.overlap[places],
             from_video=self.from_video[places],
         )
-
-    @property
-    def chance(self) -> float:
-        """Share of the clips that are of the most frequent class: right without looking."""
-        return _commonest(self.labels)
 
     @cached_property
     def accuracy(self) -> Mean:
@@ -333,16 +330,16 @@ class Reliance:
             if name not in self.effects:
                 return None, None
             found = self._column(name)
-            return mean_of(found, self.groups, self.bootstrap), difference(
-                own, found, self.groups, False, self.bootstrap
-            )
+            beaten = difference(own, found, self.groups, False, self.bootstrap)
+            return mean_of(found, self.groups, self.bootstrap), beaten
 
         hole, lost = beside("hole elsewhere")
         other, told = beside("other background")
         reads = Needs.NOT_MEASURED
         if told is not None and told.clips:
-            # What the background adds is what it would lose without it.
-            reads = _verdict(_turned(told.interval), told.verdict == Verdict.BETTER, told.clips)
+            # What the background adds is what would be lost without it.
+            loss = None if told.interval is None else (-told.interval[1], -told.interval[0])
+            reads = self._verdict(loss, told.verdict == Verdict.BETTER, told.clips, effect.untouched)
         return Background(
             effect.accuracy, effect.untouched, effect.left, effect.left_interval, _commonest(self.labels[rows]), hole,
             lost, other, told, reads, len(rows),
@@ -360,10 +357,8 @@ class Reliance:
         for name in ("person on stripes", "person elsewhere"):
             still = f"{name}, one frame"
             if name in self.effects and still in self.effects:
-                columns = (self._column(which) for which in (name, still))
-                found[name] = mean_of(
-                    np.subtract(*columns).clip(0), self.groups, self.bootstrap
-                )  # NaN stays where either was not measured
+                only_moving = (self._column(name) - self._column(still)).clip(0)  # NaN where it was not measured
+                found[name] = mean_of(only_moving, self.groups, self.bootstrap)
         return found
 
     @cached_property
@@ -384,20 +379,20 @@ class Reliance:
             both = [self._effect(found, half).needs for found in orders]
             order = Needs.YES if Needs.YES in both else Needs.NOT_SHOWN
             order = Needs.NO if blind or set(both) == {Needs.NO} else order
-        several, all_corruptions = self._needs("one frame"), self.robustness.get("all")
+        several, all_corruptions = self._of("one frame"), self.robustness.get("all")
         robust = Needs.NOT_MEASURED if all_corruptions is None else all_corruptions.needs
         shown = [name for name in self.plan.corruptions if self.robustness[name].needs == Needs.YES]
         return Verdicts(
             order=order,
             order_blind=blind,
-            direction=Needs.NO if blind else self._needs("reversed"),
+            direction=Needs.NO if blind else self._of("reversed"),
             several_frames=several,
             motion=Needs.NO if blind else several,
-            middle=self._needs("without middle"),
-            half_speed=self._needs("half speed"),
-            double_speed=self._needs("double speed"),
-            sides=self._needs("mirrored"),
-            surroundings=self._needs("centre"),
+            middle=self._of("without middle"),
+            half_speed=self._of("half speed"),
+            double_speed=self._of("double speed"),
+            sides=self._of("mirrored"),
+            surroundings=self._of("centre"),
             background=Needs.NOT_MEASURED if self.background is None else self.background.reads,
             robust={Needs.YES: Needs.NO, Needs.NO: Needs.YES}.get(robust, robust),
             worst=tuple(sorted(shown, key=lambda name: self.robustness[name].lost.mean)),
@@ -422,15 +417,34 @@ class Reliance:
                 "labels": self.labels,
                 "groups": self.groups,
                 "answers": {
-                    name: {"rows": found.rows, "classes": found.classes, "probability": found.probability.round(4)}
+                    name: {
+                        "rows": found.rows,
+                        "classes": found.classes,
+                        "probability": np.round(found.probability.astype(float), 4),
+                    }
                     for name, found in kept.items()
                 },
             }
         )
 
-    def _needs(self, name: str) -> Needs:
+    def _of(self, name: str) -> Needs:
         effect = self.effects.get(name)
         return Needs.NOT_MEASURED if effect is None else effect.needs
+
+    def _needs(self, lost: Difference, untouched: Mean) -> Needs:
+        return self._verdict(lost.interval, lost.verdict == Verdict.WORSE, lost.clips, untouched)
+
+    def _verdict(self, interval: Interval, shown: bool, clips: int, untouched: Mean) -> Needs:
+        """YES where a loss, which is negative, is shown; NO where one of more than `MARGIN` is ruled out.
+
+        Who is no better than chance has nothing to lose. And an interval of clips that all agree is a point, which few
+        clips do not warrant.
+        """
+        if shown:
+            return Needs.YES
+        if interval is None or interval[0] < -MARGIN or wilson(0, clips)[1] > MARGIN:
+            return Needs.NOT_SHOWN
+        return Needs.NO if untouched.interval[0] > self.chance else Needs.NOT_SHOWN
 
     def _right(self, found: Answers) -> np.ndarray:
         """float (n,): the share of draws in which each clip is answered right."""
@@ -449,10 +463,10 @@ class Reliance:
         answered = self.untouched.classes[0, found.rows]
         left, left_interval = _ratio(right, before, groups, bootstrap)
         probability = found.probability.mean(axis=0) - self.untouched.probability[0, found.rows]
-        everything = len(right) == len(self.labels) and bootstrap == self.bootstrap
+        untouched = self.accuracy if len(right) == len(self.labels) else mean_of(before, groups, self.bootstrap)
         return Effect(
             mean_of(right, groups, bootstrap),
-            self.accuracy if everything else mean_of(before, groups, bootstrap),
+            untouched,
             lost,
             mean_of((found.classes != answered).mean(axis=0), groups, bootstrap),
             left,
@@ -460,7 +474,7 @@ class Reliance:
             mean_of(probability, groups, bootstrap),
             float(found.moved.max()),
             int(found.same.sum()),
-            Needs.NOT_MEASURED if found.same.all() else _needs(lost),
+            Needs.NOT_MEASURED if found.same.all() else self._needs(lost, untouched),
         )
 
     def _robustness(self, names: Sequence[str]) -> Robustness:
@@ -470,7 +484,9 @@ class Reliance:
         lost = difference(right, before, self.groups, False, self.bootstrap)
         left, _ = _ratio(right, before, self.groups, self.bootstrap)
         by_strength = tuple(columns.mean(axis=(0, 2)).tolist())
-        return Robustness(mean_of(right, self.groups, self.bootstrap), lost, left, by_strength, _needs(lost))
+        return Robustness(
+            mean_of(right, self.groups, self.bootstrap), lost, left, by_strength, self._needs(lost, self.accuracy)
+        )
 
 
 def study(
@@ -550,7 +566,18 @@ def study(
         classes, probability, moved, same = map(np.stack, rest)
         gathered[name] = Answers(rows[0], classes, probability, moved, same.all(axis=0))
     untouched = gathered.pop(UNTOUCHED)
-    return Reliance(plan, labels, groups, untouched, gathered, hole, overlap, from_video, bootstrap or Bootstrap())
+    return Reliance(
+        plan,
+        labels,
+        groups,
+        untouched,
+        gathered,
+        hole,
+        overlap,
+        from_video,
+        _commonest(labels),
+        bootstrap or Bootstrap(),
+    )
 
 
 class _Scene:
@@ -704,27 +731,7 @@ def _answered(answer, clips: np.ndarray, batch_size: int) -> np.ndarray:
     return found[: len(clips)]
 
 
-def _needs(lost: Difference) -> Needs:
-    """YES where a loss is shown; NO where one of more than `MARGIN` is ruled out."""
-    if lost.mean is None:
-        return Needs.NOT_MEASURED
-    return _verdict(lost.interval, lost.verdict == Verdict.WORSE, lost.clips)
-
-
-def _verdict(interval: tuple[float, float] | None, shown: bool, clips: int) -> Needs:
-    """Of a loss, which is negative. An interval of clips that all agree is a point, which few clips do not warrant."""
-    if shown:
-        return Needs.YES
-    if interval is None or interval[0] < -MARGIN or wilson(0, clips)[1] > MARGIN:
-        return Needs.NOT_SHOWN
-    return Needs.NO
-
-
-def _turned(interval: tuple[float, float] | None) -> tuple[float, float] | None:
-    return None if interval is None else (-interval[1], -interval[0])
-
-
-def _ratio(right, before, groups, bootstrap: Bootstrap) -> tuple[float | None, tuple[float, float] | None]:
+def _ratio(right, before, groups, bootstrap: Bootstrap) -> tuple[float | None, Interval]:
     """Accuracy over accuracy untouched, and the interval of it."""
     if not before.any():
         return None, None
