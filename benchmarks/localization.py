@@ -81,7 +81,9 @@ def of_ucf24(options: Options) -> dict:
         alone = statistics.median(each)
         warm = 4 * max(workers, 1)  # until every process has started
         begun, done = None, 0
-        for done, outcome in enumerate(outcomes(match, (tasks[i % 8] for i in range(options.clips + warm)), workers)):
+        for done, outcome in enumerate(
+            outcomes(match, (tasks[i % len(tasks)] for i in range(options.clips + warm)), workers)
+        ):
             if isinstance(outcome, Failed):
                 raise RuntimeError(outcome.reason)
             begun = time.perf_counter() if done < warm else begun

@@ -52,9 +52,13 @@ def rescaled(boxes, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
     return boxes * np.tile([new[1] / old[1], new[0] / old[0]], 2)
 
 
-def checked_boxes(
-    boxes: Sequence, size: tuple[int, int], names: Sequence[str], outside: str = "raise"
-) -> list[np.ndarray]:
+class CheckedBoxes(list):
+    """What `checked_boxes` returns for frames of a `size`; given to it again, they are as they are."""
+
+    size: tuple[int, int] | None = None
+
+
+def checked_boxes(boxes: Sequence, size: tuple[int, int], names: Sequence[str], outside: str = "raise") -> CheckedBoxes:
     """The true boxes of frames, as arrays that can be measured with.
 
     Args:
@@ -72,7 +76,11 @@ def checked_boxes(
     """
     if outside not in ("raise", "clip"):
         raise ValueError(f"outside is 'raise' or 'clip'. Received: {outside=}")
-    return [_checked(found, size, name, outside) for name, found in zip(names, boxes, strict=True)]
+    if isinstance(boxes, CheckedBoxes) and boxes.size == tuple(size):
+        return boxes
+    checked = CheckedBoxes(_checked(found, size, name, outside) for name, found in zip(names, boxes, strict=True))
+    checked.size = tuple(size)
+    return checked
 
 
 def _checked(given, size, name, outside):

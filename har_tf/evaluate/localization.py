@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -187,6 +188,7 @@ def overlaps(
     contours: str = "all",
     names: Sequence[str] | None = None,
     outside: str = "raise",
+    least: float = 0.0,
 ) -> Overlaps:
     """Compares the boxes of the maps' contours with the true ones; see `contours.contour_boxes` for what is a contour.
 
@@ -199,6 +201,8 @@ def overlaps(
             equally large ones the best counts.
         names: what the frames are called in errors; None: their position.
         outside: boxes that reach beyond the frame "raise", or are "clip"ped.
+        least: the smallest IoU that is asked for. With all contours a smaller one may be 0 in the table, which saves
+            most of the time of maps with many peaks.
 
     Raises:
         ValueError: a map with NaN, infinite or negative values; boxes as in `boxes.checked_boxes`; thresholds outside
@@ -216,12 +220,14 @@ def overlaps(
         raise ValueError(f"thresholds must rise within [0, 1]. Received: {thresholds.tolist()}")
     maps, boxes = _checked(maps, boxes, names, outside)
     table = np.zeros((len(maps), len(thresholds)))
-    last = None
-    for row, score_map, true in zip(table, maps, boxes, strict=True):
-        if last is None or not np.array_equal(score_map, last):  # a control may be the same in every frame
-            found, last = contour_boxes(score_map, thresholds, pixels=contours == "largest"), score_map
+    # A map may be the same in every frame, that of a control or of a layer without time.
+    again = [*(np.array_equal(one, other) for one, other in pairwise(maps)), False]
+    for i, true in enumerate(boxes):
+        if not (i and again[i - 1]):
+            near = None if again[i] or contours == "largest" else true
+            found = contour_boxes(maps[i], thresholds, contours == "largest", near, least)
             found = found.largest() if contours == "largest" else found
-        np.maximum.at(row, found.threshold, iou(found.boxes, true).max(axis=1))
+        np.maximum.at(table[i], found.threshold, iou(found.boxes, true).max(axis=1))
     return Overlaps(table, thresholds, contours)
 
 

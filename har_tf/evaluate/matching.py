@@ -13,6 +13,7 @@ from typing import Self
 import cv2
 import numpy as np
 
+from har_tf.evaluate.boxes import checked_boxes
 from har_tf.evaluate.controls import ControlRow
 from har_tf.evaluate.evidence import Evidence
 from har_tf.evaluate.localization import THRESHOLDS, Reached, hit_point, overlaps
@@ -101,7 +102,7 @@ class Matched:
 def match(task: Task) -> Matched:
     """Compares the maps of all rows of a clip with its true boxes."""
     at = list(task.boxes)
-    boxes = list(task.boxes.values())
+    boxes = checked_boxes(task.boxes.values(), task.batch.shape[2:], [f"frame {t}" for t in at])
     clips, where = np.zeros(len(at), int), np.array(at)
     found: dict[str, list] = {field.name: [] for field in fields(Matched)}
     for row, blurs in task.asked.blurs.items():
@@ -114,7 +115,7 @@ def match(task: Task) -> Matched:
         found["one_sign"].append(np.full(1, -1, np.int8) if sign is None else sign.astype(np.int8))
         for blur in blurs:
             smooth = blurred(maps[0, where], blur)
-            table = overlaps(smooth, boxes, contours=task.asked.contours)
+            table = overlaps(smooth, boxes, contours=task.asked.contours, least=min(task.asked.ious))
             found["reached"].append(table.reached(task.asked.ious).count)
             found["hits"].append([hit_point(smooth, boxes, rule) for rule in RULES])
     found["measured"] = np.array([len(at)])

@@ -53,3 +53,10 @@ def test_boxes_that_mean_nothing(boxes, message, outside):
 def test_unknown_choice():
     with pytest.raises(ValueError, match="outside='cut'"):
         checked_boxes([[[0, 0, 1, 1]]], (6, 8), ["f"], "cut")
+
+
+def test_checked_boxes_are_not_checked_again_for_frames_of_their_size():
+    once = checked_boxes([[[0, 0, 8, 6]]], (6, 8), ["a"])
+    assert checked_boxes(once, (6, 8), ["a"]) is once
+    with pytest.raises(ValueError, match="^a: true box 0 reaches beyond the frame of 8 x 5 pixels"):
+        checked_boxes(once, (5, 8), ["a"])

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from har_tf.evaluate import contours
+from har_tf.evaluate.boxes import iou
 from har_tf.evaluate.contours import contour_boxes
 
 HUNDRED = np.arange(101) / 100
@@ -147,3 +149,32 @@ def test_a_view_of_another_array_is_read_alike():
     score_map = np.random.default_rng(1).random((8, 12)).astype(np.float32)
     assert boxes(np.asfortranarray(score_map), HUNDRED) == boxes(score_map, HUNDRED)
     assert boxes(score_map[::-1, ::2], HUNDRED) == boxes(score_map[::-1, ::2].copy(), HUNDRED)
+
+
+@pytest.mark.parametrize("least", [0.05, 0.3, 0.7])
+@pytest.mark.parametrize("kind", ["noise", "steps", "smooth", "islands"])
+def test_of_boxes_that_are_asked_for_none_is_left_out(kind, least, monkeypatch):
+    """The best IoU at every threshold, where it is large enough; what is left out saves most of the contours."""
+    monkeypatch.setattr(contours, "FEW", 0)
+    random = np.random.default_rng(3)
+    left = whole = 0
+    for size in [(1, 1), (9, 1), (17, 14), (33, 40), (33, 40), (40, 64)]:
+        score_map = random.random(size, np.float32)
+        if kind == "steps":
+            score_map = np.round(score_map * 4)
+        elif kind == "islands":
+            score_map *= score_map > 0.7
+        elif kind == "smooth":
+            score_map = cv2.resize(np.maximum(random.normal(size=(9, 9)), 0).astype(np.float32), size[::-1])
+        corners = np.sort(random.random((2, 2, 2)) * size[::-1], axis=1).reshape(2, 4)
+        wanted = np.vstack([corners, [[0, 0, 1, 1]]])
+        every, some = contour_boxes(score_map, HUNDRED), contour_boxes(score_map, HUNDRED, near=wanted, least=least)
+        best = [np.zeros(101), np.zeros(101)]
+        for found, at in zip((every, some), best, strict=True):
+            np.maximum.at(at, found.threshold, iou(found.boxes, wanted).max(axis=1, initial=0))
+            at[at < least] = 0
+        np.testing.assert_array_equal(*best)
+        rows = [set(map(tuple, np.column_stack([f.threshold, f.boxes, f.pixels]).tolist())) for f in (every, some)]
+        assert rows[1] <= rows[0]
+        left, whole = left + len(some.boxes), whole + len(every.boxes)
+    assert left < whole
