@@ -7,6 +7,7 @@
     clf = har.Classifier.load("runs/a/model.keras")
     clf.predict("clip.mp4").top(3)
     clf.explain("clip.mp4", method="3dcam").save("overlay.mp4")
+    clf.trust(result.test)                                         # explanations, reliance, probabilities
 
 Nothing heavy is imported until a name is used.
 """
@@ -23,12 +24,12 @@ _attribute, __dir__, __all__ = lazy_loader.attach(
         "audit", "concepts", "datasets", "evaluate", "experiment", "explain", "models", "pipeline", "report", "store",
         "training", "trial", "video",
     ],
-    submod_attrs={"classifier": ["Classifier"], "front_door": ["load", "train"]},
+    submod_attrs={"classifier": ["Classifier"], "front_door": ["load", "train", "trust"]},
 )  # fmt: skip
 
 
 def __getattr__(name):
-    if name in ("Classifier", "load", "train") and "tensorflow" not in sys.modules:
+    if name in ("Classifier", "load", "train", "trust") and "tensorflow" not in sys.modules:
         from har_tf import quiet
 
         quiet.import_tensorflow()  # its log lines show where the import fails

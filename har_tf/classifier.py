@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from har_tf import __version__, devices, explain
+from har_tf import __version__, devices, explain, scrutiny
 from har_tf.concepts.tcav import activations
 from har_tf.datasets import walk
 from har_tf.datasets.dataset import ActionDataset
@@ -23,6 +23,7 @@ from har_tf.datasets.folder import SUFFIXES
 from har_tf.evaluate import calibration as calibrating
 from har_tf.evaluate import labelled_clips
 from har_tf.evaluate.calibration import Calibration
+from har_tf.evaluate.options import Trust
 from har_tf.explain import Explanation, details
 from har_tf.explain.backward import check_batch_size
 from har_tf.explain.sampled import Sampled
@@ -322,6 +323,44 @@ class Classifier:
         made = Classifier(self.model, self.class_names, self.clip, self.provenance, calibration=found)
         made._where = self._where
         return made
+
+    def trust(
+        self,
+        data: ActionDataset,
+        validation: ActionDataset | None = None,
+        options: Trust | None = None,
+        seed: int = 0,
+    ) -> scrutiny.Measured:
+        """Tests whether the classifier and its explanations deserve trust; `har.trust` also writes a report.
+
+        Args:
+            data: test videos, whose classes are called as the model's; their clips are read into memory.
+            validation: videos that the model was not trained on, and that are no test videos; None: probabilities are
+                measured as they are.
+            options: what is measured, and on how many clips; None: as `Trust()`.
+            seed: of all that is drawn.
+
+        Raises:
+            DatasetError: no video can be read.
+            ValueError: a class that the model has not, an unknown method, or a model of images.
+
+        Example:
+            >>> found = clf.trust(result.test, options=Trust(methods="gradcam,3dcam"))
+            >>> found.results["reliance"]["verdicts"]["order"]
+            'yes'
+        """
+        options = options or Trust()
+        options.check()
+        if self._of_images:
+            raise ValueError("trust is measured on clips. Received: a model of images")
+
+        def clips(part: ActionDataset | None):
+            if part is None or not len(part):
+                return None
+            read = labelled_clips.read(part, self.reading)
+            return read.as_outputs([self.index_of(name) for name in part.class_names])
+
+        return scrutiny.measure(self.model, clips(data), clips(validation), options, self.reading, seed)
 
     @property
     def reading(self) -> dict[str, Any]:

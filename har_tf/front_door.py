@@ -1,14 +1,18 @@
-"""The front door: `har.load` and `har.train`, from videos to a classifier and its report in two calls."""
+"""The front door: `har.load`, `har.train` and `har.trust`: from videos to a classifier, its report and its test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from har_tf import datasets, experiment
+from har_tf import datasets, experiment, scrutiny
 from har_tf.classifier import Classifier
 from har_tf.datasets import ActionDataset
+from har_tf.evaluate import labelled_clips
+from har_tf.evaluate.localization_study import outputs_of
+from har_tf.evaluate.options import Trust
 from har_tf.experiment import Augmentation, Devices, Split, Training
 from har_tf.models.zoo import named
+from har_tf.names import file_name, say
 from har_tf.report.page import stored
 from har_tf.report.pages.explained import ClipPredictions, sections
 from har_tf.report.run_folder import RunFolder, check_writable
@@ -138,3 +142,136 @@ def train(
         }  # fmt: skip
         run.publish(results)
     return Trained(classifier, results, split[2], run.path)
+
+
+@dataclass(frozen=True, eq=False)
+class Trusted:
+    """What `trust` leaves.
+
+    Args:
+        results: what `results.json` holds; "models" has what was found of each.
+        path: the folder of the run: report.html, results.json, tables, figures, and models with their calibration.
+    """
+
+    results: dict
+    path: Path
+
+
+def trust(
+    models: Classifier | str | Path | Mapping[str, Classifier],
+    data: ActionDataset | str | Path,
+    out: str | Path = "runs/trust",
+    *,
+    protocol: str | None = None,
+    options: Trust | None = None,
+    called: Mapping[str, str] | None = None,
+    validation: float = 0.2,
+    workers: int | None = None,
+    seed: int = 0,
+) -> Trusted:
+    """Tests whether classifiers and their explanations deserve trust, and writes a report.
+
+    Args:
+        models: a classifier, a file of one, or several by name.
+        data: videos with labels: a data set of `har.load`, or what it takes.
+        out: the folder of the run.
+        protocol: "official", "group" or "random": the test part of this split is measured, and probabilities are
+            calibrated on validation clips out of its training part. None: all videos are test clips.
+        options: what is measured, and on how many clips; None: as `Trust()`.
+        called: class of the data -> what the model calls it, where the names differ.
+        validation: share of the training part that is held out, where the data came without a validation part.
+        workers: processes that decode; None: one a core.
+        seed: of the split and of all that is drawn.
+
+    Raises:
+        DatasetError: the data cannot be split so, or no video can be read.
+        ValueError: no class of the data is one of the model, an unknown method, or an argument out of its range.
+        FileNotFoundError: there is no such file.
+
+    Example:
+        >>> har.trust("runs/a/model.keras", "my_videos", protocol="group").results["models"]["model"]["accuracy"]
+    """
+    options, out = options or Trust(), Path(out)
+    options.check()
+    check_writable(out)
+    if not isinstance(models, Mapping):
+        name = "model" if isinstance(models, Classifier) else Path(models).stem
+        models = {name: models if isinstance(models, Classifier) else Classifier.load(models)}
+    dataset = data if isinstance(data, ActionDataset) else datasets.load(data)
+    for classifier in models.values():
+        outputs_in(classifier, dataset, called)
+    split = None if protocol is None else Split.of(dataset, protocol, seed, validation, [seed])
+    held, test = (dataset.subset([]), dataset) if split is None else split.parts(seed)[1:]
+    asked = {"models": list(models), "data": str(dataset.root), "protocol": protocol, "seed": seed, **asdict(options)}
+    with RunFolder(out, "trust").begun(asked) as run:
+        experiment.announce(dataset)
+        found = measured(run, models, held, test, options, called, workers, seed)
+        run.publish({"dataset": described(dataset), "split": split and split.measured(), **found})
+    return Trusted(found, run.path)
+
+
+def measured(
+    run: RunFolder,
+    models: Mapping[str, Classifier],
+    validation: ActionDataset,
+    test: ActionDataset,
+    options: Trust,
+    called: Mapping[str, str] | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+    random_labels: Mapping[str, Classifier] | None = None,
+) -> dict:
+    """What `har_tf.scrutiny` finds of several classifiers, for `results.json`: "models" and "pictures".
+
+    Args:
+        run: receives figures, models with their calibration, and skipped.csv.
+        models: name -> classifier.
+        validation: clips that no model was trained on, and that are no test clips; may be empty.
+        test: the test clips.
+        options, called, workers, seed: as in `trust`.
+        random_labels: name -> the same network, trained on labels dealt out anew, to compare explanations with.
+    """
+    from har_tf.report.pages.trust import pictures
+
+    found, shown, skipped, kept = {}, [], {}, run.path / "models"
+    kept.mkdir(exist_ok=True)
+    for name, classifier in models.items():
+        say("", f"{name}: measuring on {len(test)} test clips")
+        reading, outputs = classifier.reading, outputs_in(classifier, test, called)
+        clips, held = (
+            labelled_clips.read(part, reading, workers).as_outputs(outputs) if len(part) else None
+            for part in (test, validation)
+        )
+        skipped |= {**clips.skipped, **(held.skipped if held else {})}
+        seen = scrutiny.measure(classifier.model, clips, held, options, reading, seed)
+        found[name] = seen.results | {"clip": reading}
+        if seen.calibration is not None:
+            about = (classifier.model, classifier.class_names, classifier.clip, classifier.provenance)
+            Classifier(*about, calibration=seen.calibration).save(kept / f"{file_name(name)}.keras")
+        if name in (random_labels or {}):
+            other = random_labels[name].model
+            found[name]["random_labels"] = scrutiny.beside_random_labels(classifier.model, other, clips, options)
+        shown += pictures(name, seen, classifier.class_names, run.figures)
+    run.write_skipped(skipped)
+    return {"models": found, "pictures": stored(shown, run.path)}
+
+
+def outputs_in(classifier: Classifier, dataset: ActionDataset, called: Mapping[str, str] | None) -> Sequence[int]:
+    """Of each class of the data its output of the model, -1 for none.
+
+    Raises:
+        ValueError: there is none of any class.
+    """
+    found = outputs_of(dataset.class_names, classifier.class_names, called=called)
+    if found is None:
+        listed, known = (", ".join(names[:5]) for names in (dataset.class_names, classifier.class_names))
+        raise ValueError(f"{dataset.root}: the model has none of its classes ({listed}, ...). It has {known}, ...")
+    return found
+
+
+def described(dataset: ActionDataset) -> dict:
+    """The data as `results.json` of a test of trust has them."""
+    return {
+        "name": dataset.name, "classes": list(dataset.class_names), "clips": len(dataset), "skipped": 0,
+        "notes": list(dataset.notes),
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 python -m har_tf predict VIDEO... --model model.keras
 python -m har_tf explain VIDEO --model model.keras --method 3dcam,gradcam --out overlay.mp4
+python -m har_tf trust model.keras VIDEOS
 python -m har_tf report RUN
 python -m har_tf concepts mine DIR --detector ssd.tflite --labels person "sports ball" --out concepts
 python -m har_tf concepts review concepts
@@ -25,9 +26,10 @@ from har_tf.cli.predict import Predict
 from har_tf.cli.prepare import Prepare
 from har_tf.cli.preview import Preview
 from har_tf.cli.report import Report
+from har_tf.cli.trust import Trust
 from har_tf.command import run
 
-Command = Predict | Explain | Report | Concepts | Check | Prepare | Preview | ImportWeights
+Command = Predict | Explain | Trust | Report | Concepts | Check | Prepare | Preview | ImportWeights
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class LabelledClips:
         labels: int (N,), the true classes.
         groups: the recording of each clip, see `VideoRecord.group`; None of one that nobody named, which stands alone.
         boxes: of each clip position -> (K, 4) true boxes of persons, in pixels of the clip; empty where there are none.
+        objects: likewise, of what they handle.
         paths: of each clip its video file; None where it is no whole video.
         skipped: path -> why it could not be read.
     """
@@ -43,6 +44,7 @@ class LabelledClips:
     labels: np.ndarray
     groups: tuple[str | None, ...]
     boxes: tuple[Boxes, ...] = ()
+    objects: tuple[Boxes, ...] = ()
     paths: tuple[Path | None, ...] = ()
     skipped: Mapping[Path, str] = field(default_factory=dict)
 
@@ -59,6 +61,15 @@ class LabelledClips:
         """bool (N,): the clips with a true box."""
         return np.array([bool(boxes) for boxes in self.boxes], bool)
 
+    @property
+    def acting(self) -> tuple[Boxes, ...]:
+        """The boxes of persons and of what they handle, together."""
+        both = zip(self.boxes, self.objects or ({},) * len(self), strict=True)
+        return tuple(
+            {t: np.concatenate([each[t] for each in pair if t in each]) for t in sorted({*pair[0], *pair[1]})}
+            for pair in both
+        )
+
     def only(self, places: Sequence[int]) -> LabelledClips:
         """Those at these places, in this order."""
 
@@ -67,23 +78,29 @@ class LabelledClips:
 
         return LabelledClips(
             some(self.names), self.clips[list(places)], self.labels[list(places)], some(self.groups),
-            some(self.boxes), some(self.paths), self.skipped,
+            some(self.boxes), some(self.objects), some(self.paths), self.skipped,
         )  # fmt: skip
 
+    def as_outputs(self, outputs: Sequence[int]) -> LabelledClips:
+        """Those whose class has an output of the model, with labels as its outputs count them.
+
+        Args:
+            outputs: of each class its output, -1 for none.
+        """
+        mapped = np.asarray(outputs)[self.labels]
+        return replace(self.only(np.flatnonzero(mapped >= 0).tolist()), labels=mapped[mapped >= 0])
+
     def spread(self, count: int) -> LabelledClips:
-        """So many of them, or all: classes take turns, and so do the recordings of a class."""
-        places = _in_turns(_in_turns(range(len(self)), self.recordings), self.labels.tolist())
-        return self.only(sorted(places[:count]))
-
-
-def _in_turns(places: Iterable[int], kinds: Sequence) -> list[int]:
-    """Places in an order in which their kinds take turns, each in the order that it has."""
-    seen: Counter = Counter()
-    turn = {}
-    for place in places:
-        turn[place] = seen[kinds[place]]
-        seen[kinds[place]] += 1
-    return sorted(turn, key=turn.get)
+        """So many of them, or all: the next is of the class that has fewest, and of the recording that has fewest."""
+        classes, recordings = Counter(), Counter()
+        left = dict.fromkeys(range(len(self)))
+        kinds = list(zip(self.labels.tolist(), self.recordings, strict=True))
+        while left and len(self) - len(left) < count:
+            place = min(left, key=lambda i: (classes[kinds[i][0]], recordings[kinds[i][1]]))
+            classes[kinds[place][0]] += 1
+            recordings[kinds[place][1]] += 1
+            del left[place]
+        return self.only([place for place in range(len(self)) if place not in left])
 
 
 def read(part: ActionDataset, reading: Mapping[str, Any], workers: int | None = None) -> LabelledClips:
@@ -113,25 +130,31 @@ def read(part: ActionDataset, reading: Mapping[str, Any], workers: int | None = 
     if not found:
         first = next(iter(skipped.items()), (part.root, "holds no video"))
         raise DatasetError(f"{part.root}: no clip can be read, first {first[0]}: {first[1]}")
-    records, clips, boxes = zip(*found, strict=True)
+    records, clips, boxes, objects = zip(*found, strict=True)
     return LabelledClips(
         tuple(record.name(part.root) for record in records),
         np.stack(clips),
         np.array([record.label for record in records]),
         tuple(record.group for record in records),
         boxes,
+        objects,
         tuple(None if record.segment or is_still(record.path) else record.path for record in records),
         skipped,
     )
 
 
-def _clip(record: VideoRecord, reading: dict[str, Any]) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """The clip of a record, and its boxes as they lie in it."""
+def _clip(record: VideoRecord, reading: dict[str, Any]) -> tuple[np.ndarray, Boxes, Boxes]:
+    """The clip of a record, and the boxes of persons and of what they handle as they lie in it."""
     annotated = record.boxes is not None or record.tubes
     if not annotated or record.segment is not None or is_still(record.path):
-        return record.read(**reading), {}
+        return record.read(**reading), {}, {}
     clip, frames = read_sampled(record.path, **reading)
     info, size, fit = probe(record.path), reading["size"], reading["fit"]
-    there = ((t, record.boxes_at(int(frame))) for t, frame in enumerate(frames))
-    boxes = {t: in_clip(found, (info.height, info.width), size, fit) for t, found in there}
-    return clip, {t: found for t, found in boxes.items() if len(found)}
+    handled = replace(record, boxes=record.object_boxes, tubes=())
+
+    def in_clips(of: VideoRecord) -> Boxes:
+        there = ((t, of.boxes_at(int(frame))) for t, frame in enumerate(frames))
+        boxes = {t: in_clip(found, (info.height, info.width), size, fit) for t, found in there}
+        return {t: found for t, found in boxes.items() if len(found)}
+
+    return clip, in_clips(record), in_clips(handled)

@@ -3,7 +3,13 @@
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
+from har_tf.command import words
+from har_tf.explain.methods import METHODS, chosen, set_options
 from har_tf.video.sampling import check_by
+
+_TESTED = "gradcam,gradcam++,hirescam,layercam,3dcam,gradient,integrated-gradients,smoothgrad,occlusion,rise,lime"
+AXES = ("space", "time", "both")
+FILLS = ("blur", "mean", "noise", "neighbour")
 
 
 @dataclass(frozen=True)
@@ -107,12 +113,22 @@ class Maps:
 class Trust:
     """What is measured of a model and its explanations, and on how many clips."""
 
-    methods: str = "gradcam"
-    """Methods of explanation, separated by commas; all: all of them."""
+    methods: str = _TESTED
+    """Methods of explanation, separated by commas; all: all but attention rollout, which few networks allow for."""
+    method_options: str | None = None
+    """What is set of the methods, separated by commas, such as rise.number=200. None: their defaults."""
     explained: int = 40
     """Test clips on which explanations are tested; classes and recordings take turns. 0: no explanation is tested."""
     steps: int = 20
     """Steps in which deletion and insertion change a clip."""
+    axes: str = "space,time,both"
+    """Along what it is deleted and inserted, separated by commas: pixels of every frame (space), whole frames (time),
+    or pixels of the whole clip (both)."""
+    fills: str = "blur,noise,neighbour"
+    """What takes the place of what is deleted, separated by commas: blur, mean, noise, or for whole frames the nearest
+    one that is left (neighbour)."""
+    sensitive: int = 6
+    """Of these clips, so many on which maps are compared with those of slightly noisy clips; 0: none."""
     randomized: int = 10
     """Of these clips, so many on which maps are compared with those of networks of random weights; 0: none."""
     randomizations: int = 6
@@ -123,5 +139,33 @@ class Trust:
     """Of these, so many that are corrupted in fifteen ways at five strengths; 0: none."""
     coverage: float = 0.9
     """Share of the clips whose conformal set is to hold the true class."""
-    precision: float = 0.95
+    wanted_precision: float = 0.95
     """Share of right answers that is wanted of those that are not withheld."""
+
+    COUNTS: ClassVar = {
+        "explained": (0, None), "randomized": (0, None), "sensitive": (0, None), "relied": (0, None),
+        "corrupted": (0, None), "steps": (2, 255), "coverage": (0.01, 0.999), "wanted_precision": (0.01, 0.999),
+    }  # fmt: skip
+
+    @property
+    def method_names(self) -> list[str]:
+        """Those of `methods`."""
+        return [name for name in METHODS if name != "rollout"] if self.methods == "all" else words(self.methods)
+
+    @property
+    def method_settings(self) -> dict[str, str] | None:
+        """Option -> value of `method_options`, for `har_tf.explain.by_method`."""
+        given = self.method_options
+        return None if given is None else dict(pair.partition("=")[::2] for pair in words(given))
+
+    def check(self) -> None:
+        """Raises ValueError for a method, axis or fill that there is not, or options that do not go together."""
+        set_options(chosen(self.method_names), self.method_settings)
+        for option, given, known in (("axes", self.axes, AXES), ("fills", self.fills, FILLS)):
+            names = words(given)
+            if not names or len(set(names)) < len(names) or not set(names) <= set(known):
+                raise ValueError(f"--{option} are some of {', '.join(known)}, each once. Received: {given}")
+        if set(words(self.fills)) == {"neighbour"} and words(self.axes) != ["time"]:
+            raise ValueError(f"--fills neighbour is for whole frames, --axes time. Received: --axes {self.axes}")
+        if self.randomized == 1:
+            raise ValueError("--randomized compares clips with each other: at least 2, or 0. Received: 1")

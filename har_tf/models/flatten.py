@@ -199,7 +199,11 @@ def apart(model: keras.Model, graph: keras.Model, clips) -> float:
     """
 
     def called(each: keras.Model) -> list[np.ndarray]:
-        return list(map(ops.convert_to_numpy, tree.flatten(each(clips, training=False))))
+        # The one input of a saved model is a list of one, and Keras warns of anything else.
+        inner = own_graph(each)
+        alone = inner is not None and len(inner.inputs) == 1 and not tree.is_nested(clips)
+        given = tree.pack_sequence_as(inner._inputs_struct, [clips]) if alone else clips
+        return list(map(ops.convert_to_numpy, tree.flatten(each(given, training=False))))
 
     def predicted() -> list[np.ndarray]:
         # A class of someone's own may predict otherwise than it is called.

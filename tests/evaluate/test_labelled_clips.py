@@ -33,6 +33,7 @@ def test_clips_are_those_of_read_clip_and_boxes_are_scaled_with_them(figures):
     last = len(record.boxes) - 1
     np.testing.assert_allclose(found.boxes[1][3], record.boxes_at(last) / 2, atol=1e-5)
     assert found.names[1] == record.name(part.root) and found.labels[1] == record.label
+    assert len(found.acting[1][3]) == len(found.boxes[1][3]) + len(found.objects[1].get(3, ()))
     assert found.has_boxes.all() and not found.skipped
 
 
@@ -58,8 +59,21 @@ def test_few_clips_are_of_all_classes_and_of_several_recordings():
         ("r", "r", "s", None, "t", "t"),
     )
     few = clips.spread(4)
-    # Of class 0 a (of r) and c (of s) come first, of class 1 e, then f.
+    # a (class 0, r), e (class 1, t), c (class 0; r has one already), f (class 1).
     assert few.names == ("a", "c", "e", "f")
     assert few.clips.ravel().tolist() == [0, 2, 4, 5]
+    assert clips.spread(3).names == ("a", "c", "e")
     assert clips.spread(100).names == names
     assert clips.recordings == ("r", "r", "s", "d", "t", "t")
+
+
+def test_classes_that_share_recordings_do_not_all_give_the_same_one():
+    names = tuple("abcdef")
+    clips = LabelledClips(names, np.zeros((6, 1, 1, 1, 3), "uint8"), np.array([0, 0, 0, 1, 1, 1]), tuple("rstrst"))
+    assert set(clips.spread(3).recordings) == {"r", "s", "t"}
+
+
+def test_labels_become_those_of_the_models_outputs():
+    clips = LabelledClips(tuple("abc"), np.zeros((3, 1, 1, 1, 3), "uint8"), np.array([0, 1, 2]), (None,) * 3)
+    found = clips.as_outputs([7, -1, 3])
+    assert (found.names, found.labels.tolist()) == (("a", "c"), [7, 3])

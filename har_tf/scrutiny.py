@@ -1,0 +1,318 @@
+"""What deserves trust of a classifier and of its explanations: what `har_tf.evaluate` asks of both, in one run.
+
+    found = measure(model, clips, validation, Trust(methods="gradcam,3dcam"))
+    found.results["faithfulness"]["rows"]        # methods and controls, as `results.json` has them
+
+Explanations are tested on some of the test clips, spread over classes and recordings, for the class that the model
+answers; what the model relies on, on more of them; its probabilities on all. Temperature, sets and thresholds come from
+validation clips. Where two numbers are compared, it is clip by clip, with intervals over recordings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from har_tf import devices, explain
+from har_tf.command import words
+from har_tf.evaluate import (
+    abstention,
+    calibration,
+    conformal,
+    controls,
+    faithfulness,
+    randomization,
+    reliability,
+    reliance,
+)
+from har_tf.evaluate.changes import read_at_speed
+from har_tf.evaluate.comparison import Verdict
+from har_tf.evaluate.confidence import confidence
+from har_tf.evaluate.labelled_clips import LabelledClips
+from har_tf.evaluate.map_similarity import compare_maps
+from har_tf.evaluate.options import Trust
+from har_tf.evaluate.paired import difference, mean_of
+from har_tf.evaluate.pointing import pointing
+from har_tf.evaluate.stability import max_sensitivity
+from har_tf.explain import Explanation
+from har_tf.explain.methods import METHODS
+from har_tf.models.logits import probabilities
+from har_tf.names import say
+from har_tf.video import VideoError
+
+_SHOWN = 2  # clips of which all overlays are kept for pictures
+_BATCH = 16  # clips that are answered at once
+_NOISES = 5  # draws of noise a clip
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was found of one model.
+
+    Args:
+        results: everything as plain values, for `results.json`.
+        calibration: what its probabilities should be corrected by; None: it could not be fitted.
+        shown: a few of the explained clips.
+        explanations: name of a method -> its explanations of `shown`.
+    """
+
+    results: dict[str, Any]
+    calibration: calibration.Calibration | None = None
+    shown: LabelledClips | None = None
+    explanations: Mapping[str, Explanation] = field(default_factory=dict)
+
+
+def measure(
+    model: keras.Model,
+    clips: LabelledClips,
+    validation: LabelledClips | None = None,
+    options: Trust | None = None,
+    reading: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Measured:
+    """Puts a classifier and its explanations to the test.
+
+    Args:
+        model: any Keras model of uint8 clips that `har_tf.explain` explains.
+        clips: test clips, with labels as the model's outputs count them.
+        validation: clips that the model was not trained on, and that are no test clips; None: probabilities are
+            measured as they are.
+        options: what is measured, and on how many clips; None: as `Trust()`.
+        reading: how clips are read of their videos, so that a clip at another speed can be read; None: frames of the
+            clip come again.
+        seed: of all that is drawn.
+
+    Raises:
+        ValueError: an unknown method or option, or labels that the model has not.
+    """
+    options = options or Trust()
+    answer = partial(_answer, model)
+    answers = answer(clips.clips)
+    right = answers.argmax(axis=1) == clips.labels
+    results: dict[str, Any] = {
+        "parameters": model.count_params(),
+        "clips": len(clips),
+        "recordings": len(set(clips.recordings)),
+        "accuracy": mean_of(right.astype(float), clips.groups).as_dict(),
+        "most_frequent_class": float(np.bincount(clips.labels).max() / len(clips)),
+    }
+    results["probabilities"], fitted = _probabilities(answer, answers, clips, validation, options)
+    shown, explanations = None, {}
+    if options.relied:
+        results["reliance"] = _reliance(answer, clips.spread(options.relied), options, reading, seed)
+    if options.explained:
+        tested = clips.spread(options.explained)
+        results["explanations"], explanations = _explanations(model, tested, options, seed)
+        shown = tested.spread(_SHOWN)
+        places = [tested.names.index(name) for name in shown.names]
+        explanations = {name: _only(found, places) for name, found in explanations.items()}
+    return Measured(results, fitted, shown, explanations)
+
+
+def beside_random_labels(model: keras.Model, other: keras.Model, clips: LabelledClips, options: Trust) -> dict:
+    """Explanations of a model beside those of the same network, trained on labels that were dealt out anew.
+
+    Args:
+        model: trained on true labels.
+        other: trained on the others.
+        clips: test clips, of which `options.randomized` are explained, for the class that `model` answers.
+        options: which methods.
+
+    Returns:
+        The accuracy of `other`, and name of a method -> what `map_similarity.compare_maps` says.
+    """
+    few = clips.spread(max(options.randomized, 2))
+    explained = partial(explain.by_method, methods=options.method_names, options=options.method_settings)
+    first = {name or each.method: each for name, each in explained(model, few.clips).items()}
+    classes = next(iter(first.values())).class_index
+    second = {name or each.method: each for name, each in explained(other, few.clips, class_index=classes).items()}
+    right = _answer(other, clips.clips).argmax(axis=1) == clips.labels
+    compared = {name: each.as_dict() for name, each in compare_maps(first, second, few.groups).items()}
+    for found in compared.values():
+        del found["similarity"]["clips"]
+    return {"accuracy": mean_of(right.astype(float), clips.groups).as_dict(), "clips": len(few), "methods": compared}
+
+
+def _answer(model: keras.Model, clips: np.ndarray) -> np.ndarray:
+    return probabilities(model, devices.predict(model, clips, _BATCH))
+
+
+def _probabilities(answer, answers, clips, validation, options) -> tuple[dict, calibration.Calibration | None]:
+    """Reliability on test clips, and what validation clips correct of it."""
+    found: dict[str, Any] = {"as_trained": reliability.measure(answers, clips.labels, clips.groups).as_dict()}
+    if validation is None:
+        return found | {"not_fitted": "there are no validation clips"}, None
+    held = np.log(np.maximum(answer(validation.clips), np.finfo("float32").tiny))
+    try:
+        fitted = calibration.fit(held, validation.labels, validation.groups)
+    except calibration.NotFitted as error:
+        return found | {"not_fitted": str(error)}, None
+    corrected = fitted.probabilities(held)
+    answers = fitted.probabilities(np.log(np.maximum(answers, np.finfo("float32").tiny)))
+    given = (clips.labels, clips.groups)
+    found["corrected"] = reliability.measure(answers, *given).as_dict()
+    found |= {"temperature": fitted.temperature, "fitted_on": fitted.clips}
+    try:
+        fitted = replace(fitted, sets=conformal.fit(corrected, validation.labels, validation.groups, options.coverage))
+        found["sets"] = vars(conformal.measure(fitted.sets, answers, *given))
+    except ValueError as error:
+        found["no_sets"] = str(error)
+    try:
+        chosen = abstention.choose(corrected, validation.labels, options.wanted_precision, validation.groups)
+        fitted = replace(fitted, abstention=chosen)
+        found["abstention"] = vars(abstention.measure(chosen, answers, *given)) | {"threshold": chosen.threshold}
+    except ValueError as error:
+        found["no_abstention"] = str(error)
+    return found, fitted
+
+
+def _reliance(answer, clips: LabelledClips, options: Trust, reading, seed: int) -> dict:
+    """What the model reads, of some clips, and how it bears corruption, of fewer."""
+
+    def at_speed(row: int, speed: float) -> np.ndarray | None:
+        try:
+            return None if clips.paths[row] is None else read_at_speed(clips.paths[row], reading, speed)
+        except VideoError:
+            return None
+
+    def study(clips: LabelledClips, **plan) -> dict:
+        return reliance.study(
+            answer, clips.clips, clips.labels, clips.groups, clips.acting, reliance.Plan(seed=seed, **plan),
+            at_speed=at_speed if reading and clips.paths else None, batch_size=_BATCH,
+        ).as_dict()  # fmt: skip
+
+    found = study(clips, corruptions=())
+    if options.corrupted:
+        corrupted = study(clips.spread(options.corrupted), changes=())
+        found |= {"corrupted": corrupted["clips"], "robustness": corrupted["robustness"]}
+        found["verdicts"] |= {name: corrupted["verdicts"][name] for name in ("robust", "worst")}
+    del found["answers"]
+    return found
+
+
+def _explanations(model, clips: LabelledClips, options: Trust, seed: int) -> tuple[dict, dict[str, Explanation]]:
+    """Every method beside the controls, on the same clips and for the classes that the model answers."""
+    methods, settings = options.method_names, options.method_settings
+    explained = partial(explain.by_method, methods=methods, options=settings)
+    say(f"explaining {len(clips)} clips by {', '.join(METHODS[name].title for name in methods)}")
+    found = {name or each.method: each for name, each in explained(model, clips.clips).items()}
+    classes = next(iter(found.values())).class_index
+    rows = {name: {"name": name, "kind": "method", "empty": int(each.empty.sum())} for name, each in found.items()}
+    maps = {name: each.maps for name, each in found.items()} | _controls(clips, found, seed)
+    rows |= {name: {"name": name, "kind": "control"} for name in maps if name not in rows}
+
+    axes, fills = words(options.axes), words(options.fills)
+    measured = faithfulness.faithfulness(
+        model, clips.clips, maps, classes, axes, fills, steps=options.steps, groups=clips.groups, seed=seed
+    )
+    for axis in axes:
+        _compare(rows, axis, _gains(measured, axis, fills), clips.groups)
+    masked = confidence(model, clips.clips, maps, classes, groups=clips.groups).as_dict()
+    for name, of_map in masked["maps"].items():
+        rows[name] |= {"drop": of_map["drop"], "increase": of_map["increase"]}
+    boxed = np.flatnonzero(clips.has_boxes)
+    for name in maps if len(boxed) else ():
+        true = clips.only(boxed)
+        rows[name]["boxes"] = _without_values(pointing(maps[name][boxed], true.boxes, true.groups).as_dict())
+    result = {
+        "clips": len(clips), "recordings": len(set(clips.recordings)), "boxed": len(boxed), "steps": options.steps,
+        "axes": axes, "fills": fills, "passes": measured.passes, "rows": list(rows.values()),
+        "curves": [_rounded(curve) for curve in measured.as_dict()["curves"]],
+    }  # fmt: skip
+    if options.sensitive:
+        few = clips.spread(options.sensitive)
+        of_few = classes[[clips.names.index(name) for name in few.names]]
+        for name, of_method in zip(found, methods, strict=True):
+            again = partial(_maps, model, of_few, of_method, settings)
+            rows[name]["sensitivity"] = _sensitivity(again, few, seed)
+    if options.randomized:
+        result["randomization"] = _randomized(model, clips.spread(options.randomized), explained, options, seed)
+    return result, found
+
+
+def _controls(clips: LabelledClips, found: Mapping[str, Explanation], seed: int) -> dict[str, np.ndarray]:
+    """Maps (N, T, H, W) that no model made, and those that another clip's explanation by the first method made."""
+    shape = clips.clips.shape[:4]
+    first, explanation = next(iter(found.items()))
+    return {
+        "Control: centred Gaussian": controls.centred_gaussian(shape),
+        "Control: uniform": controls.uniform(shape),
+        "Control: frame differences": np.stack([controls.frame_difference(clip) for clip in clips.clips]),
+        "Control: noise": np.stack([controls.noise(clip) for clip in clips.clips]),
+        f"Control: another clip's {first}": controls.of_another_clip(explanation.maps, clips.groups, seed)[0],
+    }
+
+
+def _gains(measured: faithfulness.Faithfulness, axis: str, fills: Sequence[str]) -> dict[str, np.ndarray]:
+    """Name -> (N,), insertion minus deletion of the probability, the mean over the fills of this axis.
+
+    Both are areas under curves that go from 1 to 0 or from 0 to 1; where a map orders pixels by chance they are about
+    equal, whatever the fill does to the clip.
+    """
+    of_fills = []
+    for fill in (fill for fill in fills if fill != "neighbour" or axis == "time"):
+        deletion, insertion = (measured.of(axis, fill, way) for way in ("deletion", "insertion"))
+        of_fills.append({name: insertion[name].auc - deletion[name].auc for name in insertion})
+    return {name: np.mean([gains[name] for gains in of_fills], axis=0) for name in of_fills[0]}
+
+
+def _compare(rows: Mapping[str, dict], axis: str, gains: Mapping[str, np.ndarray], groups) -> None:
+    """Writes the gain of every row along an axis, and of methods which controls they are better than."""
+    against = [name for name, row in rows.items() if row["kind"] == "control"]
+    for name, row in rows.items():
+        row.setdefault("gain", {})[axis] = mean_of(gains[name], groups).as_dict()
+        if row["kind"] == "method":
+            beside = {control: difference(gains[name], gains[control], groups) for control in against}
+            row.setdefault("beside", {})[axis] = {control: found.as_dict() for control, found in beside.items()}
+            better = all(found.verdict == Verdict.BETTER for found in beside.values())
+            row.setdefault("beats_controls", {})[axis] = better
+
+
+def _maps(model, classes, method: str, settings, clips: np.ndarray) -> np.ndarray:
+    (found,) = explain.by_method(model, clips, [method], class_index=classes, options=settings).values()
+    return found.maps
+
+
+def _sensitivity(again, clips: LabelledClips, seed: int) -> dict:
+    found = max_sensitivity(again, clips.clips, samples=_NOISES, groups=clips.groups, seed=seed)
+    return mean_of(found.values, clips.groups).as_dict()
+
+
+def _randomized(model, clips: LabelledClips, explained, options: Trust, seed: int) -> dict:
+    """The maps of networks of random weights beside those of the trained one."""
+
+    def by_all(model, clips, class_index):
+        found = explained(model, clips, class_index=class_index)
+        return {name or each.method: each for name, each in found.items()}
+
+    found = randomization.measure(
+        model, clips.clips, by_all, groups=clips.groups, steps=options.randomizations, seed=seed
+    ).as_dict()
+    for of_method in found["methods"].values():
+        del of_method["random"]["similarity"]["clips"]
+    return found | {"clips": len(clips)}
+
+
+def _without_values(found: dict) -> dict:
+    """What `Pointing.as_dict` gives, without the number of every clip."""
+    for by_axis in (found["pointing"], found["energy"]):
+        for mean in by_axis.values():
+            del mean["values"]
+    return found
+
+
+def _rounded(curve: dict) -> dict:
+    """A curve with four digits, which is what a figure shows."""
+    short = {name: curve[name] and [x and round(x, 4) for x in curve[name]] for name in ("curve", "auc", "shares")}
+    return {name: value for name, value in curve.items() if name != "left_out_clips"} | short
+
+
+def _only(found: Explanation, places: Sequence[int]) -> Explanation:
+    """The explanation of some clips."""
+    arrays = ("maps", "signed", "class_index", "score", "probability")
+    return replace(found, factors=None, **{name: getattr(found, name)[list(places)] for name in arrays})

@@ -1,0 +1,59 @@
+"""`experiments.trust` on embedded data, at a tiny size, and `har_tf trust` on a model that it trained."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments import trust
+from har_tf.experiment import changed
+from har_tf.report.publish import publish
+
+SMALL = {
+    "methods": "gradcam,gradient", "explained": 6, "steps": 3, "axes": "both", "fills": "mean", "sensitive": 0,
+    "randomized": 6, "randomizations": 2, "relied": 12, "corrupted": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("trust")
+    recipe = changed(
+        trust.PRESETS["figures"], clips=80, size=(32, 48), num_frames=4, networks="Frame-CNN", epochs=1, batch_size=8,
+        random_labels=True, workers=0, out=out, run="tiny", **SMALL,
+    )  # fmt: skip
+    trust.main(recipe)
+    return out / "trust" / "tiny"
+
+
+def test_the_run_has_methods_beside_controls_and_what_the_model_uses(run):
+    found = json.loads((run / "results.json").read_text())["models"]["Frame-CNN"]
+    rows = found["explanations"]["rows"]
+    assert [row["kind"] for row in rows] == ["method"] * 2 + ["control"] * 5
+    assert found["reliance"]["verdicts"]["order_blind"] is True
+    assert found["random_labels"]["methods"].keys() == found["explanations"]["randomization"]["methods"].keys()
+    assert found["explanations"]["boxed"] == 6
+
+
+def test_the_page_can_be_written_again_and_shows_every_part(run):
+    page = publish(run).read_text()
+    for heading in ("Which method for which model", "Frame-CNN: what it uses", "Frame-CNN: probabilities"):
+        assert heading in page
+    assert "Trained on labels that were dealt out anew" in page
+    assert (run / "tables" / "Frame-CNN_gains.csv").is_file()
+    assert (run / "figures" / "methods_by_model.png").is_file()
+
+
+def test_options_that_do_not_go_together_are_refused_before_anything_is_drawn(tmp_path):
+    recipe = changed(trust.PRESETS["figures"], out=tmp_path / "runs")
+    for options, message in (
+        ({"model": __file__}, "not a .keras model file"),
+        ({"called": "a=b"}, "--called names classes of --model"),
+        ({"boxes": tmp_path}, "--boxes is for videos of UCF101"),
+        ({"methods": "magic"}, "methods are some of"),
+        ({"networks": "Magic"}, "Magic"),
+        ({"model": "nothing.keras"}, "nothing.keras: no such file"),
+    ):
+        with pytest.raises((ValueError, OSError), match=message):
+            trust.main(changed(recipe, **options))
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,107 @@
+"""Trust of a model whose way of answering is known: it compares the left half of every frame with the right one."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from har_tf import scrutiny
+from har_tf.evaluate.labelled_clips import LabelledClips
+from har_tf.evaluate.options import Trust
+from har_tf.files.json_text import parse_json
+
+CLIPS, FRAMES, SIDE = 24, 3, 16
+
+
+def left_or_right() -> keras.Model:
+    """Class 0: the left half is brighter; class 1: the right one. It averages over frames, so it is blind to order."""
+    clip = keras.Input((FRAMES, SIDE, SIDE, 3), dtype="uint8", name="clip")
+    x = layers.Rescaling(1 / 255)(clip)
+    x = layers.Conv3D(1, (1, 4, 4), (1, 4, 4), use_bias=False, kernel_initializer="ones", name="cells")(x)
+    x = layers.AveragePooling3D((FRAMES, 4, 2), name="halves")(x)
+    x = layers.Flatten()(x)
+    model = keras.Model(clip, layers.Dense(2, activation="softmax", use_bias=False, name="predictions")(x))
+    model.get_layer("predictions").set_weights([np.array([[0.5, -0.5], [-0.5, 0.5]])])
+    return model
+
+
+def spots(seed: int) -> LabelledClips:
+    """A bright spot on grey, on the left or the right, at a random height; every clip is its own recording."""
+    rng = np.random.default_rng(seed)
+    clips = rng.integers(100, 110, (CLIPS, FRAMES, SIDE, SIDE, 3)).astype("uint8")
+    labels, boxes = np.arange(CLIPS) % 2, []
+    for clip, label in zip(clips, labels, strict=True):
+        top, left = 4 * rng.integers(0, 4), 8 * label + 4 * rng.integers(0, 2)
+        clip[:, top : top + 4, left : left + 4] = 255
+        boxes.append({t: np.array([[left, top, left + 4, top + 4]], float) for t in range(FRAMES)})
+    names = tuple(f"r{seed}_{i}" for i in range(CLIPS))
+    return LabelledClips(names, clips, labels, names, tuple(boxes), ({},) * CLIPS)
+
+
+@pytest.fixture(scope="module")
+def found():
+    options = Trust(
+        methods="gradcam,gradient-x-input", explained=16, steps=16, axes="space,both", fills="mean", sensitive=2,
+        randomized=8, randomizations=2, relied=16, corrupted=0,
+    )  # fmt: skip
+    return scrutiny.measure(left_or_right(), spots(1), spots(2), options)
+
+
+def test_what_the_model_uses_is_found_out(found):
+    results = found.results
+    assert (results["clips"], results["recordings"], results["accuracy"]["mean"]) == (CLIPS, CLIPS, 1.0)
+    verdicts = results["reliance"]["verdicts"]
+    assert (verdicts["order_blind"], verdicts["order"], verdicts["motion"]) == (True, "no", "no")
+    assert verdicts["sides"] == "yes"
+    assert results["reliance"]["effects"]["mirrored"]["accuracy"]["mean"] == 0
+    assert verdicts["worst"] == []  # not asked for
+
+
+def test_a_map_of_what_it_reads_is_better_than_every_control(found):
+    rows = {row["name"]: row for row in found.results["explanations"]["rows"]}
+    assert [name for name, row in rows.items() if row["kind"] == "control"] == [
+        "Control: centred Gaussian",
+        "Control: uniform",
+        "Control: frame differences",
+        "Control: noise",
+        "Control: another clip's Grad-CAM cells",
+    ]
+    own = rows["Gradient x input"]
+    assert own["beats_controls"] == {"space": True, "both": True}
+    assert own["gain"]["both"]["mean"] > rows["Control: noise"]["gain"]["both"]["mean"] + 0.3
+    assert own["boxes"]["pointing"]["space"]["mean"] == 1
+    assert own["boxes"]["energy"]["space"]["mean"] > 16 / 256
+    assert own["sensitivity"]["clips"] == 2
+
+
+def test_probabilities_of_a_model_that_is_always_right_are_left_as_they_are(found):
+    probabilities = found.results["probabilities"]
+    assert "answered rightly" in probabilities["not_fitted"]
+    assert found.calibration is None
+    assert probabilities["as_trained"]["accuracy"] == 1
+
+
+def test_everything_is_kept_as_plain_values_and_some_clips_for_pictures(found):
+    assert parse_json(json.dumps(found.results).encode())["clips"] == CLIPS
+    assert len(found.shown) == 2
+    assert {len(each) for each in found.explanations.values()} == {2}
+
+
+def test_maps_of_the_same_weights_are_called_unchanged_by_random_labels():
+    model, few = left_or_right(), Trust(methods="gradient-x-input", randomized=8)
+    compared = scrutiny.beside_random_labels(model, model, spots(1), few)
+    assert compared["methods"]["Gradient x input"]["outcome"] == "unchanged"
+    assert compared["accuracy"]["mean"] == 1
+
+
+def test_options_are_checked_before_anything_is_computed():
+    with pytest.raises(ValueError, match="methods are some of gradcam"):
+        Trust(methods="gradcam,magic").check()
+    with pytest.raises(ValueError, match=r"--axes are some of space, time, both.*Received: sideways"):
+        Trust(axes="sideways").check()
+    with pytest.raises(ValueError, match="--fills neighbour is for whole frames"):
+        Trust(fills="neighbour").check()
+    with pytest.raises(ValueError, match="options of these methods are"):
+        Trust(methods="gradcam", method_options="masks=3").check()
