@@ -75,7 +75,7 @@ class Recipe:
     called: str | None = None
     """Classes that saved models call otherwise than the data, separated by commas, as in "Surfing=surfing water,...".
     None: they are called alike."""
-    networks: str = "CNN-GRU,Frame-CNN,VideoSwin,ResNeXt3D"
+    networks: str = "CNN-GRU,Frame-CNN,ResNeXt3D,VideoSwin"
     """What to train, separated by commas: CNN-GRU; Frame-CNN, its twin that is blind to order; a small VideoSwin; a
     small ResNeXt3D; or an ImageNet network over frames, such as CNN-GRU/MobileNetV2."""
     weights_dir: Path | None = None
