@@ -182,7 +182,7 @@ def test_as_in_prediction_whatever_the_graph_says():
 
 
 def frame_model(shape, pools, filters):
-    return trained(cnn_gru((*shape, 3), num_classes=3, pool_sizes=pools, filters=filters, gru_units=(5, 6)))
+    return trained(cnn_gru((*shape, 3), num_classes=3, pool_sizes=pools, filters=filters, gru_units=(5,)))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_maps_of_every_tap_equal_those_of_an_eager_tape(clips, shape, pools, fil
         scale = np.abs(expected).max()
         assert scale > 0
         np.testing.assert_allclose(together.signed[i] / scale, expected / scale, atol=1e-5)
-        if tap.name in ("relu_1", "conv3d"):  # asked for alone, so that all the rest is folded
+        if clips > 1 and tap.name in ("relu_1", "conv3d"):  # asked for alone, so that all the rest is folded
             alone = gradcam(model, clip, tap=tap.name, class_index=1, pool="spatial").signed
             np.testing.assert_allclose(alone / scale, expected / scale, atol=1e-5)
 
