@@ -73,16 +73,19 @@ def passes(options: Options) -> dict:
             model.predict_on_batch(batch)
 
     turns = {"har_tf": [], "plain": [], "predict_on_batch": []}
+    processor = []
     ours(*_clips_and_maps(rng, 1, options))  # compiles
     plain(), keras_own()
     for _ in range(-(-options.clips // options.turn)):
         arguments = _clips_and_maps(rng, options.turn, options)
         for name, run in zip(turns, (ours, plain, keras_own), strict=True):
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), time.process_time()
             run(*arguments)
             seconds = time.perf_counter() - start
+            processor += [time.process_time() - busy] * (name == "har_tf")
             turns[name].append(seconds * (1 if name == "har_tf" else needed / (batches * options.batch)))
-    seconds = {name: sum(values) * options.clips / options.turn / len(values) for name, values in turns.items()}
+    share = options.clips / options.turn / len(processor)
+    seconds = {name: sum(values) * share for name, values in turns.items()}
     ratios = {
         name: statistics.median(mine / other for mine, other in zip(turns["har_tf"], turns[name], strict=True))
         for name in ("plain", "predict_on_batch")
@@ -93,9 +96,16 @@ def passes(options: Options) -> dict:
     print(f"{needed // options.turn} passes a clip are needed, {rows + 2} are made")
     for name, value in seconds.items():
         print(f"{name:17}{value:7.1f} s, {value / options.clips / needed * options.turn * 1e3:.2f} ms a pass")
+    print(f"har_tf kept processors busy for {sum(processor) * share:.0f} s, which other programs do not change")
     print(f"the passes alone x {ratios['plain']:.2f} (aim: 1.15 or less)")
     print(f"Keras' predict_on_batch x {ratios['predict_on_batch']:.2f}")
-    return {"seconds": seconds, "ratios": ratios, "needed": needed // options.turn, "made": rows + 2}
+    return {
+        "seconds": seconds,
+        "ratios": ratios,
+        "needed": needed // options.turn,
+        "made": rows + 2,
+        "processor": sum(processor) * share,
+    }
 
 
 def _clips_and_maps(rng, count: int, options: Options):
