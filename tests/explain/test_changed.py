@@ -69,6 +69,20 @@ def test_the_model_knows_the_sizes_of_changed_clips():
     assert logits(model, [1, 0.5], CLIP.astype("float32")) == [28, 14]
 
 
+def test_is_traced_once_for_other_clips_and_any_number_of_rows():
+    traces, answers = [], answers_of(adding("float32"), CLIP[None].astype("float32"))
+
+    def change(clip, factor):
+        traces.append(factor.shape)
+        return times(clip, factor)
+
+    for scale, count in ((1, 1), (2, 5), (3, 2)):
+        rows = (np.ones(count, "float32"),)
+        found, _ = changed_answers(answers, change, (scale * CLIP.astype("float32"),), rows, batch_size=2)
+        assert found[:, 1].tolist() == [28 * scale] * count
+    assert len(traces) == 1
+
+
 def test_two_devices_share_the_rows_and_each_has_the_whole():
     with devices.mirrored(2).scope():
         model = adding("float32")
