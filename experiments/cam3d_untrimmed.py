@@ -284,9 +284,9 @@ def measured(model, taps, video, number: int, outputs, how, known_by: str, folde
     part = Part(folder, about | {"form": FORM})
     if (known := part.read()) is not None:
         return untrimmed.from_plain(json.loads(str(known["found"])))
-    found = [measure(model, taps, video, number, outputs, how) for measure in (untrimmed.answered, untrimmed.courses)]
+    found = untrimmed.measure(model, taps, video, number, outputs, how)
     part.write({"found": np.array(json.dumps(untrimmed.as_plain(*found)))})
-    return tuple(found)
+    return found
 
 
 def trained(recipe: Recipe, subject, dataset, shape: Sequence[int], clip: dict, run):

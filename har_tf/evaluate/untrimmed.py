@@ -2,7 +2,7 @@
 which class (section 3.6 and Figures 2 to 6 of the 3DCAM paper)."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
@@ -114,40 +114,118 @@ class Answered:
     sides: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
-def answered(
+@dataclass(frozen=True, eq=False)
+class Course:
+    """The evidence for one class over a video.
+
+    Args:
+        video: number of the video.
+        label: the class.
+        seconds: (N,) of the frames that a window covers.
+        done: bool (N,), whether the class is done.
+        strength: method or control -> (N,).
+    """
+
+    video: int
+    label: int
+    seconds: np.ndarray
+    done: np.ndarray
+    strength: Mapping[str, np.ndarray]
+
+    def when(self, name: str) -> float:
+        """Of all pairs of a frame of the class and another the share in which the first has more, ties half: the area
+        under the ROC curve."""
+        return float(roc_auc_score(self.done, self.strength[name]))
+
+
+def measure(
     model: keras.Model, taps: Sequence[str], stream: Stream, number: int, outputs: Sequence[int], how: Windows
-) -> list[Answered]:
-    """All windows of a video, each explained for its most probable classes and against the first of them.
+) -> tuple[list[Answered], list[Course]]:
+    """What a model answers in a video, and when its evidence shows; each batch of windows is decoded once, and each
+    class of a window explained once.
 
     Args:
         model: of clips.
         taps: what 3DCAM sums; the last is that of Grad-CAM.
         stream: the video.
-        number: what `Answered.video` becomes.
+        number: what `Answered.video` and `Course.video` become.
         outputs: of each class of the data its output, -1 for none.
         how: windows.
+
+    Returns:
+        All windows, each explained for its most probable classes and against the first of them; and the evidence for
+        every class that is done in a part of the video, and that the model knows.
     """
     info = probe(stream.path)
-    truth = stream.truth(frame_times(stream.path, info.frames), len(outputs))
+    times = frame_times(stream.path, info.frames)
+    truth = stream.truth(times, len(outputs))
     windows = sliding_windows(info.frames, how.num_frames, how.hop, how.stride)
-    label_of = {output: label for label, output in enumerate(outputs) if output >= 0}
-    top, found = min(3, model.output_shape[-1]), []
+    frames, places = np.unique(windows, return_inverse=True)
+    own = truth[frames]
+    labels = [label for label, done in enumerate(own.T) if outputs[label] >= 0 and 0 < done.sum() < len(done)]
+    top, found, seen, motion = min(3, model.output_shape[-1]), [], {label: [] for label in labels}, _Motion(frames)
     for first in range(0, len(windows), how.batch_size):
         rows = windows[first : first + how.batch_size]
         clips = read_frames(stream.path, rows, how.size, fit=how.fit)
         passed = layerwise(model, clips, taps, top=top, batch_size=how.batch_size)
-        maps = explained(passed, taps, how.align, counterfactual=False)
-        against = explained(_of_first(passed, top), taps, how.align, counterfactual=True)
-        for i, frames in enumerate(rows):
-            own = slice(i * top, (i + 1) * top)
-            ranked = {
-                (method, rank): each[own][r] for method, each in maps.items() for r, rank in enumerate(RANKS[:top])
-            } | {(method, AGAINST): each[i] for method, each in against.items()}
-            label = label_of.get(int(passed.class_index[own][0]), -1)
-            person = _person(stream, frames, (info.height, info.width), how)
-            probability = tuple(passed.probability[own].tolist())
-            found.append(_window(number, frames, truth[frames], label, probability, ranked, person))
+        found += _answered(passed, top, taps, stream, number, rows, truth, outputs, (info.height, info.width), how)
+        if not labels:
+            continue
+        motion.add(rows, clips, *windows[first + how.batch_size : first + how.batch_size + 1, 0])
+        for label, each in _seen(model, clips, passed.class_index.reshape(-1, top), passed, taps, labels, outputs, how):
+            seen[label].append(each)
+    nearest = nearest_window(frames, windows, np.arange(info.frames))
+    courses = []
+    for label in labels:
+        whole = _Seen.joined(seen[label])
+        strength = {
+            name: _joined(each, places.reshape(windows.shape), len(frames)) for name, each in whole.strength().items()
+        }
+        strength |= {ANSWER: whole.probability[nearest].astype(float), MOTION: motion.found()}
+        courses.append(Course(number, label, times[frames], own[:, label], strength))
+    return found, courses
+
+
+def _answered(passed, top, taps, stream, number, windows, truth, outputs, frame_size, how) -> list[Answered]:
+    """The windows of a batch, of which `passed` has so many of the most probable classes."""
+    label_of = {output: label for label, output in enumerate(outputs) if output >= 0}
+    maps = explained(passed, taps, how.align, counterfactual=False)
+    against = explained(_only(passed, slice(None, None, top)), taps, how.align, counterfactual=True)
+    found = []
+    for i, frames in enumerate(windows):
+        own = slice(i * top, (i + 1) * top)
+        ranked = {(method, rank): each[own][r] for method, each in maps.items() for r, rank in enumerate(RANKS[:top])}
+        ranked |= {(method, AGAINST): each[i] for method, each in against.items()}
+        label = label_of.get(int(passed.class_index[own][0]), -1)
+        person = _person(stream, frames, frame_size, how)
+        probability = tuple(passed.probability[own].tolist())
+        found.append(_window(number, frames, truth[frames], label, probability, ranked, person))
     return found
+
+
+def _seen(model, clips, ranked, passed, taps, labels, outputs, how) -> Iterator[tuple[int, "_Seen"]]:
+    """(label, what a batch of windows shows of it); what is not among the `ranked` classes of a window is explained.
+
+    Args:
+        ranked: (W, ranks), the outputs that `passed` has of each window.
+        model, clips, passed, taps, labels, outputs, how: as in `measure`.
+    """
+    known, missing, parts = [], [], []
+    for label in labels:
+        for w, classes in enumerate(ranked.tolist()):
+            if outputs[label] in classes:
+                known.append(((label, w), w * len(classes) + classes.index(outputs[label])))
+            else:
+                missing.append(((label, w), outputs[label]))
+    if known:
+        parts.append(_Seen.of(_only(passed, [row for _, row in known]), taps, how.align))
+    if missing:
+        own = clips[[w for (_, w), _ in missing]]
+        further = layerwise(model, own, taps, np.array([output for _, output in missing]), batch_size=how.batch_size)
+        parts.append(_Seen.of(further, taps, how.align))
+    place = {pair: n for n, (pair, _) in enumerate(known + missing)}
+    for label in labels:
+        yield label, _Seen.joined(parts).only([place[label, w] for w in range(len(clips))])
 
 
 def explained(found: Layerwise, taps: Sequence[str], align: str, counterfactual: bool) -> dict[str, np.ndarray]:
@@ -158,10 +236,10 @@ def explained(found: Layerwise, taps: Sequence[str], align: str, counterfactual:
     }
 
 
-def _of_first(found: Layerwise, top: int) -> Layerwise:
-    """What was found for the most probable class of each clip, of what was found for `top`."""
-    maps = {need: {tap: each[::top] for tap, each in by_tap.items()} for need, by_tap in found.maps.items()}
-    arrays = {name: getattr(found, name)[::top] for name in ("class_index", "score", "probability")}
+def _only(found: Layerwise, rows: Sequence[int] | slice) -> Layerwise:
+    """What was found for some clips, or classes of clips."""
+    maps = {need: {tap: each[rows] for tap, each in by_tap.items()} for need, by_tap in found.maps.items()}
+    arrays = {name: getattr(found, name)[rows] for name in ("class_index", "score", "probability")}
     return replace(found, maps=maps, **arrays)
 
 
@@ -200,58 +278,6 @@ def _window(number, frames, truth, label, probability, ranked, person) -> Answer
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
-    """The evidence for one class over a video.
-
-    Args:
-        video: number of the video.
-        label: the class.
-        seconds: (N,) of the frames that a window covers.
-        done: bool (N,), whether the class is done.
-        strength: method or control -> (N,).
-    """
-
-    video: int
-    label: int
-    seconds: np.ndarray
-    done: np.ndarray
-    strength: Mapping[str, np.ndarray]
-
-    def when(self, name: str) -> float:
-        """Of all pairs of a frame of the class and another the share in which the first has more, ties half: the area
-        under the ROC curve."""
-        return float(roc_auc_score(self.done, self.strength[name]))
-
-
-def courses(
-    model: keras.Model, taps: Sequence[str], stream: Stream, number: int, outputs: Sequence[int], how: Windows
-) -> list[Course]:
-    """The evidence for every class that is done in a part of a video, and that the model knows."""
-    info = probe(stream.path)
-    windows = sliding_windows(info.frames, how.num_frames, how.hop, how.stride)
-    frames, places = np.unique(windows, return_inverse=True)
-    places = places.reshape(windows.shape)
-    seconds = frame_times(stream.path, info.frames)[frames]
-    truth = stream.truth(seconds, len(outputs))
-    labels = [label for label, own in enumerate(truth.T) if outputs[label] >= 0 and 0 < own.sum() < len(own)]
-    seen: dict[int, list[_Seen]] = {label: [] for label in labels}
-    for first in range(0, len(windows) if labels else 0, how.batch_size):
-        clips = read_frames(stream.path, windows[first : first + how.batch_size], how.size, fit=how.fit)
-        for label in labels:
-            passed = layerwise(model, clips, taps, outputs[label], batch_size=how.batch_size)
-            seen[label].append(_Seen.of(passed, taps, how.align))
-    motion = _motion(stream.path, frames, how) if labels else None
-    nearest = nearest_window(frames, windows, np.arange(info.frames))
-    found = []
-    for label in labels:
-        whole = _Seen(*(np.concatenate(arrays) for arrays in zip(*map(astuple, seen[label]), strict=True)))
-        strength = {name: _joined(values, places, len(frames)) for name, values in whole.strength().items()}
-        strength |= {ANSWER: whole.probability[nearest].astype(float), MOTION: motion}
-        found.append(Course(number, label, seconds, truth[:, label], strength))
-    return found
-
-
-@dataclass(frozen=True, eq=False)
 class _Seen:
     """What W windows show of a class, small enough to be kept of a video of any length.
 
@@ -274,6 +300,15 @@ class _Seen:
         peaks = np.stack([one.factors.peaks[0].reshape(len(products), -1) for one in each], axis=1)
         return cls(products, peaks, _by_frame(passed.gradcam(taps[-1], normalize=None).maps), passed.probability)
 
+    @classmethod
+    def joined(cls, parts: Sequence["_Seen"]) -> "_Seen":
+        """That of several, one after the other."""
+        return cls(*(np.concatenate(arrays) for arrays in zip(*map(astuple, parts), strict=True)))
+
+    def only(self, rows: Sequence[int]) -> "_Seen":
+        """These windows alone."""
+        return _Seen(*(array[rows] for array in astuple(self)))
+
     def strength(self) -> dict[str, np.ndarray]:
         """Method -> (W, T). As in `explain_video`, 3DCAM's maps are divided by the largest of all windows, as if the
         video were one clip: by its own, a window without evidence would shine like one full of it."""
@@ -292,17 +327,29 @@ def _joined(values: np.ndarray, places: np.ndarray, frames: int) -> np.ndarray:
     return total / np.bincount(places.ravel(), minlength=frames)
 
 
-def _motion(path: Path, frames: np.ndarray, how: Windows, at_once: int = 64) -> np.ndarray:
-    """(N,) the mean squared difference of each frame to the one before; of the first to the second."""
-    found, last = [], None
-    for first in range(0, len(frames), at_once):
-        shown = read_frames(path, frames[first : first + at_once], how.size, fit=how.fit).astype(np.float32)
-        before = shown[:1] if last is None else last
-        found.append(np.square(np.diff(np.concatenate([before, shown]), axis=0)).mean(axis=(1, 2, 3)))
-        last = shown[-1:]
-    motion = np.concatenate(found)
-    motion[0] = motion[1] if len(motion) > 1 else 0
-    return motion
+class _Motion:
+    """The mean squared difference of each of some frames to the one before, as they are decoded, window by window.
+
+    Args:
+        frames: (N,) their numbers, rising.
+    """
+
+    def __init__(self, frames: np.ndarray):
+        self.frames, self._shown, self._motion = frames, {}, []
+
+    def add(self, windows: np.ndarray, clips: np.ndarray, next_window: int | None = None) -> None:
+        """Takes the frames (W, T, H, W, 3) of windows (W, T); later ones begin with `next_window`, None: none."""
+        self._shown |= zip(windows.ravel().tolist(), clips.reshape(-1, *clips.shape[2:]), strict=True)
+        known = len(self.frames) if next_window is None else int(np.searchsorted(self.frames, next_window))
+        for n in range(len(self._motion), known):
+            one, before = (self._shown[int(self.frames[m])].astype(np.float32) for m in (n, max(n - 1, 0)))
+            self._motion.append(np.square(one - before).mean())
+        last = self.frames[max(known - 1, 0)]
+        self._shown = {frame: pixels for frame, pixels in self._shown.items() if frame >= last}
+
+    def found(self) -> np.ndarray:
+        """(N,), of the first frame as of the second."""
+        return np.array([*self._motion[1:2], *self._motion[1:]] or [0.0])
 
 
 def as_plain(windows: Sequence[Answered], found: Sequence[Course]) -> dict:
@@ -468,7 +515,7 @@ def example(
     """A window with its maps for the most probable classes and against the first, as in Figure 6.
 
     Args:
-        model, taps, stream, how: as in `answered`.
+        model, taps, stream, how: as in `measure`.
         window: one of those it found.
         names: of the data's classes, and of the model's outputs.
     """
@@ -491,7 +538,7 @@ def paint(
     or so, from shortly before its first segment on.
 
     Args:
-        model, taps, stream, how: as in `answered`.
+        model, taps, stream, how: as in `measure`.
         path: the .mp4 to write.
         answers: names of the model's outputs.
     """

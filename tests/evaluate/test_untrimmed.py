@@ -1,6 +1,7 @@
 """Windows of a video of which everything is known: a red square, then a green one, then nothing."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -18,16 +19,15 @@ from har_tf.evaluate.untrimmed import (
     OUTSIDE,
     Stream,
     Windows,
-    answered,
-    courses,
     example,
+    measure,
     paint,
     streams_of,
     summary,
     timeline,
 )
 from har_tf.explain import explain_video, layerwise
-from har_tf.video import probe
+from har_tf.video import probe, read_frames
 
 HOW = Windows((16, 16), num_frames=4, stride=1, hop=2, fit="stretch", batch_size=4)
 BOX = np.array([[2.0, 4, 10, 12]])
@@ -57,7 +57,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def windows(model, stream):
-    return answered(model, ["colours"], stream, 0, [0, 1], HOW)
+    return measure(model, ["colours"], stream, 0, [0, 1], HOW)[0]
 
 
 def test_windows_are_inside_across_or_outside_an_action(windows):
@@ -92,19 +92,19 @@ def test_evidence_on_the_right_side_of_a_cut(windows):
 
 
 def test_when_a_class_is_done(model, stream):
-    red, green = courses(model, ["colours"], stream, 0, [0, 1], HOW)
+    _, (red, green) = measure(model, ["colours"], stream, 0, [0, 1], HOW)
     assert (red.label, green.label, red.done.sum(), len(red.seconds)) == (0, 1, 8, 24)
     assert red.when(GRADCAM) == green.when(GRADCAM) == 1
     assert 0.5 < red.when(CAM3D) < 1, "green frames have as much"
     assert red.strength[MOTION][8] == red.strength[MOTION].max(), "the cut"
-    assert [course.label for course in courses(model, ["colours"], stream, 0, [-1, 1], HOW)] == [1]
+    assert [course.label for course in measure(model, ["colours"], stream, 0, [-1, 1], HOW)[1]] == [1]
     shown = timeline(stream, [red], ["red", "green"], "a", points=5)["rows"][0]
     assert (shown["class"], shown["spans"], len(shown["seconds"])) == ("red", [[0.0, 0.32]], 5)
     assert shown["curves"][GRADCAM][0] == 1
 
 
 def test_the_summary_counts_every_window_once(windows, model, stream):
-    found = courses(model, ["colours"], stream, 0, [0, 1], HOW)
+    _, found = measure(model, ["colours"], stream, 0, [0, 1], HOW)
     results = json.loads(json.dumps(summary(windows, found, ["red", "green"])))
     assert {kind: row["windows"] for kind, row in results["windows"].items()} == {INSIDE: 6, ACROSS: 2, OUTSIDE: 3}
     assert results["windows"][INSIDE]["right"] == {"value": 1.0, "interval": None, "count": 6}
@@ -145,7 +145,7 @@ def test_segments_of_a_file_are_one_stream(stream):
 
 
 def test_what_was_found_survives_being_written(windows, model, stream):
-    found = courses(model, ["colours"], stream, 0, [0, 1], HOW)
+    _, found = measure(model, ["colours"], stream, 0, [0, 1], HOW)
     plain = json.loads(json.dumps(untrimmed.as_plain(windows, found)))
     again, kept = untrimmed.from_plain(plain)
     assert summary(again, kept, ["red", "green"]) == summary(windows, found, ["red", "green"])
@@ -161,7 +161,7 @@ def test_what_speaks_against_a_class_is_made_of_the_first_alone(model, stream, w
         return maps
 
     monkeypatch.setattr(untrimmed, "explained", watched)
-    again = answered(model, ["colours"], stream, 0, [0, 1], HOW)
+    again, _ = measure(model, ["colours"], stream, 0, [0, 1], HOW)
     rows = [min(HOW.batch_size, len(windows) - first) for first in range(0, len(windows), HOW.batch_size)]
     assert made == [call for n in rows for call in ((False, 2 * n, 2 * n), (True, n, n))]
     assert [window.maps for window in again] == [window.maps for window in windows]
@@ -172,7 +172,7 @@ def test_evidence_over_time_is_that_of_the_joined_maps(model, stream):
     inner = keras.layers.ReLU(name="again")(model.get_layer("colours").output)
     two = keras.Model(model.input, model.get_layer("predictions")(layers.GlobalAveragePooling3D()(inner)))
     taps = ["colours", "again"]
-    (red, _) = courses(two, taps, stream, 0, [0, 1], HOW)
+    _, (red, _) = measure(two, taps, stream, 0, [0, 1], HOW)
 
     def explain(clips):
         found = layerwise(two, clips, taps, 0)
@@ -182,3 +182,36 @@ def test_evidence_over_time_is_that_of_the_joined_maps(model, stream):
     for name, one in joined.explanations.items():
         np.testing.assert_allclose(red.strength[name], one.maps[0].mean(axis=(1, 2)), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(red.strength[untrimmed.ANSWER], joined.probability[joined.nearest], rtol=1e-6)
+
+
+def test_a_window_is_decoded_once_and_each_of_its_classes_explained_once(model, stream, monkeypatch):
+    """Of four classes the first three are explained of every window, and the fourth where it is done."""
+    weights = np.array([[8.0, -4, 1, -9], [-4, 8.1, 1, -9], [0, 0, 1, -9]])
+    x = layers.Dense(4, "softmax", use_bias=False, name="predictions")(model.layers[-2].output)
+    four = keras.Model(model.input, x)
+    four.get_layer("predictions").set_weights([weights])
+    decoded, passes = [], []
+
+    def read(path, indices, *more, **options):
+        decoded.extend(np.unique(indices).tolist())
+        return read_frames(path, indices, *more, **options)
+
+    def explain(model, clips, taps, class_index=None, top=None, **options):
+        found = layerwise(model, clips, taps, class_index, top, **options)
+        passes.append(len(found.class_index))
+        return found
+
+    monkeypatch.setattr(untrimmed, "read_frames", read)
+    monkeypatch.setattr(untrimmed, "layerwise", explain)
+    how = replace(HOW, hop=4)  # no two windows share a frame
+    windows, courses = measure(
+        four, ["colours"], replace(stream, segments=[(0, 0.0, 0.32), (3, 0.32, 0.64)]), 0, range(4), how
+    )
+    assert decoded == list(range(24))
+    assert len(windows) == 6 and sum(passes) == 6 * 4 and [course.label for course in courses] == [0, 3]
+    expected = layerwise(four, read_frames(stream.path, np.arange(8, 12)[None], HOW.size, fit=HOW.fit), ["colours"], 3)
+    np.testing.assert_allclose(courses[1].strength[untrimmed.ANSWER][8:12], expected.probability[0], rtol=1e-5)
+    motion = courses[0].strength[MOTION]
+    shown = read_frames(stream.path, np.arange(24), HOW.size, fit=HOW.fit).astype(np.float32)
+    np.testing.assert_allclose(motion[1:], np.square(np.diff(shown, axis=0)).mean(axis=(1, 2, 3)), rtol=1e-5)
+    assert motion[0] == motion[1]

@@ -80,11 +80,11 @@ def test_a_run_that_was_stopped_goes_on_from_its_videos(run, recipe, monkeypatch
         if json.loads(str(np.load(file)["found"]))["windows"][0]["video"] == 1
     )
     damaged.write_bytes(damaged.read_bytes()[:-30])
-    measured, answered = [], untrimmed.answered
+    measured, measure = [], untrimmed.measure
     monkeypatch.setattr(
         untrimmed,
-        "answered",
-        lambda m, taps, stream, *more: measured.append(stream.path.stem) or answered(m, taps, stream, *more),
+        "measure",
+        lambda m, taps, stream, *more: measured.append(stream.path.stem) or measure(m, taps, stream, *more),
     )
     cam3d_untrimmed.main(recipe)
     assert measured == ["stream_0002"], "what is not whole is measured again, and nothing else"
