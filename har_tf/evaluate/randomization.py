@@ -17,7 +17,7 @@ import numpy as np
 from har_tf import devices
 from har_tf.evaluate.bootstrap import Bootstrap
 from har_tf.evaluate.map_similarity import MapComparison, Originals, Outcome, Similarity
-from har_tf.models.flatten import check_answers, cloned, flat, with_graph
+from har_tf.models.flatten import check_answers, cloned, flat, own_graph, with_graph
 from har_tf.models.logits import probabilities
 from har_tf.models.saving import as_here
 from har_tf.progress import progress
@@ -209,7 +209,8 @@ class _Copy:
         self._source, self._trained = model, flat(model).get_weights()
         self.model = self._clone()
         self.model.set_weights(self._trained)
-        check_answers(model, self.model, clips[:1])
+        first = keras.tree.pack_sequence_as(own_graph(self.model)._inputs_struct, [clips[:1]])
+        check_answers(flat(model), self.model, first)
         layers = [layer for layer in _layers(flat(self.model)) if self._own(layer)]
         if not layers:
             raise ValueError(f"model {model.name!r} has no layer with weights that could be made random")

@@ -122,8 +122,9 @@ def cloned(model: keras.Model) -> keras.Model:
     It has no optimiser. Its feature maps have the names of the model's.
     """
     graph = own_graph(flat(model))
-    graph = keras.Model(graph._inputs_struct, graph._outputs_struct, name=model.name)
-    copy = keras.models.clone_model(graph)
+    copy = keras.models.clone_model(keras.Model(graph._inputs_struct, graph._outputs_struct))
+    inputs = tree.pack_sequence_as(graph._inputs_struct, copy.inputs)  # a list of one would have become the one
+    copy = keras.Model(inputs, copy.outputs[0] if len(copy.outputs) == 1 else copy.outputs, name=model.name)
     copy.loss = getattr(model, "loss", None)  # which says what its answers are
     paths = _paths.get(flat(model))
     if paths is not None:

@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from har_tf.concepts import tcav
 from har_tf.explain import by_method, cam3d, gradcam, layerwise, sum_gradcam
-from har_tf.models.flatten import cloned, flat, flatten, with_graph
+from har_tf.models.flatten import cloned, flat, flatten, own_graph, with_graph
 from har_tf.models.taps import find, stages, taps
 
 CLIP = (4, 16, 24, 3)
@@ -78,12 +78,15 @@ def test_outputs_and_weights_are_those_of_the_model(name):
     assert not any(isinstance(layer, keras.Model | layers.TimeDistributed) for layer in one.layers)
 
 
-@pytest.mark.parametrize("name", [*MODELS, "layers of layers", "subclassed"])
+@pytest.mark.parametrize("name", [*MODELS, "layers of layers", "subclassed", "a list of one"])
 def test_a_clone_has_the_names_and_with_the_weights_the_answers(name):
     shape = (2, *CLIP)
     if name == "layers of layers":
         x = layers.Conv3D(4, 1, name="stem")(start := keras.Input(CLIP))
         model = keras.Model(start, layers.Dense(2)(layers.GlobalAveragePooling3D()(Block(name="block")(x))))
+    elif name == "a list of one":  # as a file of `save_model` has it
+        plain = MODELS["a shared encoder"]()
+        model = keras.Model(plain.inputs, plain.outputs)
     elif name == "subclassed":
         model = with_graph(Subclassed(), np.zeros(shape, "float32"))
     else:
@@ -94,7 +97,9 @@ def test_a_clone_has_the_names_and_with_the_weights_the_answers(name):
     assert [tap.name for tap in taps(copy)] == [tap.name for tap in taps(model)]
     assert [tap.name for tap in stages(copy)] == [tap.name for tap in stages(model)]
     copy.set_weights(flat(model).get_weights())
-    np.testing.assert_allclose(copy(clips), model(clips), atol=1e-5)
+    given = [clips] if name == "a list of one" else clips
+    np.testing.assert_allclose(copy(given), model(given), atol=1e-5)
+    assert type(own_graph(copy)._inputs_struct) is type(own_graph(flat(model))._inputs_struct)
     copy.set_weights([0 * weight for weight in copy.get_weights()])
     assert all(np.array_equal(*pair) for pair in zip(model.get_weights(), kept, strict=True))
 
