@@ -1,6 +1,5 @@
 """Extremal perturbation in time: the fewest frames that suffice for a class, or without which it is gone."""
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,15 +11,13 @@ from har_tf.explain.answers import answers_of
 from har_tf.explain.explanation import Explanation
 from har_tf.explain.options import check
 from har_tf.explain.perturbed import Perturbed
+from har_tf.explain.pixel_gradients import model_of_floats
 from har_tf.models.flatten import with_graph
-from har_tf.models.pixels import of_floats
 
 AREAS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # as in the paper's figure 1 and its evaluation
 _RATE = 0.05  # how far the mask of the frame with the largest gradient moves in a step
 _FIRST, _LAST = 0.3, 300.0  # weight of the constraint in the first step and in the last
 _SHARPNESS = 20.0  # of the smooth maximum
-# model -> (its output tensor, the same network of float32 pixels)
-_floats: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,15 +132,10 @@ def _asked(model: keras.Model, clips, class_index, fill, score, batch_size) -> P
     answers_of(model, clips)  # refuses what cannot be perturbed
     clips = np.asarray(clips)
     try:
-        graph = with_graph(model, clips)
-    except ValueError:  # it is called as it is
-        graph = None
-    if graph is not None and getattr(graph, "inputs", None):
-        end, floats = _floats.get(graph, (None, None))
-        if end is not graph.outputs[0]:
-            floats = of_floats(graph)
-            _floats[graph] = graph.outputs[0], floats
-        model = floats
+        model = model_of_floats(with_graph(model, clips))
+    except ValueError:  # without a graph it is called as it is
+        if getattr(model, "inputs", None):
+            raise
     return Perturbed(model, clips.astype("float32"), class_index, fill, score, batch_size)
 
 

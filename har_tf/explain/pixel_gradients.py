@@ -110,7 +110,7 @@ def pixel_gradients(
         )
     (given,) = checked_clips(model, clips).values()
     given = (given if given.ndim == 5 else given[:, None]).astype("float32")
-    model = _model_of_floats(model)
+    model = model_of_floats(model)
     batch_size = min(batch_size, max(1, _VALUES_AT_ONCE // math.prod(given.shape[1:])))
     found = _found(model, given, class_index, batch_size)
     answers = found.class_index, found.score, found.probability, found.score_of
@@ -131,7 +131,8 @@ def _gradient(feature, gradient):
     return gradient
 
 
-def _model_of_floats(model: keras.Model) -> keras.Model:
+def model_of_floats(model: keras.Model) -> keras.Model:
+    """The same network from float32 pixels on, made once; see `har_tf.models.pixels.of_floats`."""
     if model.inputs[0].dtype == "float32":
         return model
     output, made = _of_floats.get(model, (None, None))

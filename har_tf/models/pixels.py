@@ -105,8 +105,10 @@ def of_floats(model: keras.Model) -> keras.Model:
     clip = model.inputs[0]
     given = keras.Input(batch_shape=clip.shape, dtype="float32", name=clip.name)
     # A layer would cast the floats by itself, but an operation such as that of grey pixels need not.
-    made = _on(model, given, given)
-    if clip.dtype != "float32" and apart(model, made, some_pixels(model)) > SAME:
+    of_own = (own_graph(model) or flat(model)).input  # one input may stand in a list, which Keras wants again
+    made = _on(model, keras.tree.pack_sequence_as(of_own, [given]), given)
+    some = keras.tree.pack_sequence_as(of_own, [some_pixels(model)])
+    if clip.dtype != "float32" and apart(model, made, some) > SAME:
         raise ValueError(
             f"model {model.name!r} answers otherwise where its pixels are float32 in place of {clip.dtype}, as "
             "tf.image.convert_image_dtype scales the one and not the other: scale by a Rescaling layer"

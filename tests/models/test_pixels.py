@@ -1,3 +1,4 @@
+import warnings
 from typing import get_args, get_type_hints
 
 import keras
@@ -216,3 +217,12 @@ def test_a_layer_that_gives_several_outputs_names_each():
     both = keras.Model(model.input, Two(name="two")(model.output))
     with pytest.raises(ValueError, match="has the outputs two_0, two_1"):
         of_pixels(both, output="two")
+
+
+def test_of_floats_keeps_an_input_in_its_list():
+    clip = keras.Input((2, 4, 4, 3), dtype="uint8", name="clip")
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(clip))
+    model = keras.Model([clip], layers.Dense(2)(x))
+    with warnings.catch_warnings(action="error"):
+        floats = of_floats(model)
+        floats([np.zeros((1, 2, 4, 4, 3), "float32")])
