@@ -5,7 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from har_tf.files.json_text import parse_json
+from har_tf.files.whole import whole_file
 from har_tf.names import say
+from har_tf.report import model_card
 from har_tf.report.page import write_page
 
 
@@ -14,7 +16,8 @@ class ReportError(ValueError):
 
 
 def publish(folder: str | Path) -> Path:
-    """Writes `tables/`, the figures that follow from numbers, and `report.html`; prints the tables.
+    """Writes `tables/`, the figures that follow from numbers, `report.html`, and of models that were trained
+    `model_card.md`; prints the tables.
 
     Each experiment has a module in `har_tf.report.pages`, whose `page(results, figures)` makes its page of what
     `results.json` holds, and draws what follows from numbers into the folder `figures`. Strips of frames and overlay
@@ -42,9 +45,11 @@ def publish(folder: str | Path) -> Path:
     module = f"har_tf.report.pages.{experiment}"
     if not str(experiment).isidentifier() or find_spec(module) is None:
         raise ReportError(f"{folder / 'results.json'}: no page is known for this experiment. Received: {experiment!r}")
-    make = importlib.import_module(module).page
+    of = importlib.import_module(module)
     try:
-        page = make(results, folder / "figures")
+        page = of.page(results, folder / "figures")
+        cards = of.cards(results) if hasattr(of, "cards") else []
+        card = model_card.text_of(cards) if cards else None
         about = {"date": environment["date"], "machine": machine(environment), "command": environment["command"]}
     except OSError:
         raise
@@ -58,6 +63,9 @@ def publish(folder: str | Path) -> Path:
     written = write_page(folder / "report.html", page.title, {**page.facts, **about}, page.sections, page.summary)
     for text in page.printed:
         say("", *text.split("\n"))
+    if card is not None:
+        with whole_file(folder / model_card.NAME) as part:
+            part.write_text(card, encoding="utf-8", newline="\n")
     say(f"run folder: {folder}", f"report:     {written}")
     return written
 

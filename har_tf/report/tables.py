@@ -125,12 +125,12 @@ class Table:
         """Returns the table in Markdown, padded so that it reads as a table in a terminal too."""
         bold = self._bold()
         marked = [any(line) for line in zip(*bold, strict=True)] or [False] * len(self.columns)
-        grid = [[_markdown(name) for name in self.columns]]
+        grid = [[markdown_text(name) for name in self.columns]]
         for texts, strong in zip(self._texts(), bold, strict=True):
             # The two blanks keep the digits of the other rows under those of the bold one.
             grid.append(
                 [
-                    f"**{_markdown(text)}**" if is_bold else _markdown(text) + "  " * has_bold
+                    f"**{markdown_text(text)}**" if is_bold else markdown_text(text) + "  " * has_bold
                     for text, is_bold, has_bold in zip(texts, strong, marked, strict=True)
                 ]
             )
@@ -144,9 +144,9 @@ class Table:
             "| " + " | ".join(_pad(*cell) for cell in zip(texts, widths, right, strict=True)) + " |" for texts in grid
         ]
         lines.insert(1, "|" + "|".join(rule) + "|")
-        blocks = [f"**{_markdown(self.title)}**", "\n".join(lines)]
+        blocks = [f"**{markdown_text(self.title)}**", "\n".join(lines)]
         if self.notes:
-            blocks.append("\n".join(f"- {_markdown(note)}" for note in self.notes))
+            blocks.append("\n".join(f"- {markdown_text(note)}" for note in self.notes))
         return "\n\n".join(blocks) + "\n"
 
     def csv(self) -> str:
@@ -294,7 +294,8 @@ def _csv(cell):
     return no_formula("\n".join(map(shown, cell.split("\n"))))
 
 
-def _markdown(text) -> str:
+def markdown_text(text) -> str:
+    """A text as one line of Markdown that shows it as it is."""
     return re.sub(r"[\\`*|\[\]]|<(?=[A-Za-z/!?])", r"\\\g<0>", _line(text))
 
 

@@ -63,6 +63,7 @@ def rows(run, stem):
 def test_the_run_folder_is_complete(run):
     expected = {
         "recipe.json", "environment.json", "results.json", "skipped.csv", "model.keras", "history.csv", "report.html",
+        "model_card.md",
         "tables/hits.md", "tables/boxes_oracle.csv", "tables/boxes_chosen.tex", "tables/acc2_chosen.md",
         "tables/side_by_side.csv", "tables/evidence.csv", "figures/figure_7_saliency.png",
         "figures/figure_thresholds.png",

@@ -89,6 +89,7 @@ def test_the_run_folder_is_complete(run):
         "history.csv",
         "model.keras",
         "report.html",
+        "model_card.md",
         "tables/table_1.md",
         "tables/table_2.csv",
         "tables/classes.md",

@@ -157,6 +157,7 @@ def test_the_run_folder_is_complete(run):
         "history.csv",
         "model.keras",
         "report.html",
+        "model_card.md",
         "tables/table_9.md",
         "tables/table_10.csv",
         "tables/table_10.tex",

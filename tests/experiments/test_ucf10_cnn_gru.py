@@ -33,7 +33,7 @@ def results(tiny_run):
 
 def test_the_run_folder_is_complete(tiny_run):
     expected = {
-        "recipe.json", "environment.json", "results.json", "skipped.csv", "model.keras", "report.html",
+        "recipe.json", "environment.json", "results.json", "skipped.csv", "model.keras", "report.html", "model_card.md",
         "tables/table_1.md", "tables/table_1.csv", "tables/table_1.tex",
         "figures/figure_4_curves.png", "figures/figure_5_confusion.png", "figures/figure_8_misclassified.png",
         "history.csv", "training/group_CNN-GRU/history.csv", "training/random_Frame-CNN/state.npz",

@@ -11,6 +11,7 @@ from har_tf.evaluate.comparison import LEVEL, probability
 from har_tf.explain import captions
 from har_tf.names import file_name
 from har_tf.report import plots, settings
+from har_tf.report.model_card import Card
 from har_tf.report.page import Figure, Page, Section, Video, restored
 from har_tf.report.tables import Table, interval
 
@@ -82,6 +83,14 @@ EVIDENCE = {
     "When": "evidence.when.value",
     "95 %": "evidence.when.interval",
 }
+
+
+def cards(results: Mapping) -> list[Card]:
+    """The card of a network that was trained for the run; how often it is right is not what the page measures."""
+    model, data = results["model"], results["dataset"]
+    if not model["trained_here"]:
+        return []
+    return [Card(model["name"], data, "video", model["start"], split=data["overlap"], overlap_text=data["overlap"])]
 
 
 def tables(results: Mapping) -> dict[str, Table]:

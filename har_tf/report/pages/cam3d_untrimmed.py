@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from har_tf.report import plots, settings
+from har_tf.report.model_card import Card
 from har_tf.report.page import Figure, Page, Section, Video, restored
 from har_tf.report.tables import Table, interval
 
@@ -46,6 +47,14 @@ def page(results: Mapping, figures: Path) -> Page:
         tables=made,
         printed=[*(table.markdown() for table in made.values()), "\n".join(said)],
     )
+
+
+def cards(results: Mapping) -> list[Card]:
+    """The card of a network that was trained for the run, on other clips than are measured."""
+    model = results["model"]
+    if not model["start"].endswith("trained here"):
+        return []
+    return [Card(model["name"], results["dataset"], starts_from=model["start"])]
 
 
 def tables(results: Mapping) -> dict[str, Table]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from har_tf.report import plots, settings
+from har_tf.report.model_card import Card
 from har_tf.report.page import Figure, Page, Section, both_sides, data_line, headed, restored, split_line
 from har_tf.report.tables import Table, interval
 
@@ -127,6 +128,31 @@ def confusion_numbers(results: Mapping) -> dict[str, int | None]:
     first = 15 if results["dataset"]["name"] == "hmdb51" else 12
     numbered = len(order) == 3 and results["dataset"]["name"] in NUMBERED
     return {name: first + place if numbered else None for place, name in enumerate(order)}
+
+
+def cards(results: Mapping) -> list[Card]:
+    """The cards of the networks that are shown, one for each data set."""
+    found = []
+    for part in parts_of(results).values():
+        row, splits = part["networks"][part["shown"]], part["splits"]
+        (number, first), *others = splits.items()
+        texts = [f"split {number}: " * bool(others) + split["overlap_text"] for number, split in splits.items()]
+        found.append(
+            Card(
+                part["shown"], part["dataset"], starts_from=row.get("starts_from"), parameters=row.get("parameters"),
+                split=f"{part['protocol']} split {', '.join(map(str, splits))}, accuracy is the mean"
+                if others
+                else f"{part['protocol']} split {number}: {first['training_clips']} training, {first['test_clips']} "
+                "test clips",
+                overlap=None if others else first["overlap"], overlap_text="; ".join(texts),
+                validation_text=first.get("validation_text"),
+                tested=sum(split["test_clips"] for split in splits.values()), accuracy=row.get("accuracy"),
+                interval=row.get("group_interval") or row.get("accuracy_interval"),
+                over="recordings" if row.get("group_interval") else "clips", chance=first.get("most_frequent_class"),
+                seeds=len(part["seeds"]),
+            )
+        )  # fmt: skip
+    return found
 
 
 def answers_alike(results: Mapping) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from har_tf.evaluate.comparison import Verdict
 from har_tf.report import plots, settings
+from har_tf.report.model_card import Card
 from har_tf.report.page import Figure, Page, Section, both_sides, headed, restored, split_line
 from har_tf.report.tables import Table, interval
 
@@ -49,6 +50,23 @@ def page(results: Mapping, figures: Path) -> Page:
         tables,
         [*(table.markdown() for table in tables.values()), "\n".join(helps)],
     )
+
+
+def cards(results: Mapping) -> list[Card]:
+    """The card of the network that is kept; none where no row was run."""
+    if results["shown"] is None:
+        return []
+    row, over = results["rows"][results["shown"]], "group_interval"
+    counts = f"{results['training_videos']} training, {results['test_videos']} test videos"
+    return [
+        Card(
+            row["label"], results["dataset"], "video", row.get("weights") or "random weights", row["parameters"],
+            f"{_split_line(results)}: {counts}", results["overlap"], results["overlap_text"],
+            results.get("validation_text"), results["test_videos"], row["video_accuracy"],
+            row.get(over) or row["video_interval"], "recordings" if row.get(over) else "clips",
+            results.get("most_frequent_class"), seeds=len(results["seeds"]),
+        )
+    ]  # fmt: skip
 
 
 def conclusion(results: Mapping) -> list[str]:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from har_tf.report import plots
+from har_tf.report import model_card, plots
+from har_tf.report.model_card import Card, of_measured
 from har_tf.report.page import Figure, Page, Section, both_sides, data_line, restored
 from har_tf.report.tables import Table, interval
 
@@ -15,6 +16,9 @@ def page(results: Mapping, figures: Path) -> Page:
     alike = both_sides({results["protocol"]: results})
     if alike:
         (tables["alike"],) = alike[0].tables
+    probabilities = model.get("probabilities")  # which runs of before do not have
+    if probabilities:
+        tables["probabilities"] = model_card.probabilities(probabilities)
     curves = plots.curves({model["name"]: model["history"]}, figures / "curves.png")
     confusion = plots.confusion_matrix(model["confusion"], model["class_names"], figures / "confusion.png")
     return Page(
@@ -29,6 +33,7 @@ def page(results: Mapping, figures: Path) -> Page:
         [
             Section("Classification", tables=[tables["classification"], tables["classes"]]),
             Section("Confusion", figures=[Figure(confusion, f"Test clips: {model['clips']}.")]),
+            *([Section("Probabilities", tables=[tables["probabilities"]])] if probabilities else []),
             Section("Training", figures=[Figure(curves, "Loss and accuracy by epoch.")]),
             *alike,
             *restored(results["pictures"]),
@@ -36,6 +41,13 @@ def page(results: Mapping, figures: Path) -> Page:
         tables=tables,
         printed=[tables["classification"].markdown()],
     )
+
+
+def cards(results: Mapping) -> list[Card]:
+    """The model's card."""
+    model, parts = results["model"], results["clips"]
+    split = f"{results['protocol']}: {', '.join(f'{count} {name}' for name, count in parts.items())} clips"
+    return [of_measured(model["name"], results, model, results["dataset"], split)]
 
 
 def classification(results: Mapping) -> Table:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from har_tf.report import plots, settings
+from har_tf.report.model_card import Card, of_measured
 from har_tf.report.page import Figure, Page, Section, both_sides, data_line, headed, restored, split_line
 from har_tf.report.tables import Table, interval
 
@@ -50,6 +51,17 @@ def page(results: Mapping, figures: Path) -> Page:
         tables=tables,
         printed=[tables["table_1"].markdown()],
     )
+
+
+def cards(results: Mapping) -> list[Card]:
+    """The card of the model that is kept."""
+    name, protocol = results["shown"]["model"], results["shown"]["protocol"]
+    part = results["protocols"][protocol]
+    counts = ", ".join(
+        f"{part[f'{key}_clips']} {key}" for key in ("training", "validation", "test") if f"{key}_clips" in part
+    )
+    row = part["models"][name]
+    return [of_measured(name, part, row, results["dataset"], f"{protocol}: {counts} clips")]
 
 
 def is_numbered(data: Mapping) -> bool:

@@ -8,6 +8,7 @@ from har_tf.concepts.clip_sets import DYNAMIC, STATIC
 from har_tf.concepts.scores import RANDOM
 from har_tf.names import file_name
 from har_tf.report import plots, settings
+from har_tf.report.model_card import Card
 from har_tf.report.page import Figure, Page, Section, restored
 from har_tf.report.tables import Table, interval
 
@@ -250,6 +251,14 @@ def _review_line(results) -> str:
     if left == 0:
         return "reviewed, as concepts.html beside this page shows"
     return f"{'' if left is None else f'{left} of them '}to be reviewed on concepts.html, beside this page"
+
+
+def cards(results: Mapping) -> list[Card]:
+    """The card of a model that was trained for the run."""
+    model, data = results["model"], results["dataset"]
+    if not model["trained_here"]:
+        return []
+    return [Card(model["name"], data, "video", model["start"], model["parameters"], accuracy=model["accuracy"])]
 
 
 def _model_line(results) -> str:
