@@ -26,6 +26,7 @@ SSIM, RANK, TOP, SIGNED_RANK = "ssim", "rank", "top", "signed_rank"
 SHOWN = (SSIM, RANK, TOP)  # the measures of the maps as they are shown, without signs
 _RANKED = 2**14  # pixels whose ranks are compared: of 245,760 pixels of a clip, drawn once, 0.01 from all of them
 _EQUAL = 1e-6
+_ROOM = 0.8  # what another clip's map may reach
 
 
 class Outcome(StrEnum):
@@ -33,16 +34,19 @@ class Outcome(StrEnum):
 
     UNCHANGED: on average not below the middle of the two, so nearer to the same map. PARTLY: below the middle, but
     above another clip's map. CHANGES: below the middle, and not shown to be above. NOT_SHOWN: too few recordings, or
-    clips too unlike each other, to call it below. "Below" and "above" are verdicts of `paired.difference`.
+    clips too unlike each other, to call it below. ALL_ALIKE: below the middle, but another clip's map reaches more than
+    0.8 already, so that there is no room to tell. "Below" and "above" are verdicts of `paired.difference`.
     """
 
     UNCHANGED = "unchanged"
     PARTLY = "partly"
     CHANGES = "changes"
     NOT_SHOWN = "not shown"
+    ALL_ALIKE = "all alike"
 
 
-_WORST_FIRST = (Outcome.UNCHANGED, Outcome.NOT_SHOWN, Outcome.PARTLY, Outcome.CHANGES)
+# A measure without room says something only where none has.
+_WORST_FIRST = (Outcome.UNCHANGED, Outcome.NOT_SHOWN, Outcome.PARTLY, Outcome.CHANGES, Outcome.ALL_ALIKE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,6 +268,8 @@ def _outcome(values: np.ndarray, another: np.ndarray, groups, bootstrap: Bootstr
         return Outcome.NOT_SHOWN
     if from_middle.mean >= -_EQUAL:
         return Outcome.UNCHANGED
+    if np.nanmean(another) > _ROOM:
+        return Outcome.ALL_ALIKE
     if from_middle.verdict is not Verdict.WORSE:
         return Outcome.NOT_SHOWN
     above = difference(values, another, groups, bootstrap=bootstrap).verdict is Verdict.BETTER

@@ -134,6 +134,16 @@ def test_maps_that_are_the_same_for_every_clip_do_not_change():
     assert compare_maps({"a": maps}, {"a": maps})["a"].outcome is Outcome.UNCHANGED
 
 
+def test_maps_that_hardly_hang_on_the_clip_leave_no_room():
+    centre = centred_gaussian((8, 3, 24, 32))
+    maps, other = centre + 0.02 * np.abs(rough(0)), centre + 0.2 * np.abs(rough(7))
+    found = compare_maps({"a": maps}, {"a": other})["a"]
+    assert found.another.means[RANK].mean > 0.95 and found.similarity.means[RANK].mean > 0.8
+    assert found.outcome is Outcome.ALL_ALIKE, "not CHANGES, although it is less alike than another clip's map"
+    room = map_similarity.MapComparison(found.similarity, found.another, found.outcomes | {TOP: Outcome.CHANGES})
+    assert room.outcome is Outcome.CHANGES, "sparse maps are alike by SSIM alone"
+
+
 def test_few_recordings_show_nothing():
     found = compare_maps({"a": rough(0)}, {"a": rough(7)}, groups=list("aabbccdd"))["a"]
     assert found.outcome is Outcome.NOT_SHOWN
