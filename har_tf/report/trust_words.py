@@ -117,6 +117,7 @@ def _outcomes(methods: Mapping[str, Mapping]) -> str:
         "partly": "change in part",
         "changes": "change",
         "not shown": "change or not, which so few clips do not show",
+        "all alike": "are so alike in all clips that no change can be told",
     }
     return "; ".join(f"{', '.join(named[key])} {text}" for key, text in words.items() if key in named)
 
