@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from known_models import Counting, linear, red, red_blob
+from known_models import Counting, Squares, linear, red, red_blob
 
 from har_tf.explain.lime import lime
 
@@ -45,6 +45,20 @@ class Pairs(Counting):
     def call(self, x, training=False):
         both = x[:, 0, 0, 0] * x[:, 0, 0, 1]
         return super().call(x) + 5 * both * [[0.0, 1.0]]
+
+
+# Of captum 0.9.0: Lime with a Ridge(alpha=0.05), the same 40 perturbed clips and weights, of x = arange(24) / 24 as
+# 2 x 3 x 4 and 2 x 3 x 2 segments, baselines=0.25; one number a segment.
+CAPTUM = [
+    -0.09434, 0.07209, -0.02725, 0.01109, -0.06641, -0.09681, 0.36596, -0.20772, -0.48797, 0.86385, -0.1387, -0.88859,
+]  # fmt: skip
+
+
+def test_as_captum_computes_it():
+    clip = np.arange(24, dtype="float32").reshape(1, 2, 3, 4, 1) / 24
+    options = {"cells": (2, 3, 2), "number": 40, "ridge": 0.05, "fill": 0.25, "normalize": None}
+    found = lime(Squares(), clip, 1, **options)
+    np.testing.assert_allclose(found.signed[..., ::2].ravel(), CAPTUM, atol=2e-5)
 
 
 @pytest.mark.parametrize("segments", ["grid", "slic"])
