@@ -444,7 +444,7 @@ def _warning(several: Mapping[str, Explanation], cropped: bool) -> str:
     smoothed = [name for name, each in several.items() if "picture" in each.settings and name not in empty]
     if smoothed:
         where = f" ({', '.join(smoothed)})" if len(several) > 1 else ""
-        parts.append(f"The picture of a map of single pixels{where} is smoothed.")
+        parts.append(f"A map of single pixels{where}, smoothed for the picture.")
     if cropped:
         parts.append("The model sees what is inside the line.")
     return " ".join(parts)

@@ -75,6 +75,23 @@ def test_explain_shows_methods_side_by_side(model_file, video, tmp_path, asked):
     assert widths[1] / widths[0] == pytest.approx(2, abs=0.02)
 
 
+def test_explain_knows_methods_that_are_no_functions_of_a_feature_map(model_file, video, tmp_path, asked, capsys):
+    out, sheet = tmp_path / "o.mp4", tmp_path / "s.png"
+    options = {"method": "scorecam,integrated-gradients", "method_options": "strongest=2,integrated-gradients.steps=3"}
+    run_command(Explain(video, model_file, out, tap="conv2d_1", json=True, sheet=sheet, **options))
+    found = asked[0][2]
+    assert list(found) == ["Score-CAM conv2d_1", "Integrated Gradients"] and sheet.exists()
+    assert len({int(each.class_index[0]) for each in found.values()}) == 1
+    one, other = json.loads(out.with_suffix(".json").read_text())["maps"]
+    assert (one["settings"]["strongest"], one["settings"]["passes"], one["taps"][0]["name"]) == (2, 3, "conv2d_1")
+    assert (other["settings"]["steps"], other["taps"]) == (3, [])
+    assert "smoothed" in other["settings"]["picture"]
+    run_command(Explain(video, model_file, out, windows=True, hop=30, **options))
+    assert asked[-1][1]["normalize"] is None and len(asked[-1][2]) == 2
+    against = Explain(video, model_file, out, counterfactual=True, **options)
+    assert "what speaks against a class is not defined for scorecam" in failed(against, capsys)
+
+
 def test_explain_goes_over_a_long_video_in_windows(model_file, video, tmp_path, capsys, asked):
     frames = probe(video).frames
     out = tmp_path / "o.mp4"

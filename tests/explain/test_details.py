@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,11 @@ def test_what_a_map_is_and_where_its_colours_end():
     (found,) = details.of_maps({"": joined}, ["a", "walk"], "max")
     assert found["taps"] == [{"name": "x", "cells": None}, {"name": "y", "cells": None}]
     assert found["scale"]["share_of_the_maximum"] == [0.5, 1.0]
+    coarse = replace(joined, settings={"cells": [(2, 3, 4)], "normalize": "clip", "steps": 3}, grain=True)
+    (found,) = details.of_maps({"": coarse}, ["a", "walk"], "max")
+    assert found["taps"] == [] and found["grid"] == {"time": 2, "height": 3, "width": 4}
+    smoothed = "smoothed over 2% of the shorter side"
+    assert found["settings"] == {"normalize": "clip", "steps": 3, "picture": smoothed}
     json.dumps(found)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from har_tf.explain import Explanation, Sampled, overlay, save_overlay
-from har_tf.explain.overlay import _warning, over_video, panel_of, scale_end
+from har_tf.explain.overlay import _warning, over_video, panel_of, scale_end, shown
 from har_tf.explain.overlay import captioned as frame_by_frame
 
 
@@ -305,3 +305,22 @@ def test_an_animation_is_written_by_its_ending(video, tmp_path):
     for ending in (".gif", ".webp"):
         with Image.open(save_overlay(tmp_path / f"o{ending}", clip, explanation_of(np.ones((1, 9, 12, 20))))) as found:
             assert (found.n_frames, found.size[0]) == (9, 404)
+
+
+@pytest.mark.parametrize("normalize", ["clip", "frame"])
+def test_maps_of_single_pixels_are_smoothed_in_pictures_alone(normalize):
+    maps = np.zeros((1, 2, 100, 150), "float32")
+    maps[0, 0, 50, 75], maps[0, 1, 50, 75] = 1, 1 if normalize == "frame" else 0.5
+    grained = replace(explanation_of(maps, normalize), grain=True)
+    picture = shown(grained)
+    weights = np.exp(-(np.arange(-8, 9) ** 2) / (2 * 2**2))  # 2 % of 100 pixels
+    np.testing.assert_allclose(picture.maps[0, 0, 50, 67:84], weights, atol=0.01)
+    assert picture.maps[0, 1].max() == pytest.approx(maps[0, 1].max(), abs=1e-5)
+    assert grained.maps is maps and picture.settings["picture"] == "smoothed over 2% of the shorter side"
+    assert shown(picture) is picture and shown(explanation_of(maps)).maps is maps
+    painted = overlay(grey((1, 2, 100, 150)), grained)
+    assert (painted[0, 0, 50, 78] != 100).any() and (painted[0, 0, 10, 10] == 100).all()
+    assert _warning({"Gradient": picture}, False) == "A map of single pixels, smoothed for the picture."
+    frame = captioned(grey((2, 100, 150)), grained)[0]
+    plain = captioned(grey((2, 100, 150)), replace(grained, grain=False))[0]
+    assert len(frame) > len(plain)

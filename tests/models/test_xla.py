@@ -17,9 +17,11 @@ from har_tf.concepts.tcav import _feature_rule, _gradient_rule
 from har_tf.explain import backward
 from har_tf.explain.layerwise import _rule
 from har_tf.explain.methods import METHODS
+from har_tf.explain.pixel_gradients import _gradient
 from har_tf.models import cnn_gru, frame_cnn, gated, googlenet, i3d, resnext3d, video_swin
 from har_tf.models.building import classifier
 from har_tf.models.fusion_gru import fusion_gru, fusion_gru_head
+from har_tf.models.pixels import of_floats
 from har_tf.models.taps import taps
 from har_tf.training import TrainingRecipe, _optimizer
 
@@ -181,6 +183,19 @@ def test_explain_step_at_all_taps(name, made, one_size, monkeypatch):
     *found, off_compiled = compiled(*inputs, classes)
     alike(plain, found, rounding=1e-3, least=1e-2)  # before a LayerNorm maps times gradients sum up to 0
     assert max(*off, *off_compiled) < 1e-5, "from the model's own answers"
+
+
+@pytest.mark.parametrize("name", ["cnn_gru", "googlenet", "i3d", "video_swin"])
+def test_gradient_at_pixels(name, made, one_size, monkeypatch):
+    make_tiny(monkeypatch, None)
+    model, inputs = made(MODELS[name])
+    floats = of_floats(model)
+    step = backward._function(floats, [backward.pixels(floats)], _gradient, backward._build)
+    inputs, classes = [tf.cast(each, tf.float32) for each in inputs], tf.constant([backward._PREDICTED, 1], tf.int64)
+    compiled, _ = lowered(lambda *inputs: step(*inputs), *inputs, classes)
+    *plain, _ = step(*inputs, classes)
+    *found, _ = compiled(*inputs, classes)
+    alike(plain, found, rounding=1e-3)
 
 
 def test_steps_of_tcav(made, one_size):
