@@ -66,7 +66,7 @@ def test_the_report_says_what_chance_is_and_is_made_again_from_the_folder(traine
     page = (trained.path / "report.html").read_text()
     assert "always the most frequent class: 0.1000" in page
     assert "best epoch by 25 % of the training part, drawn from the seed" in page
-    assert "No temperature was fitted: a temperature is fitted on at least 20 clips. Received: 10." in page
+    assert "no temperature was fitted: a temperature is fitted on at least 20 clips. Received: 10." in page
     for name in (
         "model.keras",
         "model_card.md",

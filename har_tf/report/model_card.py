@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from har_tf.names import shown
+from har_tf.report import trust_words
 from har_tf.report.tables import Table, interval, markdown_text
 
 NAME = "model_card.md"
@@ -143,11 +144,18 @@ def _sections(card: Card) -> dict[str, list[str]]:
         "Data": _data(card),
         "Split": _split(card),
         "Accuracy": _accuracy(card),
-        "What it relies on": [_NOT_MEASURED + " Whether it reads motion or the background is not known."],
-        "Probabilities": [probabilities(trust["probabilities"]).markdown()]
+        "What it relies on": [markdown_text(trust_words.relied_on(trust["reliance"]))]
+        if "reliance" in trust
+        else [_NOT_MEASURED + " Whether it reads motion or the background is not known."],
+        "Probabilities": _probabilities(trust["probabilities"])
         if "probabilities" in trust
         else [_NOT_MEASURED + " A probability of 0.9 need not mean that nine in ten are right."],
-        "Explanations": [_NOT_MEASURED + " An overlay may look right and not show what the model uses."],
+        "Explanations": [
+            markdown_text(trust_words.explained_by(trust["explanations"], axis) + ".")
+            for axis in trust["explanations"]["axes"]
+        ]
+        if "explanations" in trust
+        else [_NOT_MEASURED + " An overlay may look right and not show what the model uses."],
         "Limits": ["\n".join(f"- {markdown_text(limit)}" for limit in _limits(card))],
         "Use": _USE,
     }
@@ -203,32 +211,9 @@ def _accuracy(card: Card) -> list[str]:
     return [Table.of("On the test part", [row], columns, notes=notes).markdown()]
 
 
-def probabilities(found: Mapping[str, Any]) -> Table:
-    """How far probabilities are right, as trained and with a temperature.
-
-    Args:
-        found: of `har_tf.evaluate.calibration.effect`.
-    """
-    rows = [{"name": "as trained", **found["as_trained"]}]
-    fitted = f"No temperature was fitted: {found.get('not_fitted')}."
-    if "corrected" in found:
-        rows.append({"name": f"temperature {found['temperature']:.3g}", **found["corrected"]})
-        fitted = (
-            f"The temperature was fitted on {found['fitted_on']} validation clips, and is kept in the model's file."
-        )
-    columns = {
-        "Probabilities": "name", "Mean confidence": "confidence", "Accuracy": "accuracy",
-        "Calibration error": lambda row: row["ece"]["value"],
-        "95 % interval": lambda row: interval(row["ece"]["interval"]),
-        "By chance alone": lambda row: row["ece"]["by_chance"], "Brier score": "brier", "Log loss": "log_loss",
-    }  # fmt: skip
-    notes = [
-        fitted,
-        "The calibration error (ECE) is the mean distance between confidence and accuracy in "
-        f"{len(found['as_trained']['ece']['bins'])} bins of equal width; it is not debiased, and what chance alone "
-        "would show stands beside it. Brier score: 0 is best, 2 worst.",
-    ]
-    return Table.of("Are probabilities what they say?", rows, columns, notes=notes)
+def _probabilities(found: Mapping[str, Any]) -> list[str]:
+    kept = f"The temperature was fitted on {found.get('fitted_on')} validation clips, and is kept in the model's file."
+    return [markdown_text(trust_words.of_probabilities(found)), *([kept] if "corrected" in found else [])]
 
 
 def _limits(card: Card) -> list[str]:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from har_tf.report import model_card, plots
+from har_tf.report import plots, trust_words
 from har_tf.report.model_card import Card, of_measured
 from har_tf.report.page import Figure, Page, Section, both_sides, data_line, restored
+from har_tf.report.pages.trust import probabilities_table
 from har_tf.report.tables import Table, interval
 
 
@@ -18,7 +19,7 @@ def page(results: Mapping, figures: Path) -> Page:
         (tables["alike"],) = alike[0].tables
     probabilities = model.get("probabilities")  # which runs of before do not have
     if probabilities:
-        tables["probabilities"] = model_card.probabilities(probabilities)
+        tables["probabilities"] = probabilities_table(model["name"], probabilities)
     curves = plots.curves({model["name"]: model["history"]}, figures / "curves.png")
     confusion = plots.confusion_matrix(model["confusion"], model["class_names"], figures / "confusion.png")
     return Page(
@@ -33,7 +34,7 @@ def page(results: Mapping, figures: Path) -> Page:
         [
             Section("Classification", tables=[tables["classification"], tables["classes"]]),
             Section("Confusion", figures=[Figure(confusion, f"Test clips: {model['clips']}.")]),
-            *([Section("Probabilities", tables=[tables["probabilities"]])] if probabilities else []),
+            *([_probabilities(probabilities, tables["probabilities"])] if probabilities else []),
             Section("Training", figures=[Figure(curves, "Loss and accuracy by epoch.")]),
             *alike,
             *restored(results["pictures"]),
@@ -41,6 +42,10 @@ def page(results: Mapping, figures: Path) -> Page:
         tables=tables,
         printed=[tables["classification"].markdown()],
     )
+
+
+def _probabilities(found: Mapping, table: Table) -> Section:
+    return Section("Probabilities", trust_words.of_probabilities(found), tables=[table])
 
 
 def cards(results: Mapping) -> list[Card]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from har_tf.names import file_name
 from har_tf.report import plots, trust_plots, trust_words
+from har_tf.report.model_card import Card, of_measured
 from har_tf.report.page import Figure, Page, Section, data_line, restored, split_line
 from har_tf.report.tables import Table, interval
 
@@ -75,6 +76,19 @@ def page(results: Mapping, figures: Path) -> Page:
         tables=tables,
         printed=[text for name, found in models.items() for text in printed(name, found)],
     )
+
+
+def cards(results: Mapping) -> list[Card]:
+    """The cards of models that were trained for the run; of saved ones the run does not know the training part."""
+    if not results["split"]:
+        return []
+    data, part = results["dataset"], results["split"]
+    split = f"{part.get('name', 'split')}: {part['training_clips']} training, {part['test_clips']} test clips"
+    rows = {
+        name: {**found, "accuracy": found["accuracy"]["mean"], "group_interval": found["accuracy"]["interval"]}
+        for name, found in results["models"].items()
+    }
+    return [of_measured(name, part, row, data, split) for name, row in rows.items()]
 
 
 def summary(models: Mapping[str, Mapping]) -> str:
