@@ -88,19 +88,20 @@ for name in sys.argv[1:]:
 def test_answers_alike_under_jax(made):
     """Built, loaded and computed there, by a process that has no TensorFlow."""
     pytest.importorskip("jax", reason="the extra `jax` is not installed")
-    names = [name for name in MODELS if name not in ("googlenet, batchnorm", "i3d, flow", "resnext3d, A")]
+    names = [name for name in MODELS if name not in ("googlenet, batchnorm", "i3d, rgb", "i3d, flow", "resnext3d, A")]
     names = [name for name in names if not name.startswith("fusion_gru") or name == "fusion_gru, sum"]
     answers = {}
     for name in names:
-        _, clips, path, (_, classes) = made(name)
-        model, _ = load_model(path)
+        _, clips, path, (model, classes) = made(name)
         head = model.layers[-1]
+        before = head.get_weights()
         if isinstance(head, keras.layers.Dense):  # random networks answer everything alike
             logits = keras.Model(model.inputs, head.input)(clips, training=False) @ head.kernel
             head.kernel.assign(head.kernel / np.std(logits, axis=1).min())
         save_model(model, path.with_name(f"{name}, bold.keras"), classes)
         np.save(path.with_suffix(".npy"), clips)
         answers[name] = model(clips, training=False)
+        head.set_weights(before)
         assert 0.01 < np.ptp(answers[name], axis=1).max() < 0.99, name
     folder, tests = path.parent, Path(small_models.__file__).parent
     environment = os.environ | {
