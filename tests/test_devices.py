@@ -228,7 +228,7 @@ def test_a_model_that_nobody_holds_and_its_clips_are_freed_after_predictions_ove
     assert [each() for each in known] == [None, None]
 
 
-@pytest.mark.parametrize("method", ["gradcam", "3dcam"])
+@pytest.mark.parametrize("method", ["gradcam", "3dcam", "scorecam", "gradient"])
 def test_explanations_are_those_of_one_device(on_several, method):
     """Seven clips in batches of at most five, on two devices."""
     function = getattr(explain, METHODS[method].function.rpartition(".")[2])
