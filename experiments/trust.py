@@ -78,6 +78,8 @@ class Recipe:
     networks: str = "CNN-GRU,Frame-CNN,ResNeXt3D,VideoSwin"
     """What to train, separated by commas: CNN-GRU; Frame-CNN, its twin that is blind to order; a small VideoSwin; a
     small ResNeXt3D; or an ImageNet network over frames, such as CNN-GRU/MobileNetV2."""
+    epochs_of: str | None = None
+    """Epochs of single networks, in place of --epochs, as in "VideoSwin=30,ResNeXt3D=5". None: --epochs for all."""
     weights_dir: Path | None = None
     """Folder with the published files of ImageNet networks. None: downloaded."""
     boxes: Path | None = None
@@ -101,7 +103,8 @@ PRESETS = {
         Data("figures"),
         # Fewer steps and masks than the defaults, to end within an hour on two cores.
         trust=Trust(method_options="rise.number=300,lime.number=500", explained=30, steps=10),
-        training=Training(24, schedule="cosine", warmup_epochs=1.0, weight_decay=0.01, clipnorm=1.0),
+        training=Training(12, schedule="cosine", warmup_epochs=0.5, weight_decay=0.01, clipnorm=1.0),
+        epochs_of="VideoSwin=30,ResNeXt3D=5",  # which learn slowly, and quickly
         augmentation=Augmentation(flip=0.5, crop=0.85),
         size=(64, 96),
     ),
@@ -157,10 +160,26 @@ def check(recipe: Recipe) -> None:
     for name in words(recipe.networks):
         if name not in small:
             networks.check(name, folder=recipe.weights_dir)
+    epochs_of(recipe)
     recipe.trust.check()
     check_options(recipe, **recipe.trust.COUNTS, clips=(len(ACTIONS), None))
     if min(recipe.size) < 16:
         raise ValueError(f"--size must be at least 16 x 16 pixels. Received: {recipe.size[0]} x {recipe.size[1]}")
+
+
+def epochs_of(recipe: Recipe) -> dict[str, int]:
+    """Name of a network -> its epochs, of those that have their own.
+
+    Raises:
+        ValueError: `--epochs-of` is something else.
+    """
+    found = {}
+    for pair in [] if recipe.epochs_of is None else words(recipe.epochs_of):
+        name, _, epochs = pair.partition("=")
+        if not epochs.isdecimal() or not int(epochs) or name in found:
+            raise ValueError(f"--epochs-of takes NETWORK=EPOCHS, separated by commas. Received: {recipe.epochs_of}")
+        found[name] = int(epochs)
+    return found
 
 
 def files_of(recipe: Recipe) -> list[str]:
@@ -230,7 +249,7 @@ def trained(recipe: Recipe, dataset, split: Split, rows: dict, run, prefix: str 
     measured = split.measured(found=found) | {"name": split.name}
     train, validation, test = split.parts(recipe.seed)
     parts = Parts.of(prepared, train, validation, test)
-    trainer = recipe.training.trainer(recipe.augmentation.augment(), recipe.output.pipeline)
+    augment, epochs = recipe.augmentation.augment(), epochs_of(recipe)
     classifiers = {}
     for name, (network, arguments) in rows.items():
         say("", f"{name}: training on {len(train)} clips")

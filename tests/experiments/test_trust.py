@@ -19,7 +19,7 @@ SMALL = {
 def run(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("trust")
     recipe = changed(
-        trust.PRESETS["figures"], clips=80, size=(32, 48), num_frames=4, networks="Frame-CNN", epochs=1, batch_size=8,
+        trust.PRESETS["figures"], clips=80, size=(32, 48), num_frames=4, networks="Frame-CNN", epochs_of="Frame-CNN=1", batch_size=8,
         random_labels=True, workers=0, out=out, run="tiny", **SMALL,
     )  # fmt: skip
     trust.main(recipe)
@@ -52,6 +52,7 @@ def test_options_that_do_not_go_together_are_refused_before_anything_is_drawn(tm
         ({"boxes": tmp_path}, "--boxes is for videos of UCF101"),
         ({"methods": "magic"}, "methods are some of"),
         ({"networks": "Magic"}, "Magic"),
+        ({"epochs_of": "CNN-GRU"}, "--epochs-of takes NETWORK=EPOCHS.*Received: CNN-GRU"),
         ({"model": "nothing.keras"}, "nothing.keras: no such file"),
     ):
         with pytest.raises((ValueError, OSError), match=message):
