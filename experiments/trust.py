@@ -253,7 +253,8 @@ def trained(recipe: Recipe, dataset, split: Split, rows: dict, run, prefix: str 
     classifiers = {}
     for name, (network, arguments) in rows.items():
         say("", f"{name}: training on {len(train)} clips")
-        outcome = trainer.train(
+        training = replace(recipe.training, epochs=epochs.get(name, recipe.training.epochs))
+        outcome = training.trainer(augment, recipe.output.pipeline).train(
             network, parts, run.training / f"{prefix}{name.replace('/', '_')}", recipe.seed, **arguments
         )
         say(f"{name}: accuracy {outcome.report.accuracy:.4f} on the test clips")

@@ -19,7 +19,8 @@ SMALL = {
 def run(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("trust")
     recipe = changed(
-        trust.PRESETS["figures"], clips=80, size=(32, 48), num_frames=4, networks="Frame-CNN", epochs_of="Frame-CNN=1", batch_size=8,
+        trust.PRESETS["figures"], clips=80, size=(32, 48), num_frames=4, networks="Frame-CNN",
+        epochs_of="Frame-CNN=1", batch_size=8,
         random_labels=True, workers=0, out=out, run="tiny", **SMALL,
     )  # fmt: skip
     trust.main(recipe)
