@@ -10,8 +10,8 @@ from har_tf.experiment import changed
 from har_tf.report.publish import publish
 
 SMALL = {
-    "methods": "gradcam,gradient", "method_options": None, "explained": 6, "steps": 3, "axes": "both", "fills": "mean", "sensitive": 0,
-    "randomized": 6, "randomizations": 2, "relied": 12, "corrupted": 0,
+    "methods": "gradcam,gradient", "method_options": None, "explained": 6, "steps": 3, "axes": "both", "fills": "mean",
+    "sensitive": 0, "randomized": 6, "randomizations": 2, "relied": 12, "corrupted": 0,
 }  # fmt: skip
 
 
