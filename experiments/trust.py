@@ -20,7 +20,8 @@ No paper stands behind this page: it asks of every model and every method of exp
 
 The embedded data set tells the truth about two of these: three pairs of its actions are each other's reverse, so that a
 model which reads the order must lose them when clips are played backwards, and Frame-CNN, which averages over frames,
-must lose nothing. All is measured on test clips; temperature and thresholds come from validation clips.
+must lose nothing. All is measured on test clips. Half of the validation clips choose the best epoch; temperature, sets
+and thresholds come from the other half.
 """
 
 from dataclasses import dataclass, replace
@@ -248,7 +249,8 @@ def trained(recipe: Recipe, dataset, split: Split, rows: dict, run, prefix: str 
     found = None if recipe.data.embedded else audited(dataset, run, recipe.output.workers)
     measured = split.measured(found=found) | {"name": split.name}
     train, validation, test = split.parts(recipe.seed)
-    parts = Parts.of(prepared, train, validation, test)
+    choosing, calibrating = halves(validation)
+    parts = Parts.of(prepared, train, choosing, test)
     augment, epochs = recipe.augmentation.augment(), epochs_of(recipe)
     classifiers = {}
     for name, (network, arguments) in rows.items():
@@ -259,7 +261,18 @@ def trained(recipe: Recipe, dataset, split: Split, rows: dict, run, prefix: str 
         )
         say(f"{name}: accuracy {outcome.report.accuracy:.4f} on the test clips")
         classifiers[name] = Classifier.load(outcome.folder / "model.keras")
-    return classifiers, (validation, test), measured
+    return classifiers, (calibrating, test), measured
+
+
+def halves(validation) -> tuple:
+    """Validation clips in two: those that choose the best epoch, and those that calibrate, which must choose nothing.
+
+    Recordings take turns, so that none is in both.
+    """
+    recordings = {record.group or record.path: None for record in validation.records}
+    place = {recording: number % 2 for number, recording in enumerate(recordings)}
+    parts = ([record for record in validation.records if place[record.group or record.path] == k] for k in (0, 1))
+    return tuple(map(validation.subset, parts))
 
 
 def with_random_labels(split: Split, seed: int) -> Split:

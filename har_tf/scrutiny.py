@@ -27,7 +27,6 @@ from har_tf.evaluate import (
     controls,
     faithfulness,
     randomization,
-    reliability,
     reliance,
 )
 from har_tf.evaluate.changes import read_at_speed
@@ -41,7 +40,7 @@ from har_tf.evaluate.pointing import pointing
 from har_tf.evaluate.stability import max_sensitivity
 from har_tf.explain import Explanation
 from har_tf.explain.methods import METHODS
-from har_tf.models.logits import probabilities
+from har_tf.models.logits import log_probabilities, probabilities
 from har_tf.names import say
 from har_tf.video import VideoError
 
@@ -80,8 +79,8 @@ def measure(
     Args:
         model: any Keras model of uint8 clips that `har_tf.explain` explains.
         clips: test clips, with labels as the model's outputs count them.
-        validation: clips that the model was not trained on, and that are no test clips; None: probabilities are
-            measured as they are.
+        validation: clips that the model was not trained on, that chose nothing of it, and that are no test clips; None:
+            probabilities are measured as they are.
         options: what is measured, and on how many clips; None: as `Trust()`.
         reading: how clips are read of their videos, so that a clip at another speed can be read; None: frames of the
             clip come again.
@@ -92,8 +91,7 @@ def measure(
     """
     options = options or Trust()
     answer = partial(_answer, model)
-    answers = answer(clips.clips)
-    right = answers.argmax(axis=1) == clips.labels
+    right = answer(clips.clips).argmax(axis=1) == clips.labels
     results: dict[str, Any] = {
         "parameters": model.count_params(),
         "clips": len(clips),
@@ -101,7 +99,7 @@ def measure(
         "accuracy": mean_of(right.astype(float), clips.groups).as_dict(),
         "most_frequent_class": float(np.bincount(clips.labels).max() / len(clips)),
     }
-    results["probabilities"], fitted = _probabilities(answer, answers, clips, validation, options)
+    results["probabilities"], fitted = _probabilities(model, clips, validation, options)
     shown, explanations = None, {}
     if options.relied:
         results["reliance"] = _reliance(answer, clips.spread(options.relied), options, reading, seed)
@@ -142,28 +140,35 @@ def _answer(model: keras.Model, clips: np.ndarray) -> np.ndarray:
     return probabilities(model, devices.predict(model, clips, _BATCH))
 
 
-def _probabilities(answer, answers, clips, validation, options) -> tuple[dict, calibration.Calibration | None]:
+def _probabilities(
+    model: keras.Model, clips: LabelledClips, validation: LabelledClips | None, options: Trust
+) -> tuple[dict, calibration.Calibration | None]:
     """Reliability on test clips, and what validation clips correct of it."""
-    found: dict[str, Any] = {"as_trained": reliability.measure(answers, clips.labels, clips.groups).as_dict()}
-    if validation is None:
-        return found | {"not_fitted": "there are no validation clips"}, None
-    held = np.log(np.maximum(answer(validation.clips), np.finfo("float32").tiny))
+
+    def scores(of: LabelledClips) -> np.ndarray:
+        return log_probabilities(model, devices.predict(model, of.clips, _BATCH))
+
     try:
-        fitted = calibration.fit(held, validation.labels, validation.groups)
-    except calibration.NotFitted as error:
-        return found | {"not_fitted": str(error)}, None
-    corrected = fitted.probabilities(held)
-    answers = fitted.probabilities(np.log(np.maximum(answers, np.finfo("float32").tiny)))
+        tested = scores(clips)
+    except ValueError as error:
+        return {"not_measured": str(error)}, None
     given = (clips.labels, clips.groups)
-    found["corrected"] = reliability.measure(answers, *given).as_dict()
-    found |= {"temperature": fitted.temperature, "fitted_on": fitted.clips}
+    if validation is None:
+        return calibration.effect(tested, *given, reason="there are no validation clips"), None
+    held, known = scores(validation), (validation.labels, validation.groups)
     try:
-        fitted = replace(fitted, sets=conformal.fit(corrected, validation.labels, validation.groups, options.coverage))
+        fitted = calibration.fit(held, *known)
+    except calibration.NotFitted as error:
+        return calibration.effect(tested, *given, reason=str(error)), None
+    found = calibration.effect(tested, *given, fitted)
+    corrected, answers = fitted.probabilities(held), fitted.probabilities(tested)
+    try:
+        fitted = replace(fitted, sets=conformal.fit(corrected, *known, options.coverage))
         found["sets"] = vars(conformal.measure(fitted.sets, answers, *given))
     except ValueError as error:
         found["no_sets"] = str(error)
     try:
-        chosen = abstention.choose(corrected, validation.labels, options.wanted_precision, validation.groups)
+        chosen = abstention.choose(corrected, known[0], options.wanted_precision, known[1])
         fitted = replace(fitted, abstention=chosen)
         found["abstention"] = vars(abstention.measure(chosen, answers, *given)) | {"threshold": chosen.threshold}
     except ValueError as error:

@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from har_tf.evaluate.bootstrap import Bootstrap
+from har_tf.evaluate.options import Fill
 from har_tf.evaluate.paired import mean_of
-from har_tf.evaluate.perturbation import Fill, checked_maps, clip_filled, clips_of
+from har_tf.evaluate.perturbation import checked_maps, clip_filled, clips_of
 from har_tf.explain.answers import answers_of, classes_to_explain
 from har_tf.explain.changed import changed_answers, fitting
 from har_tf.explain.scaling import scaled

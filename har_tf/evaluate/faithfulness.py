@@ -20,13 +20,10 @@ import numpy as np
 
 from har_tf.ahead import ahead
 from har_tf.evaluate.bootstrap import Bootstrap
+from har_tf.evaluate.options import AXES, FILLS, Axis, Fill
 from har_tf.evaluate.paired import mean_of
 from har_tf.evaluate.perturbation import (
-    AXES,
-    FILLS,
     MOST_STEPS,
-    Axis,
-    Fill,
     by_neighbours,
     checked_maps,
     clip_filled,

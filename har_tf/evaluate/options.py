@@ -1,15 +1,19 @@
 """What a study of localisation or of trust is asked for. Nothing here imports what computes, so that help is quick."""
 
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from har_tf.command import words
 from har_tf.explain.methods import METHODS, chosen, set_options
 from har_tf.video.sampling import check_by
 
 _TESTED = "gradcam,gradcam++,hirescam,layercam,3dcam,gradient,integrated-gradients,smoothgrad,occlusion,rise,lime"
-AXES = ("space", "time", "both")
-FILLS = ("blur", "mean", "noise", "neighbour")
+# Every frame loses the same share of its own pixels; whole frames, by their mean saliency; all of a clip's pixels.
+Axis = Literal["space", "time", "both"]
+# Each frame under a strong Gaussian blur; the clip's mean colour; normal noise of the clip's mean and deviation in each
+# channel; and, for whole frames, the nearest frame that is still there, of two as near the earlier one.
+Fill = Literal["blur", "mean", "noise", "neighbour"]
+AXES, FILLS = get_args(Axis), get_args(Fill)
 
 
 @dataclass(frozen=True)

@@ -7,21 +7,15 @@ seed and the clip's own pixels: in one order for equal clips, whatever lies besi
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from har_tf.evaluate.options import Axis, Fill
 from har_tf.explain.backward import checked_clips
 from har_tf.explain.fills import filled
 
-# Every frame loses the same share of its own pixels; whole frames, by their mean saliency; all of a clip's pixels.
-Axis = Literal["space", "time", "both"]
-# Each frame under a strong Gaussian blur; the clip's mean colour; normal noise of the clip's mean and deviation in each
-# channel; and, for whole frames, the nearest frame that is still there, of two as near the earlier one.
-Fill = Literal["blur", "mean", "noise", "neighbour"]
-AXES, FILLS = get_args(Axis), get_args(Fill)
 MOST_STEPS = 255
 
 

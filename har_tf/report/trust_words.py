@@ -124,6 +124,8 @@ def _outcomes(methods: Mapping[str, Mapping]) -> str:
 
 def of_probabilities(found: Mapping) -> str:
     """What probabilities are worth, in a sentence or two."""
+    if "not_measured" in found:
+        return f"Not measured: {found['not_measured']}."
     before = found["as_trained"]
     parts = [
         f"It is right in {percent(before['accuracy'])} and says {percent(before['confidence'])} on average; "

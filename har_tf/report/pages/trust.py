@@ -58,6 +58,9 @@ def page(results: Mapping, figures: Path) -> Page:
             }
             tables |= own
             sections.append(_explanations_section(name, found, list(own.values()), figures))
+        if "not_measured" in found["probabilities"]:
+            sections.append(Section(f"{name}: probabilities", trust_words.of_probabilities(found["probabilities"])))
+            continue
         tables[f"{stem}_probabilities"] = probabilities_table(name, found["probabilities"])
         sections.append(_probabilities_section(name, found, tables[f"{stem}_probabilities"], figures))
     return Page(
