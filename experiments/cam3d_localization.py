@@ -53,7 +53,10 @@ What the paper leaves open (the report lists all that a run takes otherwise than
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
+
+import numpy as np
 
 from har_tf.evaluate.localization import ILSVRC_IOUS, UCF24_IOUS
 from har_tf.evaluate.map_rows import layer, paper_tables
@@ -197,7 +200,7 @@ def main(recipe: Recipe) -> None:
     dataset = recipe.data.listed(partial=recipe.data.partial, **loading)
     begin(recipe, trains=recipe.model.network is not None)
 
-    from har_tf import devices
+    from har_tf import devices, scrutiny
     from har_tf.datasets import hmdb51, splits, ucf101
     from har_tf.datasets.stick_figures import ACTIONS
     from har_tf.evaluate.boxed_clips import survey
@@ -293,6 +296,11 @@ def main(recipe: Recipe) -> None:
                 recipe, PAPER[recipe.data.dataset], **taken(recipe, shape, dataset, measured_on.usable, subject)
             ),
         }  # fmt: skip
+        if shown and len(tested := measured_on.spread(recipe.output.trusted)) > 1:
+            results["tested_maps"] = scrutiny.short(
+                model, np.stack([clip.frames for clip in tested]), [clip.group for clip in tested],
+                partial(study.explain_as_shown, choice), study.classes_of(tested), recipe.seed,
+            )  # fmt: skip
         run.publish(results | measured | {"pictures": stored(shown, run.path)})
 
 

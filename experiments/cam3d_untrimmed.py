@@ -37,6 +37,7 @@ What the paper leaves open:
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -172,7 +173,7 @@ def main(recipe: Recipe) -> None:
             raise ValueError(f"{dataset.root}: no annotated {recipe.data.part} video. --part names the other part")
     begin(recipe, trains=recipe.model.network is not None)
 
-    from har_tf import devices
+    from har_tf import devices, scrutiny
     from har_tf.datasets import hmdb51, ucf101
     from har_tf.datasets.stick_figures import ACTIONS, Figures, streams
     from har_tf.evaluate import untrimmed
@@ -264,6 +265,10 @@ def main(recipe: Recipe) -> None:
             "timelines": timelines,
             "pictures": stored(pictures(shown, painted, run.figures), run.path),
         }  # fmt: skip
+        clips, sources = untrimmed.windows_to_test(videos, answered, recipe.output.trusted, how)
+        if len(clips) > 1 and (shown or painted):
+            explained = partial(untrimmed.explain_as_shown, taps, how)
+            results["tested_maps"] = scrutiny.short(model, clips, sources, explained, seed=recipe.seed)
         run.publish(results | untrimmed.summary(answered, courses, dataset.class_names))
 
 

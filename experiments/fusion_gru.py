@@ -372,6 +372,8 @@ def measured(recipe: Recipe, trainer, found: dict, loaded: dict, splits: dict, r
     if model is not None:  # it knows the test clips of other splits, so the overlays are of the first alone
         explained = ClipPredictions(model, test, probabilities[shown][0], fine_taps(model))
         pictures += overlay_sections(explained, place.overlays, recipe.output.overlays)
+    if model is not None and recipe.output.overlays:
+        results["tested_maps"] = explained.tested(recipe.output.trusted)
     return results | {"pictures": stored(pictures, run.path)}
 
 

@@ -297,6 +297,7 @@ def main(recipe: Recipe) -> None:
                 model, tested[shown], answered[shown, seeds[0]].clips, methods=("gradcam", "3dcam")
             )
             pictures = overlay_sections(predictions, run.overlays, recipe.output.overlays, f"{row['label']}, overlays")
+            results["tested_maps"] = predictions.tested(recipe.output.trusted) if pictures else None
         results["pictures"] = stored(pictures, run.path)
         run.publish(results)
 

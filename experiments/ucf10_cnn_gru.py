@@ -265,6 +265,7 @@ def main(recipe: Recipe) -> None:
         numbered = is_numbered(results["dataset"])
         pictures = sections(answered, run.figures, run.overlays, 6, recipe.output.overlays, numbered)
         results["pictures"] = stored(pictures, run.path)
+        results["tested_maps"] = answered.tested(recipe.output.trusted, recipe.seed)
         run.publish(results)
 
 

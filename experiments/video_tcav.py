@@ -34,6 +34,7 @@ What the paper leaves open, and where it is told why:
 
 import re
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Literal
 
 from har_tf.command import words
@@ -227,12 +228,14 @@ def main(recipe: Recipe) -> None:
     split, explained = divided(dataset) if dataset else (None, None)
     begin(recipe, trains=recipe.model.network is not None)
 
-    from har_tf import devices
+    from har_tf import devices, scrutiny
     from har_tf.concepts import reversal
     from har_tf.concepts.cav import CavFit
     from har_tf.concepts.saliency import class_maps, gradcam_tap
     from har_tf.concepts.study import Study, check_sizes
     from har_tf.concepts.tcav import Bank
+    from har_tf.evaluate.spread import spread
+    from har_tf.explain import by_method
     from har_tf.models.taps import find_several
     from har_tf.pipeline import Augment
     from har_tf.report.pages import concepts as pictures
@@ -322,6 +325,11 @@ def main(recipe: Recipe) -> None:
         # Figure 1: Grad-CAM; Figures 4 to 6: detections and concepts.
         looked, maps = class_maps(model, clips, split.explained, class_index, class_names, clip, tap, batch_size)
         results["gradcam"] = looked
+        places = spread([0] * len(clips), clips.groups, recipe.output.trusted)
+        if len(places) > 1:
+            groups = [clips.groups[place] for place in places]
+            explained = partial(by_method, methods=("gradcam",), tap={"": tap}, batch_size=batch_size)
+            results["tested_maps"] = scrutiny.short(model, clips.clips[places], groups, explained, class_index, seed)
         shown = [
             pictures.class_pictures(
                 looked, maps, clips, target, class_names, run.figures, run.overlays, recipe.output.overlays

@@ -257,6 +257,8 @@ class Output:
 
     overlays: int = 4
     """Overlay videos of correct clips, one a class, and as many of misclassified ones."""
+    trusted: int = 8
+    """Test clips on which the explanations that are shown are tested, at least 2; 0: none."""
     workers: int | None = None
     """Processes that draw and decode. None: one a core; 0: none beside this one."""
     beam: str | None = None
@@ -290,6 +292,7 @@ RANGES = {
     "batch_size": (1, None), "validation": (0, 0.9), "overlays": (0, None), "workers": (0, None), "dropout": (0, 0.9),
     "num_frames": (1, None), "seed": (0, 2**32 - 1), "split": (1, None), "clips": (1, None), "flip": (0, 1),
     "crop": (0.01, 1), "colour": (0, 1), "shift_frames": (0, None), "size": (1, 4096), "traffic": (0, 20),
+    "trusted": (0, None),
 }  # fmt: skip
 
 
@@ -346,6 +349,8 @@ def check_options(recipe: Any, **ranges: tuple[float, float | None]) -> None:
     recipe.devices.check()
     numbers = {name: (int(least is int), None) for name, value in flat.items() if (least := _number(value))}
     check_ranges(SimpleNamespace(**flat), numbers | {k: v for k, v in (RANGES | ranges).items() if k in flat})
+    if recipe.output.trusted == 1:
+        raise ValueError("--trusted compares clips with each other: at least 2, or 0. Received: 1")
     if recipe.data.embedded:
         Figures(**asdict(recipe.embedded))
         check_classes(recipe.data.class_names, ACTIONS, "figures")

@@ -62,6 +62,7 @@ def train(
     devices: Devices | None = None,
     augmentation: Augmentation | None = None,
     overlays: int = 2,
+    trusted: int = 8,
     workers: int | None = None,
     seed: int = 0,
 ) -> Trained:
@@ -86,6 +87,7 @@ def train(
         devices: what computes, also after this call; None: as `Devices()`.
         augmentation: random changes to the training clips; None: none.
         overlays: overlay videos of correct clips, and as many of misclassified ones.
+        trusted: test clips on which the maps that the report shows are tested, at least 2; 0: none.
         workers: processes that decode; None: one a core.
         seed: of the split, the starting weights, the order and the augmentation.
 
@@ -139,6 +141,7 @@ def train(
             **{name: measured[name] for name in ("overlap", "overlap_text", "validation_text", "most_frequent_class")},
             "model": {"name": model, "starts_from": chosen.start, **outcome.as_dict()},
             "pictures": stored(sections(answered, run.figures, run.overlays, 1, overlays), run.path),
+            "tested_maps": answered.tested(trusted, seed),
         }  # fmt: skip
         run.publish(results)
     return Trained(classifier, results, split[2], run.path)

@@ -10,7 +10,7 @@ validation clips. Where two numbers are compared, it is clip by clip, with inter
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -47,6 +47,10 @@ from har_tf.video import VideoError
 _SHOWN = 2  # clips of which all overlays are kept for pictures
 _BATCH = 16  # clips that are answered at once
 _NOISES = 5  # draws of noise a clip
+_SHORT_STEPS, _SHORT_CASCADE = (
+    8,
+    3,
+)  # of deletion and insertion, and of random weights, in a report about something else
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,14 +130,55 @@ def beside_random_labels(model: keras.Model, other: keras.Model, clips: Labelled
     """
     few = clips.spread(max(options.randomized, 2))
     explained = partial(explain.by_method, methods=options.method_names, options=options.method_settings)
-    first = {name or each.method: each for name, each in explained(model, few.clips).items()}
+    first = _named(explained(model, few.clips))
     classes = next(iter(first.values())).class_index
-    second = {name or each.method: each for name, each in explained(other, few.clips, class_index=classes).items()}
+    second = _named(explained(other, few.clips, class_index=classes))
     right = _answer(other, clips.clips).argmax(axis=1) == clips.labels
     compared = {name: each.as_dict() for name, each in compare_maps(first, second, few.groups).items()}
     for found in compared.values():
         del found["similarity"]["clips"]
     return {"accuracy": mean_of(right.astype(float), clips.groups).as_dict(), "clips": len(few), "methods": compared}
+
+
+def short(
+    model: keras.Model,
+    clips: np.ndarray,
+    groups: Sequence[str | None],
+    explained: Callable[..., Mapping[str, Explanation]],
+    class_index=None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The explanations that a report shows, put to a short test: beside controls, and with random weights.
+
+    Args:
+        model: any Keras model of uint8 clips that `har_tf.explain` explains.
+        clips: uint8 (N, T, H, W, 3), or pictures (N, H, W, 3), two or more, such as `har_tf.evaluate.spread` chooses.
+        groups: the recording of each clip; None of one that stands alone.
+        explained: (model, clips, class_index=None) -> name -> explanations of the class that the model answers, or of
+            `class_index`.
+        class_index: int (N,) or one for all, the class that is explained; None: the one that the model answers.
+        seed: of all that is drawn.
+
+    Returns:
+        Plain values. "rows" as among the "explanations" of `measure`, with gains along "both", all pixels of the clip;
+        "randomization" as there, or "not_randomized", the reason.
+    """
+    say(f"testing the explanations on {len(clips)} clips")
+    found = _named(explained(model, clips, class_index=class_index))
+    classes = next(iter(found.values())).class_index
+    rows, _, measured = _beside_controls(model, clips, groups, found, ("both",), ("blur",), _SHORT_STEPS, seed)
+    result = {
+        "clips": len(clips), "recordings": mean_of(np.ones(len(clips)), groups).groups, "steps": _SHORT_STEPS,
+        "axes": ["both"], "fills": ["blur"], "passes": measured.passes, "rows": list(rows.values()),
+    }  # fmt: skip
+    try:
+        result["randomization"] = _randomized(
+            model, clips, groups, explained, class_index=classes, original=found, steps=_SHORT_CASCADE,
+            independent=False, seed=seed,
+        )  # fmt: skip
+    except ValueError as error:  # such as a model without a graph, which can be answered but not copied
+        result["not_randomized"] = str(error)
+    return result
 
 
 def _answer(model: keras.Model, clips: np.ndarray) -> np.ndarray:
@@ -205,18 +250,10 @@ def _explanations(model, clips: LabelledClips, options: Trust, seed: int) -> tup
     methods, settings = options.method_names, options.method_settings
     explained = partial(explain.by_method, methods=methods, options=settings)
     say(f"explaining {len(clips)} clips by {', '.join(METHODS[name].title for name in methods)}")
-    found = {name or each.method: each for name, each in explained(model, clips.clips).items()}
+    found = _named(explained(model, clips.clips))
     classes = next(iter(found.values())).class_index
-    rows = {name: {"name": name, "kind": "method", "empty": int(each.empty.sum())} for name, each in found.items()}
-    maps = {name: each.maps for name, each in found.items()} | _controls(clips, found, seed)
-    rows |= {name: {"name": name, "kind": "control"} for name in maps if name not in rows}
-
     axes, fills = words(options.axes), words(options.fills)
-    measured = faithfulness.faithfulness(
-        model, clips.clips, maps, classes, axes, fills, steps=options.steps, groups=clips.groups, seed=seed
-    )
-    for axis in axes:
-        _compare(rows, axis, _gains(measured, axis, fills), clips.groups)
+    rows, maps, measured = _beside_controls(model, clips.clips, clips.groups, found, axes, fills, options.steps, seed)
     masked = confidence(model, clips.clips, maps, classes, groups=clips.groups).as_dict()
     for name, of_map in masked["maps"].items():
         rows[name] |= {"drop": of_map["drop"], "increase": of_map["increase"]}
@@ -236,20 +273,47 @@ def _explanations(model, clips: LabelledClips, options: Trust, seed: int) -> tup
             again = partial(_maps, model, of_few, of_method, settings)
             rows[name]["sensitivity"] = _sensitivity(again, few, seed)
     if options.randomized:
-        result["randomization"] = _randomized(model, clips.spread(options.randomized), explained, options, seed)
+        few = clips.spread(options.randomized)
+        result["randomization"] = _randomized(
+            model, few.clips, few.groups, explained, steps=options.randomizations, seed=seed
+        )
     return result, found
 
 
-def _controls(clips: LabelledClips, found: Mapping[str, Explanation], seed: int) -> dict[str, np.ndarray]:
+def _beside_controls(
+    model, clips: np.ndarray, groups, found: Mapping[str, Explanation], axes, fills, steps: int, seed: int
+) -> tuple[dict[str, dict], dict[str, np.ndarray], faithfulness.Faithfulness]:
+    """Rows of explanations and controls with their gains, the maps of both, and the curves that the gains come from."""
+    maps = {name: each.maps for name, each in found.items()} | _controls(clips, groups, found, seed)
+    rows = {name: {"name": name, "kind": "method" if name in found else "control"} for name in maps}
+    for name, each in found.items():
+        rows[name]["empty"] = int(each.empty.sum())
+    classes = next(iter(found.values())).class_index
+    measured = faithfulness.faithfulness(
+        model, clips, maps, classes, axes, fills, steps=steps, groups=groups, seed=seed
+    )
+    for axis in axes:
+        _compare(rows, axis, _gains(measured, axis, fills), groups)
+    return rows, maps, measured
+
+
+def _named(found: Mapping[str, Explanation]) -> dict[str, Explanation]:
+    """Explanations by name; one that stands by itself by its method's."""
+    return {name or each.method: each for name, each in found.items()}
+
+
+def _controls(clips: np.ndarray, groups, found: Mapping[str, Explanation], seed: int) -> dict[str, np.ndarray]:
     """Maps (N, T, H, W) that no model made, and those that another clip's explanation by the first method made."""
-    shape = clips.clips.shape[:4]
     first, explanation = next(iter(found.items()))
+    shape = explanation.maps.shape
+    clips = clips if clips.ndim == 5 else clips[:, None]
+    moving = {"Control: frame differences": np.stack([controls.frame_difference(clip) for clip in clips])}
     return {
         "Control: centred Gaussian": controls.centred_gaussian(shape),
         "Control: uniform": controls.uniform(shape),
-        "Control: frame differences": np.stack([controls.frame_difference(clip) for clip in clips.clips]),
-        "Control: noise": np.stack([controls.noise(clip) for clip in clips.clips]),
-        f"Control: another clip's {first}": controls.of_another_clip(explanation.maps, clips.groups, seed)[0],
+        **(moving if shape[1] > 1 else {}),  # a picture does not move
+        "Control: noise": np.stack([controls.noise(clip) for clip in clips]),
+        f"Control: another clip's {first}": controls.of_another_clip(explanation.maps, groups, seed)[0],
     }
 
 
@@ -288,16 +352,13 @@ def _sensitivity(again, clips: LabelledClips, seed: int) -> dict:
     return mean_of(found.values, clips.groups).as_dict()
 
 
-def _randomized(model, clips: LabelledClips, explained, options: Trust, seed: int) -> dict:
-    """The maps of networks of random weights beside those of the trained one."""
+def _randomized(model, clips: np.ndarray, groups, explained, **options) -> dict:
+    """The maps of networks of random weights beside those of the trained one; options of `randomization.measure`."""
 
     def by_all(model, clips, class_index):
-        found = explained(model, clips, class_index=class_index)
-        return {name or each.method: each for name, each in found.items()}
+        return _named(explained(model, clips, class_index=class_index))
 
-    found = randomization.measure(
-        model, clips.clips, by_all, groups=clips.groups, steps=options.randomizations, seed=seed
-    ).as_dict()
+    found = randomization.measure(model, clips, by_all, groups=groups, **options).as_dict()
     for of_method in found["methods"].values():
         del of_method["random"]["similarity"]["clips"]
     return found | {"clips": len(clips)}

@@ -98,7 +98,7 @@ def tiny_recipe(tmp_path_factory):
 
     return changed(
         PRESETS["figures"], clips=60, size=(32, 48), epochs=2, filters=(4, 8, 8), pool_sizes=(2, 2, 2),
-        validation=0.25, overlays=1, workers=0, out=tmp_path_factory.mktemp("runs"), run="tiny",
+        validation=0.25, overlays=1, trusted=2, workers=0, out=tmp_path_factory.mktemp("runs"), run="tiny",
         protocol="group,random",
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ def call(dataset, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "a"
     return lambda: train(
         "Frame-CNN", dataset, out, size=(32, 48), options=SMALL, recipe=Training(epochs=1, validation=0.25),
-        overlays=1, workers=0,
+        overlays=1, trusted=2, workers=0,
     )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def test_a_finished_run_that_was_moved_is_reused_and_keeps_its_date(miniature, t
     def call(data, out):
         return train(
             "Frame-CNN", data, out, size=(32, 48), options=SMALL, recipe=Training(epochs=1, validation=0.25),
-            overlays=0, workers=0,
+            overlays=0, trusted=0, workers=0,
         )  # fmt: skip
 
     def dated():

@@ -1,13 +1,14 @@
 """Trust of a model whose way of answering is known: it compares the left half of every frame with the right one."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from har_tf import scrutiny
+from har_tf import explain, scrutiny
 from har_tf.evaluate.labelled_clips import LabelledClips
 from har_tf.evaluate.options import Trust
 from har_tf.files.json_text import parse_json
@@ -24,6 +25,18 @@ def left_or_right() -> keras.Model:
     x = layers.Flatten()(x)
     model = keras.Model(clip, layers.Dense(2, activation="softmax", use_bias=False, name="predictions")(x))
     model.get_layer("predictions").set_weights([np.array([[0.5, -0.5], [-0.5, 0.5]])])
+    return model
+
+
+def very_bright_left_or_right() -> keras.Model:
+    """The same of what is brighter than 0.8, which nothing is in a blurred clip."""
+    clip = keras.Input((FRAMES, SIDE, SIDE, 3), dtype="uint8", name="clip")
+    x = layers.Rescaling(1 / 255)(clip)
+    x = layers.Conv3D(1, 1, activation="relu", name="bright")(x)
+    x = layers.AveragePooling3D((FRAMES, SIDE, SIDE // 2), name="halves")(x)
+    model = keras.Model(clip, layers.Dense(2, activation="softmax", name="predictions")(layers.Flatten()(x)))
+    model.get_layer("bright").set_weights([np.full((1, 1, 1, 3, 1), 1 / 3), np.array([-0.8])])
+    model.get_layer("predictions").set_weights([np.array([[100, -100], [-100, 100]]), np.zeros(2)])
     return model
 
 
@@ -94,6 +107,32 @@ def test_maps_of_the_same_weights_are_called_unchanged_by_random_labels():
     compared = scrutiny.beside_random_labels(model, model, spots(1), few)
     assert compared["methods"]["Gradient x input"]["outcome"] == "unchanged"
     assert compared["accuracy"]["mean"] == 1
+
+
+def test_of_maps_that_a_report_shows_little_is_measured_beside_the_controls():
+    """Gradient x input marks the bright spot; the maps of "edges" are made of the clip alone, whatever the weights."""
+    model, few = very_bright_left_or_right(), spots(3).spread(8)
+
+    def explained(model, clips, class_index=None):
+        (own,) = explain.by_method(model, clips, ["gradient-x-input"], class_index=class_index).values()
+        edges = np.abs(np.diff(clips.mean(axis=-1), axis=3, prepend=0)).astype("float32")
+        return {"": own, "Edges": replace(own, maps=edges / edges.max(), method="Edges")}
+
+    found = scrutiny.short(model, few.clips, few.groups, explained)
+    rows = {row["name"]: row for row in found["rows"]}
+    assert (found["clips"], found["recordings"], list(rows)[:2]) == (8, 8, ["Gradient x input", "Edges"])
+    own = rows["Gradient x input"]
+    assert own["gain"]["both"]["clips"] == 8 and own["beats_controls"] == {"both": True}
+    # 16 of 256 pixels go in the first of 8 steps: deletion 1/16, insertion 15/16.
+    assert own["gain"]["both"]["mean"] == pytest.approx(14 / 16, abs=0.02)
+    outcomes = {name: each["outcome"] for name, each in found["randomization"]["methods"].items()}
+    assert outcomes["Edges"] == "unchanged"
+    assert len(found["randomization"]["methods"]["Edges"]["cascading"]) == 2  # its two layers that have weights
+    assert parse_json(json.dumps(found).encode())["steps"] == 8
+    asked = scrutiny.short(model, few.clips, few.groups, explained, class_index=1)
+    assert (
+        asked["rows"][0]["gain"]["both"]["left_out"] == 4
+    )  # of the clips of class 0, class 1 gains when all is blurred
 
 
 def test_options_are_checked_before_anything_is_computed():

@@ -9,6 +9,7 @@ import numpy as np
 
 from har_tf.evaluate.boxes import checked_boxes, rescaled
 from har_tf.evaluate.options import Clips
+from har_tf.evaluate.spread import spread
 from har_tf.files.workers import Failed
 from har_tf.video import VideoError
 from har_tf.video.display import Target
@@ -85,6 +86,14 @@ class BoxedVideos:
         records = list(self.usable)
         wanted = {i * (len(records) // count + 1) % len(records) for i in range(count)}
         firsts = (next(self.clips([records[i]]), None) for i in sorted(wanted))
+        return [clip for clip in firsts if clip is not None]
+
+    def spread(self, count: int) -> list[BoxedClip]:
+        """The first clip each of `count` videos; classes and recordings take turns, see `har_tf.evaluate.spread`."""
+        records = list(self.usable)
+        recordings = [record.group or str(record.path) for record in records]
+        places = spread([record.label for record in records], recordings, count)
+        firsts = (next(self.clips([records[place]]), None) for place in places)
         return [clip for clip in firsts if clip is not None]
 
     def _of(self, record) -> Iterator[BoxedClip]:

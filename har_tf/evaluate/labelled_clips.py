@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,6 +14,7 @@ from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import VideoRecord
 from har_tf.evaluate.boxed_clips import in_clip
+from har_tf.evaluate.spread import spread
 from har_tf.files.limits import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
 from har_tf.progress import progress
@@ -91,16 +91,8 @@ class LabelledClips:
         return replace(self.only(np.flatnonzero(mapped >= 0).tolist()), labels=mapped[mapped >= 0])
 
     def spread(self, count: int) -> LabelledClips:
-        """So many of them, or all: the next is of the class that has fewest, and of the recording that has fewest."""
-        classes, recordings = Counter(), Counter()
-        left = dict.fromkeys(range(len(self)))
-        kinds = list(zip(self.labels.tolist(), self.recordings, strict=True))
-        while left and len(self) - len(left) < count:
-            place = min(left, key=lambda i: (classes[kinds[i][0]], recordings[kinds[i][1]]))
-            classes[kinds[place][0]] += 1
-            recordings[kinds[place][1]] += 1
-            del left[place]
-        return self.only([place for place in range(len(self)) if place not in left])
+        """So many of them, or all: classes and recordings take turns, see `har_tf.evaluate.spread`."""
+        return self.only(spread(self.labels, self.recordings, count))
 
 
 def read(part: ActionDataset, reading: Mapping[str, Any], workers: int | None = None) -> LabelledClips:

@@ -281,9 +281,7 @@ class Study:
         clips = [] if self.model is None else videos.examples(count)
         if not clips:
             return []
-        found = self._explained(clips)
-        last = len(self.taps) - 1
-        rows = dict.fromkeys([ModelRow(GRADCAM, last, last, self.pictures), *choice.best.values()])
+        found, rows = self._explained(clips), self._shown(choice)
         explanations = {row: row.explanation(found, self.taps, self.maps.align) for row in rows}
 
         def panel(row, i):
@@ -298,10 +296,29 @@ class Study:
             shown.append(Example(clip, int(found.class_index[i]), float(found.probability[i]), panels))
         return shown
 
+    def explain_as_shown(
+        self, choice: Choice, model: keras.Model, clips: np.ndarray, class_index=None
+    ) -> dict[str, Explanation]:
+        """Name -> the maps of `examples`, blurred as these are, of a model like the one of this study."""
+        found = layerwise(model, clips, self.taps, class_index, channels=self.maps.channels)
+        explanations = {}
+        for row in self._shown(choice):
+            explanation, blur = row.explanation(found, self.taps, self.maps.align), choice.settings[row].blur
+            maps = np.stack([blurred(maps, blur) for maps in explanation.maps])
+            explanations[row.name] = replace(explanation, maps=scaled(maps, "clip"))
+        return explanations
+
+    def classes_of(self, clips: Sequence[BoxedClip]) -> np.ndarray | None:
+        """int (N,), the classes that are explained; None: those that the model answers."""
+        return np.array([self.outputs[clip.label] for clip in clips]) if self.maps.explain == "true" else None
+
+    def _shown(self, choice: Choice) -> list[ModelRow]:
+        last = len(self.taps) - 1
+        return list(dict.fromkeys([ModelRow(GRADCAM, last, last, self.pictures), *choice.best.values()]))
+
     def _explained(self, clips: Sequence[BoxedClip]) -> Layerwise:
-        classes = np.array([self.outputs[clip.label] for clip in clips]) if self.maps.explain == "true" else None
         frames = np.stack([clip.frames for clip in clips])
-        return layerwise(self.model, frames, self.taps, classes, channels=self.maps.channels)
+        return layerwise(self.model, frames, self.taps, self.classes_of(clips), channels=self.maps.channels)
 
     def _row(self, measured: Measured, row: Row, choice: Choice) -> dict:
         """The numbers of one row."""

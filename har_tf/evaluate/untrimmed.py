@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from har_tf.evaluate.bootstrap import Bootstrap
 from har_tf.evaluate.boxed_clips import in_clip
 from har_tf.evaluate.localization import inside
+from har_tf.evaluate.spread import spread
 from har_tf.explain import Explanation, Layerwise, explain_video, layerwise, save_overlay
 from har_tf.explain.windows import frames_of, nearest_window
 from har_tf.video import probe, read_frames
@@ -562,6 +563,35 @@ def paint(
     save_overlay(
         path, frames, found.explanations[""], fps=fps, class_names=answers, times=found.seconds, headings=headings
     )
+
+
+def windows_to_test(
+    videos: Sequence[Stream], windows: Sequence[Answered], count: int, how: Windows
+) -> tuple[np.ndarray, list[str]]:
+    """Windows of one action; classes and videos take turns, see `har_tf.evaluate.spread`.
+
+    Args:
+        videos: as they are numbered in `Answered.video`.
+        windows: what `answered` found.
+        count: how many.
+        how: windows.
+
+    Returns:
+        uint8 (N, T, H, W, 3), and the path of the video of each; N is 0 where none is of an action.
+    """
+    inner = [window for window in windows if window.kind == INSIDE]
+    paths = [str(videos[window.video].path) for window in inner]
+    places = spread([window.done[0] for window in inner], paths, count)
+    clips = [read_frames(Path(paths[i]), inner[i].frames[None], how.size, fit=how.fit)[0] for i in places]
+    return np.array(clips), [paths[i] for i in places]
+
+
+def explain_as_shown(
+    taps: Sequence[str], how: Windows, model: keras.Model, clips: np.ndarray, class_index=None
+) -> dict[str, Explanation]:
+    """Method -> its maps, those of `example` and `paint`; arguments as of `answered`."""
+    found = layerwise(model, clips, taps, class_index, batch_size=how.batch_size)
+    return {CAM3D: found.cam3d(taps, align=how.align), GRADCAM: found.gradcam(taps[-1])}
 
 
 def shown(windows: Sequence[Answered]) -> dict[str, Answered]:

@@ -7,7 +7,7 @@ which stays for the next clips.
 import os
 import pickle
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,28 @@ def by_method(
     Raises:
         RuntimeError: the explanation failed in the other process; the message says of what.
     """
+    from har_tf.explain import by_method as here
+
+    return by_tensorflow(here, model, clips, tuple(methods), taps, **options)
+
+
+def by_tensorflow(function: Callable, model, *arguments: Any, **options: Any) -> Any:
+    """What a function gives for a model where TensorFlow computes, whichever engine computes here.
+
+    Args:
+        function: (model, *arguments, **options) -> what can be pickled; importable by name.
+        model: a Keras model.
+        *arguments, **options: which can be pickled.
+
+    Raises:
+        RuntimeError: it failed in the other process; the message says of what.
+    """
     import keras
 
     if keras.backend.backend() == "tensorflow":
-        from har_tf.explain import by_method as here
-
-        return here(model, clips, methods, taps, **options)
-    outcome = _other_process().do((str(_file_of(model)), clips, tuple(methods), taps, options))
+        return function(model, *arguments, **options)
+    # Pickled by itself: what it names is imported only where the engine is set.
+    outcome = _other_process().do((str(_file_of(model)), pickle.dumps((function, arguments, options))))
     if isinstance(outcome, Failed):
         raise RuntimeError(f"model {model.name!r} could not be explained by TensorFlow: {outcome.reason}")
     return outcome
@@ -61,17 +76,16 @@ def _file_of(model) -> Path:
     return file
 
 
-def _explained(task: tuple) -> dict:
+def _explained(task: tuple) -> Any:
     """In the other process, whose first task sets its engine."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # of the GPU it gets what the other engine left
     from har_tf import quiet
 
     quiet.import_tensorflow(as_engine=True)
-    from har_tf.explain import by_method as here
-
-    file, clips, methods, taps, options = task
-    return here(_loaded(file), clips, methods, taps, **options)
+    file, asked = task
+    function, arguments, options = pickle.loads(asked)
+    return function(_loaded(file), *arguments, **options)
 
 
 @lru_cache(maxsize=4)

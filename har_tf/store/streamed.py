@@ -106,6 +106,11 @@ class StreamedClips:
         return [record.name(self.root) for record in self.dataset.records]
 
     @cached_property
+    def groups(self) -> list[str | None]:
+        """The recording of every clip; None of one that nobody named."""
+        return [record.group for record in self.dataset.records]
+
+    @cached_property
     def record_paths(self) -> list[Path]:
         """The video of every clip."""
         return [record.path for record in self.dataset.records]

@@ -39,7 +39,7 @@ GAUSSIAN, UNIFORM, DIFFERENCE, EDGES, NOISE = (row.name for row in CONTROLS)
 def recipe(tmp_path_factory):
     return changed(
         PRESETS["figures"], network="ResNeXt3D", clips=60, epochs=1, size=(64, 64), num_frames=4, width=32,
-        cardinality=2, validation=0.2, overlays=1, workers=0, frames_per_clip=2, blur=(1 / 128, 1 / 16),
+        cardinality=2, validation=0.2, overlays=1, trusted=2, workers=0, frames_per_clip=2, blur=(1 / 128, 1 / 16),
         out=tmp_path_factory.mktemp("runs"), run="tiny",
     )  # fmt: skip
 
@@ -260,7 +260,7 @@ def test_jhmdb_with_weights_of_hmdb51(make_video, tmp_path, monkeypatch):
         (root / "splits" / f"{action}_test_split1.txt").write_text("\n".join(lines))
     recipe = changed(
         PRESETS["jhmdb"], data_dir=root, weights=published(tmp_path / "hmdb51.npz", 51), size=(64, 64), num_frames=4,
-        validation=0.5, explain="true", workers=0, out=tmp_path, run="r",
+        validation=0.5, explain="true", trusted=0, workers=0, out=tmp_path, run="r",
     )  # fmt: skip
     classes, layerwise = [], localization_study.layerwise
     monkeypatch.setattr(
@@ -440,7 +440,7 @@ def test_ucf24_with_weights_of_ucf101_measures_accuracy(shared, tmp_path):
     recipe = changed(
         PRESETS["ucf24"], weights=published(tmp_path / "ucf101.npz", 101), data_dir=shared / "data" / "ucf10",
         lists=shared / "data" / "ucf24", partial=True, classes="Surfing,BasketballDunk", size=(64, 64), num_frames=4,
-        clips_per_video=1, frames_per_clip=1, overlays=0, taps="layer1,layer2", workers=0, out=tmp_path, run="r",
+        clips_per_video=1, frames_per_clip=1, overlays=0, trusted=0, taps="layer1,layer2", workers=0, out=tmp_path, run="r",
     )  # fmt: skip
     cam3d_localization.main(recipe)
     found = json.loads((tmp_path / "cam3d_localization" / "r" / "results.json").read_text())
@@ -475,12 +475,15 @@ def test_pictures_are_explained_by_2dcam(tmp_path):
     save_model(keras.Model(picture, x), tmp_path / "bright.keras", wnids)
     recipe = changed(
         PRESETS["ilsvrc"], **TOLD["model"] | {"model": tmp_path / "bright.keras"}, data_dir=tmp_path / "data",
-        validation=0.34, workers=0, out=tmp_path, run="r",
+        validation=0.34, trusted=2, workers=0, out=tmp_path, run="r",
     )  # fmt: skip
     cam3d_localization.main(recipe)
     run = tmp_path / "cam3d_localization" / "r"
     found = json.loads((run / "results.json").read_text())
     assert DIFFERENCE not in found["methods"], "a picture does not move"
+    tested = [row["name"] for row in found["tested_maps"]["rows"]]
+    assert tested[0].startswith("Grad-CAM") and "Control: noise" in tested
+    assert "Control: frame differences" not in tested and "not_randomized" not in found["tested_maps"]
     assert {"2DCAM conv", "2DCAM layer 1", "Grad-CAM layer 1"} <= found["methods"].keys()
     assert found["methods"]["2DCAM conv"]["boxes"]["given"]["frame"]["average"] == 1
     assert found["methods"][UNIFORM]["boxes"]["oracle"]["frame"]["average"] == 0, "9 % of the picture"

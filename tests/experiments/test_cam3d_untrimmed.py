@@ -23,7 +23,7 @@ from har_tf.video import probe
 def recipe(tmp_path_factory):
     return changed(
         PRESETS["figures"], clips=30, epochs=1, size=(64, 64), num_frames=4, stride=4, hop=8, streams=2, actions=2,
-        repeats=2, validation=0.2, overlays=1, workers=0,
+        repeats=2, validation=0.2, overlays=1, trusted=2, workers=0,
         out=tmp_path_factory.mktemp("runs"), run="tiny",
     )  # fmt: skip
 
@@ -56,7 +56,13 @@ def test_the_run_folder_is_complete_and_the_page_refers_to_it(run):
     page = (run / "report.html").read_text()
     links = re.findall(r'(?:src|poster)="([^"]+)"', page)
     assert len(links) >= 3 and all((run / link).is_file() for link in links)
-    for heading in ("What was found", "Answers by window", "right side of a cut", "Evidence over time"):
+    for heading in (
+        "What was found",
+        "Answers by window",
+        "right side of a cut",
+        "Evidence over time",
+        "Do these maps",
+    ):
         assert heading in page
     (video,) = (run / "overlays").glob("*.mp4")
     assert probe(video).frames > 10
@@ -135,7 +141,7 @@ def brightness(tmp_path_factory):
 def test_files_of_thumos(annotations, brightness, make_video, tmp_path):
     recipe = changed(
         PRESETS["paper"], **TOLD["model"] | {"model": brightness}, data_dir=tmp_path / "TH14", annotations=annotations,
-        called="JavelinThrow=javelin throw", out=tmp_path, run="r", hop=4, workers=0,
+        called="JavelinThrow=javelin throw", out=tmp_path, run="r", hop=4, trusted=0, workers=0,
     )  # fmt: skip
     thumos(tmp_path / "TH14", make_video, annotations == "multithumos")
     cam3d_untrimmed.main(recipe)

@@ -56,6 +56,7 @@ def recipe(weights, tmp_path_factory) -> Recipe:
         seeds="0,3",
         export_end_to_end=True,
         overlays=1,
+        trusted=2,
         workers=0,
         num_frames=4,
         out=tmp_path_factory.mktemp("runs"),

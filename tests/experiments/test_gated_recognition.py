@@ -88,6 +88,7 @@ def recipe(tmp_path_factory) -> Recipe:
         step_epochs=1,
         learning_rate=0.01,
         overlays=1,
+        trusted=2,
         workers=0,
         out=tmp_path_factory.mktemp("runs"),
         run="tiny",

@@ -12,7 +12,7 @@ from har_tf import subject
 from har_tf.experiment import changed
 
 # Batches of 8 leave clips over.
-FEW = {"epochs": 2, "batch_size": 8, "validation": 0.3, "overlays": 0, "workers": 0}
+FEW = {"epochs": 2, "batch_size": 8, "validation": 0.3, "overlays": 0, "trusted": 0, "workers": 0}
 CNN_GRU = {"filters": (4, 4, 4), "pool_sizes": (2, 2, 2), "dropout": 0.0}
 # Adam makes large steps of gradients that are zero but for rounding, which explanations would show.
 EXPLAINED = FEW | {"network": "CNN-GRU", "size": (32, 48), "num_frames": 4, "taps": "conv2d_3,conv3d"}
@@ -20,7 +20,7 @@ EXPLAINED |= {"epochs": 1, "learning_rate": 1e-7}
 RESNEXT = EXPLAINED | {"network": "ResNeXt3D", "size": (32, 32), "width": 32, "cardinality": 2, "taps": "layer2,layer3"}
 RUNS = {
     # experiment: devices, options
-    ucf10_cnn_gru: (2, FEW | CNN_GRU | {"clips": 43, "size": (32, 48), "models": "CNN-GRU", "num_frames": 4}),
+    ucf10_cnn_gru: (2, FEW | CNN_GRU | {"clips": 43, "size": (32, 48), "models": "CNN-GRU", "num_frames": 4, "trusted": 2}),
     fusion_gru: (2, FEW | {"clips": 43, "size": 64, "gru_units": (6, 5), "num_frames": 4, "splits": "1"}),
     video_tcav: (
         2, EXPLAINED | {

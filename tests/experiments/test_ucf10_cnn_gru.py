@@ -60,7 +60,7 @@ def test_the_page_refers_only_to_files_beside_it(tiny_run):
     links = re.findall(r'(?:src|poster)="([^"]+)"', page)
     assert len(links) >= 4
     assert all((tiny_run / link).is_file() for link in links)
-    for heading in ("Table 1", "Figure 4", "Figure 5", "Overlay videos"):
+    for heading in ("Table 1", "Figure 4", "Figure 5", "Do these maps deserve trust?", "Overlay videos"):
         assert heading in page
 
 
@@ -156,7 +156,9 @@ def test_a_protocol_of_which_every_model_diverges_leaves_the_results_of_the_othe
         return train(trainer, model, parts, folder, *arguments, **options)
 
     monkeypatch.setattr(trial.Trainer, "train", diverges)
-    recipe = changed(tiny_recipe, models="Frame-CNN", epochs=1, overlays=0, run="+".join(("diverged", *diverging)))
+    recipe = changed(
+        tiny_recipe, models="Frame-CNN", epochs=1, overlays=0, trusted=0, run="+".join(("diverged", *diverging))
+    )
     run = recipe.output.out / "ucf10_cnn_gru" / recipe.output.run
     if len(diverging) == 2:
         with pytest.raises(ValueError, match="None of the models could be trained"):
@@ -185,7 +187,7 @@ def test_other_videos_are_another_run(tiny_recipe, tmp_path, monkeypatch):
             write_video(tmp_path / "videos" / name / f"{i}.mp4", rng.integers(0, 256, (5, 16, 24, 3), dtype=np.uint8))
     recipe = changed(
         tiny_recipe, dataset=None, data_dir=str(tmp_path / "videos"), protocol="random", models="Frame-CNN",
-        epochs=1, size=(16, 24), out=tmp_path / "runs", run=None, overlays=0, workers=0,
+        epochs=1, size=(16, 24), out=tmp_path / "runs", run=None, overlays=0, trusted=0, workers=0,
     )  # fmt: skip
     for videos in (8, 9):
         with monkeypatch.context() as patch, pytest.raises(ValueError, match="None of the models could be trained"):
@@ -212,7 +214,7 @@ def test_an_unreadable_video_is_listed_and_the_rest_goes_on(tiny_recipe, tmp_pat
     (tmp_path / "videos" / "wave" / "v_wave_g0009_c01.mp4").write_text("no video")
     recipe = changed(
         tiny_recipe, dataset=None, data_dir=str(tmp_path / "videos"), protocol="group", models="Frame-CNN",
-        epochs=1, overlays=0, size=(32, 48), out=tmp_path / "runs", run="r", precision="mixed_bfloat16",
+        epochs=1, overlays=0, trusted=0, size=(32, 48), out=tmp_path / "runs", run="r", precision="mixed_bfloat16",
     )  # fmt: skip
     ucf10_cnn_gru.main(recipe)
     run = tmp_path / "runs" / "ucf10_cnn_gru" / "r"
@@ -249,7 +251,7 @@ def test_real_videos_under_both_protocols(shared, tmp_path):
     recipe = changed(
         PRESETS["paper"], data_dir=str(shared / "data" / "ucf10"), lists=shared / "data" / "splits" / "ucf101",
         weights_dir=shared / "weights", classes="Surfing,Archery", protocol="official", per_class=20,
-        models="MobileNet,ResNet50", size=(64, 96), num_frames=4, epochs=1, overlays=1, out=tmp_path, run="real",
+        models="MobileNet,ResNet50", size=(64, 96), num_frames=4, epochs=1, overlays=1, trusted=0, out=tmp_path, run="real",
     )  # fmt: skip
     ucf10_cnn_gru.main(recipe)
     results = json.loads((tmp_path / "ucf10_cnn_gru" / "real" / "results.json").read_text())

@@ -13,6 +13,7 @@ from har_tf.names import file_name
 from har_tf.report import plots, settings
 from har_tf.report.model_card import Card
 from har_tf.report.page import Figure, Page, Section, Video, restored
+from har_tf.report.pages import tested_maps
 from har_tf.report.tables import Table, interval
 
 TRUE, FOUND = (255, 255, 255), (255, 0, 255)
@@ -45,6 +46,7 @@ def page(results: Mapping, figures: Path) -> Page:
             settings.section(results["settings"]),
             *(Section(table.title, tables=[replace(table, title="")]) for table in made.values()),
             Section("Accuracy over the threshold", figures=[Figure(curves, caption)]),
+            *tested_maps.sections(results.get("tested_maps")),
             *restored(results["pictures"]),
         ],
         tables=made,

@@ -6,6 +6,7 @@ from pathlib import Path
 from har_tf.report import plots, settings
 from har_tf.report.model_card import Card
 from har_tf.report.page import Figure, Page, Section, Video, restored
+from har_tf.report.pages import tested_maps
 from har_tf.report.tables import Table, interval
 
 KINDS = {
@@ -41,6 +42,7 @@ def page(results: Mapping, figures: Path) -> Page:
             Section("What was found", text="\n\n".join(said)),
             *(Section(table.title, tables=[table]) for table in made.values()),
             Section("Evidence over time", text=text, figures=drawn),
+            *tested_maps.sections(results.get("tested_maps")),
             *restored(results["pictures"]),
             settings.section(results["settings"]),
         ],

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from har_tf.evaluate.spread import spread
 from har_tf.explain.methods import METHODS
 from har_tf.names import file_name
 from har_tf.report import page, plots
@@ -68,6 +70,26 @@ class ClipPredictions:
 
         found, own = by_method(self.model, clips, self.methods, self.taps or None, **self.options), list(positions)
         return {n: replace(each, probability=self.probabilities[own, each.class_index]) for n, each in found.items()}
+
+    def tested(self, count: int, seed: int = 0) -> dict | None:
+        """What `har_tf.scrutiny.short` finds of these explanations on so many of the clips; None of fewer than two.
+
+        Args:
+            count: classes and recordings take turns.
+            seed: of all that is drawn.
+        """
+        from har_tf.explain import by_method
+        from har_tf.explain.elsewhere import by_tensorflow
+        from har_tf.scrutiny import short
+
+        test = self.test
+        recordings = [group or str(path) for group, path in zip(test.groups, test.record_paths, strict=True)]
+        places = spread(test.labels, recordings, count)
+        if len(places) < 2:
+            return None
+        explained = partial(by_method, methods=tuple(self.methods), tap=self.taps or None, **self.options)
+        groups = [recordings[place] for place in places]
+        return by_tensorflow(short, self.model, test.read(places), groups, explained, seed=seed)
 
     def caption(self, position: int) -> str:
         """Such as "Bowling taken for CricketBowling, 0.61 (v_Bowling_g01_c02)"."""

@@ -9,6 +9,7 @@ import numpy as np
 from har_tf.report import plots, settings
 from har_tf.report.model_card import Card
 from har_tf.report.page import Figure, Page, Section, both_sides, data_line, headed, restored, split_line
+from har_tf.report.pages import tested_maps
 from har_tf.report.tables import Table, interval
 
 # Data whose tables and figures have the paper's numbers: the paper's, and the embedded ones in their place.
@@ -38,6 +39,7 @@ def page(results: Mapping, figures: Path) -> Page:
             *_confusions(part, figures / name if several else figures),
             Section("Classes", tables=[classes]),
             *restored(part["pictures"]),
+            *tested_maps.sections(part.get("tested_maps")),
         ]
         of = f", {_title(name)}" if several else ""
         sections += [replace(section, title=f"{section.title}{of}") for section in of_part]

@@ -7,6 +7,7 @@ from har_tf.evaluate.comparison import Verdict
 from har_tf.report import plots, settings
 from har_tf.report.model_card import Card
 from har_tf.report.page import Figure, Page, Section, both_sides, headed, restored, split_line
+from har_tf.report.pages import tested_maps
 from har_tf.report.tables import Table, interval
 
 NETWORKS = {9: "3D ResNeXt", 10: "I3D"}  # by table
@@ -43,7 +44,7 @@ def page(results: Mapping, figures: Path) -> Page:
             "gating": " ".join(helps) or "Nothing to compare.",
             "the paper": settings.fact(results["settings"]),
         },
-        [*sections, *restored(results["pictures"])],
+        [*sections, *tested_maps.sections(results.get("tested_maps")), *restored(results["pictures"])],
         "Networks that start from random weights: this page shows the whole path, not what the paper measured."
         if random
         else None,

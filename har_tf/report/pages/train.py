@@ -7,6 +7,7 @@ from har_tf.report import plots, trust_words
 from har_tf.report.model_card import Card, of_measured
 from har_tf.report.page import Figure, Page, Section, both_sides, data_line, restored
 from har_tf.report.pages.trust import probabilities_table
+from har_tf.report.pages import tested_maps
 from har_tf.report.tables import Table, interval
 
 
@@ -37,6 +38,7 @@ def page(results: Mapping, figures: Path) -> Page:
             *([_probabilities(probabilities, tables["probabilities"])] if probabilities else []),
             Section("Training", figures=[Figure(curves, "Loss and accuracy by epoch.")]),
             *alike,
+            *tested_maps.sections(results.get("tested_maps")),
             *restored(results["pictures"]),
         ],
         tables=tables,

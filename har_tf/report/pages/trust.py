@@ -157,7 +157,7 @@ def gains_table(name: str, found: Mapping) -> Table:
     for axis in found["axes"]:
         columns[f"Gain {_AXES[axis]}"] = lambda row, axis=axis: row["gain"][axis]["mean"]
         columns[f"95 %, {_AXES[axis]}"] = lambda row, axis=axis: interval(row["gain"][axis]["interval"], 2)
-        columns[f"Beats, {_AXES[axis]}"] = lambda row, axis=axis: _beaten(row, axis)
+        columns[f"Beats, {_AXES[axis]}"] = lambda row, axis=axis: beaten(row, axis)
     numbers = [column for column in columns if column.startswith("Gain")]
     left_out = max(row["gain"][axis]["left_out"] for row in found["rows"] for axis in found["axes"])
     notes = [
@@ -214,7 +214,8 @@ def measures_table(name: str, found: Mapping) -> Table:
     )  # fmt: skip
 
 
-def _beaten(row: Mapping, axis: str) -> str | None:
+def beaten(row: Mapping, axis: str) -> str | None:
+    """How many of the controls a method is better than, as "3 of 5"; None of a control."""
     if row["kind"] == "control":
         return None
     verdicts = [found["verdict"] for found in row["beside"][axis].values()]

@@ -6,6 +6,7 @@ from pathlib import Path
 from har_tf.report import plots, settings
 from har_tf.report.model_card import Card, of_measured
 from har_tf.report.page import Figure, Page, Section, both_sides, data_line, headed, restored, split_line
+from har_tf.report.pages import tested_maps
 from har_tf.report.tables import Table, interval
 
 
@@ -46,6 +47,7 @@ def page(results: Mapping, figures: Path) -> Page:
             *both_sides(results["protocols"]),
             Section(headed("Figure 4", "training", numbered), figures=[Figure(curves, "Loss and accuracy by epoch.")]),
             Section(headed("Figure 5", "confusion", numbered), figures=[Figure(confusion, matrix)]),
+            *tested_maps.sections(results.get("tested_maps")),
             *restored(results["pictures"]),
         ],
         tables=tables,

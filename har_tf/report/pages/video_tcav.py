@@ -10,6 +10,7 @@ from har_tf.names import file_name
 from har_tf.report import plots, settings
 from har_tf.report.model_card import Card
 from har_tf.report.page import Figure, Page, Section, restored
+from har_tf.report.pages import tested_maps
 from har_tf.report.tables import Table, interval
 
 KINDS = {7: STATIC, 8: DYNAMIC}  # of the concepts of a figure
@@ -25,6 +26,7 @@ def page(results: Mapping, figures: Path) -> Page:
         sections.append(Section("Training", figures=[Figure(curves, caption)]))
     pictures = restored(results["pictures"])
     played = [pictures.pop()] if results["reversal"] else []
+    sections += tested_maps.sections(results.get("tested_maps"))
     sections += [*pictures, *_figures_7_to_9(results, figures, made), _figure_10(results, figures, made)]
     for pictured in played:
         text = (
