@@ -77,7 +77,7 @@ def test_the_report_says_what_chance_is_and_is_made_again_from_the_folder(traine
         "tables/classification.md",
     ):
         assert (trained.path / name).is_file()
-    assert list((trained.path / "overlays").glob("*.mp4"))
+    assert list((trained.path / "overlays").glob("*.mp4")) and "Do these maps deserve trust?" in page
     (trained.path / "report.html").unlink()
     publish(trained.path)
     assert (trained.path / "report.html").read_text() == page

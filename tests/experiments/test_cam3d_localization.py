@@ -80,7 +80,9 @@ def test_the_page_refers_only_to_files_beside_it(run):
     links = re.findall(r'(?:src|poster)="([^"]+)"', page)
     assert len(set(links)) == 4, "two figures, a video and its poster"
     assert all((run / link).is_file() for link in links)
-    for heading in ("What was found", "Hits", "Boxes", "Side by side", "Accuracy over the threshold", "Figure 7"):
+    for heading in (
+        "What was found", "Hits", "Boxes", "Side by side", "Accuracy over the threshold", "Do these maps", "Figure 7"
+    ):  # fmt: skip
         assert heading in page
 
 
@@ -440,7 +442,8 @@ def test_ucf24_with_weights_of_ucf101_measures_accuracy(shared, tmp_path):
     recipe = changed(
         PRESETS["ucf24"], weights=published(tmp_path / "ucf101.npz", 101), data_dir=shared / "data" / "ucf10",
         lists=shared / "data" / "ucf24", partial=True, classes="Surfing,BasketballDunk", size=(64, 64), num_frames=4,
-        clips_per_video=1, frames_per_clip=1, overlays=0, trusted=0, taps="layer1,layer2", workers=0, out=tmp_path, run="r",
+        clips_per_video=1, frames_per_clip=1, overlays=0, trusted=0, taps="layer1,layer2", workers=0,
+        out=tmp_path, run="r",
     )  # fmt: skip
     cam3d_localization.main(recipe)
     found = json.loads((tmp_path / "cam3d_localization" / "r" / "results.json").read_text())

@@ -118,7 +118,7 @@ def test_the_page_refers_only_to_files_beside_it(run):
     links = re.findall(r'(?:src|poster|href)="([^"#]+)"', page)
     assert len(links) >= 8
     assert all((run / link).is_file() for link in links)
-    for heading in ("Table I:", "Table II:", "Figure 8", "Figure 12", "Figure 19", "Overlay videos"):
+    for heading in ("Table I:", "Table II:", "Figure 8", "Figure 12", "Figure 19", "Overlay videos", "Do these maps"):
         assert heading in page
     assert f"{FUSION} against MobileNet" in page
     assert "it cannot be below 0.50" in page, "two seeds prove nothing, and the page says so"

@@ -182,6 +182,7 @@ def test_the_page_answers_the_question_and_refers_only_to_files_beside_it(run):
         assert text in page
     assert "McNemar" in page and "test videos of the first seed" in page
     assert "Paper:" not in page
+    assert ("Do these maps deserve trust?" in page) == any((run / "overlays").glob("*.mp4"))
 
 
 def test_tables_print_the_results(run, results):

@@ -251,7 +251,8 @@ def test_real_videos_under_both_protocols(shared, tmp_path):
     recipe = changed(
         PRESETS["paper"], data_dir=str(shared / "data" / "ucf10"), lists=shared / "data" / "splits" / "ucf101",
         weights_dir=shared / "weights", classes="Surfing,Archery", protocol="official", per_class=20,
-        models="MobileNet,ResNet50", size=(64, 96), num_frames=4, epochs=1, overlays=1, trusted=0, out=tmp_path, run="real",
+        models="MobileNet,ResNet50", size=(64, 96), num_frames=4, epochs=1, overlays=1, trusted=0, out=tmp_path,
+        run="real",
     )  # fmt: skip
     ucf10_cnn_gru.main(recipe)
     results = json.loads((tmp_path / "ucf10_cnn_gru" / "real" / "results.json").read_text())

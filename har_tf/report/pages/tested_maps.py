@@ -32,11 +32,11 @@ def table(found: Mapping) -> Table:
         "Map": "name",
         "Gain": lambda row: row["gain"]["both"]["mean"],
         "95 %": lambda row: interval(row["gain"]["both"]["interval"], 2),
-        "Beats": lambda row: beaten(row, "both"),
+        "Beats": lambda row: None if row["gain"]["both"]["mean"] is None else beaten(row, "both"),
         "Random weights": lambda row: outcomes.get(row["name"]),
     }
     notes = [
-        f"{found['clips']} test clips of {found['recordings']} recordings; pixels of the whole clip are deleted and "
+        f"{found['clips']} test clips of {_recordings(found['recordings'])}; pixels of the whole clip are deleted and "
         f"inserted in {found['steps']} steps, blurred where they are missing. {GAIN.partition(' *:')[0]}",
         "Beats: so many of the controls, clip by clip. Random weights: whether the map changes when the network's "
         "weights are drawn anew, as it should. `python -m har_tf trust` measures more.",
@@ -61,11 +61,15 @@ def _against(row: Mapping) -> str:
         return f"{name} marks what the model uses better than every control does."
     parts = [f"is worse than {_listed(worse)}"] if worse else []
     parts += [f"is not shown to be better than {_listed(open_)}"] if open_ else []
-    few = f" ({gain['groups']} recordings are too few to show it)" if open_ and gain["groups"] < _ENOUGH else ""
+    few = f" ({_recordings(gain['groups'])}, too few to show it)" if open_ and gain["groups"] < _ENOUGH else ""
     return (
         f"{name} {' and '.join(parts)}{few}: that something is bright in its overlays does not mean that the model "
         "uses it."
     )
+
+
+def _recordings(count: int) -> str:
+    return f"{count} recording{'s' * (count != 1)}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -50,7 +50,7 @@ def test_a_map_that_does_not_beat_frame_differences_is_called_so():
         (row("CAM", ["worse", "not shown", "not shown"]),
          "CAM is worse than frame differences and is not shown to be better than noise or another clip's Grad-CAM: "),
         (row("CAM", ["better", "better", "not shown"], groups=2),
-         "CAM is not shown to be better than another clip's Grad-CAM (2 recordings are too few to show it): "),
+         "CAM is not shown to be better than another clip's Grad-CAM (2 recordings, too few to show it): "),
         (row("CAM", ["not shown"] * 3, mean=None), "CAM: not measured, as no clip becomes less probable"),
     ],
 )  # fmt: skip
