@@ -61,6 +61,7 @@ def test_examples_are_first_clips_of_videos_evenly_drawn(part):
     videos = survey(part, (3, 48, 64, 3), Clips(), workers=0)
     assert [clip.video for clip in videos.examples(1)] == ["a.mp4"]
     assert [clip.video for clip in videos.examples(3)] == ["a.mp4", "b.mp4"]
+    assert [clip.video for clip in videos.spread(9)] == ["a.mp4", "b.mp4"] and videos.spread(0) == []
 
 
 def test_what_cannot_be_measured_is_said(part):
