@@ -200,7 +200,7 @@ def test_the_same_command_finds_its_run_and_trains_nothing(run, recipe, capsys):
 
 def test_a_saved_model_is_explained_as_it_was(run, recipe, results):
     """The same frames, so the same numbers; and the true class in place of the predicted one gives others."""
-    saved = changed(recipe, network=None, model=run / "model.keras", run="saved")
+    saved = changed(recipe, network=None, model=run / "model.keras", trusted=0, run="saved")
     cam3d_localization.main(saved)
     again = json.loads((recipe.output.out / "cam3d_localization" / "saved" / "results.json").read_text())
     assert again["methods"]["3DCAM layer 1"]["boxes"] == results["methods"]["3DCAM layer 1"]["boxes"]
@@ -223,7 +223,7 @@ def test_published_weights_are_explained_without_training(recipe, tmp_path):
     """Ten outputs are taken for the ten classes, of which all count."""
     weights = published(tmp_path / "published.npz", 10)
     cam3d_localization.main(
-        changed(recipe, network=None, weights=weights, run="published", contours="largest", blur=(0.1,))
+        changed(recipe, network=None, weights=weights, run="published", contours="largest", blur=(0.1,), trusted=0)
     )
     run = recipe.output.out / "cam3d_localization" / "published"
     found = json.loads((run / "results.json").read_text())

@@ -206,6 +206,7 @@ def test_of_three_networks_the_one_without_weights_is_first_trained_and_no_confu
             weights="MobileNetV2=imagenet,GoogLeNet=none,MobileNet=none",
             overlays=0,
             export_end_to_end=False,
+            trusted=0,
             run="three",
         )
     )

@@ -20,9 +20,7 @@ EXPLAINED |= {"epochs": 1, "learning_rate": 1e-7}
 RESNEXT = EXPLAINED | {"network": "ResNeXt3D", "size": (32, 32), "width": 32, "cardinality": 2, "taps": "layer2,layer3"}
 RUNS = {
     # experiment: devices, options
-    ucf10_cnn_gru: (
-        2, FEW | CNN_GRU | {"clips": 43, "size": (32, 48), "models": "CNN-GRU", "num_frames": 4, "trusted": 2}
-    ),
+    ucf10_cnn_gru: (2, FEW | CNN_GRU | {"clips": 43, "size": (32, 48), "models": "CNN-GRU", "num_frames": 4}),
     fusion_gru: (2, FEW | {"clips": 43, "size": 64, "gru_units": (6, 5), "num_frames": 4, "splits": "1"}),
     video_tcav: (
         2, EXPLAINED | {

@@ -6,8 +6,8 @@ from pathlib import Path
 from har_tf.report import plots, trust_words
 from har_tf.report.model_card import Card, of_measured
 from har_tf.report.page import Figure, Page, Section, both_sides, data_line, restored
-from har_tf.report.pages.trust import probabilities_table
 from har_tf.report.pages import tested_maps
+from har_tf.report.pages.trust import probabilities_table
 from har_tf.report.tables import Table, interval
 
 
