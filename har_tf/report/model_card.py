@@ -91,6 +91,11 @@ def of_measured(
     )  # fmt: skip
 
 
+def of_maps(results: Mapping[str, Any]) -> dict[str, Any]:
+    """`Card.trust` of a run that tested no more than the maps that its report shows."""
+    return {"explanations": found} if (found := results.get("tested_maps")) else {}
+
+
 def text_of(cards: Sequence[Card]) -> str:
     """The card in Markdown behind its metadata in YAML."""
     several = len(cards) > 1

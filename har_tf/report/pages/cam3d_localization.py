@@ -11,7 +11,7 @@ from har_tf.evaluate.comparison import LEVEL, probability
 from har_tf.explain import captions
 from har_tf.names import file_name
 from har_tf.report import plots, settings
-from har_tf.report.model_card import Card
+from har_tf.report.model_card import Card, of_maps
 from har_tf.report.page import Figure, Page, Section, Video, restored
 from har_tf.report.pages import tested_maps
 from har_tf.report.tables import Table, interval
@@ -92,7 +92,8 @@ def cards(results: Mapping) -> list[Card]:
     model, data = results["model"], results["dataset"]
     if not model["trained_here"]:
         return []
-    return [Card(model["name"], data, "video", model["start"], split=data["overlap"], overlap_text=data["overlap"])]
+    trust, overlap = of_maps(results), data["overlap"]
+    return [Card(model["name"], data, "video", model["start"], split=overlap, overlap_text=overlap, trust=trust)]
 
 
 def tables(results: Mapping) -> dict[str, Table]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from har_tf.report import plots, settings
-from har_tf.report.model_card import Card
+from har_tf.report.model_card import Card, of_maps
 from har_tf.report.page import Figure, Page, Section, Video, restored
 from har_tf.report.pages import tested_maps
 from har_tf.report.tables import Table, interval
@@ -56,7 +56,7 @@ def cards(results: Mapping) -> list[Card]:
     model = results["model"]
     if not model["start"].endswith("trained here"):
         return []
-    return [Card(model["name"], results["dataset"], starts_from=model["start"])]
+    return [Card(model["name"], results["dataset"], starts_from=model["start"], trust=of_maps(results))]
 
 
 def tables(results: Mapping) -> dict[str, Table]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from har_tf.report import plots, settings
-from har_tf.report.model_card import Card
+from har_tf.report.model_card import Card, of_maps
 from har_tf.report.page import Figure, Page, Section, both_sides, data_line, headed, restored, split_line
 from har_tf.report.pages import tested_maps
 from har_tf.report.tables import Table, interval
@@ -151,7 +151,7 @@ def cards(results: Mapping) -> list[Card]:
                 tested=sum(split["test_clips"] for split in splits.values()), accuracy=row.get("accuracy"),
                 interval=row.get("group_interval") or row.get("accuracy_interval"),
                 over="recordings" if row.get("group_interval") else "clips", chance=first.get("most_frequent_class"),
-                seeds=len(part["seeds"]),
+                seeds=len(part["seeds"]), trust=of_maps(part),
             )
         )  # fmt: skip
     return found

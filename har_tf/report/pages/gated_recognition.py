@@ -5,7 +5,7 @@ from pathlib import Path
 
 from har_tf.evaluate.comparison import Verdict
 from har_tf.report import plots, settings
-from har_tf.report.model_card import Card
+from har_tf.report.model_card import Card, of_maps
 from har_tf.report.page import Figure, Page, Section, both_sides, headed, restored, split_line
 from har_tf.report.pages import tested_maps
 from har_tf.report.tables import Table, interval
@@ -65,7 +65,7 @@ def cards(results: Mapping) -> list[Card]:
             f"{_split_line(results)}: {counts}", results["overlap"], results["overlap_text"],
             results.get("validation_text"), results["test_videos"], row["video_accuracy"],
             row.get(over) or row["video_interval"], "recordings" if row.get(over) else "clips",
-            results.get("most_frequent_class"), seeds=len(results["seeds"]),
+            results.get("most_frequent_class"), seeds=len(results["seeds"]), trust=of_maps(results),
         )
     ]  # fmt: skip
 

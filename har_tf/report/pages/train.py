@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from har_tf.report import plots, trust_words
-from har_tf.report.model_card import Card, of_measured
+from har_tf.report.model_card import Card, of_maps, of_measured
 from har_tf.report.page import Figure, Page, Section, both_sides, data_line, restored
 from har_tf.report.pages import tested_maps
 from har_tf.report.pages.trust import probabilities_table
@@ -54,7 +54,7 @@ def cards(results: Mapping) -> list[Card]:
     """The model's card."""
     model, parts = results["model"], results["clips"]
     split = f"{results['protocol']}: {', '.join(f'{count} {name}' for name, count in parts.items())} clips"
-    return [of_measured(model["name"], results, model, results["dataset"], split)]
+    return [of_measured(model["name"], results, model | of_maps(results), results["dataset"], split)]
 
 
 def classification(results: Mapping) -> Table:

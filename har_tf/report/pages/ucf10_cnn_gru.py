@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from har_tf.report import plots, settings
-from har_tf.report.model_card import Card, of_measured
+from har_tf.report.model_card import Card, of_maps, of_measured
 from har_tf.report.page import Figure, Page, Section, both_sides, data_line, headed, restored, split_line
 from har_tf.report.pages import tested_maps
 from har_tf.report.tables import Table, interval
@@ -62,7 +62,7 @@ def cards(results: Mapping) -> list[Card]:
     counts = ", ".join(
         f"{part[f'{key}_clips']} {key}" for key in ("training", "validation", "test") if f"{key}_clips" in part
     )
-    row = part["models"][name]
+    row = part["models"][name] | of_maps(results)
     return [of_measured(name, part, row, results["dataset"], f"{protocol}: {counts} clips")]
 
 

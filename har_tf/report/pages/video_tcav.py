@@ -8,7 +8,7 @@ from har_tf.concepts.clip_sets import DYNAMIC, STATIC
 from har_tf.concepts.scores import RANDOM
 from har_tf.names import file_name
 from har_tf.report import plots, settings
-from har_tf.report.model_card import Card
+from har_tf.report.model_card import Card, of_maps
 from har_tf.report.page import Figure, Page, Section, restored
 from har_tf.report.pages import tested_maps
 from har_tf.report.tables import Table, interval
@@ -260,7 +260,8 @@ def cards(results: Mapping) -> list[Card]:
     model, data = results["model"], results["dataset"]
     if not model["trained_here"]:
         return []
-    return [Card(model["name"], data, "video", model["start"], model["parameters"], accuracy=model["accuracy"])]
+    about = (model["name"], data, "video", model["start"], model["parameters"])
+    return [Card(*about, accuracy=model["accuracy"], trust=of_maps(results))]
 
 
 def _model_line(results) -> str:
