@@ -39,7 +39,7 @@ from har_tf.evaluate.paired import difference, mean_of
 from har_tf.evaluate.pointing import pointing
 from har_tf.evaluate.stability import max_sensitivity
 from har_tf.explain import Explanation
-from har_tf.explain.methods import METHODS
+from har_tf.explain.methods import METHODS, chosen, set_options
 from har_tf.models.logits import log_probabilities, probabilities
 from har_tf.names import say
 from har_tf.video import VideoError
@@ -267,10 +267,10 @@ def _explanations(model, clips: LabelledClips, options: Trust, seed: int) -> tup
         "curves": [_rounded(curve) for curve in measured.as_dict()["curves"]],
     }  # fmt: skip
     if options.sensitive:
-        few = clips.spread(options.sensitive)
+        few, of_each = clips.spread(options.sensitive), set_options(chosen(methods), settings)
         of_few = classes[[clips.names.index(name) for name in few.names]]
         for name, of_method in zip(found, methods, strict=True):
-            again = partial(_maps, model, of_few, of_method, settings)
+            again = partial(_maps, model, of_few, of_method, of_each[of_method])
             rows[name]["sensitivity"] = _sensitivity(again, few, seed)
     if options.randomized:
         few = clips.spread(options.randomized)

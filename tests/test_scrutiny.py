@@ -56,8 +56,8 @@ def spots(seed: int) -> LabelledClips:
 @pytest.fixture(scope="module")
 def found():
     options = Trust(
-        methods="gradcam,gradient-x-input", explained=16, steps=16, axes="space,both", fills="mean", sensitive=2,
-        randomized=8, randomizations=2, relied=16, corrupted=0,
+        methods="gradcam,gradient-x-input", method_options="pool=spatial", explained=16, steps=16,
+        axes="space,both", fills="mean", sensitive=2, randomized=8, randomizations=2, relied=16, corrupted=0,
     )  # fmt: skip
     return scrutiny.measure(left_or_right(), spots(1), spots(2), options)
 
