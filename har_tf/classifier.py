@@ -497,7 +497,7 @@ class Classifier:
             windows: explain window after window of a video of any length, and average the maps where they overlap.
             hop: with `windows`: frames from the start of one to that of the next; None: half a window.
             stride: with `windows`: distance of neighbouring frames in one.
-            options: of the methods, as in `har_tf.explain.by_method`: {"steps": 64}, or {"rise.masks": 500}.
+            options: of the methods, as in `har_tf.explain.by_method`: {"steps": 64}, or {"rise.number": 500}.
 
         Raises:
             har_tf.video.VideoError: the video cannot be read.

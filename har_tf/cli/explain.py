@@ -38,7 +38,7 @@ class Explain:
     counterfactual: bool = False
     """Show what speaks against the class, by negated gradients; not every method can."""
     method_options: str | None = None
-    """Options of the methods, separated by commas: steps=64 of each that has it, or rise.masks=500 of one. See
+    """Options of the methods, separated by commas: steps=64 of each that has it, or rise.number=500 of one. See
     docs/methods.md for those of each method."""
     windows: bool = False
     """Explain window after window of a video of any length, and average the maps where windows overlap, in place of one

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from scipy.stats import rankdata
 
-from har_tf.evaluate.bootstrap import Bootstrap
+from har_tf.evaluate.bootstrap import Bootstrap, clusters_of
 from har_tf.evaluate.comparison import Verdict
 from har_tf.evaluate.controls import of_another_clip
 from har_tf.evaluate.paired import Mean, difference, mean_of
@@ -32,10 +32,11 @@ _ROOM = 0.8  # what another clip's map may reach
 class Outcome(StrEnum):
     """What a comparison says of a method, by where the similarity lies between that of another clip's map and 1.
 
-    UNCHANGED: on average not below the middle of the two, so nearer to the same map. PARTLY: below the middle, but
-    above another clip's map. CHANGES: below the middle, and not shown to be above. NOT_SHOWN: too few recordings, or
-    clips too unlike each other, to call it below. ALL_ALIKE: below the middle, but another clip's map reaches more than
-    0.8 already, so that there is no room to tell. "Below" and "above" are verdicts of `paired.difference`.
+    UNCHANGED: above the middle of the two, so nearer to the same map, or the same map in every clip. PARTLY: below the
+    middle, but above another clip's map. CHANGES: below the middle, and not shown to be above another clip's map.
+    NOT_SHOWN: too few recordings, or clips too unlike each other, to tell on which side of the middle. ALL_ALIKE: on
+    average below the middle, but another clip's map reaches more than 0.8 already, so that there is no room to tell.
+    "Below" and "above" are verdicts of `paired.difference`; of the same maps it takes as many recordings.
     """
 
     UNCHANGED = "unchanged"
@@ -77,11 +78,14 @@ class MapComparison:
         similarity: of the maps of one to those of the other.
         another: of the other's maps to those of other clips, see `controls.of_another_clip`.
         outcomes: measure -> what it says.
+        other_recording: whether the other clips are of other recordings; else all clips are of one, whose maps resemble
+            each other more than those of two recordings.
     """
 
     similarity: Similarity
     another: Similarity
     outcomes: dict[str, Outcome]
+    other_recording: bool
 
     @property
     def outcome(self) -> Outcome:
@@ -93,7 +97,7 @@ class MapComparison:
         values = {name: [None if np.isnan(x) else float(x) for x in self.similarity.values[name]] for name in SHOWN}
         return {
             "similarity": self.similarity.as_dict() | {"clips": values},
-            "another_clip": self.another.as_dict(),
+            "another_clip": self.another.as_dict() | {"other_recording": self.other_recording},
             "outcomes": {name: outcome.value for name, outcome in self.outcomes.items()},
             "outcome": self.outcome.value,
         }
@@ -119,6 +123,7 @@ class Originals:
         self.groups, self.top, self.bootstrap = groups, top, bootstrap or Bootstrap()
         self.parts = _Parts(found, top)
         self.pairs = of_another_clip(np.arange(len(self.parts)), groups)[1]
+        self.other_recording = bool(clusters_of(groups, len(self.parts)).max() > 0)
 
     def values(self, found) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """`Similarity.values` of maps of the same clips, and bool (N,), where they alone are empty."""
@@ -141,7 +146,7 @@ class Originals:
             name: _outcome(each, self.another.values[name], self.groups, self.bootstrap)
             for name, each in similarity.values.items()
         }
-        return MapComparison(similarity, self.another, outcomes)
+        return MapComparison(similarity, self.another, outcomes, self.other_recording)
 
     def _values(self, other: _Parts) -> tuple[dict[str, np.ndarray], np.ndarray]:
         own = self.parts
@@ -266,8 +271,11 @@ def _outcome(values: np.ndarray, another: np.ndarray, groups, bootstrap: Bootstr
     from_middle = difference(values, (1 + another) / 2, groups, bootstrap=bootstrap)
     if from_middle.mean is None:
         return Outcome.NOT_SHOWN
-    if from_middle.mean >= -_EQUAL:
+    same = np.nanmin(values) >= 1 - _EQUAL and 2.0 ** (1 - from_middle.groups) < 1 - bootstrap.level
+    if same or from_middle.verdict is Verdict.BETTER:
         return Outcome.UNCHANGED
+    if from_middle.mean >= -_EQUAL:
+        return Outcome.NOT_SHOWN
     if np.nanmean(another) > _ROOM:
         return Outcome.ALL_ALIKE
     if from_middle.verdict is not Verdict.WORSE:

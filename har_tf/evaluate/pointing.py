@@ -14,9 +14,8 @@ import numpy as np
 
 from har_tf.evaluate.bootstrap import Bootstrap
 from har_tf.evaluate.localization import hit_point, inside
+from har_tf.evaluate.options import AXES
 from har_tf.evaluate.paired import Mean, mean_of
-
-AXES = ("space", "time", "both")
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@
 
 Everything is measured on the same clips, so changed clips are compared with untouched ones pair by pair; intervals draw
 whole recordings again. A verdict is YES only where a loss is shown, and NO only where a loss of more than `MARGIN` is
-ruled out and the classifier, untouched, is better than chance.
+ruled out, which takes 73 recordings at least, and the classifier, untouched, is better than chance.
 """
 
 from __future__ import annotations
@@ -239,7 +239,8 @@ class Verdicts:
         order_blind: whether neither moves a probability by more than `BLIND`; None: not measured.
         direction: needs the direction of time: what playing backwards costs.
         several_frames: needs more than one frame repeated.
-        motion: as `several_frames`; NO of a classifier that is blind to order, for which frames are a heap.
+        motion: as `several_frames`, but YES only where `order` is too: more pictures of an action tell more without any
+            motion. NO of a classifier that is blind to order, for which frames are a heap.
         middle: needs the middle half of the clip.
         half_speed, double_speed: needs the speed that it is.
         sides: needs left and right as they are.
@@ -339,7 +340,7 @@ class Reliance:
         if told is not None and told.clips:
             # What the background adds is what would be lost without it.
             loss = None if told.interval is None else (-told.interval[1], -told.interval[0])
-            reads = self._verdict(loss, told.verdict == Verdict.BETTER, told.clips, effect.untouched)
+            reads = self._verdict(loss, told.verdict == Verdict.BETTER, told.groups, effect.untouched)
         return Background(
             effect.accuracy, effect.untouched, effect.left, effect.left_interval, _commonest(self.labels[rows]), hole,
             lost, other, told, reads, len(rows),
@@ -380,6 +381,7 @@ class Reliance:
             order = Needs.YES if Needs.YES in both else Needs.NOT_SHOWN
             order = Needs.NO if blind or set(both) == {Needs.NO} else order
         several, all_corruptions = self._of("one frame"), self.robustness.get("all")
+        motion = Needs.NOT_SHOWN if several == Needs.YES != order else several
         robust = Needs.NOT_MEASURED if all_corruptions is None else all_corruptions.needs
         shown = [name for name in self.plan.corruptions if self.robustness[name].needs == Needs.YES]
         return Verdicts(
@@ -387,7 +389,7 @@ class Reliance:
             order_blind=blind,
             direction=Needs.NO if blind else self._of("reversed"),
             several_frames=several,
-            motion=Needs.NO if blind else several,
+            motion=Needs.NO if blind else motion,
             middle=self._of("without middle"),
             half_speed=self._of("half speed"),
             double_speed=self._of("double speed"),
@@ -432,17 +434,17 @@ class Reliance:
         return Needs.NOT_MEASURED if effect is None else effect.needs
 
     def _needs(self, lost: Difference, untouched: Mean) -> Needs:
-        return self._verdict(lost.interval, lost.verdict == Verdict.WORSE, lost.clips, untouched)
+        return self._verdict(lost.interval, lost.verdict == Verdict.WORSE, lost.groups, untouched)
 
-    def _verdict(self, interval: Interval, shown: bool, clips: int, untouched: Mean) -> Needs:
+    def _verdict(self, interval: Interval, shown: bool, recordings: int, untouched: Mean) -> Needs:
         """YES where a loss, which is negative, is shown; NO where one of more than `MARGIN` is ruled out.
 
-        Who is no better than chance has nothing to lose. And an interval of clips that all agree is a point, which few
-        clips do not warrant.
+        Who is no better than chance has nothing to lose. And an interval of recordings that all agree is a point,
+        which few recordings, however many clips were cut from them, do not warrant.
         """
         if shown:
             return Needs.YES
-        if interval is None or interval[0] < -MARGIN or wilson(0, clips)[1] > MARGIN:
+        if interval is None or interval[0] < -MARGIN or wilson(0, recordings)[1] > MARGIN:
             return Needs.NOT_SHOWN
         return Needs.NO if untouched.interval[0] > self.chance else Needs.NOT_SHOWN
 

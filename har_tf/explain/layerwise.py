@@ -230,7 +230,7 @@ def by_method(
         counterfactual: what speaks against the class, by negated gradients.
         batch_size: clips, as they are or changed by the method, that the model sees at once; None: 32 at taps, and of
             any other method what its function has.
-        options: of the methods, see `Method.options`: {"steps": 64} of each that has it, {"rise.masks": 500} of one.
+        options: of the methods, see `Method.options`: {"steps": 64} of each that has it, {"rise.number": 500} of one.
 
     Returns:
         name to show -> explanation, for `save_overlay`. The name is "" where there is only one explanation and no name

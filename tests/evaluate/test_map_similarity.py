@@ -140,7 +140,7 @@ def test_maps_that_hardly_hang_on_the_clip_leave_no_room():
     found = compare_maps({"a": maps}, {"a": other})["a"]
     assert found.another.means[RANK].mean > 0.95 and found.similarity.means[RANK].mean > 0.8
     assert found.outcome is Outcome.ALL_ALIKE, "not CHANGES, although it is less alike than another clip's map"
-    room = map_similarity.MapComparison(found.similarity, found.another, found.outcomes | {TOP: Outcome.CHANGES})
+    room = map_similarity.MapComparison(found.similarity, found.another, found.outcomes | {TOP: Outcome.CHANGES}, True)
     assert room.outcome is Outcome.CHANGES, "sparse maps are alike by SSIM alone"
 
 
@@ -148,13 +148,33 @@ def test_few_recordings_show_nothing():
     found = compare_maps({"a": rough(0)}, {"a": rough(7)}, groups=list("aabbccdd"))["a"]
     assert found.outcome is Outcome.NOT_SHOWN
     assert found.similarity.means[RANK].groups == 4
-    same = compare_maps({"a": rough(0)}, {"a": rough(0)}, groups=list("aabbccdd"))["a"]
-    assert same.outcome is Outcome.UNCHANGED, "that takes no test"
+    assert found.as_dict()["another_clip"]["other_recording"]
+    centre = centred_gaussian((8, 2, 12, 12))
+    for maps in (rough(0), centre):
+        for groups in ("aabbccdd", "aabbccde"):
+            same = compare_maps({"a": maps}, {"a": maps}, groups=list(groups))["a"]
+            assert same.outcome is Outcome.NOT_SHOWN
+        same = compare_maps({"a": maps}, {"a": maps}, groups=list("aabbcdef"))["a"]
+        assert same.outcome is Outcome.UNCHANGED
+
+
+def test_maps_that_are_nearer_to_the_same_map_in_some_clips_alone_are_not_called_unchanged():
+    maps, other = rough(0), rough(7)
+    other[:5] = maps[:5]
+    found = compare_maps({"a": maps}, {"a": other})["a"]
+    middle = (1 + found.another.means[RANK].mean) / 2
+    assert found.similarity.means[RANK].mean > middle and found.outcomes[RANK] is Outcome.NOT_SHOWN
+
+
+def test_it_is_said_where_another_clip_is_of_the_same_recording():
+    found = compare_maps({"a": rough(0)}, {"a": rough(0)}, groups=["a"] * 8)["a"]
+    assert found.outcome is Outcome.NOT_SHOWN
+    assert not found.other_recording and not found.as_dict()["another_clip"]["other_recording"]
 
 
 def test_one_measure_under_which_maps_stay_names_the_method():
     found = compare_maps({"a": rough(0)}, {"a": rough(7)})["a"]
-    named = map_similarity.MapComparison(found.similarity, found.another, found.outcomes | {TOP: Outcome.UNCHANGED})
+    named = map_similarity.MapComparison(found.similarity, found.another, found.outcomes | {TOP: Outcome.UNCHANGED}, True)
     assert found.outcome is Outcome.CHANGES and named.outcome is Outcome.UNCHANGED
 
 

@@ -79,9 +79,26 @@ def test_what_looks_at_the_order_without_need():
         light = brightness(clips)
         return told((light.mean(axis=1) - 128) / 10 + (light[:, -1] - light[:, 0]) / 200)
 
-    for count, needs in ((12, Needs.NOT_SHOWN), (80, Needs.NO)):  # 12 clips do not rule a loss of 5 in 100 out
-        verdicts = study(glances, *ramps(count), plan=ORDER).verdicts
+    two = ["a", "b"] * 40
+    for count, groups, needs in (
+        (12, None, Needs.NOT_SHOWN),  # do not rule a loss of 5 in 100 out
+        (80, None, Needs.NO),
+        (80, two, Needs.NOT_SHOWN),  # nor do two recordings, of however many clips
+        (80, by_twos(80), Needs.NOT_SHOWN),
+        (160, by_twos(160), Needs.NO),
+    ):
+        verdicts = study(glances, *ramps(count), groups, plan=ORDER).verdicts
         assert (verdicts.order, verdicts.order_blind, verdicts.direction) == (needs, False, needs)
+
+
+def test_what_needs_several_frames_is_not_said_to_need_motion_unless_it_needs_their_order():
+    def looks_for_light(clips):  # class 1 is what is very bright once, which the middle frame never is
+        light = brightness(clips)
+        return told((light.max(axis=1) - 200) / 10 + (light[:, -1] - light[:, 0]) / 1000)
+
+    verdicts = study(looks_for_light, *ramps(24), plan=ORDER).verdicts
+    assert (verdicts.several_frames, verdicts.order, verdicts.order_blind) == ("yes", "not shown", False)
+    assert verdicts.motion == Needs.NOT_SHOWN
 
 
 def test_who_guesses_has_nothing_to_lose():
