@@ -29,7 +29,7 @@ from har_tf.evaluate import (
     randomization,
     reliance,
 )
-from har_tf.evaluate.changes import read_at_speed
+from har_tf.evaluate.changes import from_videos
 from har_tf.evaluate.comparison import Verdict
 from har_tf.evaluate.confidence import confidence
 from har_tf.evaluate.labelled_clips import LabelledClips
@@ -42,7 +42,6 @@ from har_tf.explain import Explanation
 from har_tf.explain.methods import METHODS, chosen, set_options
 from har_tf.models.logits import log_probabilities, probabilities
 from har_tf.names import say
-from har_tf.video import VideoError
 
 _SHOWN = 2  # clips of which all overlays are kept for pictures
 _BATCH = 16  # clips that are answered at once
@@ -224,19 +223,15 @@ def _probabilities(
 def _reliance(answer, clips: LabelledClips, options: Trust, reading, seed: int) -> dict:
     """What the model reads, of some clips, and how it bears corruption, of fewer."""
 
-    def at_speed(row: int, speed: float) -> np.ndarray | None:
-        try:
-            return None if clips.paths[row] is None else read_at_speed(clips.paths[row], reading, speed)
-        except VideoError:
-            return None
-
-    def study(clips: LabelledClips, **plan) -> dict:
+    def study(clips: LabelledClips, at_speed=None, **plan) -> dict:
         return reliance.study(
             answer, clips.clips, clips.labels, clips.groups, clips.acting, reliance.Plan(seed=seed, **plan),
-            at_speed=at_speed if reading and clips.paths else None, batch_size=_BATCH,
+            at_speed=at_speed, batch_size=_BATCH,
         ).as_dict()  # fmt: skip
 
-    found = study(clips, corruptions=())
+    videos = clips.paths if reading and clips.paths else (None,) * len(clips)
+    with from_videos(videos, reading or {}) as at_speed:
+        found = study(clips, at_speed, corruptions=())
     if options.corrupted:
         corrupted = study(clips.spread(options.corrupted), changes=())
         found |= {"corrupted": corrupted["clips"], "robustness": corrupted["robustness"]}

@@ -5,13 +5,17 @@ Changes in time are which frames of the clip are shown: int (T,) for a clip of T
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from os import PathLike
 from typing import Any
 
 import cv2
 import numpy as np
 
+from har_tf.files.limits import MEMORY, TIMEOUT
+from har_tf.files.workers import Failed, outcomes
 from har_tf.video.reader import probe, read_frames, read_sampled
 
 CENTRE = 0.5  # of the height and of the width that `centre` keeps
@@ -90,11 +94,39 @@ def read_at_speed(path: str | PathLike, reading: Mapping[str, Any], speed: float
     return read_frames(path, wanted, reading["size"], fit=reading.get("fit", "stretch"))
 
 
+@contextmanager
 def from_videos(
-    paths: Sequence[str | PathLike | None], reading: Mapping[str, Any]
-) -> Callable[[int, float], np.ndarray | None]:
-    """(row, speed) -> that clip at that speed, see `read_at_speed`; None of a clip without a path."""
-    return lambda row, speed: None if paths[row] is None else read_at_speed(paths[row], reading, speed)
+    paths: Sequence[str | PathLike | None], reading: Mapping[str, Any], speeds: Sequence[float] = (0.5, 2), workers=2
+) -> Iterator[Callable[[int, float], np.ndarray | None]]:
+    """Reads clips at other speeds ahead, in processes that may take as much time and memory as `files.limits` says.
+
+    Args:
+        paths: the video of each clip; None: it has none.
+        reading: as in `read_at_speed`.
+        speeds: of each clip.
+        workers: processes that decode; 0: none beside this one, and no limits.
+
+    Yields:
+        A function (row, speed) -> that clip at that speed, see `read_at_speed`; None of a clip without a video, or
+        whose video cannot be read. Each is given once; asked for in the order of rows, few are in memory.
+    """
+    rows = [row for row, path in enumerate(paths) if path is not None]
+    read = partial(_at_speeds, reading=dict(reading), speeds=tuple(speeds))
+    waiting: dict[int, dict[float, np.ndarray]] = {}
+    with closing(outcomes(read, [paths[row] for row in rows], workers, TIMEOUT, MEMORY)) as found:
+        ahead = zip(rows, found, strict=True)
+
+        def at_speed(row: int, speed: float) -> np.ndarray | None:
+            while paths[row] is not None and row not in waiting:
+                done, clips = next(ahead)
+                waiting[done] = {} if isinstance(clips, Failed) else dict(zip(speeds, clips, strict=True))
+            return waiting[row].pop(speed, None) if row in waiting else None
+
+        yield at_speed
+
+
+def _at_speeds(path: str | PathLike, reading: dict[str, Any], speeds: tuple[float, ...]) -> list[np.ndarray]:
+    return [read_at_speed(path, reading, speed) for speed in speeds]
 
 
 def mirrored(clip: np.ndarray) -> np.ndarray:

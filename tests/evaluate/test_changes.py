@@ -47,9 +47,27 @@ def test_a_video_is_read_at_another_speed(tmp_path, make_video, numbered, number
     reading = {"num_frames": 8, "size": (48, 64), "sampling": "uniform", "fit": "stretch", "by": "frame"}
     # The clip: 0, 4, ..., 28. Half the speed: places 1.75, 2.25, ... of it, so frames 7, 9, ..., 21.
     assert numbers(changes.read_at_speed(path, reading, 0.5)) == [7, 9, 11, 13, 15, 17, 19, 21]
-    at_speed = changes.from_videos([None, path], reading)
-    assert at_speed(0, 2) is None
-    assert numbers(at_speed(1, 2)) == [0, 0, 2, 10, 18, 26, 28, 28]
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"none")
+    for workers in (0, 1):
+        with changes.from_videos([None, path, broken, path], reading, workers=workers) as at_speed:
+            assert [at_speed(row, 0.5) is None for row in range(4)] == [True, False, True, False]
+            assert [at_speed(row, 2) is None for row in (0, 2)] == [True, True]
+            assert numbers(at_speed(1, 2)) == [0, 0, 2, 10, 18, 26, 28, 28]
+
+
+def test_a_video_is_decoded_once_a_speed_within_limits(monkeypatch):
+    asked = []
+
+    def outcomes(function, tasks, workers, seconds, memory):
+        asked.append((tasks, workers, seconds, memory))
+        yield from map(function, tasks)
+
+    monkeypatch.setattr(changes, "outcomes", outcomes)
+    monkeypatch.setattr(changes, "read_at_speed", lambda path, reading, speed: asked.append((path, speed)) or speed)
+    with changes.from_videos(["a", None, "b"], {}) as at_speed:
+        assert [at_speed(row, speed) for speed in (0.5, 2) for row in range(3)] == [0.5, None, 0.5, 2, None, 2]
+    assert asked == [(["a", "b"], 2, 600.0, 2**31), ("a", 0.5), ("a", 2), ("b", 0.5), ("b", 2)]
 
 
 def test_places():

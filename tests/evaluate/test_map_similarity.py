@@ -174,7 +174,9 @@ def test_it_is_said_where_another_clip_is_of_the_same_recording():
 
 def test_one_measure_under_which_maps_stay_names_the_method():
     found = compare_maps({"a": rough(0)}, {"a": rough(7)})["a"]
-    named = map_similarity.MapComparison(found.similarity, found.another, found.outcomes | {TOP: Outcome.UNCHANGED}, True)
+    named = map_similarity.MapComparison(
+        found.similarity, found.another, found.outcomes | {TOP: Outcome.UNCHANGED}, True
+    )
     assert found.outcome is Outcome.CHANGES and named.outcome is Outcome.UNCHANGED
 
 
