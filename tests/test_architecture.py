@@ -53,7 +53,6 @@ TESTED_BY = {
     "models.weights.video_swin": "models/test_video_swin.py",
     "networks": "models/test_zoo.py",
     "report.pages.train": "test_front_door.py",
-    "report.pages.trust": "experiments/test_trust.py",
     "report.pages.zero_shot": "experiments/test_zero_shot_run.py",
     "report.pages.concepts": "experiments/test_video_tcav.py",
     "subject": "experiments/test_cam3d_localization.py",

@@ -44,6 +44,7 @@ class Card:
         seeds: how many trainings the accuracy is the mean of.
         absent: classes without a test clip.
         trust: what `har_tf.trust` found of it: "probabilities", "reliance" and "explanations", where there are any.
+        trained_here: whether the run trained it; of any other the training clips are not known.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Card:
     seeds: int = 1
     absent: Sequence[str] = ()
     trust: Mapping[str, Any] = field(default_factory=dict)
+    trained_here: bool = True
 
 
 def of_measured(
@@ -131,7 +133,8 @@ def _front_matter(cards: Sequence[Card]) -> list[str]:
 
 def _metrics(card: Card) -> dict[str, float]:
     found = {"accuracy": card.accuracy, **card.scores}
-    if probabilities := card.trust.get("probabilities"):
+    probabilities = card.trust.get("probabilities", {})
+    if "as_trained" in probabilities:
         best = probabilities.get("corrected", probabilities["as_trained"])
         found |= {"expected_calibration_error": best["ece"]["value"], "brier_score": best["brier"]}
     return {kind: number for kind, number in found.items() if number is not None}
@@ -156,7 +159,7 @@ def _sections(card: Card) -> dict[str, list[str]]:
         if "probabilities" in trust
         else [_NOT_MEASURED + " A probability of 0.9 need not mean that nine in ten are right."],
         "Explanations": [
-            markdown_text(trust_words.explained_by(trust["explanations"], axis) + ".")
+            markdown_text(trust_words.explained_by(trust["explanations"], axis))
             for axis in trust["explanations"]["axes"]
         ]
         if "explanations" in trust
@@ -174,7 +177,7 @@ _USE = [
 
 def _model(card: Card) -> list[str]:
     size = "" if card.parameters is None else f" of {card.parameters:,} parameters"
-    start = "not recorded" if card.starts_from is None else card.starts_from.removesuffix(", trained here")
+    start = "not recorded" if card.starts_from is None else card.starts_from
     classes = [str(name) for name in card.data["classes"]]
     return [
         markdown_text(f"A classifier of videos{size}. Its training began with: {start}."),
@@ -195,6 +198,8 @@ def _data(card: Card) -> list[str]:
 def _split(card: Card) -> list[str]:
     if card.split is None:
         return [_NOT_MEASURED]
+    if not card.trained_here:
+        return [markdown_text(f"{card.split}.")]
     text = dict.fromkeys([card.split, card.overlap_text or "what both sides share was not counted"])
     return [markdown_text("; ".join([*text, *([card.validation_text] if card.validation_text else [])]) + ".")]
 

@@ -48,7 +48,7 @@ def test_the_card_of_a_run_has_its_numbers(tiny_run):
 
 def test_what_is_known_of_probabilities_is_told():
     ece = {"value": 0.123, "interval": [0.05, 0.2], "by_chance": 0.04, "bins": []}
-    raw = {"accuracy": 0.8, "confidence": 0.92, "ece": ece, "brier": 0.3, "log_loss": 0.5}
+    raw = {"accuracy": 0.8, "clips": 20, "confidence": 0.92, "ece": ece, "brier": 0.3, "log_loss": 0.5}
     corrected = raw | {"confidence": 0.81, "ece": ece | {"value": 0.045}, "brier": 0.2625}
     found = {"as_trained": raw, "corrected": corrected, "temperature": 1.7, "fitted_on": 40}
     row = {"accuracy": 0.8, "group_interval": [0.7, 0.9], "clips": 20, "parameters": 1000, "probabilities": found}
@@ -59,6 +59,13 @@ def test_what_is_known_of_probabilities_is_told():
     assert "fitted on 40 validation clips" in sections["Probabilities"]
     assert "draws whole recordings again" in sections["Accuracy"]
     assert "0.700\N{EN DASH}0.900" in sections["Accuracy"]
+
+
+def test_probabilities_that_cannot_be_measured_are_said_not_to_be():
+    row = {"accuracy": 0.8, "probabilities": {"not_measured": "the model ends in a sigmoid per class"}}
+    front, sections = read(text_of([of_measured("A", {}, row, DATA, "group")]))
+    assert front["model-index"][0]["results"][0]["metrics"] == [{"type": "accuracy", "value": 0.8}]
+    assert sections["Probabilities"] == "Not measured: the model ends in a sigmoid per class."
 
 
 def test_nothing_is_made_up():

@@ -1,6 +1,6 @@
 """Whether the maps that a report shows deserve trust: a short section, so that no overlay stands alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from har_tf.evaluate.comparison import Verdict
 from har_tf.report import trust_words
@@ -10,7 +10,6 @@ from har_tf.report.tables import Table, interval
 
 TITLE = "Do these maps deserve trust?"
 _ENOUGH = 6  # recordings: of fewer, no difference is shown, however large (`har_tf.evaluate.paired`)
-_CONTROL = "Control: "
 
 
 def sections(found: Mapping | None) -> list[Section]:
@@ -27,17 +26,17 @@ def sections(found: Mapping | None) -> list[Section]:
 
 def table(found: Mapping) -> Table:
     """Maps and controls by deletion and insertion."""
-    outcomes = {name: each["outcome"] for name, each in found.get("randomization", {}).get("methods", {}).items()}
+    outcomes = trust_words.outcomes_of(found)
     columns = {
         "Map": "name",
         "Gain": lambda row: row["gain"]["both"]["mean"],
         "95 %": lambda row: interval(row["gain"]["both"]["interval"], 2),
-        "Beats": lambda row: None if row["gain"]["both"]["mean"] is None else beaten(row, "both"),
+        "Beats": lambda row: beaten(row, "both"),
         "Random weights": lambda row: outcomes.get(row["name"]),
     }
     notes = [
         f"{found['clips']} test clips of {_recordings(found['recordings'])}; pixels of the whole clip are deleted and "
-        f"inserted in {found['steps']} steps, blurred where they are missing. {GAIN.partition(' *:')[0]}",
+        f"inserted in {found['steps']} steps, blurred where they are missing. {GAIN}",
         "Beats: so many of the controls, clip by clip. Random weights: whether the map changes when the network's "
         "weights are drawn anew, as it should. `python -m har_tf trust` measures more.",
     ]
@@ -46,21 +45,22 @@ def table(found: Mapping) -> Table:
 
 def against_controls(found: Mapping) -> list[str]:
     """Whether each map that is shown is better than the controls, a sentence each."""
-    return [_against(row) for row in found["rows"] if row["kind"] == "method"]
+    titles = {row["name"]: row.get("method", row["name"]) for row in found["rows"]}
+    return [_against(row, titles) for row in found["rows"] if row["kind"] == "method"]
 
 
-def _against(row: Mapping) -> str:
+def _against(row: Mapping, titles: Mapping[str, str]) -> str:
     name, gain = row["name"], row["gain"]["both"]
     if gain["mean"] is None:
-        return f"{name}: not measured, as no clip becomes less probable when it is blurred."
+        return f"{name}: not measured, as the probability of every clip falls by less than 0.05 when it is blurred."
     by_verdict: dict[str, list[str]] = {}
     for control, difference in row["beside"]["both"].items():
-        by_verdict.setdefault(difference["verdict"], []).append(control.removeprefix(_CONTROL))
+        by_verdict.setdefault(difference["verdict"], []).append(titles[control])
     worse, open_ = by_verdict.get(Verdict.WORSE, []), by_verdict.get(Verdict.NOT_SHOWN, [])
     if not worse and not open_:
         return f"{name} marks what the model uses better than every control does."
-    parts = [f"is worse than {_listed(worse)}"] if worse else []
-    parts += [f"is not shown to be better than {_listed(open_)}"] if open_ else []
+    parts = [f"is worse than {trust_words.listed(worse, 'or')}"] if worse else []
+    parts += [f"is not shown to be better than {trust_words.listed(open_, 'or')}"] if open_ else []
     few = f" ({_recordings(gain['groups'])}, too few to show it)" if open_ and gain["groups"] < _ENOUGH else ""
     return (
         f"{name} {' and '.join(parts)}{few}: that something is bright in its overlays does not mean that the model "
@@ -72,13 +72,8 @@ def _recordings(count: int) -> str:
     return f"{count} recording{'s' * (count != 1)}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} or {last}" if others else last
-
-
 def with_random_weights(found: Mapping) -> str:
     """Whether the maps depend on what was learned, a sentence."""
     if "not_randomized" in found:
         return f"Whether maps change with other weights was not measured: {found['not_randomized']}"
-    return f"When the network's weights are drawn anew, the maps of {trust_words.unchanged(found)}."
+    return trust_words.unchanged(found)

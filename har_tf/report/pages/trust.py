@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from har_tf.evaluate.map_similarity import Outcome
 from har_tf.names import file_name
 from har_tf.report import plots, trust_plots, trust_words
 from har_tf.report.model_card import Card, of_measured
@@ -32,11 +34,16 @@ _CHANGES = {
     "person elsewhere": "the person on another background (SCUBA)",
     "person elsewhere, one frame": "the same, one frame (SCUFO), there",
 }  # fmt: skip
+_CONTRASTED = {"person on stripes": "on stripes", "person elsewhere": "on another background"}
 GAIN = (
     "Gain: insertion minus deletion of the probability, each an area under a curve between 1 (the untouched clip) and "
-    "0 (the wholly filled one), the mean over the fills. A map that orders pixels by chance has a gain near 0. *: "
-    "better than every control, clip by clip, by the 95 % interval and the sign-flip test over recordings."
+    "0 (the wholly filled one), the mean over the fills. A map that orders pixels by chance has a gain near 0."
 )
+_LEFT_OUT = (
+    "whose probability falls by less than 0.05 from the untouched to the wholly filled clip under any of the fills"
+)
+_CONTROLS = ("hole elsewhere", "other background")  # changes that others are compared with: they take nothing away
+_AT_RANDOM = {"ssim": "SSIM", "rank": "Rank", "top": "Top 10 %"}
 
 
 def page(results: Mapping, figures: Path) -> Page:
@@ -52,11 +59,15 @@ def page(results: Mapping, figures: Path) -> Page:
             tables[f"{stem}_reliance"] = reliance_table(name, found["reliance"])
             sections.append(_reliance_section(name, found, tables[f"{stem}_reliance"], figures))
         if "explanations" in found:
+            explanations = found["explanations"]
             own = {
-                f"{stem}_gains": gains_table(name, found["explanations"]),
-                f"{stem}_measures": measures_table(name, found["explanations"]),
+                f"{stem}_gains": gains_table(name, explanations),
+                f"{stem}_measures": measures_table(name, explanations),
+                f"{stem}_boxes": boxes_table(name, explanations) if explanations["boxed"] else None,
+                f"{stem}_random_weights": random_table(name, explanations) if "randomization" in explanations else None,
             }
-            tables |= own
+            own = {key: table for key, table in own.items() if table is not None}
+            tables |= own | {f"{stem}_areas": areas_table(name, explanations)}
             sections.append(_explanations_section(name, found, list(own.values()), figures))
         if "not_measured" in found["probabilities"]:
             sections.append(Section(f"{name}: probabilities", trust_words.of_probabilities(found["probabilities"])))
@@ -66,8 +77,8 @@ def page(results: Mapping, figures: Path) -> Page:
     return Page(
         f"What to trust: {', '.join(models)} on {results['dataset']['name']}",
         {
-            "data": data_line(results["dataset"]),
-            "split": split_line(results["split"]) if results["split"] else "all clips are test clips",
+            "data": ". ".join([data_line(results["dataset"]), *left_out(models)]),
+            "split": parts_line(results),
             "accuracy": "; ".join(
                 f"{name} {trust_words.mean(found['accuracy'])} (always the most frequent class: "
                 f"{found['most_frequent_class']:.2f})"
@@ -81,27 +92,68 @@ def page(results: Mapping, figures: Path) -> Page:
     )
 
 
+def trained_here(results: Mapping, name: str) -> bool:
+    """Whether the run trained a model; runs of before, which did not record it, name the split of what they trained."""
+    return results["models"][name].get("trained_here", "name" in (results["split"] or {}))
+
+
+def parts_line(results: Mapping) -> str:
+    """What each model was trained on and is tested on, as far as it is known."""
+    models = results["models"]
+    saved = [name for name in models if not trained_here(results, name)]
+    parts = [split_line(results["split"])] if len(saved) < len(models) else []
+    if saved:
+        of = f" of {trust_words.listed(saved)}" if len(models) > len(saved) else ""
+        tested = f"{results['split']['test_clips']} of the clips" if results["split"] else "all clips"
+        parts.append(f"the training clips{of} are not known; {tested} are test clips")
+    seen = [name for name in saved if models[name].get("may_have_trained_on_these")]
+    return ". ".join([*parts, *(_may_have_seen(name) for name in seen)])
+
+
+def _may_have_seen(name: str) -> str:
+    return f"{name} may have been trained on some of these clips, so on new ones expect less"
+
+
+def left_out(models: Mapping[str, Mapping]) -> list[str]:
+    """Clips that say nothing of a model, a sentence a model."""
+    return [
+        f"{found['left_out']} test clips of classes that {name} lacks are left out"
+        for name, found in models.items()
+        if found.get("left_out")
+    ]
+
+
 def cards(results: Mapping) -> list[Card]:
-    """The cards of models that were trained for the run; of saved ones the run does not know the training part."""
-    if not results["split"]:
-        return []
-    data, part = results["dataset"], results["split"]
-    split = f"{part.get('name', 'split')}: {part['training_clips']} training, {part['test_clips']} test clips"
-    rows = {
-        name: {**found, "accuracy": found["accuracy"]["mean"], "group_interval": found["accuracy"]["interval"]}
-        for name, found in results["models"].items()
-    }
-    return [of_measured(name, part, row, data, split) for name, row in rows.items()]
+    """The cards of the models; of saved ones the run does not know the training clips."""
+    found = []
+    for name, model in results["models"].items():
+        row = {**model, "accuracy": model["accuracy"]["mean"], "group_interval": model["accuracy"]["interval"]}
+        notes = [f"{note}." for note in left_out({name: model})]
+        data = {**results["dataset"], "notes": [*results["dataset"].get("notes", ()), *notes]}
+        if trained_here(results, name):
+            part = results["split"]
+            split = f"{part.get('name', 'split')}: {part['training_clips']} training, {part['test_clips']} test clips"
+            found.append(of_measured(name, part, row, data, split))
+            continue
+        split = f"Its training clips are not known; it was tested on {model['clips']} clips"
+        if model.get("may_have_trained_on_these"):
+            split += f". {_may_have_seen(name)}"
+        part = {"most_frequent_class": model["most_frequent_class"]}
+        found.append(replace(of_measured(name, part, row, data, split), trained_here=False))
+    return found
 
 
 def summary(models: Mapping[str, Mapping]) -> str:
-    """The finding of a run in a few sentences."""
+    """The finding of a run: of each model what it uses, its best explanation, and its probabilities."""
     parts = []
     for name, found in models.items():
+        parts.append(f"{name} has an accuracy of {trust_words.mean(found['accuracy'])}.")
+        if "reliance" in found:
+            parts.append(trust_words.relied_in_short(found["reliance"]))
         if "explanations" in found:
-            explained = found["explanations"]
-            parts.append(f"{name}: {trust_words.explained_by(explained, widest(explained))}")
-    return ". ".join(parts) + "." if parts else ""
+            parts.append(trust_words.explained_in_short(found["explanations"], widest(found["explanations"])))
+        parts.append(trust_words.probabilities_in_short(found["probabilities"]))
+    return " ".join(filter(None, parts))
 
 
 def widest(explained: Mapping) -> str:
@@ -123,32 +175,39 @@ def printed(name: str, found: Mapping) -> list[str]:
 def choice(explained: Mapping[str, Mapping], figures: Path) -> Section:
     """Which method to use for which model, in one figure."""
     axis = widest(next(iter(explained.values())))
-    names = list(dict.fromkeys(row["name"] for found in explained.values() for row in found["rows"]))
-    controls = [row["name"] for found in explained.values() for row in found["rows"] if row["kind"] == "control"]
-    names = [name for name in names if name not in controls] + list(dict.fromkeys(controls))
-    values, marks = [], []
-    for found in explained.values():
-        rows = {row["name"]: row for row in found["rows"]}
-        outcomes = found.get("randomization", {}).get("methods", {})
-        values.append([rows[name]["gain"][axis]["mean"] if name in rows else None for name in names])
-        marks.append([_mark(rows.get(name), axis, outcomes) for name in names])
-    short = [name.removeprefix("Control: ") for name in names]
+    by_model = {name: by_method(found["rows"]) for name, found in explained.items()}
+    kinds = {method: row["kind"] for rows in by_model.values() for method, row in rows.items()}
+    methods = sorted(kinds, key=lambda method: kinds[method] == "control")  # which stand last
+    values = [
+        [rows[method]["gain"][axis]["mean"] if method in rows else None for method in methods]
+        for rows in by_model.values()
+    ]
+    outcomes = {name: trust_words.outcomes_of(found) for name, found in explained.items()}
+    marks = [[_mark(rows.get(method), axis, outcomes[name]) for method in methods] for name, rows in by_model.items()]
     path = trust_plots.grid(
-        values, list(explained), short, figures / "methods_by_model.png", "Gain", marks, (-1, 1), diverging=True
+        values, list(explained), methods, figures / "methods_by_model.png", "Gain", marks, (-1, 1), diverging=True
     )
     legend = (
-        f"{GAIN} †: the map does not change when the network's weights are drawn anew. The last "
-        f"{len(dict.fromkeys(controls))} columns are controls, which no model made."
+        f"{GAIN} *: better than every control, clip by clip, by the 95 % interval and the sign-flip test over "
+        "recordings. †: the map does not change when the network's weights are drawn anew. The last "
+        f"{list(kinds.values()).count('control')} columns are controls, which no model made."
     )
-    text = "\n\n".join(f"{name}. {trust_words.explained_by(found, axis)}." for name, found in explained.items())
+    text = "\n\n".join(f"{name}. {trust_words.explained_by(found, axis)}" for name, found in explained.items())
     return Section("Which method for which model", text=text, figures=[Figure(path, legend)])
 
 
-def _mark(row: Mapping | None, axis: str, outcomes: Mapping) -> str:
+def by_method(rows: Sequence[Mapping]) -> dict[str, Mapping]:
+    """A model's rows by method, without the layer that maps were taken at; by name where a method has several rows."""
+    methods = [row.get("method", row["name"]) for row in rows]
+    return {
+        method if methods.count(method) == 1 else row["name"]: row for method, row in zip(methods, rows, strict=True)
+    }
+
+
+def _mark(row: Mapping | None, axis: str, outcomes: Mapping[str, str]) -> str:
     if row is None or row["kind"] == "control":
         return ""
-    fixed = outcomes.get(row["name"], {}).get("outcome") == "unchanged"
-    return "*" * row["beats_controls"][axis] + "†" * fixed
+    return "*" * row["beats_controls"][axis] + "†" * (outcomes.get(row["name"]) == Outcome.UNCHANGED)
 
 
 def gains_table(name: str, found: Mapping) -> Table:
@@ -159,10 +218,10 @@ def gains_table(name: str, found: Mapping) -> Table:
         columns[f"95 %, {_AXES[axis]}"] = lambda row, axis=axis: interval(row["gain"][axis]["interval"], 2)
         columns[f"Beats, {_AXES[axis]}"] = lambda row, axis=axis: beaten(row, axis)
     numbers = [column for column in columns if column.startswith("Gain")]
-    left_out = max(row["gain"][axis]["left_out"] for row in found["rows"] for axis in found["axes"])
+    most = max(row["gain"][axis]["left_out"] for row in found["rows"] for axis in found["axes"])
     notes = [
         f"{found['clips']} test clips of {found['recordings']} recordings, explained for the class that the model "
-        f"answers; up to {left_out} are left out, which filling in does not make less probable. {GAIN}",
+        f"answers. Up to {most} are left out of a gain, {_LEFT_OUT}. {GAIN}",
         f"What is deleted is {', '.join(_FILLS[fill] for fill in found['fills'])}, in {found['steps']} steps. Beats: "
         "so many of the controls.",
     ]
@@ -174,49 +233,88 @@ def gains_table(name: str, found: Mapping) -> Table:
 
 def measures_table(name: str, found: Mapping) -> Table:
     """Methods and controls by what else is measured."""
-    outcomes = {key: each["outcome"] for key, each in found.get("randomization", {}).get("methods", {}).items()}
-    columns: dict[str, Any] = {
-        "Map": "name",
-        "Average drop": lambda row: row["drop"]["mean"],
-        "Average increase": lambda row: row["increase"]["mean"],
-    }
-    if found["boxed"]:
-        columns |= {
-            "Pointing game": lambda row: row["boxes"]["pointing"]["space"]["mean"],
-            "Energy in boxes": lambda row: row["boxes"]["energy"]["space"]["mean"],
-        }
-        if any(row["boxes"]["energy"]["time"]["mean"] is not None for row in found["rows"]):
-            columns["Energy in time"] = lambda row: row["boxes"]["energy"]["time"]["mean"]
-    if any("sensitivity" in row for row in found["rows"]):
-        columns["Sensitivity"] = lambda row: row.get("sensitivity", {}).get("mean")
-    if outcomes:
-        columns["Random weights"] = lambda row: outcomes.get(row["name"])
-    columns["Empty maps"] = lambda row: row.get("empty")
-    numbers = [column for column in columns if column not in ("Map", "Random weights", "Empty maps")]
+    outcomes = trust_words.outcomes_of(found)
+    columns: dict[str, Any] = {"Map": "name", **_mean_columns("Average drop", lambda row: row["drop"])}
+    columns |= _mean_columns("Average increase", lambda row: row["increase"])
     notes = [
         "Average drop (less is better) and increase (Chattopadhay et al. 2018): of the probability where only what a "
-        "map shows is left.",
-        *([f"Pointing game and energy: in the true boxes of {found['boxed']} clips."] if found["boxed"] else []),
-        *(
-            ["Sensitivity: how far a map moves under slight noise, as a share of its own length; less is better."]
-            if "Sensitivity" in columns
-            else []
-        ),
-        *(
-            ["Random weights: whether a map changes when the network's weights are drawn anew, as it should."]
-            if outcomes
-            else []
-        ),
+        "map shows is left."
     ]
+    if any("sensitivity" in row for row in found["rows"]):
+        columns |= _mean_columns("Sensitivity", lambda row: row.get("sensitivity"))
+        notes.append("Sensitivity: how far a map moves under slight noise, as a share of its length; less is better.")
+    if outcomes:
+        columns["Random weights"] = lambda row: outcomes.get(row["name"])
+        notes.append("Random weights: whether a map changes when the network's weights are drawn anew, as it should.")
+    columns["Empty maps"] = "empty"
+    return _table_of_means(f"Further measures, {name}", found["rows"], columns, notes)
+
+
+def boxes_table(name: str, found: Mapping) -> Table:
+    """Methods and controls by how much of them lies in the true boxes."""
+    columns: dict[str, Any] = {"Map": "name"}
+    for kind, title in (("pointing", "Pointing game"), ("energy", "Energy")):
+        for axis in ("space", "time"):
+            if any(row["boxes"][kind][axis]["mean"] is not None for row in found["rows"]):
+                columns |= _mean_columns(
+                    f"{title} {_AXES[axis]}", lambda row, kind=kind, axis=axis: row["boxes"][kind][axis]
+                )
+    notes = [
+        f"In the true boxes of {found['boxed']} clips. Pointing game: how often the brightest place lies in a box; "
+        "energy: the share of the map that does. In time: the frames that have a box, of clips where others have none."
+    ]
+    highest = [column for column in columns if column != "Map" and not column.endswith("95 %")]
+    return _table_of_means(f"Maps and true boxes, {name}", found["rows"], columns, notes, highest)
+
+
+def _mean_columns(title: str, of: Callable[[Mapping], Mapping | None]) -> dict[str, Callable]:
+    """A column of means and one of their intervals."""
+    return {
+        title: lambda row: (of(row) or {}).get("mean"),
+        f"{title}, 95 %": lambda row: interval((of(row) or {}).get("interval"), 2),
+    }
+
+
+def _table_of_means(title: str, rows, columns: Mapping[str, Any], notes, highest=()) -> Table:
     return Table.of(
-        f"Further measures, {name}", found["rows"], columns, notes=notes, formats=dict.fromkeys(numbers, ".2f"),
-        highest=[column for column in numbers if column.startswith(("Pointing", "Energy"))],
-    )  # fmt: skip
+        title,
+        rows,
+        columns,
+        notes=notes,
+        highest=highest,
+        formats=dict.fromkeys([column for column in columns if column not in ("Map", "Empty maps")], ".2f"),
+    )
+
+
+def random_table(name: str, found: Mapping) -> Table:
+    """How alike maps are after all layers are random, beside how alike those of two clips are."""
+    rows = [{"name": method, **each} for method, each in found["randomization"]["methods"].items()]
+    columns: dict[str, Any] = {"Map": "name"}
+    for measure, title in _AT_RANDOM.items():
+        columns[title] = lambda row, measure=measure: row["random"]["similarity"][measure]["mean"]
+        columns[f"{title}, another clip"] = lambda row, measure=measure: row["random"]["another_clip"][measure]["mean"]
+    columns["Random weights"] = "outcome"
+    notes = [
+        f"Likeness of the maps of the trained network and of one whose layers are all random, on "
+        f"{found['randomization']['clips']} clips: structural similarity, rank correlation, and the share that both "
+        "have of their brightest tenth. Another clip: likeness of the trained network's maps of two clips, which is "
+        "how alike maps are that have nothing in common."
+    ]
+    return _table_of_means(f"Random weights, {name}", rows, columns, notes)
+
+
+def areas_table(name: str, found: Mapping) -> Table:
+    """The areas under all curves, on the probability and the logit."""
+    columns = {
+        "Map": "name", "Axis": "axis", "Fill": "fill", "Direction": "direction", "Score": "score", "Area": "mean",
+        "95 %": lambda row: interval(row["interval"]), "Clips": "clips", "Left out": "left_out",
+    }  # fmt: skip
+    return Table.of(f"Areas under the curves of deletion and insertion, {name}", found["curves"], columns)
 
 
 def beaten(row: Mapping, axis: str) -> str | None:
-    """How many of the controls a method is better than, as "3 of 5"; None of a control."""
-    if row["kind"] == "control":
+    """How many of the controls a method is better than, as "3 of 5"; None of a control, or without any gain."""
+    if row["kind"] == "control" or row["gain"][axis]["mean"] is None:
         return None
     verdicts = [found["verdict"] for found in row["beside"][axis].values()]
     return f"{verdicts.count('better')} of {len(verdicts)}"
@@ -224,41 +322,46 @@ def beaten(row: Mapping, axis: str) -> str | None:
 
 def _explanations_section(name: str, found: Mapping, tables: Sequence[Table], figures: Path) -> Section:
     explained, stem = found["explanations"], file_name(name)
-    controls = [row["name"] for row in explained["rows"] if row["kind"] == "control"]
-    shown, drawn = [], set()
-    for curve in explained["curves"]:
-        key = (curve["axis"], curve["fill"], curve["direction"])
-        wanted = curve["score"] == "probability" and curve["fill"] == explained["fills"][0]
-        if key in drawn or not wanted:
-            continue
-        drawn.add(key)
-        same = [
-            c
-            for c in explained["curves"]
-            if (c["axis"], c["fill"], c["direction"], c["score"]) == (*key, "probability")
-        ]
-        curves = {c["name"]: c["curve"] for c in same if c["curve"]}
-        if not curves:
-            continue
-        axis, fill, direction = key
-        path = trust_plots.over(
-            curves, curve["shares"], figures / f"{stem}_{direction}_{axis}.png",
-            f"Share that is {'deleted' if direction == 'deletion' else 'inserted'} ({_AXES[axis]})",
-            "Probability, 1: untouched clip", controls,
-        )  # fmt: skip
-        better = "falls" if direction == "deletion" else "rises"
-        shown.append(
-            Figure(
-                path, f"{name}: {direction} {_AXES[axis]}, {_FILLS[fill]}. The earlier a curve {better}, the better."
-            )
-        )
-    text = [". ".join(trust_words.explained_by(explained, axis) for axis in explained["axes"]) + "."]
+    shown = [
+        figure
+        for axis in explained["axes"]
+        # On the logit once, as it seldom says otherwise; the table of areas has all.
+        for score in (("probability", "logit") if axis == widest(explained) else ("probability",))
+        for direction in ("deletion", "insertion")
+        for figure in _curves(name, explained, axis, direction, score, figures)
+    ]
+    text = [" ".join(trust_words.explained_by(explained, axis) for axis in explained["axes"])]
     if "randomization" in explained:
         shown.append(_randomization(name, explained["randomization"], figures / f"{stem}_random_weights.png"))
-        text.append(f"When its weights are drawn anew: {trust_words.unchanged(explained)}.")
+        text.append(trust_words.unchanged(explained))
     if "random_labels" in found:
         text.append(trust_words.random_labels(found["random_labels"]))
     return Section(f"{name}: explanations", "\n\n".join(text), tables=tables, figures=shown)
+
+
+def _curves(name: str, explained: Mapping, axis: str, direction: str, score: str, figures: Path) -> list[Figure]:
+    """The curves of all maps under the first fill; none where no clip has one."""
+    fill = explained["fills"][0]
+    wanted = (axis, fill, direction, score)
+    found = [
+        curve
+        for curve in explained["curves"]
+        if tuple(curve[key] for key in ("axis", "fill", "direction", "score")) == wanted and curve["curve"]
+    ]
+    if not found:
+        return []
+    controls = [row["name"] for row in explained["rows"] if row["kind"] == "control"]
+    path = trust_plots.over(
+        {curve["name"]: curve["curve"] for curve in found}, found[0]["shares"],
+        figures / f"{file_name(name)}_{direction}_{axis}{'_logit' * (score == 'logit')}.png",
+        f"Share that is {'deleted' if direction == 'deletion' else 'inserted'} ({_AXES[axis]})",
+        f"{score[0].upper()}{score[1:]}, 1: untouched clip", controls,
+    )  # fmt: skip
+    better = "falls" if direction == "deletion" else "rises"
+    caption = (
+        f"{name}: {direction} {_AXES[axis]}, {_FILLS[fill]}, by the {score}. The earlier a curve {better}, the better."
+    )
+    return [Figure(path, caption)]
 
 
 def _randomization(name: str, found: Mapping, path: Path) -> Figure:
@@ -286,24 +389,33 @@ def _layers(names: Sequence[str]) -> str:
 def reliance_table(name: str, found: Mapping) -> Table:
     """Every change of the clips with what is left of the accuracy."""
     rows = [{"name": "untouched", "accuracy": found["accuracy"]}]
-    rows += [{"name": _CHANGES.get(change, change), **effect} for change, effect in found["effects"].items()]
+    for change, effect in found["effects"].items():
+        verdict = None if change in _CONTROLS else effect["needs"]
+        rows.append({"name": _CHANGES.get(change, change), **effect, "verdict": verdict})
     columns = {
         "Clips": "name",
         "Accuracy": lambda row: row["accuracy"]["mean"],
         "95 %": lambda row: interval(row["accuracy"]["interval"], 2),
-        "Lost": lambda row: row["lost"]["mean"] if "lost" in row else None,
-        "Lost, 95 %": lambda row: interval(row["lost"]["interval"], 2) if "lost" in row else None,
+        "Change": lambda row: row["lost"]["mean"] if "lost" in row else None,
+        "Change, 95 %": lambda row: interval(row["lost"]["interval"], 2) if "lost" in row else None,
         "Other answers": lambda row: row["changed"]["mean"] if "changed" in row else None,
-        "Needs it": lambda row: row.get("needs"),
+        "Needs it": "verdict",
     }
     notes = [
         f"{found['clips']} test clips. For other speeds {found['from_video']} were read again from their videos; the "
         f"others show frames of the clip again. Always answering the most frequent class: {found['chance']:.2f}.",
-        f"Needs it: yes where a loss is shown, no where one of more than {found['margin']:g} is ruled out.",
+        f"Change: of the accuracy of the same clips. Needs it: yes where a loss is shown, no where one of more than "
+        f"{found['margin']:g} is ruled out; controls have no verdict.",
     ]
+    if contrasted := found.get("contrasted"):
+        shares = [f"{trust_words.mean(share)} {_CONTRASTED[change]}" for change, share in contrasted.items()]
+        notes.append(
+            "Right with the moving person (SCUBA) and wrong with one frame of it (SCUFO): "
+            f"{trust_words.listed(shares)}. Only of these clips the answer needs motion."
+        )
     return Table.of(
         f"What {name} relies on", rows, columns, notes=notes,
-        formats=dict.fromkeys(("Accuracy", "Lost", "Other answers"), ".2f"),
+        formats=dict.fromkeys(("Accuracy", "Change", "Other answers"), ".2f"),
     )  # fmt: skip
 
 
@@ -361,7 +473,9 @@ def _probabilities_section(name: str, found: Mapping, table: Table, figures: Pat
         bins[f"temperature {probabilities['temperature']:.2f}"] = probabilities["corrected"]["ece"]["bins"]
     path = trust_plots.reliability(bins, figures / f"{file_name(name)}_reliability.png")
     figure = Figure(
-        path, f"{name}: of the answers of a probability, the share that is right; dots on the line are honest."
+        path,
+        f"{name}: the share of answers that are right, by their probability. On the dashed line a probability of 0.8 "
+        "means that 8 of 10 answers are right; dots below it: the model is too sure.",
     )
     return Section(
         f"{name}: probabilities", trust_words.of_probabilities(probabilities), tables=[table], figures=[figure]

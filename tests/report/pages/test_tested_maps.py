@@ -11,7 +11,7 @@ def row(name: str, verdicts=(), mean: float | None = 0.5, groups: int = 8) -> di
     """A row as `scrutiny.short` gives it; without verdicts a control."""
     gain = {"mean": mean, "interval": None if mean is None else (mean - 0.1, mean + 0.1), "groups": groups}
     if not verdicts:
-        return {"name": f"Control: {name}", "kind": "control", "gain": {"both": gain}}
+        return {"name": f"Control: {name}", "method": name, "kind": "control", "gain": {"both": gain}}
     pairs = zip(CONTROLS, verdicts, strict=True)
     beside = {"both": {f"Control: {control}": {"verdict": verdict} for control, verdict in pairs}}
     return {"name": name, "kind": "method", "gain": {"both": gain}, "beside": beside}
@@ -35,8 +35,8 @@ def test_a_map_that_does_not_beat_frame_differences_is_called_so():
         "that the model uses it. RISE marks what the model uses better than every control does."
     )
     assert second == (
-        "When the network's weights are drawn anew, the maps of CAM stay alike, and so do not show what was learned; "
-        "RISE change."
+        "When the network's weights are drawn anew, maps of CAM stay alike, and so do not show what was learned. "
+        "Maps of RISE change."
     )
     (table,) = section.tables
     cells = {line[0]: line[1:] for line in table.rows}
@@ -51,7 +51,7 @@ def test_a_map_that_does_not_beat_frame_differences_is_called_so():
          "CAM is worse than frame differences and is not shown to be better than noise or another clip's Grad-CAM: "),
         (row("CAM", ["better", "better", "not shown"], groups=2),
          "CAM is not shown to be better than another clip's Grad-CAM (2 recordings, too few to show it): "),
-        (row("CAM", ["not shown"] * 3, mean=None), "CAM: not measured, as no clip becomes less probable"),
+        (row("CAM", ["not shown"] * 3, mean=None), "CAM: not measured, as the probability of every clip falls by less"),
     ],
 )  # fmt: skip
 def test_every_verdict_has_its_words(method, says):
