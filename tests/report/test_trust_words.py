@@ -93,10 +93,10 @@ def test_what_a_model_uses_is_one_paragraph_with_its_numbers():
         "On 50 clips its accuracy is 0.90 (0.80 to 1.00). Needs the order of frames: yes. Its accuracy changes by "
         "-0.50 (-0.60 to -0.40) when a clip is played backwards. Needs motion: yes. Its accuracy changes by -0.60 "
         "(-0.70 to -0.50) when one frame is repeated. Needs left and right as they are: no. Its accuracy changes by "
-        "0.00 (-0.10 to 0.10) when clips are mirrored. Reads the background: no. Of 40 clips its accuracy is 0.55 without the "
-        "person, 0.85 with as much hidden elsewhere and 0.20 with the same hole in a clip of another class, where "
-        "always answering the most frequent class reaches 0.10. Robust to corruption: no. Its accuracy changes by "
-        "-0.25 (-0.30 to -0.20) on 20 clips, over all. Most is lost under noise and fog."
+        "0.00 (-0.10 to 0.10) when clips are mirrored. Reads the background: no. Of 40 clips its accuracy is 0.55 "
+        "without the person, 0.85 with as much hidden elsewhere and 0.20 with the same hole in a clip of another "
+        "class, where always answering the most frequent class reaches 0.10. Robust to corruption: no. Its accuracy "
+        "changes by -0.25 (-0.30 to -0.20) on 20 clips, over all. Most is lost under noise and fog."
     )
     assert trust_words.relied_in_short(reliance(robust="not measured")) == (
         "It needs the order of frames and motion. It does not need left and right as they are or read the background."

@@ -234,14 +234,14 @@ def gains_table(name: str, found: Mapping) -> Table:
 def measures_table(name: str, found: Mapping) -> Table:
     """Methods and controls by what else is measured."""
     outcomes = trust_words.outcomes_of(found)
-    columns: dict[str, Any] = {"Map": "name", **_mean_columns("Average drop", lambda row: row["drop"])}
-    columns |= _mean_columns("Average increase", lambda row: row["increase"])
+    columns: dict[str, Any] = {"Map": "name", **_mean_columns("Drop", lambda row: row["drop"])}
+    columns["Increase"] = lambda row: row["increase"]["mean"]
     notes = [
-        "Average drop (less is better) and increase (Chattopadhay et al. 2018): of the probability where only what a "
-        "map shows is left."
+        "Average drop (less is better) and average increase (Chattopadhay et al. 2018): of the probability where only "
+        "what a map shows is left."
     ]
     if any("sensitivity" in row for row in found["rows"]):
-        columns |= _mean_columns("Sensitivity", lambda row: row.get("sensitivity"))
+        columns["Sensitivity"] = lambda row: row.get("sensitivity", {}).get("mean")
         notes.append("Sensitivity: how far a map moves under slight noise, as a share of its length; less is better.")
     if outcomes:
         columns["Random weights"] = lambda row: outcomes.get(row["name"])
@@ -253,25 +253,26 @@ def measures_table(name: str, found: Mapping) -> Table:
 def boxes_table(name: str, found: Mapping) -> Table:
     """Methods and controls by how much of them lies in the true boxes."""
     columns: dict[str, Any] = {"Map": "name"}
-    for kind, title in (("pointing", "Pointing game"), ("energy", "Energy")):
+    for kind, title in (("pointing", "Pointing"), ("energy", "Energy")):
         for axis in ("space", "time"):
             if any(row["boxes"][kind][axis]["mean"] is not None for row in found["rows"]):
                 columns |= _mean_columns(
                     f"{title} {_AXES[axis]}", lambda row, kind=kind, axis=axis: row["boxes"][kind][axis]
                 )
     notes = [
-        f"In the true boxes of {found['boxed']} clips. Pointing game: how often the brightest place lies in a box; "
-        "energy: the share of the map that does. In time: the frames that have a box, of clips where others have none."
+        f"In the true boxes of {found['boxed']} clips. Pointing (the pointing game): how often the brightest place "
+        "lies in a box. Energy: the share of the map that does. In time: in frames that have a box, of clips where "
+        "others have none."
     ]
     highest = [column for column in columns if column != "Map" and not column.endswith("95 %")]
     return _table_of_means(f"Maps and true boxes, {name}", found["rows"], columns, notes, highest)
 
 
-def _mean_columns(title: str, of: Callable[[Mapping], Mapping | None]) -> dict[str, Callable]:
+def _mean_columns(title: str, of: Callable[[Mapping], Mapping]) -> dict[str, Callable]:
     """A column of means and one of their intervals."""
     return {
-        title: lambda row: (of(row) or {}).get("mean"),
-        f"{title}, 95 %": lambda row: interval((of(row) or {}).get("interval"), 2),
+        title: lambda row: of(row)["mean"],
+        f"{title}, 95 %": lambda row: interval(of(row)["interval"], 2),
     }
 
 

@@ -96,9 +96,9 @@ def test_controls_of_reliance_have_no_verdict(page):
 
 def test_means_stand_beside_their_intervals(page):
     first, _ = columns(page.tables["A_boxes"])
-    assert first["Pointing game in time"] == 0.3 and first["Pointing game in time, 95 %"] == "0.20\N{EN DASH}0.35"
+    assert first["Pointing in time"] == 0.3 and first["Pointing in time, 95 %"] == "0.20\N{EN DASH}0.35"
     first, _ = columns(page.tables["A_measures"])
-    assert first["Average drop, 95 %"] == "0.20\N{EN DASH}0.30"
+    assert first["Drop, 95 %"] == "0.20\N{EN DASH}0.30"
     (first,) = columns(page.tables["A_random_weights"])
     assert (first["SSIM"], first["Rank, another clip"], first["Top 10 %"]) == (0.9, 0.2, 0.7)
     assert {line["Score"] for line in columns(page.tables["A_areas"])} == {"probability", "logit"}
