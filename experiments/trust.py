@@ -21,7 +21,7 @@ No paper stands behind this page: it asks of every model and every method of exp
 The embedded data set tells the truth about two of these: three pairs of its actions are each other's reverse, so that a
 model which reads the order must lose them when clips are played backwards, and Frame-CNN, which averages over frames,
 must lose nothing. All is measured on test clips. Half of the validation clips choose the best epoch; temperature, sets
-and thresholds come from the other half.
+and thresholds come from the other half. Of saved models it is not known on what they were trained.
 """
 
 from dataclasses import dataclass, replace
@@ -104,7 +104,8 @@ PRESETS = {
         Data("figures"),
         # Fewer steps and masks than the defaults, to end within an hour on two cores.
         trust=Trust(method_options="rise.number=300,lime.number=500", explained=30, steps=10),
-        training=Training(12, schedule="cosine", warmup_epochs=0.5, weight_decay=0.01, clipnorm=1.0),
+        # Half of the validation clips choose the epoch, the others calibrate.
+        training=Training(12, validation=0.2, schedule="cosine", warmup_epochs=0.5, weight_decay=0.01, clipnorm=1.0),
         epochs_of="VideoSwin=30,ResNeXt3D=5",  # which learn slowly, and quickly
         augmentation=Augmentation(flip=0.5, crop=0.85),
         size=(64, 96),
@@ -117,32 +118,34 @@ def main(recipe: Recipe) -> None:
     check(recipe)
     listed = annotated(recipe, recipe.data.listed())
     split_up(recipe, listed)
-    begin(recipe)
+    begin(recipe, trains=recipe.model is None)
 
     from har_tf import devices
-    from har_tf.front_door import described, measured
+    from har_tf.front_door import calibrated_by, described, measured, outputs_in
 
     # What can be wrong is found out here, before anything is drawn, decoded or trained.
     devices.seed_everything(recipe.seed, None)
     rows = saved(recipe) if recipe.model else built(recipe)
     listed = listed or recipe.embedded.draw(recipe.output, recipe.data.class_names, size=recipe.size, seed=recipe.seed)
-    split_up(recipe, listed)
+    split, called = split_up(recipe, listed), Model(called=recipe.called).model_names
+    if recipe.model:
+        held, test = (listed.subset([]), listed) if split is None else split.parts(recipe.seed)[1:]
+        outputs_in(rows, test, called)
 
     with open_run(EXPERIMENT, recipe, listed.name, listed) as run:
-        split = split_up(recipe, listed)
-        results = {"dataset": described(listed), "split": None}
+        others, skipped = {}, {}
         if recipe.model:
-            held, test = (listed.subset([]), listed) if split is None else split.parts(recipe.seed)[1:]
-            results["split"], classifiers = split and split.measured(), rows
+            shared, classifiers = split and split.measured(validation=calibrated_by(split)), rows
         else:
-            classifiers, (held, test), results["split"] = trained(recipe, listed, split, rows, run)
-        others = {}
+            classifiers, (held, test), shared, skipped = trained(recipe, listed, split, rows, run)
         if recipe.random_labels:
             dealt = with_random_labels(split, recipe.seed)
             others, *_ = trained(recipe, listed, dealt, rows, run, "random_labels_")
-        called = Model(called=recipe.called).model_names if recipe.called else None
-        found = measured(run, classifiers, held, test, recipe.trust, called, recipe.output.workers, recipe.seed, others)
-        run.publish(results | found)
+        found, skipped = measured(
+            run, classifiers, held, test, recipe.trust, called, recipe.output.workers, recipe.seed, others,
+            recipe.model is None, skipped,
+        )  # fmt: skip
+        run.publish({"dataset": described(listed, skipped), "split": shared, **found})
 
 
 def check(recipe: Recipe) -> None:
@@ -161,7 +164,9 @@ def check(recipe: Recipe) -> None:
     for name in words(recipe.networks):
         if name not in small:
             networks.check(name, folder=recipe.weights_dir)
-    epochs_of(recipe)
+    if unknown := epochs_of(recipe).keys() - set(words(recipe.networks)):
+        raise ValueError(f"--epochs-of is of --networks {recipe.networks}. Received: {', '.join(sorted(unknown))}")
+    Model(called=recipe.called).model_names  # noqa: B018 - raises
     recipe.trust.check()
     check_options(recipe, **recipe.trust.COUNTS, clips=(len(ACTIONS), None))
     if min(recipe.size) < 16:
@@ -213,7 +218,6 @@ def saved(recipe: Recipe) -> dict:
     for path in map(Path, files_of(recipe)):
         name = path.stem if path.stem not in found else str(path)
         found[name] = Classifier.load(path)
-        found[name].check_pixels()
     return found
 
 
@@ -234,8 +238,10 @@ def built(recipe: Recipe) -> dict:
     return found
 
 
-def trained(recipe: Recipe, dataset, split: Split, rows: dict, run, prefix: str = "") -> tuple[dict, tuple, dict]:
-    """(Name -> classifier, (validation, test clips), what the split is like) of networks that are trained here."""
+def trained(recipe: Recipe, dataset, split: Split, rows: dict, run, prefix: str = "") -> tuple[dict, tuple, dict, dict]:
+    """(Name -> classifier, (clips that calibrate, test clips), what the split is like, video -> why it cannot be read)
+    of networks that are trained here.
+    """
     from har_tf.classifier import Classifier
     from har_tf.store.prepare import prepare
     from har_tf.trial import Parts
@@ -247,9 +253,11 @@ def trained(recipe: Recipe, dataset, split: Split, rows: dict, run, prefix: str 
     )  # fmt: skip
     split = split.readable(prepared.skipped)
     found = None if recipe.data.embedded else audited(dataset, run, recipe.output.workers)
-    measured = split.measured(found=found) | {"name": split.name}
     train, validation, test = split.parts(recipe.seed)
     choosing, calibrating = halves(validation)
+    purpose = f"{len(choosing)} choose it, {len(calibrating)} of other recordings calibrate"
+    purpose = f"{split.validation_text}: {purpose}" if len(validation) else None
+    measured = split.measured(found=found, validation=purpose) | {"name": split.name}
     parts = Parts.of(prepared, train, choosing, test)
     augment, epochs = recipe.augmentation.augment(), epochs_of(recipe)
     classifiers = {}
@@ -261,7 +269,7 @@ def trained(recipe: Recipe, dataset, split: Split, rows: dict, run, prefix: str 
         )
         say(f"{name}: accuracy {outcome.report.accuracy:.4f} on the test clips")
         classifiers[name] = Classifier.load(outcome.folder / "model.keras")
-    return classifiers, (calibrating, test), measured
+    return classifiers, (calibrating, test), measured, {video.path: video.reason for video in prepared.skipped}
 
 
 def halves(validation) -> tuple:

@@ -334,15 +334,17 @@ class Classifier:
         """Tests whether the classifier and its explanations deserve trust; `har.trust` also writes a report.
 
         Args:
-            data: test videos, whose classes are called as the model's; their clips are read into memory.
-            validation: videos that the model was not trained on, and that are no test videos; None: probabilities are
-                measured as they are.
+            data: test videos, of which those are left out whose class the model has not; their clips are read into
+                memory.
+            validation: videos that the model was not trained on, and that are no test videos; None, or none of the
+                model's classes: probabilities are measured as they are.
             options: what is measured, and on how many clips; None: as `Trust()`.
             seed: of all that is drawn.
 
         Raises:
             DatasetError: no video can be read.
-            ValueError: a class that the model has not, an unknown method, or a model of images.
+            ValueError: no class that the model has, options that are wrong, a model of images, or fewer clips than are
+                compared.
 
         Example:
             >>> found = clf.trust(result.test, options=Trust(methods="gradcam,3dcam"))
@@ -351,16 +353,24 @@ class Classifier:
         """
         options = options or Trust()
         options.check()
+        self.outputs_in(data)
+        clips, held = (labelled_clips.read_known(part, self.class_names, self.reading) for part in (data, validation))
+        return scrutiny.measure(self.model, clips, held, options, self.reading, seed)
+
+    def outputs_in(self, data: ActionDataset, called: Mapping[str, str] | None = None) -> Sequence[int]:
+        """Of each class of the data its output of the model, -1 for none, once all that trust takes is in order.
+
+        Args:
+            data: test videos.
+            called: class of the data -> what the model calls it, where the names differ.
+
+        Raises:
+            ValueError: the model has none of the classes, takes images, or does not say how it takes clips.
+        """
         if self._of_images:
-            raise ValueError("trust is measured on clips. Received: a model of images")
-
-        def clips(part: ActionDataset | None):
-            if part is None or not len(part):
-                return None
-            read = labelled_clips.read(part, self.reading)
-            return read.as_outputs([self.index_of(name) for name in part.class_names])
-
-        return scrutiny.measure(self.model, clips(data), clips(validation), options, self.reading, seed)
+            raise ValueError(f"{self._where}: trust is measured on clips. Received: a model of images")
+        self.reading  # noqa: B018 - raises
+        return labelled_clips.outputs_in(self.class_names, data, called)
 
     @property
     def reading(self) -> dict[str, Any]:

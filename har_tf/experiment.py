@@ -564,13 +564,15 @@ class Split:
         train, test = self.train.counts, self.test.counts
         return max(test[name] for name in train if train[name] == max(train.values())) / len(self.test)
 
-    def measured(self, unit: str = "clip", found: Any = None) -> dict:
+    def measured(self, unit: str = "clip", found: Any = None, validation: str | None = None) -> dict:
         """Prints how large the parts are and what they share; returns it as `results.json` has it.
 
         Args:
             unit: what the parts are made of, "clip" or "video".
             found: of `audited`; None: files are not compared.
+            validation: what validation clips are for, in words; None: as `validation_text`.
         """
+        validation = validation or self.validation_text
         if found is None:
             overlap = splits.overlap(self.train, self.test)
         else:
@@ -580,9 +582,9 @@ class Split:
         text, chance = overlap.sentence(unit), self.most_frequent_class
         say(f"{self.name}: {len(self.train)} training {unit}s; {text}")
         say(f"always answering the most frequent class of the training part: accuracy {chance:.4f}")
-        say(self.validation_text)
+        say(validation)
         counts = {f"training_{unit}s": len(self.train), f"test_{unit}s": len(self.test)}
-        texts = {"overlap_text": text, "validation_text": self.validation_text}
+        texts = {"overlap_text": text, "validation_text": validation}
         return counts | {"overlap": asdict(overlap), **texts, "most_frequent_class": chance}
 
 

@@ -8,7 +8,6 @@ from har_tf import datasets, experiment, scrutiny
 from har_tf.classifier import Classifier
 from har_tf.datasets import ActionDataset
 from har_tf.evaluate import labelled_clips
-from har_tf.evaluate.localization_study import outputs_of
 from har_tf.evaluate.options import Trust
 from har_tf.experiment import Augmentation, Devices, Split, Training
 from har_tf.models.zoo import named
@@ -179,7 +178,9 @@ def trust(
         data: videos with labels: a data set of `har.load`, or what it takes.
         out: the folder of the run.
         protocol: "official", "group" or "random": the test part of this split is measured, and probabilities are
-            calibrated on validation clips out of its training part. None: all videos are test clips.
+            calibrated on validation clips out of its training part; models with their temperature are kept in `out`.
+            Whether a classifier was trained on clips of either part cannot be told of it: name the split that it was
+            trained with, or clips that it never saw. None: all videos are test clips, and nothing is calibrated.
         options: what is measured, and on how many clips; None: as `Trust()`.
         called: class of the data -> what the model calls it, where the names differ.
         validation: share of the training part that is held out, where the data came without a validation part.
@@ -188,7 +189,8 @@ def trust(
 
     Raises:
         DatasetError: the data cannot be split so, or no video can be read.
-        ValueError: no class of the data is one of the model, an unknown method, or an argument out of its range.
+        ValueError: no class of the data is one of a model, a model of images, an unknown method, or an argument out of
+            its range.
         FileNotFoundError: there is no such file.
 
     Example:
@@ -201,15 +203,16 @@ def trust(
         name = "model" if isinstance(models, Classifier) else Path(models).stem
         models = {name: models if isinstance(models, Classifier) else Classifier.load(models)}
     dataset = data if isinstance(data, ActionDataset) else datasets.load(data)
-    for classifier in models.values():
-        outputs_in(classifier, dataset, called)
     split = None if protocol is None else Split.of(dataset, protocol, seed, validation, [seed])
     held, test = (dataset.subset([]), dataset) if split is None else split.parts(seed)[1:]
+    outputs_in(models, test, called)
     asked = {"models": list(models), "data": str(dataset.root), "protocol": protocol, "seed": seed, **asdict(options)}
     with RunFolder(out, "trust").begun(asked) as run:
         experiment.announce(dataset)
-        found = measured(run, models, held, test, options, called, workers, seed)
-        run.publish({"dataset": described(dataset), "split": split and split.measured(), **found})
+        shared = split and split.measured(validation=calibrated_by(split))
+        found, skipped = measured(run, models, held, test, options, called, workers, seed)
+        found = {"dataset": described(dataset, skipped), "split": shared, **found}
+        run.publish(found)
     return Trusted(found, run.path)
 
 
@@ -223,8 +226,10 @@ def measured(
     workers: int | None = None,
     seed: int = 0,
     random_labels: Mapping[str, Classifier] | None = None,
-) -> dict:
-    """What `har_tf.scrutiny` finds of several classifiers, for `results.json`: "models" and "pictures".
+    trained_here: bool = False,
+    skipped: Mapping[Path, str] | None = None,
+) -> tuple[dict, dict[Path, str]]:
+    """What `har_tf.scrutiny` finds of several classifiers.
 
     Args:
         run: receives figures, models with their calibration, and skipped.csv.
@@ -233,21 +238,35 @@ def measured(
         test: the test clips.
         options, called, workers, seed: as in `trust`.
         random_labels: name -> the same network, trained on labels dealt out anew, to compare explanations with.
+        trained_here: whether this run trained them, so that it is known on what.
+        skipped: video -> why it could not be read, of those that were left out before.
+
+    Returns:
+        "models" and "pictures" of `results.json`, and the videos that could not be read, with those of before.
+
+    Raises:
+        ValueError: as in `trust`, before any of them is measured.
     """
     from har_tf.report.pages.trust import pictures
 
-    found, shown, skipped, kept = {}, [], {}, run.path / "models"
+    found, shown, skipped, kept = {}, [], dict(skipped or {}), run.path / "models"
+    left_out = {
+        name: sum(outputs[record.label] < 0 for record in test.records)
+        for name, outputs in outputs_in(models, test, called).items()
+    }
     kept.mkdir(exist_ok=True)
     for name, classifier in models.items():
-        say("", f"{name}: measuring on {len(test)} test clips")
-        reading, outputs = classifier.reading, outputs_in(classifier, test, called)
+        say("", f"{name}: measuring on {len(test) - left_out[name]} test clips")
+        reading = classifier.reading
         clips, held = (
-            labelled_clips.read(part, reading, workers).as_outputs(outputs) if len(part) else None
+            labelled_clips.read_known(part, classifier.class_names, reading, workers, called)
             for part in (test, validation)
         )
         skipped |= {**clips.skipped, **(held.skipped if held else {})}
         seen = scrutiny.measure(classifier.model, clips, held, options, reading, seed)
-        found[name] = seen.results | {"clip": reading}
+        found[name] = seen.results | {"clip": reading, "trained_here": trained_here, "left_out": left_out[name]}
+        if not trained_here:
+            found[name]["may_have_trained_on_these"] = True
         if seen.calibration is not None:
             about = (classifier.model, classifier.class_names, classifier.clip, classifier.provenance)
             Classifier(*about, calibration=seen.calibration).save(kept / f"{file_name(name)}.keras")
@@ -256,25 +275,34 @@ def measured(
             found[name]["random_labels"] = scrutiny.beside_random_labels(classifier.model, other, clips, options)
         shown += pictures(name, seen, classifier.class_names, run.figures)
     run.write_skipped(skipped)
-    return {"models": found, "pictures": stored(shown, run.path)}
+    return {"models": found, "pictures": stored(shown, run.path)}, skipped
 
 
-def outputs_in(classifier: Classifier, dataset: ActionDataset, called: Mapping[str, str] | None) -> Sequence[int]:
-    """Of each class of the data its output of the model, -1 for none.
+def outputs_in(
+    models: Mapping[str, Classifier], test: ActionDataset, called: Mapping[str, str] | None
+) -> dict[str, Sequence[int]]:
+    """Name -> of each class of the data its output of that model, -1 for none: what can be wrong shows now.
 
     Raises:
-        ValueError: there is none of any class.
+        ValueError: as in `Classifier.outputs_in`; the message says of which model.
     """
-    found = outputs_of(dataset.class_names, classifier.class_names, called=called)
-    if found is None:
-        listed, known = (", ".join(names[:5]) for names in (dataset.class_names, classifier.class_names))
-        raise ValueError(f"{dataset.root}: the model has none of its classes ({listed}, ...). It has {known}, ...")
+    found = {}
+    for name, classifier in models.items():
+        try:
+            found[name] = classifier.outputs_in(test, called)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
     return found
 
 
-def described(dataset: ActionDataset) -> dict:
+def calibrated_by(split: Split) -> str:
+    """What validation clips are for where nothing is trained, in words."""
+    return f"probabilities calibrated on {split.held_out}" if split.validation else "probabilities not calibrated"
+
+
+def described(dataset: ActionDataset, skipped: Mapping[Path, str]) -> dict:
     """The data as `results.json` of a test of trust has them."""
     return {
-        "name": dataset.name, "classes": list(dataset.class_names), "clips": len(dataset), "skipped": 0,
+        "name": dataset.name, "classes": list(dataset.class_names), "clips": len(dataset), "skipped": len(skipped),
         "notes": list(dataset.notes),
     }  # fmt: skip

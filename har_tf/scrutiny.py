@@ -90,11 +90,18 @@ def measure(
         seed: of all that is drawn.
 
     Raises:
-        ValueError: an unknown method or option, or labels that the model has not.
+        ValueError: options as `Trust.check` refuses, or fewer clips than are compared with each other.
     """
     options = options or Trust()
+    options.check()
+    least = 2 if options.explained else 1
+    if len(clips) < least:
+        raise ValueError(
+            f"trust is measured on {least} clips at least. Received: {len(clips)} ({', '.join(clips.names)})"
+        )
     answer = partial(_answer, model)
-    right = answer(clips.clips).argmax(axis=1) == clips.labels
+    outputs = devices.predict(model, clips.clips, _BATCH)
+    right = probabilities(model, outputs).argmax(axis=1) == clips.labels
     results: dict[str, Any] = {
         "parameters": model.count_params(),
         "clips": len(clips),
@@ -102,15 +109,19 @@ def measure(
         "accuracy": mean_of(right.astype(float), clips.groups).as_dict(),
         "most_frequent_class": float(np.bincount(clips.labels).max() / len(clips)),
     }
-    results["probabilities"], fitted = _probabilities(model, clips, validation, options)
+    results["probabilities"], fitted = _probabilities(model, outputs, clips, validation, options)
     shown, explanations = None, {}
     if options.relied:
         results["reliance"] = _reliance(answer, clips.spread(options.relied), options, reading, seed)
     if options.explained:
         tested = clips.spread(options.explained)
-        results["explanations"], explanations = _explanations(model, tested, options, seed)
+        methods, settings, undefined = _defined(model, tested.clips[:1], options)
+        if not methods:
+            return Measured(results | {"explanations_not_measured": undefined}, fitted)
+        results["explanations"], explanations = _explanations(model, tested, methods, settings, options, seed)
+        results["explanations"]["not_defined"] = undefined
         shown = tested.spread(_SHOWN)
-        places = [tested.names.index(name) for name in shown.names]
+        places = _places(shown, tested)
         explanations = {name: _only(found, places) for name, found in explanations.items()}
     return Measured(results, fitted, shown, explanations)
 
@@ -125,10 +136,15 @@ def beside_random_labels(model: keras.Model, other: keras.Model, clips: Labelled
         options: which methods.
 
     Returns:
-        The accuracy of `other`, and name of a method -> what `map_similarity.compare_maps` says.
+        The accuracy of `other`, and name of a method -> what `map_similarity.compare_maps` says. Methods that are not
+        defined for the model are left out.
+
+    Raises:
+        ValueError: none is defined.
     """
     few = clips.spread(max(options.randomized, 2))
-    explained = partial(explain.by_method, methods=options.method_names, options=options.method_settings)
+    methods, settings, _ = _defined(model, few.clips[:1], options)
+    explained = partial(explain.by_method, methods=methods, options=settings)
     first = _named(explained(model, few.clips))
     classes = next(iter(first.values())).class_index
     second = _named(explained(other, few.clips, class_index=classes))
@@ -185,21 +201,18 @@ def _answer(model: keras.Model, clips: np.ndarray) -> np.ndarray:
 
 
 def _probabilities(
-    model: keras.Model, clips: LabelledClips, validation: LabelledClips | None, options: Trust
+    model: keras.Model, outputs: np.ndarray, clips: LabelledClips, validation: LabelledClips | None, options: Trust
 ) -> tuple[dict, calibration.Calibration | None]:
-    """Reliability on test clips, and what validation clips correct of it."""
-
-    def scores(of: LabelledClips) -> np.ndarray:
-        return log_probabilities(model, devices.predict(model, of.clips, _BATCH))
-
+    """Reliability on test clips, of which these are the outputs, and what validation clips correct of it."""
     try:
-        tested = scores(clips)
+        tested = log_probabilities(model, outputs)
     except ValueError as error:
         return {"not_measured": str(error)}, None
     given = (clips.labels, clips.groups)
     if validation is None:
         return calibration.effect(tested, *given, reason="there are no validation clips"), None
-    held, known = scores(validation), (validation.labels, validation.groups)
+    held = log_probabilities(model, devices.predict(model, validation.clips, _BATCH))
+    known = validation.labels, validation.groups
     try:
         fitted = calibration.fit(held, *known)
     except calibration.NotFitted as error:
@@ -240,9 +253,23 @@ def _reliance(answer, clips: LabelledClips, options: Trust, reading, seed: int) 
     return found
 
 
-def _explanations(model, clips: LabelledClips, options: Trust, seed: int) -> tuple[dict, dict[str, Explanation]]:
+def _defined(model, clip: np.ndarray, options: Trust) -> tuple[list[str], dict[str, Any], dict[str, str]]:
+    """The methods that can be computed for a model, what is set of them, and title -> why not, of the others."""
+    settings, reasons = set_options(chosen(options.method_names), options.method_settings), {}
+    for name in list(settings):
+        try:
+            explain.by_method(model, clip, [name], options=settings[name])
+        except ValueError as error:
+            reasons[METHODS[name].title] = str(error)
+            say(f"{METHODS[name].title} is left out: {error}")
+            del settings[name]
+    return list(settings), {f"{of}.{k}": v for of, own in settings.items() for k, v in own.items()}, reasons
+
+
+def _explanations(
+    model, clips: LabelledClips, methods: list[str], settings: Mapping[str, Any], options: Trust, seed: int
+) -> tuple[dict, dict[str, Explanation]]:
     """Every method beside the controls, on the same clips and for the classes that the model answers."""
-    methods, settings = options.method_names, options.method_settings
     explained = partial(explain.by_method, methods=methods, options=settings)
     say(f"explaining {len(clips)} clips by {', '.join(METHODS[name].title for name in methods)}")
     found = _named(explained(model, clips.clips))
@@ -263,15 +290,21 @@ def _explanations(model, clips: LabelledClips, options: Trust, seed: int) -> tup
     }  # fmt: skip
     if options.sensitive:
         few, of_each = clips.spread(options.sensitive), set_options(chosen(methods), settings)
-        of_few = classes[[clips.names.index(name) for name in few.names]]
+        of_few = classes[_places(few, clips)]
         for name, of_method in zip(found, methods, strict=True):
             again = partial(_maps, model, of_few, of_method, of_each[of_method])
             rows[name]["sensitivity"] = _sensitivity(again, few, seed)
     if options.randomized:
         few = clips.spread(options.randomized)
-        result["randomization"] = _randomized(
-            model, few.clips, few.groups, explained, steps=options.randomizations, seed=seed
-        )
+        places = _places(few, clips)
+        try:
+            result["randomization"] = _randomized(
+                model, few.clips, few.groups, explained, class_index=classes[places],
+                original={name: _only(each, places) for name, each in found.items()}, steps=options.randomizations,
+                independent=False, draws=options.draws, seed=seed,
+            )  # fmt: skip
+        except ValueError as error:  # such as a model without a graph, which can be answered but not copied
+            result["randomization_not_measured"] = str(error)
     return result, found
 
 
@@ -280,16 +313,35 @@ def _beside_controls(
 ) -> tuple[dict[str, dict], dict[str, np.ndarray], faithfulness.Faithfulness]:
     """Rows of explanations and controls with their gains, the maps of both, and the curves that the gains come from."""
     maps = {name: each.maps for name, each in found.items()} | _controls(clips, groups, found, seed)
-    rows = {name: {"name": name, "kind": "method" if name in found else "control"} for name in maps}
+    rows = {name: {"name": name, "kind": "control", "method": name.removeprefix("Control: ")} for name in maps}
     for name, each in found.items():
-        rows[name]["empty"] = int(each.empty.sum())
+        rows[name] |= {"kind": "method", "method": _method(name, each), "empty": int(each.empty.sum())}
     classes = next(iter(found.values())).class_index
     measured = faithfulness.faithfulness(
         model, clips, maps, classes, axes, fills, steps=steps, groups=groups, seed=seed
     )
     for axis in axes:
-        _compare(rows, axis, _gains(measured, axis, fills), groups)
+        _compare(rows, axis, _gains(measured, axis, fills), groups, _repeated(maps, rows, axis))
     return rows, maps, measured
+
+
+def _method(name: str, found: Explanation) -> str:
+    """What a method is called, whatever the tap, by which it is named, of this model."""
+    return found.method if name.startswith(found.method) else name
+
+
+def _repeated(maps: Mapping[str, np.ndarray], rows: Mapping[str, Mapping], axis: str) -> set[str]:
+    """The controls that say along an axis what one before them says: all is alike there, so that the order is no map's.
+
+    Such are the frames of a centred Gaussian, as those of a uniform map.
+    """
+    over = {"space": (2, 3), "time": (1,), "both": (1, 2, 3)}[axis]
+    alike = []
+    for name, row in rows.items():
+        values = maps[name].mean(axis=(2, 3)) if axis == "time" else maps[name]
+        if row["kind"] == "control" and np.ptp(values, axis=over).max() <= 1e-6 * np.abs(values).max():
+            alike.append(name)
+    return set(alike[1:])
 
 
 def _named(found: Mapping[str, Explanation]) -> dict[str, Explanation]:
@@ -308,7 +360,9 @@ def _controls(clips: np.ndarray, groups, found: Mapping[str, Explanation], seed:
         "Control: uniform": controls.uniform(shape),
         **(moving if shape[1] > 1 else {}),  # a picture does not move
         "Control: noise": np.stack([controls.noise(clip) for clip in clips]),
-        f"Control: another clip's {first}": controls.of_another_clip(explanation.maps, groups, seed)[0],
+        f"Control: another clip's {_method(first, explanation)}": controls.of_another_clip(
+            explanation.maps, groups, seed
+        )[0],
     }
 
 
@@ -325,9 +379,9 @@ def _gains(measured: faithfulness.Faithfulness, axis: str, fills: Sequence[str])
     return {name: np.mean([gains[name] for gains in of_fills], axis=0) for name in of_fills[0]}
 
 
-def _compare(rows: Mapping[str, dict], axis: str, gains: Mapping[str, np.ndarray], groups) -> None:
+def _compare(rows: Mapping[str, dict], axis: str, gains: Mapping[str, np.ndarray], groups, without: set[str]) -> None:
     """Writes the gain of every row along an axis, and of methods which controls they are better than."""
-    against = [name for name, row in rows.items() if row["kind"] == "control"]
+    against = [name for name, row in rows.items() if row["kind"] == "control" and name not in without]
     for name, row in rows.items():
         row.setdefault("gain", {})[axis] = mean_of(gains[name], groups).as_dict()
         if row["kind"] == "method":
@@ -371,6 +425,10 @@ def _rounded(curve: dict) -> dict:
     """A curve with four digits, which is what a figure shows."""
     short = {name: curve[name] and [x and round(x, 4) for x in curve[name]] for name in ("curve", "auc", "shares")}
     return {name: value for name, value in curve.items() if name != "left_out_clips"} | short
+
+
+def _places(few: LabelledClips, clips: LabelledClips) -> list[int]:
+    return [clips.names.index(name) for name in few.names]
 
 
 def _only(found: Explanation, places: Sequence[int]) -> Explanation:

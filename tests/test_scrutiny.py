@@ -79,14 +79,18 @@ def test_a_map_of_what_it_reads_is_better_than_every_control(found):
         "Control: uniform",
         "Control: frame differences",
         "Control: noise",
-        "Control: another clip's Grad-CAM cells",
+        "Control: another clip's Grad-CAM",
     ]
+    assert [row["method"] for row in rows.values()][:3] == ["Grad-CAM", "Gradient x input", "centred Gaussian"]
     own = rows["Gradient x input"]
     assert own["beats_controls"] == {"space": True, "both": True}
     assert own["gain"]["both"]["mean"] > rows["Control: noise"]["gain"]["both"]["mean"] + 0.3
     assert own["boxes"]["pointing"]["space"]["mean"] == 1
     assert own["boxes"]["energy"]["space"]["mean"] > 16 / 256
     assert own["sensitivity"]["clips"] == 2
+    randomized = found.results["explanations"]["randomization"]
+    assert (randomized["clips"], randomized["draws"]) == (8, 1)
+    assert randomized["methods"]["Gradient x input"]["independent"] == [], "nothing shows it"
 
 
 def test_probabilities_of_a_model_that_is_always_right_are_left_as_they_are(found):
@@ -144,3 +148,60 @@ def test_options_are_checked_before_anything_is_computed():
         Trust(fills="neighbour").check()
     with pytest.raises(ValueError, match="options of these methods are"):
         Trust(methods="gradcam", method_options="masks=3").check()
+    for given, message in (
+        ({"explained": 1}, "--explained compares clips .* Received: 1"),
+        ({"randomized": 1}, "--randomized compares clips .* Received: 1"),
+        ({"randomizations": 0}, "--randomizations must be at least 1.* Received: 0"),
+        ({"draws": 0}, "--draws must be at least 1"),
+        ({"steps": 1}, "--steps must be between 2 and 255"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            scrutiny.measure(left_or_right(), spots(1), None, Trust(**given))
+    with pytest.raises(ValueError, match=r"2 clips at least. Received: 1 \(r1_0\)"):
+        scrutiny.measure(left_or_right(), spots(1).only([0]))
+
+
+def test_what_cannot_be_computed_for_a_model_leaves_the_rest(monkeypatch):
+    """Two methods at taps and random weights fail, as of a network without feature maps or without a graph."""
+    few = Trust(
+        methods="gradcam,gradient,rise", method_options="gradcam.pool=spatial,rise.number=4", explained=2, steps=2,
+        axes="both", fills="mean", sensitive=0, randomized=2, relied=0,
+    )  # fmt: skip
+
+    def failing(model, clips, methods, **options):
+        if methods == ["gradcam"]:
+            raise ValueError("no feature map")
+        return by_method(model, clips, methods, **options)
+
+    def no_graph(*_, **__):
+        raise ValueError("no graph")
+
+    by_method = explain.by_method
+    monkeypatch.setattr(explain, "by_method", failing)
+    monkeypatch.setattr(scrutiny.randomization, "measure", no_graph)
+    found = scrutiny.measure(left_or_right(), spots(1), None, few).results
+    assert found["explanations"]["not_defined"] == {"Grad-CAM": "no feature map"}
+    assert [row["method"] for row in found["explanations"]["rows"]][:3] == ["Gradient", "RISE", "centred Gaussian"]
+    assert found["explanations"]["randomization_not_measured"] == "no graph"
+    nothing = scrutiny.measure(left_or_right(), spots(1), None, replace(few, methods="gradcam", method_options=None))
+    assert nothing.results["explanations_not_measured"] == {"Grad-CAM": "no feature map"}
+    assert nothing.results["probabilities"]["as_trained"]["accuracy"] == 1
+
+
+def test_controls_that_order_nothing_along_an_axis_count_once():
+    few = Trust(
+        methods="gradient-x-input", explained=4, steps=2, axes="space,time,both", fills="mean", sensitive=0, randomized=0,
+        relied=0,
+    )  # fmt: skip
+    rows = scrutiny.measure(left_or_right(), spots(1), None, few).results["explanations"]["rows"]
+    against = {axis: [name.removeprefix("Control: ") for name in found] for axis, found in rows[0]["beside"].items()}
+    every = ["centred Gaussian", "uniform", "frame differences", "noise", "another clip's Gradient x input"]
+    assert against == {"space": every, "time": [name for name in every if name != "uniform"], "both": every}
+
+
+def test_test_clips_are_answered_once(monkeypatch):
+    asked = []
+    predict = scrutiny.devices.predict
+    monkeypatch.setattr(scrutiny.devices, "predict", lambda *given: asked.append(len(given[1])) or predict(*given))
+    scrutiny.measure(left_or_right(), spots(1), spots(2).only(range(4)), Trust(explained=0, relied=0))
+    assert asked == [CLIPS, 4]

@@ -34,6 +34,14 @@ class Foreign:
         return {name: value for name, value in given.items() if value is not None}
 
 
+def check_file(path: Path, foreign: Foreign) -> tuple[str, ...] | None:
+    """The names of the classes of a model's file, None where it has none; raises what is wrong, without TensorFlow."""
+    check_ranges(foreign, {"model_frames": (1, None), "model_size": (1, None)})
+    check_keras_file(path)
+    check_within(path, "output", [] if foreign.model_output is None else [foreign.model_output])
+    return names_of_model(path)
+
+
 def open_classifier(
     path: Path, foreign: Foreign, class_name: str | None = None, taps: Sequence[str] = (), calibrated: bool = True
 ):
@@ -43,15 +51,12 @@ def open_classifier(
     """
     from har_tf import quiet
 
-    check_ranges(foreign, {"model_frames": (1, None), "model_size": (1, None)})
-    check_keras_file(path)
-    names = names_of_model(path)
+    names = check_file(path, foreign)
     if (
         class_name is not None and names is not None and len(names) > 1 and class_name not in names
     ):  # one: and its absence
         raise ValueError(f"The model's classes are {', '.join(names)}. Received: --class-name {class_name}")
     check_within(path, "tap", taps)
-    check_within(path, "output", [] if foreign.model_output is None else [foreign.model_output])
     quiet.import_tensorflow(as_engine=True)
     from har_tf.classifier import Classifier
 

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from har_tf.cli.reading import Foreign, open_classifier
+from har_tf.cli.reading import Foreign, check_file, open_classifier
 from har_tf.command import check_ranges
-from har_tf.evaluate.options import Trust as Measured
+from har_tf.evaluate.options import Trust as Options
 from har_tf.files.whole import check_writable
+from har_tf.names import index_of
 from har_tf.subject import Model
 
 
@@ -41,14 +42,16 @@ class Trust:
     """Processes that decode. None: one a core."""
     seed: int = 0
     """Seed of the split and of all that is drawn."""
-    measured: Annotated[Measured, tyro.conf.arg(name="")] = field(default_factory=Measured)
+    options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
     foreign: Foreign = field(default_factory=Foreign)
 
     def run(self) -> None:
-        self.measured.check()
-        check_ranges(self.measured, Measured.COUNTS)
+        self.options.check()
         check_ranges(self, {"validation": (0.01, 0.9), "workers": (0, None), "seed": (0, 2**32 - 1)})
         called = None if self.called is None else Model(called=self.called).model_names
+        known = check_file(self.model, self.foreign)
+        for theirs in called.values() if called and known and len(known) > 1 else ():  # one: and its absence
+            index_of(theirs, known, f"--called: {self.model}")
         check_writable(self.out)
         from har_tf import datasets
 
@@ -61,6 +64,6 @@ class Trust:
         from har_tf import front_door
 
         front_door.trust(
-            {self.model.stem: classifier}, dataset, self.out, protocol=self.protocol, options=self.measured,
+            {self.model.stem: classifier}, dataset, self.out, protocol=self.protocol, options=self.options,
             called=called, validation=self.validation, workers=self.workers, seed=self.seed,
         )  # fmt: skip

@@ -14,6 +14,7 @@ from har_tf.datasets.dataset import ActionDataset
 from har_tf.datasets.errors import DatasetError
 from har_tf.datasets.records import VideoRecord
 from har_tf.evaluate.boxed_clips import in_clip
+from har_tf.evaluate.localization_study import outputs_of
 from har_tf.evaluate.spread import spread
 from har_tf.files.limits import MEMORY, TIMEOUT
 from har_tf.files.workers import Failed, outcomes
@@ -93,6 +94,50 @@ class LabelledClips:
     def spread(self, count: int) -> LabelledClips:
         """So many of them, or all: classes and recordings take turns, see `har_tf.evaluate.spread`."""
         return self.only(spread(self.labels, self.recordings, count))
+
+
+def outputs_in(
+    class_names: Sequence[str], part: ActionDataset, called: Mapping[str, str] | None = None
+) -> Sequence[int]:
+    """Of each class of the data its output of a model, -1 for none.
+
+    Args:
+        class_names: of the model.
+        part: the test videos.
+        called: class of the data -> what the model calls it, where the names differ.
+
+    Raises:
+        ValueError: the model has no class of these videos, or `called` has one that the data or the model have not.
+    """
+    outputs = outputs_of(part.class_names, class_names, called=called)
+    if outputs is None or not len(known(part, outputs)):
+        there = {record.label for record in part.records}
+        ours = [name for label, name in enumerate(part.class_names) if label in there or not there]
+        listed, theirs = (", ".join(names[:5]) + ", ..." * (len(names) > 5) for names in (ours, class_names))
+        raise ValueError(f"{part.root}: the model has none of its classes ({listed}). It has {theirs}")
+    return outputs
+
+
+def known(part: ActionDataset, outputs: Sequence[int]) -> ActionDataset:
+    """The videos whose class has an output of the model, see `outputs_in`."""
+    return part.subset(record for record in part.records if outputs[record.label] >= 0)
+
+
+def read_known(
+    part: ActionDataset | None,
+    class_names: Sequence[str],
+    reading: Mapping[str, Any],
+    workers: int | None = None,
+    called: Mapping[str, str] | None = None,
+) -> LabelledClips | None:
+    """The clips of `known`, with labels as the model's outputs count them; None where there is none.
+
+    Raises:
+        DatasetError: there are some, and none can be read.
+    """
+    outputs = outputs_of(part.class_names, class_names, called=called) if part else None
+    left = known(part, outputs) if outputs else None
+    return read(left, reading, workers).as_outputs(outputs) if left else None
 
 
 def read(part: ActionDataset, reading: Mapping[str, Any], workers: int | None = None) -> LabelledClips:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal, get_args
 
-from har_tf.command import words
+from har_tf.command import check_ranges, words
 from har_tf.explain.methods import METHODS, chosen, set_options
 from har_tf.video.sampling import check_by
 
@@ -122,7 +122,7 @@ class Trust:
     method_options: str | None = None
     """What is set of the methods, separated by commas, such as rise.number=200. None: their defaults."""
     explained: int = 40
-    """Test clips on which explanations are tested; classes and recordings take turns. 0: no explanation is tested."""
+    """Test clips on which explanations are tested, at least 2; classes and recordings take turns. 0: none is tested."""
     steps: int = 20
     """Steps in which deletion and insertion change a clip."""
     axes: str = "space,time,both"
@@ -137,6 +137,8 @@ class Trust:
     """Of these clips, so many on which maps are compared with those of networks of random weights; 0: none."""
     randomizations: int = 6
     """Layers, or groups of them, that are made random one after the other."""
+    draws: int = 1
+    """Networks of random weights that each comparison is the mean of: 3 for tables to publish, as one may be luck."""
     relied: int = 200
     """Test clips that are changed to see what the model reads: order, motion, person, background; 0: none."""
     corrupted: int = 60
@@ -148,7 +150,8 @@ class Trust:
 
     COUNTS: ClassVar = {
         "explained": (0, None), "randomized": (0, None), "sensitive": (0, None), "relied": (0, None),
-        "corrupted": (0, None), "steps": (2, 255), "coverage": (0.01, 0.999), "wanted_precision": (0.01, 0.999),
+        "corrupted": (0, None), "steps": (2, 255), "randomizations": (1, None), "draws": (1, None),
+        "coverage": (0.01, 0.999), "wanted_precision": (0.01, 0.999),
     }  # fmt: skip
 
     @property
@@ -163,7 +166,9 @@ class Trust:
         return None if given is None else dict(pair.partition("=")[::2] for pair in words(given))
 
     def check(self) -> None:
-        """Raises ValueError for a method, axis or fill that there is not, or options that do not go together."""
+        """Raises ValueError for a number out of its range, a method, axis or fill that there is not, or options that do
+        not go together."""
+        check_ranges(self, self.COUNTS)
         set_options(chosen(self.method_names), self.method_settings)
         for option, given, known in (("axes", self.axes, AXES), ("fills", self.fills, FILLS)):
             names = words(given)
@@ -171,5 +176,6 @@ class Trust:
                 raise ValueError(f"--{option} are some of {', '.join(known)}, each once. Received: {given}")
         if set(words(self.fills)) == {"neighbour"} and words(self.axes) != ["time"]:
             raise ValueError(f"--fills neighbour is for whole frames, --axes time. Received: --axes {self.axes}")
-        if self.randomized == 1:
-            raise ValueError("--randomized compares clips with each other: at least 2, or 0. Received: 1")
+        for name in ("explained", "randomized"):
+            if getattr(self, name) == 1:
+                raise ValueError(f"--{name} compares clips with each other: at least 2, or 0. Received: 1")

@@ -1,6 +1,7 @@
 """`experiments.trust` on embedded data, at a tiny size, and `har_tf trust` on a model that it trained."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def run(tmp_path_factory) -> Path:
     recipe = changed(
         trust.PRESETS["figures"], clips=80, size=(32, 48), num_frames=4, networks="Frame-CNN",
         epochs_of="Frame-CNN=1", batch_size=8,
-        random_labels=True, workers=0, out=out, run="tiny", **SMALL,
+        validation=0.4, random_labels=True, workers=0, out=out, run="tiny", **SMALL,
     )  # fmt: skip
     trust.main(recipe)
     return out / "trust" / "tiny"
@@ -34,6 +35,10 @@ def test_the_run_has_methods_beside_controls_and_what_the_model_uses(run):
     assert found["reliance"]["verdicts"]["order_blind"] is True
     assert found["random_labels"]["methods"].keys() == found["explanations"]["randomization"]["methods"].keys()
     assert found["explanations"]["boxed"] == 6
+    results = json.loads((run / "results.json").read_text())
+    assert (found["trained_here"], found["left_out"], results["dataset"]["skipped"]) == (True, 0, 0)
+    assert "may_have_trained_on_these" not in found
+    assert re.search(r"best epoch by .*: \d+ choose it, [1-9]\d* of other rec", results["split"]["validation_text"])
 
 
 def test_the_page_can_be_written_again_and_shows_every_part(run):
@@ -45,7 +50,8 @@ def test_the_page_can_be_written_again_and_shows_every_part(run):
     assert (run / "figures" / "methods_by_model.png").is_file()
 
 
-def test_options_that_do_not_go_together_are_refused_before_anything_is_drawn(tmp_path):
+def test_options_that_do_not_go_together_are_refused_before_anything_is_drawn(run, tmp_path):
+    saved_file = str(next((run / "training").rglob("model.keras")))
     recipe = changed(trust.PRESETS["figures"], out=tmp_path / "runs")
     for options, message in (
         ({"model": __file__}, "not a .keras model file"),
@@ -53,6 +59,10 @@ def test_options_that_do_not_go_together_are_refused_before_anything_is_drawn(tm
         ({"boxes": tmp_path}, "--boxes is for videos of UCF101"),
         ({"methods": "magic"}, "methods are some of"),
         ({"networks": "Magic"}, "Magic"),
+        ({"epochs_of": "MobileNetV2=3"}, "--epochs-of is of --networks CNN-GRU.*Received: MobileNetV2"),
+        ({"model": saved_file, "called": "a"}, "--called takes CLASS OF THE DATA"),
+        ({"model": saved_file, "strategy": "multiworker"}, "nothing to train"),
+        ({"randomizations": 0}, "--randomizations must be at least 1"),
         ({"epochs_of": "CNN-GRU"}, "--epochs-of takes NETWORK=EPOCHS.*Received: CNN-GRU"),
         ({"model": "nothing.keras"}, "nothing.keras: no such file"),
     ):
