@@ -190,8 +190,8 @@ def test_what_cannot_be_computed_for_a_model_leaves_the_rest(monkeypatch):
 
 def test_controls_that_order_nothing_along_an_axis_count_once():
     few = Trust(
-        methods="gradient-x-input", explained=4, steps=2, axes="space,time,both", fills="mean", sensitive=0, randomized=0,
-        relied=0,
+        methods="gradient-x-input", explained=4, steps=2, axes="space,time,both", fills="mean", sensitive=0,
+        randomized=0, relied=0,
     )  # fmt: skip
     rows = scrutiny.measure(left_or_right(), spots(1), None, few).results["explanations"]["rows"]
     against = {axis: [name.removeprefix("Control: ") for name in found] for axis, found in rows[0]["beside"].items()}
