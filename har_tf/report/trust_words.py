@@ -36,6 +36,11 @@ def listed(names: Sequence[str], joined: str = "and") -> str:
     return f"{', '.join(others)} {joined} {last}" if others else last
 
 
+def recordings(count: int) -> str:
+    """Such as "1 recording"."""
+    return f"{count} recording{'s' * (count != 1)}"
+
+
 def relied_on(reliance: Mapping) -> str:
     """What a model uses, in a paragraph."""
     verdicts, effects = reliance["verdicts"], reliance["effects"]
@@ -211,8 +216,8 @@ def explained_in_short(found: Mapping, axis: str) -> str:
         return f"No explanation is shown to be better than every control {where} and to follow the weights."
     gain = next(row["gain"][axis] for row in found["rows"] if row["name"] == names[0])
     return (
-        f"{names[0]} explains it best {where}, with a gain of {mean(gain)} (follows the weights: "
-        f"{outcomes.get(names[0], _NOT_MEASURED)})."
+        f"{names[0]} explains it best {where}, with a gain of {mean(gain)}. Follows the weights: "
+        f"{outcomes.get(names[0], _NOT_MEASURED)}."
     )
 
 
@@ -221,6 +226,14 @@ def unchanged(found: Mapping) -> str | None:
     if "randomization" not in found:
         return None
     return f"When the network's weights are drawn anew, {_outcomes(found['randomization']['methods'])}"
+
+
+def left_out(found: Mapping) -> list[str]:
+    """What could not be measured of explanations and why, a sentence each."""
+    texts = [f"{title} is left out: {reason.rstrip('.')}." for title, reason in found.get("not_defined", {}).items()]
+    if reason := found.get("randomization_not_measured"):
+        texts.append(f"Whether maps change with other weights was not measured: {reason.rstrip('.')}.")
+    return texts
 
 
 def random_labels(found: Mapping) -> str:
@@ -235,7 +248,7 @@ _WORDS = {
     Outcome.UNCHANGED: "stay alike, and so do not show what was learned",
     Outcome.PARTLY: "change in part",
     Outcome.CHANGES: "change",
-    Outcome.NOT_SHOWN: "are of too few recordings to tell whether they change",
+    Outcome.NOT_SHOWN: "come from too few recordings, or are too unlike each other, to tell whether they change",
     Outcome.ALL_ALIKE: "are so alike in all clips that no change can be told",
 }
 

@@ -43,7 +43,7 @@ def test_the_sentence_says_what_random_weights_do_and_that_the_best_of_several_i
     )
     assert "(follows the weights: not measured)" in trust_words.explained_by({"rows": ROWS}, "both")
     assert trust_words.explained_in_short(found, "both") == (
-        "A explains it best in space and time, with a gain of 0.50 (0.40 to 0.60) (follows the weights: partly)."
+        "A explains it best in space and time, with a gain of 0.50 (0.40 to 0.60). Follows the weights: partly."
     )
 
 

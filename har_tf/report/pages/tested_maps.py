@@ -35,8 +35,8 @@ def table(found: Mapping) -> Table:
         "Random weights": lambda row: outcomes.get(row["name"]),
     }
     notes = [
-        f"{found['clips']} test clips of {_recordings(found['recordings'])}; pixels of the whole clip are deleted and "
-        f"inserted in {found['steps']} steps, blurred where they are missing. {GAIN}",
+        f"{found['clips']} test clips of {trust_words.recordings(found['recordings'])}; pixels of the whole clip are "
+        f"deleted and inserted in {found['steps']} steps, blurred where they are missing. {GAIN}",
         "Beats: so many of the controls, clip by clip. Random weights: whether the map changes when the network's "
         "weights are drawn anew, as it should. `python -m har_tf trust` measures more.",
     ]
@@ -61,15 +61,13 @@ def _against(row: Mapping, titles: Mapping[str, str]) -> str:
         return f"{name} marks what the model uses better than every control does."
     parts = [f"is worse than {trust_words.listed(worse, 'or')}"] if worse else []
     parts += [f"is not shown to be better than {trust_words.listed(open_, 'or')}"] if open_ else []
-    few = f" ({_recordings(gain['groups'])}, too few to show it)" if open_ and gain["groups"] < _ENOUGH else ""
+    few = (
+        f" ({trust_words.recordings(gain['groups'])}, too few to show it)" if open_ and gain["groups"] < _ENOUGH else ""
+    )
     return (
         f"{name} {' and '.join(parts)}{few}: that something is bright in its overlays does not mean that the model "
         "uses it."
     )
-
-
-def _recordings(count: int) -> str:
-    return f"{count} recording{'s' * (count != 1)}"
 
 
 def with_random_weights(found: Mapping) -> str:

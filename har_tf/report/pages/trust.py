@@ -63,12 +63,14 @@ def page(results: Mapping, figures: Path) -> Page:
             own = {
                 f"{stem}_gains": gains_table(name, explanations),
                 f"{stem}_measures": measures_table(name, explanations),
-                f"{stem}_boxes": boxes_table(name, explanations) if explanations["boxed"] else None,
+                **{f"{stem}_boxes_in_{axis}": boxes_table(name, explanations, axis) for axis in boxed(explanations)},
                 f"{stem}_random_weights": random_table(name, explanations) if "randomization" in explanations else None,
             }
             own = {key: table for key, table in own.items() if table is not None}
             tables |= own | {f"{stem}_areas": areas_table(name, explanations)}
             sections.append(_explanations_section(name, found, list(own.values()), figures))
+        if reasons := found.get("explanations_not_measured"):
+            sections.append(Section(f"{name}: explanations", " ".join(trust_words.left_out({"not_defined": reasons}))))
         if "not_measured" in found["probabilities"]:
             sections.append(Section(f"{name}: probabilities", trust_words.of_probabilities(found["probabilities"])))
             continue
@@ -105,7 +107,7 @@ def parts_line(results: Mapping) -> str:
     if saved:
         of = f" of {trust_words.listed(saved)}" if len(models) > len(saved) else ""
         tested = f"{results['split']['test_clips']} of the clips" if results["split"] else "all clips"
-        parts.append(f"the training clips{of} are not known; {tested} are test clips")
+        parts.append(f"The training clips{of} are not known; {tested} are test clips")
     seen = [name for name in saved if models[name].get("may_have_trained_on_these")]
     return ". ".join([*parts, *(_may_have_seen(name) for name in seen)])
 
@@ -152,6 +154,8 @@ def summary(models: Mapping[str, Mapping]) -> str:
             parts.append(trust_words.relied_in_short(found["reliance"]))
         if "explanations" in found:
             parts.append(trust_words.explained_in_short(found["explanations"], widest(found["explanations"])))
+        elif "explanations_not_measured" in found:
+            parts.append("No explanation can be computed for it.")
         parts.append(trust_words.probabilities_in_short(found["probabilities"]))
     return " ".join(filter(None, parts))
 
@@ -189,8 +193,8 @@ def choice(explained: Mapping[str, Mapping], figures: Path) -> Section:
     )
     legend = (
         f"{GAIN} *: better than every control, clip by clip, by the 95 % interval and the sign-flip test over "
-        "recordings. †: the map does not change when the network's weights are drawn anew. The last "
-        f"{list(kinds.values()).count('control')} columns are controls, which no model made."
+        "recordings. †: the map does not change when the network's weights are drawn anew. Controls, which no model "
+        "made, stand last."
     )
     text = "\n\n".join(f"{name}. {trust_words.explained_by(found, axis)}" for name, found in explained.items())
     return Section("Which method for which model", text=text, figures=[Figure(path, legend)])
@@ -220,8 +224,8 @@ def gains_table(name: str, found: Mapping) -> Table:
     numbers = [column for column in columns if column.startswith("Gain")]
     most = max(row["gain"][axis]["left_out"] for row in found["rows"] for axis in found["axes"])
     notes = [
-        f"{found['clips']} test clips of {found['recordings']} recordings, explained for the class that the model "
-        f"answers. Up to {most} are left out of a gain, {_LEFT_OUT}. {GAIN}",
+        f"{found['clips']} test clips of {trust_words.recordings(found['recordings'])}, explained for the class "
+        f"that the model answers. Up to {most} are left out of a gain, {_LEFT_OUT}. {GAIN}",
         f"What is deleted is {', '.join(_FILLS[fill] for fill in found['fills'])}, in {found['steps']} steps. Beats: "
         "so many of the controls.",
     ]
@@ -250,22 +254,25 @@ def measures_table(name: str, found: Mapping) -> Table:
     return _table_of_means(f"Further measures, {name}", found["rows"], columns, notes)
 
 
-def boxes_table(name: str, found: Mapping) -> Table:
-    """Methods and controls by how much of them lies in the true boxes."""
+def boxed(found: Mapping) -> list[str]:
+    """The axes along which maps were compared with true boxes."""
+    measured = [row["boxes"]["energy"] for row in found["rows"] if found["boxed"]]
+    return [axis for axis in ("space", "time") if any(energy[axis]["mean"] is not None for energy in measured)]
+
+
+def boxes_table(name: str, found: Mapping, axis: str) -> Table:
+    """Methods and controls by how much of them lies in the true boxes along an axis, "space" or "time"."""
     columns: dict[str, Any] = {"Map": "name"}
-    for kind, title in (("pointing", "Pointing"), ("energy", "Energy")):
-        for axis in ("space", "time"):
-            if any(row["boxes"][kind][axis]["mean"] is not None for row in found["rows"]):
-                columns |= _mean_columns(
-                    f"{title} {_AXES[axis]}", lambda row, kind=kind, axis=axis: row["boxes"][kind][axis]
-                )
+    columns |= _mean_columns("Pointing", lambda row: row["boxes"]["pointing"][axis])
+    columns |= _mean_columns("Energy", lambda row: row["boxes"]["energy"][axis])
+    where = {"space": "in a box", "time": "in a frame that has a box, of clips where others have none"}[axis]
     notes = [
-        f"In the true boxes of {found['boxed']} clips. Pointing (the pointing game): how often the brightest place "
-        "lies in a box. Energy: the share of the map that does. In time: in frames that have a box, of clips where "
-        "others have none."
+        f"Of {found['boxed']} clips with true boxes. Pointing (the pointing game): how often the brightest place lies "
+        f"{where}. Energy: the share of the map that does."
     ]
-    highest = [column for column in columns if column != "Map" and not column.endswith("95 %")]
-    return _table_of_means(f"Maps and true boxes, {name}", found["rows"], columns, notes, highest)
+    return _table_of_means(
+        f"Maps and true boxes {_AXES[axis]}, {name}", found["rows"], columns, notes, ["Pointing", "Energy"]
+    )
 
 
 def _mean_columns(title: str, of: Callable[[Mapping], Mapping]) -> dict[str, Callable]:
@@ -295,11 +302,13 @@ def random_table(name: str, found: Mapping) -> Table:
         columns[title] = lambda row, measure=measure: row["random"]["similarity"][measure]["mean"]
         columns[f"{title}, another clip"] = lambda row, measure=measure: row["random"]["another_clip"][measure]["mean"]
     columns["Random weights"] = "outcome"
+    another = [each["random"]["another_clip"] for each in found["randomization"]["methods"].values()]
+    only = "" if all(each.get("other_recording", True) for each in another) else ", of the one recording that there is"
     notes = [
         f"Likeness of the maps of the trained network and of one whose layers are all random, on "
         f"{found['randomization']['clips']} clips: structural similarity, rank correlation, and the share that both "
-        "have of their brightest tenth. Another clip: likeness of the trained network's maps of two clips, which is "
-        "how alike maps are that have nothing in common."
+        "have of their brightest tenth. Another clip: likeness of the trained network's maps of two different "
+        f"clips{only}: a map that is no more alike has lost what it showed of its clip."
     ]
     return _table_of_means(f"Random weights, {name}", rows, columns, notes)
 
@@ -337,6 +346,8 @@ def _explanations_section(name: str, found: Mapping, tables: Sequence[Table], fi
         text.append(trust_words.unchanged(explained))
     if "random_labels" in found:
         text.append(trust_words.random_labels(found["random_labels"]))
+    if missing := trust_words.left_out(explained):
+        text.append(" ".join(missing))
     return Section(f"{name}: explanations", "\n\n".join(text), tables=tables, figures=shown)
 
 
@@ -458,7 +469,8 @@ def probabilities_table(name: str, found: Mapping) -> Table:
         "Accuracy": "accuracy",
     }
     notes = [
-        f"{found['as_trained']['clips']} test clips of {found['as_trained']['recordings']} recordings. By chance "
+        f"{found['as_trained']['clips']} test clips of "
+        f"{trust_words.recordings(found['as_trained']['recordings'])}. By chance "
         "alone: the calibration error of as many clips whose probabilities are right."
     ]
     if "fitted_on" in found:

@@ -95,8 +95,8 @@ def test_controls_of_reliance_have_no_verdict(page):
 
 
 def test_means_stand_beside_their_intervals(page):
-    first, _ = columns(page.tables["A_boxes"])
-    assert first["Pointing in time"] == 0.3 and first["Pointing in time, 95 %"] == "0.20\N{EN DASH}0.35"
+    first, _ = columns(page.tables["A_boxes_in_time"])
+    assert first["Pointing"] == 0.3 and first["Pointing, 95 %"] == "0.20\N{EN DASH}0.35"
     first, _ = columns(page.tables["A_measures"])
     assert first["Drop, 95 %"] == "0.20\N{EN DASH}0.30"
     (first,) = columns(page.tables["A_random_weights"])
@@ -115,15 +115,33 @@ def test_the_paragraph_at_the_top_has_every_finding(page):
     first, _ = page.summary.split(" B has an accuracy")
     assert first == (
         "A has an accuracy of 0.90 (0.80 to 1.00). Grad-CAM conv1 explains it best in space and time, with a gain of "
-        "0.60 (0.50 to 0.70) (follows the weights: partly). Its probabilities were not measured."
+        "0.60 (0.50 to 0.70). Follows the weights: partly. Its probabilities were not measured."
     )
     assert "3 test clips of classes that A lacks are left out" in page.facts["data"]
+
+
+def test_what_cannot_be_computed_is_said_with_its_reason(tmp_path):
+    found = results()
+    found["models"]["A"]["explanations"] |= {
+        "not_defined": {"3DCAM": "no tap"},
+        "randomization_not_measured": "a reason",
+    }
+    del found["models"]["B"]["explanations"], found["models"]["A"]["explanations"]["randomization"]
+    found["models"]["B"]["explanations_not_measured"] = {"Grad-CAM": "no layer"}
+    seen = trust.page(found, tmp_path)
+    texts = {part.title: part.text for part in seen.sections}
+    assert (
+        "3DCAM is left out: no tap. Whether maps change with other weights was not measured: a reason."
+        in (texts["A: explanations"])
+    )
+    assert texts["B: explanations"] == "Grad-CAM is left out: no layer."
+    assert "No explanation can be computed for it." in seen.summary
 
 
 def test_of_saved_models_the_training_clips_are_not_known():
     found = results(trained=False, may_have_trained_on_these=True)
     line, card = trust.parts_line(found), text_of(trust.cards(found))
-    assert line.startswith("the training clips are not known; 40 of the clips are test clips")
+    assert line.startswith("The training clips are not known; 40 of the clips are test clips")
     for text in (line, card):
         assert "A may have been trained on some of these clips" in text
         assert "160" not in text and "sibling" not in text and "best epoch" not in text
