@@ -9,13 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from har_tf import devices
-from har_tf.explain.backward import check_engine
-from har_tf.models.flatten import SAME, apart, flat, own_graph, with_graph
-from har_tf.models.folding import folded, without_activation
+from har_tf.explain.backward import check_engine, checked_classes, log_of, pair, scorer
+from har_tf.models.flatten import SAME, NoGraph, apart, flat, own_graph, with_graph
+from har_tf.models.folding import folded
 from har_tf.models.logits import check_outputs, ends_in_logits, logits_of
 
-_TO_PROBABILITY = {"softmax": tf.nn.softmax, "log_softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
-_LEAST = 1e-30  # probability whose logarithm is taken
+_OFF = 1e-2  # so far from 1 may probabilities sum to, as in half precision
+_LOOKED_AT = 32  # clips whose answers have to be probabilities before they are taken for such
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,16 +43,17 @@ class Answers:
     compiled: dict
 
 
-# model -> shape and type of its clips -> (its output tensor, its answers)
+# model -> shape and type of its clips -> (its output tensor, its answers, clips that were looked at)
 _known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def answers_of(model: keras.Model, clips: np.ndarray) -> Answers:
-    """How a model answers clips of this size, found out once.
+    """How a model answers clips of this size.
 
     Its logits are those in front of the activation that its graph ends with. Where a subclassed model has no graph that
-    gives its answers, it is called as it is: answers from 0 to 1 are probabilities, whose logarithm is the score;
-    others are logits of a softmax.
+    gives its answers, it is called as it is: answers from 0 to 1, several of which sum to 1, are probabilities, whose
+    logarithm is the score; others are logits of a softmax. As logits may be small numbers too, this is asked of every
+    clip that is given, here and in later calls, up to 32: one that does not fit makes all of them logits.
 
     Args:
         model: of one input and one output (B, classes).
@@ -77,44 +78,50 @@ def answers_of(model: keras.Model, clips: np.ndarray) -> Answers:
     known = _known.setdefault(model, {})
     form = clips.shape[1:], clips.dtype.name
     if form not in known or known[form][0] is not end:  # a sequential model may have grown
-        known[form] = end, _found(model, clips[:1])
+        graph = _graph(model, clips[:1])
+        known[form] = (
+            (end, _by_calls(model, clips[:1], probable=True), 0)
+            if graph is None
+            else (end, _by_graph(graph, clips[:1]), _LOOKED_AT)
+        )
+    _, answers, looked = known[form]
+    if looked < _LOOKED_AT:
+        some = clips[: _LOOKED_AT - looked]
+        if all(_are_probabilities(answers, clip[None]) for clip in some):
+            known[form] = end, answers, looked + len(some)
+        else:
+            known[form] = end, _by_calls(model, clips[:1], probable=False), _LOOKED_AT
     return known[form][1]
 
 
-def _found(model: keras.Model, clip: np.ndarray) -> Answers:
+def _graph(model: keras.Model, clip: np.ndarray) -> keras.Model | None:
+    """The model, or what is made of it, if its flat graph gives its answers."""
     try:
         graph = with_graph(model, clip)
-        given = keras.tree.pack_sequence_as((own_graph(graph) or flat(graph)).input, [clip])
-        follows = flat(graph) is graph or apart(graph, flat(graph), given) <= SAME
-    except (ValueError, tf.errors.InvalidArgumentError):  # it has none, or one of other sizes
-        follows = False
-    return _by_graph(graph, clip) if follows else _by_calls(model, clip)
+    except NoGraph:
+        return None
+    given = keras.tree.pack_sequence_as((own_graph(graph) or flat(graph)).input, [clip])
+    return graph if flat(graph) is graph or apart(graph, flat(graph), given) <= SAME else None
 
 
 def _by_graph(model: keras.Model, clip: np.ndarray) -> Answers:
     last, graph = logits_of(model), flat(model)
-    to_logits = without_activation(last.tensors, graph.outputs[0], last.layers)
-    single = graph.outputs[0].shape[1] == 1
-    to_probability = _TO_PROBABILITY.get(last.activation, tf.sigmoid if single or last.labels else tf.nn.softmax)
+    scored, single = scorer(graph, last), graph.outputs[0].shape[1] == 1
     probe = folded(graph.inputs, [*last.tensors, graph.outputs[0]])
 
-    def both(clips):
+    def both(clips, by_probability=False):
         *features, own = probe(clips)
-        own, logits = tf.cast(own, tf.float32), tf.cast(to_logits(features), tf.float32)
-        own = _pair(1 - own, own) if single else tf.exp(own) if last.activation == "log_softmax" else own
-        logits = _pair(-logits, logits) if single else logits
-        return logits, own, own if last.averaged else to_probability(logits)
+        return scored(features, own, by_probability)
 
     def by_logits(clips):
-        logits, own, every = both(clips)
+        logits, every, own = both(clips)
         return logits, every if last.linear else own
 
     def by_probability(clips):
-        _, own, _ = both(clips)
-        return tf.math.log(tf.maximum(own, _LEAST)), own
+        return both(clips, True)[:2]
 
     dtype = graph.inputs[0].dtype
-    _, own, every = (each.numpy() for each in tf.function(both, autograph=False)(tf.constant(clip.astype(dtype))))
+    _, every, own = (each.numpy() for each in tf.function(both, autograph=False)(tf.constant(clip.astype(dtype))))
     has_logits = ends_in_logits(model, last, own[:, 1:] if single else own)
     has_logits = has_logits or (last.activation is not None and np.abs(own - every).max() <= SAME)
     score = ("mean of logits" if last.averaged else "logit") if has_logits else "log-probability"
@@ -123,7 +130,8 @@ def _by_graph(model: keras.Model, clip: np.ndarray) -> Answers:
     )
 
 
-def _by_calls(model: keras.Model, clip: np.ndarray) -> Answers:
+def _by_calls(model: keras.Model, clip: np.ndarray, probable: bool) -> Answers:
+    """Of a model that gives probabilities, or logits."""
     own = weakref.ref(model)  # a model that its own entry held would never be freed
 
     def answered(clips):
@@ -132,18 +140,25 @@ def _by_calls(model: keras.Model, clip: np.ndarray) -> Answers:
     found = tf.function(answered, autograph=False)(tf.constant(clip)).numpy()
     if found.ndim != 2:
         raise ValueError(f"model {model.name!r}: a classifier answers (B, classes). Received: {found.shape}")
-    single, probable = found.shape[1] == 1, found.min() >= 0 and found.max() <= 1
+    single = found.shape[1] == 1
 
     def of(clips):
         given = answered(clips)
         if probable:
-            given = _pair(1 - given, given) if single else given
-            return tf.math.log(tf.maximum(given, _LEAST)), given
-        given = _pair(-given, given) if single else given
+            given = pair(1 - given, given) if single else given
+            return log_of(given), given
+        given = pair(-given, given) if single else given
         return given, (tf.sigmoid if single else tf.nn.softmax)(given)
 
     score = "log-probability" if probable else "logit"
     return Answers(of, str(clip.dtype), clip.shape[1:], score, single, devices.of(model), {})
+
+
+def _are_probabilities(answers: Answers, clip: np.ndarray) -> bool:
+    """Whether what is taken for the probabilities of a clip can be such."""
+    run = answers.compiled.setdefault(_are_probabilities, tf.function(answers.of, autograph=False))
+    found = run(tf.constant(clip))[1].numpy()
+    return bool(found.min() >= 0 and found.max() <= 1 and abs(found.sum() - 1) <= _OFF)
 
 
 def most_probable(model: keras.Model, clips: np.ndarray, top: int, batch_size: int = 32) -> np.ndarray:
@@ -161,11 +176,6 @@ def most_probable(model: keras.Model, clips: np.ndarray, top: int, batch_size: i
     if isinstance(top, bool) or not 1 <= top <= ranked.shape[1]:
         raise ValueError(f"top is the number of classes to explain, 1 to {ranked.shape[1]} here. Received: {top=}")
     return np.argsort(-ranked, axis=1, kind="stable")[:, :top].ravel()
-
-
-def _pair(absent: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
-    """(B, 2), the two classes of a model with one output (B, 1)."""
-    return tf.concat([absent, present], axis=1)
 
 
 def classes_to_explain(class_index, probabilities: np.ndarray, single: bool) -> np.ndarray:
@@ -186,11 +196,4 @@ def classes_to_explain(class_index, probabilities: np.ndarray, single: bool) -> 
     clips, classes = probabilities.shape
     if class_index is None:
         return np.full(clips, 1, "int64") if single else probabilities.argmax(axis=1)
-    index = np.asarray(class_index)
-    if index.ndim > 1 or not np.issubdtype(index.dtype, np.integer) or (index.ndim == 1 and len(index) != clips):
-        raise ValueError(
-            f"class_index is None, an int, or {clips} ints, one a clip. Received: {index.dtype} of shape {index.shape}"
-        )
-    if index.size and (index.min() < 0 or index.max() >= classes):
-        raise ValueError(f"class_index lies from 0 to {classes - 1} in this model. Received: {index.tolist()}")
-    return np.broadcast_to(index, clips).astype("int64")
+    return checked_classes(class_index, clips, classes)

@@ -86,8 +86,10 @@ def evidence(
     check_outputs(model)
     clips = list(checked_clips(model, clips).values())
     number, count = classes_of(model), len(clips[0])
-    if top is None:
-        classes = _checked_classes(class_index, count, model)
+    if top is None and class_index is None:
+        classes = np.full(count, 1 if model.outputs[0].shape[-1] == 1 else _PREDICTED, "int64")
+    elif top is None:
+        classes = checked_classes(class_index, count, number)
     else:
         if class_index is not None or isinstance(top, bool) or not 1 <= top <= number:
             raise ValueError(
@@ -119,11 +121,7 @@ def _check_flat(model: keras.Model, clips: Sequence[np.ndarray]) -> None:
     if flat(model) is model:
         return
     first = keras.tree.pack_sequence_as((own_graph(model) or flat(model)).input, [each[:1] for each in clips])
-    try:
-        away = apart(model, flat(model), first)
-    except (ValueError, tf.errors.InvalidArgumentError):  # of another size
-        away = np.inf
-    if away > SAME:
+    if apart(model, flat(model), first) > SAME:
         raise ValueError(
             f"model {model.name!r} gives other answers than its layers, one after the other: one of them hands on a "
             "mask, or gives another size than it says"
@@ -216,9 +214,7 @@ def _build_forward(model: keras.Model, names: tuple[str, ...], rule: FeatureRule
 def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probability: bool = False):
     chosen, tensors = _chosen(model, names)
     last, model = logits_of(model), flat(model)
-    to_logits = without_activation(last.tensors, model.outputs[0], last.layers)
-    single = model.outputs[0].shape[1] == 1
-    to_probability = _TO_PROBABILITY.get(last.activation, tf.sigmoid if single or last.labels else tf.nn.softmax)
+    scored = scorer(model, last)
     probe = folded(model.inputs, [*tensors, *last.tensors, model.outputs[0]])
     clips = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
 
@@ -228,16 +224,9 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
         with one_of_ties():
             *maps, own = probe(*clips)
         maps, features = maps[: len(chosen)], maps[len(chosen) :]
-        own = tf.cast(own, tf.float32)
-        own = _pair(1 - own, own) if single else tf.exp(own) if last.activation == "log_softmax" else own
-        if by_probability:
-            logits, every = tf.math.log(tf.maximum(own, _LEAST)), own
-        else:
-            logits = tf.cast(to_logits(features), tf.float32)
-            logits = _pair(-logits, logits) if single else logits
-            every = own if last.averaged else to_probability(logits)
+        logits, every, own = scored(features, own, by_probability)
         away = tf.reduce_max(tf.abs(every - own), axis=1)
-        every = to_probability(logits) if last.linear else own
+        every = every if last.linear else own
         ranked = tf.argsort(every if last.averaged else logits, axis=-1, direction="DESCENDING", stable=True)
         rank = tf.maximum(_PREDICTED - classes, 0)
         classes = tf.where(classes < 0, tf.cast(tf.gather(ranked, rank, batch_dims=1), tf.int64), classes)
@@ -263,7 +252,40 @@ def _build(model: keras.Model, names: tuple[str, ...], rule: Rule, by_probabilit
     return devices.shared(run, [*clips, tf.TensorSpec(clips[0].shape[:1], tf.int64)], devices.of(model))
 
 
-def _pair(absent: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+def scorer(graph: keras.Model, last: Logits) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """What turns that which a graph gives into scores and probabilities.
+
+    Args:
+        graph: a flat one.
+        last: where its logits are.
+
+    Returns:
+        Function of what `last.tensors` hold, of the graph's answers, and of whether its logits are of no use, to three
+        float32 (B, classes): the logits, in place of which the logarithms of the answers may stand; the probabilities
+        that they give; and the graph's own answers as probabilities, unless it gives logits.
+    """
+    to_logits = without_activation(last.tensors, graph.outputs[0], last.layers)
+    single = graph.outputs[0].shape[1] == 1
+    to_probability = _TO_PROBABILITY.get(last.activation, tf.sigmoid if single or last.labels else tf.nn.softmax)
+
+    def scored(features, own, by_probability=False):
+        own = tf.cast(own, tf.float32)
+        own = pair(1 - own, own) if single else tf.exp(own) if last.activation == "log_softmax" else own
+        if by_probability:
+            return log_of(own), own, own
+        logits = tf.cast(to_logits(features), tf.float32)
+        logits = pair(-logits, logits) if single else logits
+        return logits, own if last.averaged else to_probability(logits), own
+
+    return scored
+
+
+def log_of(probability: tf.Tensor) -> tf.Tensor:
+    """Its logarithm, finite also of 0."""
+    return tf.math.log(tf.maximum(probability, _LEAST))
+
+
+def pair(absent: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
     """(B, 2), the two classes of a model with one output (B, 1)."""
     return tf.concat([absent, present], axis=1)
 
@@ -359,10 +381,17 @@ def _checked_input(model: keras.Model, clip: keras.KerasTensor, clips: np.ndarra
     return clips.astype(clip.dtype, copy=False)
 
 
-def _checked_classes(class_index, clips: int, model: keras.Model) -> np.ndarray:
-    classes = classes_of(model)
-    if class_index is None:
-        return np.full(clips, 1 if model.outputs[0].shape[-1] == 1 else _PREDICTED, "int64")
+def checked_classes(class_index, clips: int, classes: int) -> np.ndarray:
+    """int64 (B,), the classes that are asked for.
+
+    Args:
+        class_index: an int, or ints (B,).
+        clips: B.
+        classes: of the model.
+
+    Raises:
+        ValueError: classes that the model does not have, or not one for each clip.
+    """
     index = np.asarray(class_index)
     if index.ndim > 1 or not np.issubdtype(index.dtype, np.integer) or (index.ndim == 1 and len(index) != clips):
         raise ValueError(

@@ -34,6 +34,10 @@ _graphs: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _flat: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
+class NoGraph(ValueError):
+    """A model has no graph that gives its answers."""
+
+
 @dataclass(frozen=True)
 class _Paths:
     """`makers`: id of a tensor -> path of the layer that made it; `ends`: path of a layer -> what it gave."""
@@ -146,7 +150,7 @@ def with_graph(model: keras.Model, clips) -> keras.Model:
         clips: an array; of several inputs a list of arrays.
 
     Raises:
-        ValueError: the model's call cannot be traced, or its graph gives other answers than the model itself.
+        NoGraph: the model's call cannot be traced, or its graph gives other answers than the model itself.
     """
     if type(model).__module__.startswith("keras."):
         return model
@@ -154,7 +158,10 @@ def with_graph(model: keras.Model, clips) -> keras.Model:
     shapes = tuple((None, *each.shape[1:]) for each in tree.flatten(first))
     graphs = _graphs.setdefault(model, {})
     if shapes not in graphs:
-        graph = model if own_graph(model) is not None else flatten(model, shapes)
+        try:
+            graph = model if own_graph(model) is not None else flatten(model, shapes)
+        except ValueError as error:
+            raise NoGraph(str(error)) from error
         check_answers(model, graph, first)
         graphs[shapes] = None if graph is model else graph
     return graphs[shapes] or model
@@ -180,10 +187,10 @@ def some_pixels(model: keras.Model):
 
 
 def check_answers(model: keras.Model, graph: keras.Model, clips) -> None:
-    """Raises ValueError where a graph that was made of a model gives other answers than the model in prediction."""
+    """Raises NoGraph where a graph that was made of a model gives other answers than the model in prediction."""
     away = apart(model, graph, clips)
     if away > SAME:
-        raise ValueError(
+        raise NoGraph(
             f"{type(model).__name__} {model.name!r} answers otherwise than the graph of its layers, by {away:.2g} of "
             "its largest answer: its call, its predict_step or one of its layers does in prediction what is not seen "
             "when they are traced. Build the same layers as a functional model that gives the model's answers"
@@ -192,6 +199,8 @@ def check_answers(model: keras.Model, graph: keras.Model, clips) -> None:
 
 def apart(model: keras.Model, graph: keras.Model, clips) -> float:
     """How far two models' answers are apart, as a share of the largest; 0 of a model whose answers are random.
+
+    It is infinite where the second cannot answer what the first does, or answers in another size.
 
     Args:
         model: the model.
@@ -212,15 +221,19 @@ def apart(model: keras.Model, graph: keras.Model, clips) -> float:
         return called(model) if of_keras else tree.flatten(model.predict_on_batch(clips))
 
     def away(made: list[np.ndarray]) -> float:
-        pairs = zip(own, made, strict=True)
-        return max(np.abs(x - y).max() / max(1, np.abs(x).max()) if np.isfinite(y).all() else np.inf for x, y in pairs)
+        pairs = list(zip(own, made, strict=True))
+        fits = all(x.shape == y.shape and np.isfinite(y).all() for x, y in pairs)
+        return max(np.abs(x - y).max() / max(1, np.abs(x).max()) for x, y in pairs) if fits else np.inf
 
     try:
         own = predicted()
     except Exception:  # of one that takes floats alone
         clips = tree.map_structure(lambda each: np.asarray(each, "float32"), clips)
         own = predicted()
-    found = away(called(graph))
+    try:
+        found = away(called(graph))
+    except Exception:  # whatever layers end in that hand on another size than they say
+        return np.inf
     return found if found <= SAME or away(predicted()) <= SAME else 0.0
 
 

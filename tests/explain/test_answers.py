@@ -48,6 +48,53 @@ def test_a_model_without_a_graph_is_called():
     np.testing.assert_allclose(np.exp(logs), probabilities, rtol=1e-5)
 
 
+class AsItIs(keras.Model):
+    """Answers the first pixels of a clip, in a way that cannot be traced."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.classes = classes
+
+    def call(self, x, training=False):
+        return tf.reshape(x, (tf.shape(x)[0], -1))[:, : self.classes]
+
+
+def of_answers(*answers):
+    """float32 clips (B, 1, 2, 2, 1) that `AsItIs` answers so."""
+    clips = np.zeros((len(answers), 4), "float32")
+    clips[:, : len(answers[0])] = answers
+    return clips.reshape(-1, 1, 2, 2, 1)
+
+
+def test_small_logits_are_no_probabilities():
+    score, logits, probabilities = answered(AsItIs(2), of_answers([0.3, 0.4]))
+    assert score == "logit"
+    np.testing.assert_allclose(logits, [0.3, 0.4])
+    np.testing.assert_allclose(probabilities, [1 / (1 + np.exp(0.1)), 1 / (1 + np.exp(-0.1))], rtol=1e-5)
+    assert answered(AsItIs(2), of_answers([0.3, 0.7], [0.2, 0.8], [0.9, 0.1]))[0] == "log-probability"
+    assert answered(AsItIs(2), of_answers([0.3, 0.7], [0.2, 0.8], [0.9, 0.3]))[0] == "logit"
+
+
+def test_clips_that_come_later_may_show_that_answers_are_logits():
+    model = AsItIs(1)
+    first = answers_of(model, of_answers([0.4], [0.9]))
+    assert first.score == "log-probability"
+    assert answers_of(model, of_answers([0.5])) is first, "what was compiled is kept"
+    assert answers_of(model, of_answers([0.5], [1.5])).score == "logit"
+    assert answered(model, of_answers([0.4]))[:1] == ("logit",)
+
+
+def test_what_a_model_refuses_is_told_in_its_own_words():
+    class Refuses(keras.Model):
+        def call(self, x, training=False):
+            if x.shape[2] != 3:
+                raise ValueError("clips are 3 pixels high")
+            return tf.reshape(x, (tf.shape(x)[0], -1))
+
+    with pytest.raises(ValueError, match="clips are 3 pixels high"):
+        answers_of(Refuses(), CLIP)
+
+
 def test_present_weights_are_read():
     model = linear([[[1, 0], [0, 0]]])
     assert answered(model)[1][1] == 1
