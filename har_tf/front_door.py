@@ -1,20 +1,24 @@
 """The front door: `har.load`, `har.train` and `har.trust`: from videos to a classifier, its report and its test."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from har_tf import datasets, experiment, scrutiny
+from har_tf import __version__, datasets, experiment, scrutiny
 from har_tf.classifier import Classifier
 from har_tf.datasets import ActionDataset
 from har_tf.evaluate import labelled_clips
 from har_tf.evaluate.options import Trust
+from har_tf.evaluate.part import digest_of_model
 from har_tf.experiment import Augmentation, Devices, Split, Training
+from har_tf.files.whole import whole_file
 from har_tf.models.zoo import named
 from har_tf.names import file_name, say
 from har_tf.report.page import stored
 from har_tf.report.pages.explained import ClipPredictions, sections
-from har_tf.report.run_folder import RunFolder, check_writable
+from har_tf.report.run_folder import RunFolder, check_writable, fingerprint
+from har_tf.store.checksums import sealed, unsealed
 from har_tf.store.prepare import prepare
 from har_tf.trial import Parts
 
@@ -173,6 +177,8 @@ def trust(
 ) -> Trusted:
     """Tests whether classifiers and their explanations deserve trust, and writes a report.
 
+    What is finished of a model is kept: a call that was interrupted goes on when it is made again.
+
     Args:
         models: a classifier, a file of one, or several by name.
         data: videos with labels: a data set of `har.load`, or what it takes.
@@ -247,35 +253,69 @@ def measured(
     Raises:
         ValueError: as in `trust`, before any of them is measured.
     """
-    from har_tf.report.pages.trust import pictures
-
-    found, shown, skipped, kept = {}, [], dict(skipped or {}), run.path / "models"
+    found, shown, skipped = {}, [], dict(skipped or {})
     left_out = {
         name: sum(outputs[record.label] < 0 for record in test.records)
         for name, outputs in outputs_in(models, test, called).items()
     }
-    kept.mkdir(exist_ok=True)
+    (run.path / "models").mkdir(exist_ok=True)
+    parts = [
+        [[r.name(part.root), r.label, r.group, r.content(), r.boxes is not None, bool(r.tubes)] for r in part.records]
+        for part in (test, validation)
+    ]
     for name, classifier in models.items():
         say("", f"{name}: measuring on {len(test) - left_out[name]} test clips")
-        reading = classifier.reading
-        clips, held = (
-            labelled_clips.read_known(part, classifier.class_names, reading, workers, called)
-            for part in (test, validation)
-        )
-        skipped |= {**clips.skipped, **(held.skipped if held else {})}
-        seen = scrutiny.measure(classifier.model, clips, held, options, reading, seed)
-        found[name] = seen.results | {"clip": reading, "trained_here": trained_here, "left_out": left_out[name]}
+        other, file = (random_labels or {}).get(name), run.training / f"trust_{file_name(name)}.json"
+        asked = [
+            __version__, digest_of_model(classifier.model), other and digest_of_model(other.model), parts, called, seed,
+            classifier.class_names, classifier.reading, asdict(options),
+        ]  # fmt: skip
+        asked = fingerprint(asked)
+        one = _finished(run.path, file, asked)
+        if one is None:
+            one = _measured(run, name, classifier, (test, validation), options, called, workers, seed, other)
+            with whole_file(file) as temporary:
+                temporary.write_bytes(sealed({**one, "asked": asked}))
+        else:
+            say(f"{name}: already measured, reused")
+        found[name] = one["results"] | {"trained_here": trained_here, "left_out": left_out[name]}
         if not trained_here:
             found[name]["may_have_trained_on_these"] = True
-        if seen.calibration is not None:
-            about = (classifier.model, classifier.class_names, classifier.clip, classifier.provenance)
-            Classifier(*about, calibration=seen.calibration).save(kept / f"{file_name(name)}.keras")
-        if name in (random_labels or {}):
-            other = random_labels[name].model
-            found[name]["random_labels"] = scrutiny.beside_random_labels(classifier.model, other, clips, options)
-        shown += pictures(name, seen, classifier.class_names, run.figures)
+        shown += one["pictures"]
+        skipped |= {Path(video): reason for video, reason in one["skipped"].items()}
     run.write_skipped(skipped)
-    return {"models": found, "pictures": stored(shown, run.path)}, skipped
+    return {"models": found, "pictures": shown}, skipped
+
+
+def _measured(run: RunFolder, name: str, classifier: Classifier, parts, options, called, workers, seed, other) -> dict:
+    """What a run keeps of one model: its results, its pictures, its model where it is calibrated, unreadable videos."""
+    from har_tf.report.pages.trust import pictures
+
+    reading = classifier.reading
+    clips, held = (labelled_clips.read_known(part, classifier.class_names, reading, workers, called) for part in parts)
+    skipped = {**clips.skipped, **(held.skipped if held else {})}
+    seen = scrutiny.measure(classifier.model, clips, held, options, reading, seed, workers)
+    results, kept = seen.results | {"clip": reading}, None
+    if seen.calibration is not None:
+        about = (classifier.model, classifier.class_names, classifier.clip, classifier.provenance)
+        kept = Classifier(*about, calibration=seen.calibration).save(run.path / "models" / f"{file_name(name)}.keras")
+    if other is not None and "explanations" in results:
+        results["random_labels"] = scrutiny.beside_random_labels(classifier.model, other.model, clips, options)
+    return {
+        "results": results, "pictures": stored(pictures(name, seen, classifier.class_names, run.figures), run.path),
+        "skipped": {str(video): reason for video, reason in skipped.items()},
+        "model": kept and kept.relative_to(run.path).as_posix(),
+    }  # fmt: skip
+
+
+def _finished(run: Path, file: Path, asked: str) -> dict | None:
+    """What a run that was stopped has kept of a model, if it is whole and was asked for in the same way."""
+    with suppress(OSError, ValueError):
+        kept = unsealed(file.read_bytes())
+        files = [kept["model"], *(figure["path"] for section in kept["pictures"] for figure in section["figures"])]
+        if kept["asked"] == asked and all((run / path).is_file() for path in files if path):
+            return kept
+    return None
 
 
 def outputs_in(

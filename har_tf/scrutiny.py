@@ -76,6 +76,7 @@ def measure(
     options: Trust | None = None,
     reading: Mapping[str, Any] | None = None,
     seed: int = 0,
+    workers: int | None = None,
 ) -> Measured:
     """Puts a classifier and its explanations to the test.
 
@@ -88,6 +89,7 @@ def measure(
         reading: how clips are read of their videos, so that a clip at another speed can be read; None: frames of the
             clip come again.
         seed: of all that is drawn.
+        workers: processes that decode clips at another speed; None: two; 0: none beside this one.
 
     Raises:
         ValueError: options as `Trust.check` refuses, or fewer clips than are compared with each other.
@@ -112,7 +114,7 @@ def measure(
     results["probabilities"], fitted = _probabilities(model, outputs, clips, validation, options)
     shown, explanations = None, {}
     if options.relied:
-        results["reliance"] = _reliance(answer, clips.spread(options.relied), options, reading, seed)
+        results["reliance"] = _reliance(answer, clips.spread(options.relied), options, reading, seed, workers)
     if options.explained:
         tested = clips.spread(options.explained)
         methods, settings, undefined = _defined(model, tested.clips[:1], options)
@@ -233,7 +235,7 @@ def _probabilities(
     return found, fitted
 
 
-def _reliance(answer, clips: LabelledClips, options: Trust, reading, seed: int) -> dict:
+def _reliance(answer, clips: LabelledClips, options: Trust, reading, seed: int, workers: int | None) -> dict:
     """What the model reads, of some clips, and how it bears corruption, of fewer."""
 
     def study(clips: LabelledClips, at_speed=None, **plan) -> dict:
@@ -243,7 +245,7 @@ def _reliance(answer, clips: LabelledClips, options: Trust, reading, seed: int) 
         ).as_dict()  # fmt: skip
 
     videos = clips.paths if reading and clips.paths else (None,) * len(clips)
-    with from_videos(videos, reading or {}) as at_speed:
+    with from_videos(videos, reading or {}, workers=2 if workers is None else workers) as at_speed:
         found = study(clips, at_speed, corruptions=())
     if options.corrupted:
         corrupted = study(clips.spread(options.corrupted), changes=())

@@ -1,6 +1,7 @@
 """`python -m har_tf trust`: refusals that come before the data are scanned and before TensorFlow, and small runs."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from har_tf import datasets
 from har_tf.cli.trust import Options, Trust
 
 FEW = Options(methods="gradient", explained=0, sensitive=0, randomized=0, relied=4, corrupted=0)
+NONE = replace(FEW, relied=0)  # but its probabilities
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +95,37 @@ def test_a_classifier_leaves_out_the_classes_that_it_lacks_as_the_command_does(d
     assert found["probabilities"]["not_fitted"] == "there are no validation clips"
 
 
+def test_a_call_that_was_stopped_goes_on_with_the_next_model(tmp_path, drawn, file, monkeypatch):
+    from har_tf import front_door
+    from har_tf.classifier import Classifier
+
+    def call(seed=0):
+        models = {"first": Classifier.load(file), "second": Classifier.load(file)}
+        return front_door.trust(models, drawn, tmp_path / "out", options=NONE, workers=0, seed=seed).results["models"]
+
+    measure, asked = front_door.scrutiny.measure, []
+
+    def stopping(*given):
+        asked.append(1)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return measure(*given)
+
+    monkeypatch.setattr(front_door.scrutiny, "measure", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    found = call()
+    assert len(asked) == 3, "the first is not measured again"
+    assert found["first"]["accuracy"] == found["second"]["accuracy"]
+    call(seed=1)
+    assert len(asked) == 5, "asked for otherwise, both are"
+
+
 def test_of_a_saved_model_the_split_says_what_validation_clips_are_for(tmp_path, file, capsys):
     from har_tf import front_door
 
     data = datasets.load("figures", tmp_path / "figures", clips=40, size=(32, 48), frames=8, workers=0)
     out = tmp_path / "out"
-    found = front_door.trust(file, data, out, protocol="group", options=FEW, validation=0.4, workers=0).results
+    found = front_door.trust(file, data, out, protocol="group", options=NONE, validation=0.4, workers=0).results
     assert found["split"]["validation_text"].startswith("probabilities calibrated on 40 % of the training part")
     assert "best epoch" not in capsys.readouterr().out
