@@ -26,8 +26,17 @@ def mean(found: Mapping, digits: int = 2) -> str:
     """A mean with its interval, as "0.61 (0.55 to 0.70)"; of none "not known"."""
     if found["mean"] is None:
         return "not known"
-    value, *low_high = (f"{round(x, digits) + 0.0:.{digits}f}" for x in (found["mean"], *(found["interval"] or ())))
-    return f"{value} ({' to '.join(low_high)})" if low_high else value
+    around = between(found["interval"], digits)
+    return _rounded(found["mean"], digits) + (f" ({around})" if around else "")
+
+
+def between(interval: Sequence[float] | None, digits: int = 2) -> str | None:
+    """An interval as "-0.20 to -0.05", which a dash would make hard to read; of none None."""
+    return interval and " to ".join(_rounded(bound, digits) for bound in interval)
+
+
+def _rounded(number: float, digits: int) -> str:
+    return f"{round(number, digits) + 0.0:.{digits}f}"  # never "-0.00"
 
 
 def listed(names: Sequence[str], joined: str = "and") -> str:

@@ -219,7 +219,7 @@ def gains_table(name: str, found: Mapping) -> Table:
     columns: dict[str, Any] = {"Map": "name"}
     for axis in found["axes"]:
         columns[f"Gain {_AXES[axis]}"] = lambda row, axis=axis: row["gain"][axis]["mean"]
-        columns[f"95 %, {_AXES[axis]}"] = lambda row, axis=axis: interval(row["gain"][axis]["interval"], 2)
+        columns[f"95 %, {_AXES[axis]}"] = lambda row, axis=axis: trust_words.between(row["gain"][axis]["interval"])
         columns[f"Beats, {_AXES[axis]}"] = lambda row, axis=axis: beaten(row, axis)
     numbers = [column for column in columns if column.startswith("Gain")]
     most = max(row["gain"][axis]["left_out"] for row in found["rows"] for axis in found["axes"])
@@ -409,7 +409,7 @@ def reliance_table(name: str, found: Mapping) -> Table:
         "Accuracy": lambda row: row["accuracy"]["mean"],
         "95 %": lambda row: interval(row["accuracy"]["interval"], 2),
         "Change": lambda row: row["lost"]["mean"] if "lost" in row else None,
-        "Change, 95 %": lambda row: interval(row["lost"]["interval"], 2) if "lost" in row else None,
+        "Change, 95 %": lambda row: trust_words.between(row["lost"]["interval"]) if "lost" in row else None,
         "Other answers": lambda row: row["changed"]["mean"] if "changed" in row else None,
         "Needs it": "verdict",
     }
@@ -423,7 +423,7 @@ def reliance_table(name: str, found: Mapping) -> Table:
         shares = [f"{trust_words.mean(share)} {_CONTRASTED[change]}" for change, share in contrasted.items()]
         notes.append(
             "Right with the moving person (SCUBA) and wrong with one frame of it (SCUFO): "
-            f"{trust_words.listed(shares)}. Only of these clips the answer needs motion."
+            f"{trust_words.listed(shares)}. Only these answers need motion."
         )
     return Table.of(
         f"What {name} relies on", rows, columns, notes=notes,

@@ -91,6 +91,7 @@ def test_controls_of_reliance_have_no_verdict(page):
     rows = columns(page.tables["A_reliance"])
     assert [line["Needs it"] for line in rows] == [None, "yes", None, None]
     assert [line["Change"] for line in rows] == [None, -0.4, -0.2, -0.8]
+    assert [line["Change, 95 %"] for line in rows[:2]] == [None, "-0.50 to 0.00"]
     assert "0.25 (0.10 to 0.40) on stripes" in page.tables["A_reliance"].notes[-1]
 
 
