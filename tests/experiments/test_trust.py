@@ -50,6 +50,22 @@ def test_the_page_can_be_written_again_and_shows_every_part(run):
     assert (run / "figures" / "methods_by_model.png").is_file()
 
 
+def test_of_saved_models_it_is_said_that_their_training_clips_are_not_known(run):
+    saved_file = next((run / "training").glob("Frame-CNN/**/model.keras"))
+    recipe = changed(
+        trust.PRESETS["figures"], clips=80, size=(32, 48), out=run.parents[1], run="saved", model=str(saved_file),
+        protocol="group", validation=0.4, workers=0, **SMALL | {"explained": 0, "relied": 0},
+    )  # fmt: skip
+    trust.main(recipe)
+    results = json.loads((run.parent / "saved" / "results.json").read_text())
+    found = results["models"]["model"]
+    assert (found["trained_here"], found["may_have_trained_on_these"], found["clips"]) == (False, True, 20)
+    assert results["split"]["validation_text"].startswith("probabilities calibrated on 40 %")
+    assert found["probabilities"].keys() & {"fitted_on", "not_fitted"}
+    page = (run.parent / "saved" / "report.html").read_text()
+    assert "may have been trained on some of these clips" in page and "best epoch by" not in page
+
+
 def test_options_that_do_not_go_together_are_refused_before_anything_is_drawn(run, tmp_path):
     saved_file = str(next((run / "training").rglob("model.keras")))
     recipe = changed(trust.PRESETS["figures"], out=tmp_path / "runs")
