@@ -7,7 +7,6 @@ from pathlib import Path
 from har_tf.files.json_text import parse_json
 from har_tf.files.whole import whole_file
 from har_tf.names import say
-from har_tf.report import model_card
 from har_tf.report.page import write_page
 
 
@@ -34,6 +33,8 @@ def publish(folder: str | Path) -> Path:
         FileNotFoundError: a picture of the run is missing.
         OSError: a file cannot be written.
     """
+    from har_tf.report import model_card  # SciPy, which an experiment's help does not wait for
+
     folder = Path(folder)
     results, environment = (_read(folder / name) for name in ("results.json", "environment.json"))
     experiment = results.get("experiment")
