@@ -172,7 +172,8 @@ def leave_others() -> None:
 @contextmanager
 def by_itself() -> Iterator[None]:
     """What is built or loaded within lies on the first device of this process; outside of any strategy's scope."""
-    strategy = tf.distribute.get_strategy()
+    # The one of no scope must not be set: it would be entered for good, and no other could be.
+    strategy = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
     tf.distribute.experimental_set_strategy(None)
     try:
         yield

@@ -54,6 +54,15 @@ def test_what_is_built_afterwards_lies_on_the_devices(capsys):
     layer.kernel.assign(layer.kernel + 1)
 
 
+def test_after_what_lies_on_one_device_another_strategy_can_be_entered():
+    with devices.by_itself():
+        keras.layers.Dense(2).build((None, 3))
+    with devices.mirrored(2).scope():
+        layer = keras.layers.Dense(2)
+        layer.build((None, 3))
+    assert len(layer.kernel.value.values) == 2
+
+
 def test_unknown_devices_and_a_missing_tpu_are_named_in_one_line():
     with pytest.raises(ValueError, match="^Devices are one, mirrored, multiworker, tpu. Received: strategy='two'$"):
         devices.strategy("two")
