@@ -102,7 +102,7 @@ class Recipe:
 PRESETS = {
     "figures": Recipe(
         Data("figures"),
-        # Fewer steps and masks than the defaults, to end within an hour on two cores.
+        # Fewer steps and masks than the defaults, for two cores; it was not run to its end there yet.
         trust=Trust(method_options="rise.number=300,lime.number=500", explained=30, steps=10),
         # Half of the validation clips choose the epoch, the others calibrate.
         training=Training(12, validation=0.2, schedule="cosine", warmup_epochs=0.5, weight_decay=0.01, clipnorm=1.0),

@@ -1,7 +1,7 @@
 """What deserves trust of a classifier and of its explanations: what `har_tf.evaluate` asks of both, in one run.
 
     found = measure(model, clips, validation, Trust(methods="gradcam,3dcam"))
-    found.results["faithfulness"]["rows"]        # methods and controls, as `results.json` has them
+    found.results["explanations"]["rows"]        # methods and controls, as `results.json` has them
 
 Explanations are tested on some of the test clips, spread over classes and recordings, for the class that the model
 answers; what the model relies on, on more of them; its probabilities on all. Temperature, sets and thresholds come from
@@ -46,10 +46,8 @@ from har_tf.names import say
 _SHOWN = 2  # clips of which all overlays are kept for pictures
 _BATCH = 16  # clips that are answered at once
 _NOISES = 5  # draws of noise a clip
-_SHORT_STEPS, _SHORT_CASCADE = (
-    8,
-    3,
-)  # of deletion and insertion, and of random weights, in a report about something else
+# Steps of deletion and insertion, and of random weights, in a report about something else.
+_SHORT_STEPS, _SHORT_CASCADE = 8, 3
 
 
 @dataclass(frozen=True, eq=False)
